@@ -10,12 +10,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hvd_imgcls.distributed.collectives import Collectives
+from hvd_imgcls.distributed.process_set import ProcessSet, global_process_set
 from hvd_imgcls.errors import RankMismatchError
 
 _MAX_DIFFERENCES = 10
 
 
-def require_same(collectives: Collectives, values: Mapping[str, Any], fix: str) -> None:
+def require_same(
+    collectives: Collectives,
+    values: Mapping[str, Any],
+    fix: str,
+    process_set: ProcessSet = global_process_set,
+) -> None:
     """Raises on all ranks alike if a value differs between ranks.
 
     Collective: every rank must call this.
@@ -24,11 +30,13 @@ def require_same(collectives: Collectives, values: Mapping[str, Any], fix: str) 
         collectives: How the ranks talk.
         values: Nested JSON values (objects, lists, strings, numbers, booleans, None).
         fix: What the user should do about a difference.
+        process_set: The ranks that take part.
 
     Raises:
         RankMismatchError: Naming up to 10 differing entries and the ranks' values.
     """
-    differences = find_differences(collectives.gather_json(values))
+    by_rank = collectives.gather_json(values, process_set)
+    differences = find_differences(by_rank, process_set.ranks or range(len(by_rank)))
     if not differences:
         return
     shown = differences[:_MAX_DIFFERENCES]
@@ -39,19 +47,20 @@ def require_same(collectives: Collectives, values: Mapping[str, Any], fix: str) 
     )
 
 
-def find_differences(by_rank: Sequence[Any]) -> list[str]:
+def find_differences(by_rank: Sequence[Any], ranks: Sequence[int]) -> list[str]:
     """Returns one line per entry that is not the same on all ranks.
 
     Args:
         by_rank: One JSON value per rank.
+        ranks: The ranks' numbers.
 
-    >>> find_differences([{"steps": 5, "seed": 1}, {"steps": 5, "seed": 2}])
+    >>> find_differences([{"steps": 5, "seed": 1}, {"steps": 5, "seed": 2}], [0, 1])
     ['seed: 1 on rank 0, 2 on rank 1']
     """
     flat = [_flatten(value) for value in by_rank]
     paths = list(dict.fromkeys(path for entries in flat for path in entries))
     return [
-        f"{path}: {_describe([entries.get(path, _ABSENT) for entries in flat])}"
+        f"{path}: {_describe([entries.get(path, _ABSENT) for entries in flat], ranks)}"
         for path in paths
         if any(entries.get(path, _ABSENT) != flat[0].get(path, _ABSENT) for entries in flat)
     ]
@@ -74,12 +83,12 @@ def _flatten(value: Any, path: str = "") -> dict[str, Any]:
     return leaves
 
 
-def _describe(values: Sequence[Any]) -> str:
+def _describe(values: Sequence[Any], ranks: Sequence[int]) -> str:
     """Says which ranks hold which value, the ranks of one value together."""
     ranks_by_value: dict[str, list[int]] = {}
-    for rank, value in enumerate(values):
+    for rank, value in zip(ranks, values, strict=True):
         ranks_by_value.setdefault(str(value), []).append(rank)
-    return ", ".join(f"{value} on {name_ranks(ranks)}" for value, ranks in ranks_by_value.items())
+    return ", ".join(f"{value} on {name_ranks(them)}" for value, them in ranks_by_value.items())
 
 
 def name_ranks(ranks: Sequence[int]) -> str:

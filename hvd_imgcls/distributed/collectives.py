@@ -152,13 +152,19 @@ class Collectives(ABC):
         total = self.allreduce(tf.convert_to_tensor(array), op=ReduceOp.SUM, name=name)
         return np.asarray(total).reshape(array.shape)
 
-    def gather_bytes(self, payload: bytes) -> list[bytes]:
-        """Returns every rank's bytes, by rank. Collective: every rank must call this."""
+    def gather_bytes(
+        self, payload: bytes, process_set: ProcessSet = global_process_set
+    ) -> list[bytes]:
+        """Returns every member's bytes, by rank. Collective: every rank must call this."""
         lengths = self.allgather(
-            tf.constant([len(payload)], tf.int64), name="gather_bytes.lengths"
+            tf.constant([len(payload)], tf.int64),
+            name="gather_bytes.lengths",
+            process_set=process_set,
         ).numpy()
         joined = self.allgather(
-            tf.convert_to_tensor(np.frombuffer(payload, np.uint8)), name="gather_bytes.payload"
+            tf.convert_to_tensor(np.frombuffer(payload, np.uint8)),
+            name="gather_bytes.payload",
+            process_set=process_set,
         ).numpy()
         ends = np.cumsum(lengths)
         return [
@@ -179,12 +185,13 @@ class Collectives(ABC):
         )
         return bytes(sent.numpy().tobytes())
 
-    def gather_json(self, value: Any) -> list[Any]:
-        """Returns every rank's JSON value, by rank. Collective: every rank must call this.
+    def gather_json(self, value: Any, process_set: ProcessSet = global_process_set) -> list[Any]:
+        """Returns every member's JSON value, by rank. Collective: every rank must call this.
 
         JSON and not pickle: what comes off the network is data, never code.
         """
-        return [json.loads(text) for text in self.gather_bytes(json.dumps(value).encode())]
+        parts = self.gather_bytes(json.dumps(value).encode(), process_set)
+        return [json.loads(text) for text in parts]
 
     def broadcast_json(self, value: Any, root_rank: int = 0) -> Any:
         """Returns the JSON value of `root_rank`. Collective: every rank must call this."""

@@ -41,14 +41,7 @@ def grouped_adasum(
     Raises:
         ConfigError: If the number of ranks is not a power of two.
     """
-    size = process_set.size() or 1
-    if size & (size - 1):
-        raise ConfigError(
-            "op=Adasum",
-            got=f"{size} ranks",
-            expected="a power of two, since the ranks are combined in pairs",
-            fix="use another number of ranks or op=Average",
-        )
+    size = require_power_of_two(process_set)
     ranks = distributed.current()
     flat = tf.concat([tf.reshape(tf.cast(t, tf.float32), [-1]) for t in tensors], 0)
     gathered = ranks.allgather(
@@ -63,6 +56,23 @@ def grouped_adasum(
         tf.cast(tf.reshape(result, tensor.shape), tensor.dtype)
         for result, tensor in zip(combined, tensors, strict=True)
     ]
+
+
+def require_power_of_two(process_set: ProcessSet) -> int:
+    """Returns the number of ranks.
+
+    Raises:
+        ConfigError: If it is not a power of two.
+    """
+    size = process_set.size() or 1
+    if size & (size - 1):
+        raise ConfigError(
+            "op=Adasum",
+            got=f"{size} ranks",
+            expected="a power of two, since the ranks are combined in pairs",
+            fix="use another number of ranks or op=Average",
+        )
+    return size
 
 
 def _combine(rows: list[tf.Tensor]) -> tf.Tensor:

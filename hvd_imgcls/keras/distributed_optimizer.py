@@ -23,7 +23,13 @@ from hvd_imgcls.keras.compression import Compression
 from hvd_imgcls.keras.objects import native_variable
 from hvd_imgcls.keras.operations import Average
 from hvd_imgcls.keras.reduction import ReductionSettings
-from hvd_imgcls.keras.synchronization import Synchronizer, build, synchronizer_of, variables_of
+from hvd_imgcls.keras.synchronization import (
+    Synchronizer,
+    apply_alone,
+    build,
+    synchronizer_of,
+    variables_of,
+)
 
 DEFAULT_CHECK_EVERY_STEPS = 100
 
@@ -191,7 +197,7 @@ class _SynchronizedApply:
         variables = variables_of(self, grads, trainable_variables)
         build(self, variables)
         if synchronizer.has_nothing_to_do:
-            plain_apply(grads, variables)
+            apply_alone(plain_apply, grads, variables)
         else:
             synchronizer.step(self, grads, variables, plain_apply)
 

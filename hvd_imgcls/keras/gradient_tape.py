@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from hvd_imgcls.distributed import ProcessSet, ReduceOp, global_process_set
+from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.keras import deferred, proof
 from hvd_imgcls.keras.compression import Compression
 from hvd_imgcls.keras.objects import native_variable
@@ -37,6 +38,9 @@ class DistributedGradientTape:
         scale_local_gradients: As for `DistributedOptimizer`.
         check_every_steps: Gradients between two comparisons of the variables' hashes;
             0 for never.
+
+    Raises:
+        ConfigError: For an argument out of its range or a tape wrapped already.
     """
 
     def __init__(
@@ -54,6 +58,10 @@ class DistributedGradientTape:
         scale_local_gradients: bool = True,
         check_every_steps: int = 100,
     ) -> None:
+        if isinstance(gradtape, DistributedGradientTape):
+            raise ConfigError(
+                "gradtape", got=gradtape, expected="a tf.GradientTape", fix="wrap it once"
+            )
         self._tape = gradtape
         self._settings = ReductionSettings(
             compression=compression,
@@ -136,7 +144,7 @@ def _reduction_for(
         with tf.init_scope():
             steps = tf.Variable(0, dtype=tf.int64, trainable=False, name="tape_steps")
             if reduction.size > 1:
-                proof.require_same_start(settings.describe(), sources)
+                proof.require_same_start(settings.describe(), sources, settings.process_set)
                 deferred.run()
         _reductions[key] = (reduction, steps, sources)
     reduction, steps, _ = _reductions[key]

@@ -55,10 +55,12 @@ def versions() -> dict[str, str]:
     }
 
 
-def require_same_start(settings: dict[str, Any], variables: Sequence[Any]) -> None:
-    """Compares versions, settings and variable signatures over all ranks.
+def require_same_start(
+    settings: dict[str, Any], variables: Sequence[Any], process_set: ProcessSet
+) -> None:
+    """Compares versions, settings and variable signatures over the ranks.
 
-    Collective: every rank must call this.
+    Collective: every rank of the process set must call this.
 
     Raises:
         RankMismatchError: On all ranks, naming what differs.
@@ -74,6 +76,7 @@ def require_same_start(settings: dict[str, Any], variables: Sequence[Any]) -> No
         distributed.current(),
         {"version": versions(), "optimizer": settings, "variable": signature},
         fix="start every rank with the same program, configuration and packages",
+        process_set=process_set,
     )
 
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 from hvd_imgcls import distributed
 from hvd_imgcls.distributed import ProcessSet, ReduceOp, global_process_set
 from hvd_imgcls.errors import ConfigError
-from hvd_imgcls.keras import operations, proof
+from hvd_imgcls.keras import adasum, operations, proof
 from hvd_imgcls.keras.compression import Compression
 from hvd_imgcls.keras.objects import native_variable, variable_path
 
@@ -63,6 +63,8 @@ class ReductionSettings:
                 expected="1.0 unless op=Average",
                 fix="leave it out or use op=Average",
             )
+        if self.op == ReduceOp.ADASUM:
+            adasum.require_power_of_two(self.process_set)
         if isinstance(self.groups, int) and self.groups < 0:
             raise ConfigError(
                 "groups",

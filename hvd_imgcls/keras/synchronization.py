@@ -104,12 +104,13 @@ class Synchronizer:
             self._passes = tf.Variable(0, dtype=tf.int64, trainable=False, name="passes")
             if self.reduction.size == 1:
                 return
-            proof.require_same_start(self._describe(optimizer), variables)
+            process_set = self.settings.process_set
+            proof.require_same_start(self._describe(optimizer), variables, process_set)
             deferred.run()
             proof.require_same_values(
                 self._shared_state(optimizer, variables),
                 "before the first update",
-                self.settings.process_set,
+                process_set,
                 fix="give fit() the callback hvd.callbacks.BroadcastGlobalVariablesCallback(0) as "
                 "the first one, or call hvd.broadcast_variables() before training",
             )
@@ -246,6 +247,13 @@ def build(optimizer: Any, variables: Sequence[Any]) -> None:
         with tf.init_scope(), keras.name_scope(optimizer.name, caller=optimizer):
             optimizer.build(list(variables))
         optimizer.built = True
+
+
+def apply_alone(apply: Apply, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
+    """Applies gradients of a rank that has nobody to agree with."""
+    with tf.init_scope():
+        deferred.run()
+    apply(list(gradients), list(variables))
 
 
 def synchronizer_of(optimizer: Any) -> Synchronizer | None:
