@@ -18,19 +18,15 @@ def unique_name(name: str) -> str:
     of layers and scopes, which depend on what else a rank has built, do not come in.
     Horovod refuses a second operation of the same name while the first is under way.
 
+    The count is that of the innermost graph. A rank that traces its step once more, for
+    a batch of another shape, gets the names that the other ranks got the first time.
+
     Args:
         name: Without scopes; "/" is replaced, since Horovod cuts names there.
     """
     name = name.replace("/", ".")
     if tf.executing_eagerly():
         return name
-    counts = _used.setdefault(_outermost_graph(), Counter())
+    counts = _used.setdefault(tf.compat.v1.get_default_graph(), Counter())
     counts[name] += 1
     return name if counts[name] == 1 else f"{name}.{counts[name]}"
-
-
-def _outermost_graph() -> Any:
-    graph = tf.compat.v1.get_default_graph()
-    while getattr(graph, "outer_graph", None) is not None and graph.outer_graph.building_function:
-        graph = graph.outer_graph
-    return graph

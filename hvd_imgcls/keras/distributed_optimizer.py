@@ -25,7 +25,6 @@ from hvd_imgcls.keras.operations import Average
 from hvd_imgcls.keras.reduction import ReductionSettings
 from hvd_imgcls.keras.synchronization import (
     Synchronizer,
-    apply_alone,
     build,
     synchronizer_of,
     variables_of,
@@ -197,7 +196,7 @@ class _SynchronizedApply:
         variables = variables_of(self, grads, trainable_variables)
         build(self, variables)
         if synchronizer.has_nothing_to_do:
-            apply_alone(plain_apply, grads, variables)
+            plain_apply(grads, variables)
         else:
             synchronizer.step(self, grads, variables, plain_apply)
 

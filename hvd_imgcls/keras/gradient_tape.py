@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from hvd_imgcls.distributed import ProcessSet, ReduceOp, global_process_set
 from hvd_imgcls.errors import ConfigError
-from hvd_imgcls.keras import deferred, proof
+from hvd_imgcls.keras import proof
 from hvd_imgcls.keras.compression import Compression
 from hvd_imgcls.keras.objects import native_variable
 from hvd_imgcls.keras.operations import Average
@@ -106,7 +106,7 @@ class DistributedGradientTape:
         def compare() -> tf.Tensor:
             proof.require_same_values(
                 shared,
-                f"at one of the last {self._check_every_steps} gradients",
+                steps.read_value(),
                 self._settings.process_set,
                 fix="call hvd.broadcast_variables(model.variables, root_rank=0) and "
                 "hvd.broadcast_variables(optimizer.variables, root_rank=0) once, at the first "
@@ -145,7 +145,6 @@ def _reduction_for(
             steps = tf.Variable(0, dtype=tf.int64, trainable=False, name="tape_steps")
             if reduction.size > 1:
                 proof.require_same_start(settings.describe(), sources, settings.process_set)
-                deferred.run()
         _reductions[key] = (reduction, steps, sources)
     reduction, steps, _ = _reductions[key]
     reduction.settings = settings

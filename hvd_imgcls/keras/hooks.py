@@ -83,17 +83,20 @@ def _make_loss_scaling_agree() -> None:
 
 def _keep_xla_out() -> None:
     plain_resolve = keras.Model._resolve_auto_jit_compile
+    said: set[int] = set()
 
     def resolve(self: Any) -> bool:
         chosen = bool(plain_resolve(self))
         synchronizer = synchronizer_of(getattr(self, "optimizer", None))
         if not chosen or synchronizer is None or synchronizer.reduction.size == 1:
             return chosen
-        logger.warning(
-            'jit_compile="auto": XLA is left off for %s, because a function compiled by XLA '
-            "cannot hold Horovod's operations; pass jit_compile=False to silence this",
-            self.name,
-        )
+        if synchronizer.number not in said:  # Keras asks more than once
+            said.add(synchronizer.number)
+            logger.warning(
+                'jit_compile="auto": XLA is left off for %s, because a function compiled by '
+                "XLA cannot hold Horovod's operations; pass jit_compile=False to silence this",
+                self.name,
+            )
         return False
 
     keras.Model._resolve_auto_jit_compile = resolve

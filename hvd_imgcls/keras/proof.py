@@ -90,8 +90,18 @@ def weights_digest(model: keras.Model) -> str:
     return f"{int(total):016x}"
 
 
+FORGOTTEN_BROADCAST = (
+    "give fit() the callback hvd.callbacks.BroadcastGlobalVariablesCallback(0) as the first "
+    "one, or call hvd.broadcast_variables() before training"
+)
+OTHER_CAUSES = (
+    "change weights only through the wrapped optimizer, and use operations that give the same "
+    "bits on all ranks"
+)
+
+
 def require_same_values(
-    variables: Sequence[Any], when: str, process_set: ProcessSet, fix: str = ""
+    variables: Sequence[Any], updates: Any, process_set: ProcessSet, fix: str = ""
 ) -> None:
     """Compares the hashes of variables over the ranks, eagerly or inside a graph.
 
@@ -99,9 +109,9 @@ def require_same_values(
 
     Args:
         variables: The same variables on all ranks, in the same order.
-        when: What the message says about the moment, e.g. "before the first update".
+        updates: How many updates were made, a number or scalar tensor, for the message.
         process_set: The ranks that take part.
-        fix: What the user should do; the usual causes when empty.
+        fix: What the user should do; the usual cause when empty.
 
     Raises:
         RankMismatchError: On all ranks. Inside a graph TensorFlow wraps it.
@@ -112,19 +122,20 @@ def require_same_values(
         digest_variables(variables)[tf.newaxis], name="digests", process_set=process_set
     )
     paths = [variable_path(variable) for variable in variables]
-    fix = fix or (
-        "change weights only through the wrapped optimizer, and use operations that give "
-        "the same bits on all ranks"
-    )
     members = _members(process_set)
 
-    def compare(table: np.ndarray) -> np.int32:
+    def compare(table: np.ndarray, done: np.ndarray) -> np.int32:
         message = describe_difference(table, paths, members)
         if message:
-            _fail(f"the ranks are out of step {when}: {message}\n  to fix it: {fix}")
+            help_text = fix or (OTHER_CAUSES if done else FORGOTTEN_BROADCAST)
+            _fail(
+                f"the ranks are out of step after {int(done)} updates: {message}\n"
+                f"  to fix it: {help_text}"
+            )
         return np.int32(0)
 
-    _raise_unless(tf.reduce_all(digests == digests[:1]), compare, [digests])
+    same = tf.reduce_all(digests == digests[:1])
+    _raise_unless(same, compare, [digests, tf.convert_to_tensor(updates)])
 
 
 def describe_difference(

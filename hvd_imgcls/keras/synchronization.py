@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 
 from hvd_imgcls.errors import ConfigError
-from hvd_imgcls.keras import deferred, proof
+from hvd_imgcls.keras import proof
 from hvd_imgcls.keras.objects import native_variable, variable_path
 from hvd_imgcls.keras.reduction import GradientReduction, ReductionSettings, agree_on_finite
 
@@ -95,24 +95,17 @@ class Synchronizer:
             self._accumulate(optimizer, list(gradients), list(variables), apply)
 
     def _start(self, optimizer: Any, variables: Sequence[Any]) -> None:
-        """Before the first update: build, give all ranks one state, compare."""
+        """Before the first update: build, and compare what the ranks are about to do."""
         if self.updates is not None:
             return
+        build(optimizer, variables)
         with tf.init_scope():
-            build(optimizer, variables)
             self.updates = tf.Variable(0, dtype=tf.int64, trainable=False, name="updates")
             self._passes = tf.Variable(0, dtype=tf.int64, trainable=False, name="passes")
             if self.reduction.size == 1:
                 return
-            process_set = self.settings.process_set
-            proof.require_same_start(self._describe(optimizer), variables, process_set)
-            deferred.run()
-            proof.require_same_values(
-                self._shared_state(optimizer, variables),
-                "before the first update",
-                process_set,
-                fix="give fit() the callback hvd.callbacks.BroadcastGlobalVariablesCallback(0) as "
-                "the first one, or call hvd.broadcast_variables() before training",
+            proof.require_same_start(
+                self._describe(optimizer), variables, self.settings.process_set
             )
 
     def _describe(self, optimizer: Any) -> dict[str, Any]:
@@ -144,21 +137,25 @@ class Synchronizer:
     def _update(
         self, optimizer: Any, gradients: list[Any], variables: list[Any], apply: Apply
     ) -> None:
+        if self.reduction.size > 1:
+            self._compare_state(optimizer, variables)
         gradients = self._reduce(optimizer, gradients, variables)
         apply(gradients, variables)
         self.updates.assign_add(1)
-        if self.check_every_steps and self.reduction.size > 1:
-            due = self.updates.read_value() % self.check_every_steps == 0
 
-            def compare() -> tf.Tensor:
-                proof.require_same_values(
-                    self._shared_state(optimizer, variables),
-                    f"at one of the last {self.check_every_steps} updates",
-                    self.settings.process_set,
-                )
-                return tf.constant(True)
+    def _compare_state(self, optimizer: Any, variables: list[Any]) -> None:
+        """Compares weights and optimizer state before updates 0, k, 2k, ..."""
+        done = self.updates.read_value()
+        every = self.check_every_steps
+        due = done % every == 0 if every else done == 0
 
-            tf.cond(due, compare, lambda: tf.constant(False))
+        def compare() -> tf.Tensor:
+            proof.require_same_values(
+                self._shared_state(optimizer, variables), done, self.settings.process_set
+            )
+            return tf.constant(True)
+
+        tf.cond(due, compare, lambda: tf.constant(False))
 
     def _reduce(self, optimizer: Any, gradients: list[Any], variables: list[Any]) -> list[Any]:
         """Reduces now or, if Keras itself accumulates, on Keras's update step only."""
@@ -243,17 +240,20 @@ def build(optimizer: Any, variables: Sequence[Any]) -> None:
     values that ScheduleFreeAdamW takes from the weights are taken anew at every step
     (seen in Keras 3.15.1).
     """
-    if not optimizer.built:
-        with tf.init_scope(), keras.name_scope(optimizer.name, caller=optimizer):
-            optimizer.build(list(variables))
-        optimizer.built = True
+    if optimizer.built:
+        return
+    with contextlib.ExitStack() as stack:
+        # Variables of a model that the first batch builds have no values yet.
+        if all(_has_value(variable) for variable in variables):
+            stack.enter_context(tf.init_scope())
+        stack.enter_context(keras.name_scope(optimizer.name, caller=optimizer))
+        optimizer.build(list(variables))
+    optimizer.built = True
 
 
-def apply_alone(apply: Apply, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
-    """Applies gradients of a rank that has nobody to agree with."""
+def _has_value(variable: Any) -> bool:
     with tf.init_scope():
-        deferred.run()
-    apply(list(gradients), list(variables))
+        return bool(native_variable(variable).is_initialized())
 
 
 def synchronizer_of(optimizer: Any) -> Synchronizer | None:

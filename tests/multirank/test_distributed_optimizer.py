@@ -122,7 +122,7 @@ def test_every_optimizer_on_two_ranks_equals_one_rank_with_the_same_global_batch
     jobs = [(name, {"learning_rate": 0.01}, {}, {}) for name in OPTIMIZERS]
     one = single_process(jobs)
     two = run_on_ranks(train_all, arguments=[jobs], timeout_seconds=300)
-    for index, name in enumerate(OPTIMIZERS):
+    for index in range(len(OPTIMIZERS)):
         assert_equal_on_all_ranks([rank[index] for rank in two])
         assert_close(one[index], two[0][index])
         assert two[0][index]["iterations"] == 4

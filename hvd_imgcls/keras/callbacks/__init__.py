@@ -6,7 +6,10 @@ from hvd_imgcls.keras.callbacks.learning_rate import (
     LearningRateScheduleCallback,
     LearningRateWarmupCallback,
 )
-from hvd_imgcls.keras.callbacks.metric_average import MetricAverageCallback
+from hvd_imgcls.keras.callbacks.metric_average import (
+    MetricAverageCallback,
+    metrics_over_ranks,
+)
 
 __all__ = [
     "BestModelCheckpoint",
@@ -14,4 +17,5 @@ __all__ = [
     "LearningRateScheduleCallback",
     "LearningRateWarmupCallback",
     "MetricAverageCallback",
+    "metrics_over_ranks",
 ]

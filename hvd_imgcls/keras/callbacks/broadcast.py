@@ -11,8 +11,8 @@ import tensorflow as tf
 from hvd_imgcls import distributed
 from hvd_imgcls.distributed import global_process_set
 from hvd_imgcls.distributed.agreement import require_same
-from hvd_imgcls.errors import SetupError
-from hvd_imgcls.keras import deferred, proof
+from hvd_imgcls.keras import proof
+from hvd_imgcls.keras.building import before_first_step
 from hvd_imgcls.keras.objects import broadcast_variables, native_variable
 from hvd_imgcls.keras.synchronization import build, synchronizer_of
 
@@ -20,9 +20,9 @@ from hvd_imgcls.keras.synchronization import build, synchronizer_of
 class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
     """Gives every rank the root's model and optimizer state before the first step.
 
-    A model that has no variables yet gets them, and the root's values, while its first
-    step is prepared and before it runs. Versions and numbers of steps and epochs are
-    compared over the ranks first, and the trainable weights at the end of every epoch.
+    A model without variables is built for the shape of its first batch. Versions and
+    numbers of steps and epochs are compared over the ranks first, and the trainable
+    weights at the end of every epoch.
 
     Random generators of layers (dropout, augmentation) start from the root's seed too,
     but each rank's at a different point: ranks that drop the same units would train on
@@ -78,7 +78,7 @@ class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
         if self.model.built and self.model.variables:
             self._broadcast()
         else:
-            deferred.wait(self._broadcast)
+            before_first_step(self.model, self._broadcast)
 
     def _broadcast(self) -> None:
         model, optimizer = self.model, self.model.optimizer
@@ -92,29 +92,22 @@ class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
             if id(native_variable(state)) not in self._local:
                 _move_apart(state, distributed.current().topology.rank)
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Raises if the first step ran without the root's state."""
-        if deferred.cancel(self._broadcast):
-            raise SetupError(
-                "the model got its variables in its first step, which ran before they could be "
-                "broadcast, since neither a wrapped optimizer nor a wrapped tape took part",
-                fix="declare the input shape with keras.Input, or wrap the optimizer with "
-                "hvd.DistributedOptimizer",
-            )
-
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Compares the trainable weights over the ranks. Collective."""
         shared = [
             v for v in self.model.trainable_variables if id(native_variable(v)) not in self._local
         ]
+        if not shared or self.model.optimizer is None:
+            return
         synchronizer = synchronizer_of(self.model.optimizer)
         if synchronizer is not None:
             if synchronizer.settings.process_set is not global_process_set:
                 return  # ranks outside the set train on their own
             shared = [v for v in shared if not synchronizer.reduction.is_local(v)]
+        updates = synchronizer.updates if synchronizer else self.model.optimizer.iterations
         proof.require_same_values(
             shared,
-            f"after epoch {epoch + 1}",
+            native_variable(updates).read_value(),
             global_process_set,
             fix="wrap the optimizer with hvd.DistributedOptimizer, or reduce the gradients of a "
             "custom train_step with hvd.DistributedGradientTape",

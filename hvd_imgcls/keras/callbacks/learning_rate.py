@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -159,8 +160,8 @@ class LearningRateWarmupCallback(LearningRateScheduleCallback):
         is_root = distributed.current().topology.is_root
         if self.verbose and is_root and epoch == self.end_epoch - 1:
             rate = float(np.asarray(self.model.optimizer.learning_rate))
-            keras.utils.io_utils.print_msg(
-                f"\nEpoch {epoch + 1}: finished gradual learning rate warmup to {rate:g}."
+            sys.stdout.write(
+                f"\nEpoch {epoch + 1}: finished gradual learning rate warmup to {rate:g}.\n"
             )
 
 

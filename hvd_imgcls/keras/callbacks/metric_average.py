@@ -19,7 +19,9 @@ class MetricAverageCallback(keras.callbacks.Callback):
     own must keep such state as well. Values that a custom `train_step` returns without
     a metric behind them are averaged over the ranks with equal weight.
 
-    Give it to `fit` or `evaluate`, before callbacks that read metrics.
+    Give it to `fit`, before callbacks that read metrics. `evaluate` called by itself
+    returns this rank's metrics, whatever callbacks it has; call `metrics_over_ranks(model)`
+    after it.
 
     Collective: every rank must have this callback in the same position.
 
@@ -43,13 +45,13 @@ class MetricAverageCallback(keras.callbacks.Callback):
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Takes the training metrics before validation resets them. Collective."""
         if self._is_in_epoch and self._training is None:
-            self._training = results_over_ranks(self.model)
+            self._training = metrics_over_ranks(self.model)
 
     def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
         """Replaces the validation metrics. Collective."""
-        if logs is None:
+        if logs is None or not self._is_in_epoch:
             return
-        _replace(logs, results_over_ranks(self.model), "")
+        _replace(logs, metrics_over_ranks(self.model), "")
         self._validation = {f"val_{name}": value for name, value in logs.items()}
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -58,11 +60,11 @@ class MetricAverageCallback(keras.callbacks.Callback):
         if logs is None:
             return
         if self._training is None:
-            self._training = results_over_ranks(self.model)
+            self._training = metrics_over_ranks(self.model)
         _replace(logs, {**self._training, **self._validation}, "val_")
 
 
-def results_over_ranks(model: keras.Model) -> dict[str, float]:
+def metrics_over_ranks(model: keras.Model) -> dict[str, float]:
     """Returns the model's metrics over the examples of all ranks.
 
     Collective: every rank must call this. The metrics' own state is left as it was.

@@ -1,0 +1,56 @@
+"""Building a model that would be built by its first batch, before that batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from hvd_imgcls.errors import SetupError
+
+
+def before_first_step(model: keras.Model, action: Callable[[], None]) -> None:
+    """Has a model built, and `action` called, when `fit` is about to take its first step.
+
+    A model without a declared input shape gets its variables while its first step is
+    being traced, and their values only when that step runs: too late to give all ranks
+    the same. `fit` holds the data, so the shape is known to its step function alone.
+
+    Args:
+        model: A compiled model, inside `fit`, after its step function was made.
+        action: Called once, eagerly, after the model was built.
+    """
+    plain_function = model.train_function
+
+    def function(iterator: Any) -> Any:
+        model.train_function = plain_function
+        build_for(model, iterator.element_spec)
+        action()
+        return plain_function(iterator)
+
+    model.train_function = function
+
+
+def build_for(model: keras.Model, element_spec: Any) -> None:
+    """Creates a model's variables, eagerly, from the shapes and dtypes of its data.
+
+    Args:
+        model: A compiled model.
+        element_spec: Nested `tf.TensorSpec` of a batch, as `fit` sees it.
+
+    Raises:
+        SetupError: If the model cannot be traced without data.
+    """
+    batch = tf.nest.map_structure(
+        lambda spec: keras.KerasTensor(spec.shape.as_list(), spec.dtype.name), element_spec
+    )
+    try:
+        model._symbolic_build(data_batch=batch)
+    except RuntimeError as error:
+        raise SetupError(
+            f"the model {model.name} has no variables yet and cannot be built from the shape of "
+            f"its data: {error}",
+            fix="build it before fit(): declare keras.Input, or call it once on a batch",
+        ) from error
