@@ -27,9 +27,10 @@ class _StrictLoader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
+            event_of: Any = self  # PyYAML's own methods have no types
             self._num_aliases += 1
             if self._num_aliases > MAX_ALIASES:
-                self._refuse(self.peek_event(), f"more than {MAX_ALIASES} aliases")
+                self._refuse(event_of.peek_event(), f"more than {MAX_ALIASES} aliases")
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
