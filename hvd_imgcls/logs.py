@@ -17,24 +17,28 @@ _OURS = "_hvd_imgcls_handler"
 
 
 def start(topology: Topology, *, verbose: bool = False) -> None:
-    """Sends messages to standard error: of the root those of level INFO, of others WARNING.
+    """Lets this rank speak: the root from level INFO on, the others from WARNING on.
 
-    With several ranks every line begins with its rank, `[rank 3/8]`. Calling it again
-    replaces what an earlier call set up.
+    Warnings and errors go to standard error, the rest to standard output. With several
+    ranks every line begins with its rank, `[rank 3/8]`. Calling it again replaces what an
+    earlier call set up.
 
     Args:
         topology: The rank that speaks.
         verbose: Whether every rank says everything, down to DEBUG.
     """
     stop()
-    handler = logging.StreamHandler(sys.stderr)
-    prefix = f"[rank {topology.rank}/{topology.size}] " if topology.size > 1 else ""
-    handler.setFormatter(logging.Formatter(f"{prefix}%(message)s"))
+    level = logging.INFO if topology.is_root else logging.WARNING
     if verbose:
-        handler.setLevel(logging.DEBUG)
-    else:
-        handler.setLevel(logging.INFO if topology.is_root else logging.WARNING)
-    _add(handler)
+        level = logging.DEBUG
+    prefix = f"[rank {topology.rank}/{topology.size}] " if topology.size > 1 else ""
+    output, errors = logging.StreamHandler(sys.stdout), logging.StreamHandler(sys.stderr)
+    output.addFilter(lambda record: record.levelno < logging.WARNING)
+    errors.setLevel(logging.WARNING)
+    output.setLevel(level)
+    for handler in (output, errors):
+        handler.setFormatter(logging.Formatter(f"{prefix}%(message)s"))
+        _add(handler)
 
 
 def add_file(path: Path) -> None:

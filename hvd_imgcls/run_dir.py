@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -95,6 +96,14 @@ def begin_next(pipeline_name: str, parent: Path = DEFAULT_PARENT) -> RunDir:
             return RunDir(path)
 
 
+def begin_named(run_dir: str | None, pipeline_name: str) -> RunDir:
+    """Makes the directory that a configuration names, or the next one of a pipeline.
+
+    Root only: other ranks take the path that the root tells them.
+    """
+    return begin_next(pipeline_name) if run_dir is None else begin(Path(run_dir))
+
+
 def _make(path: Path, *, exist_ok: bool) -> None:
     try:
         path.mkdir(parents=True, exist_ok=exist_ok)
@@ -120,6 +129,19 @@ def write_text(path: Path, text: str) -> None:
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)
+
+
+def write_model(path: Path, model: Any) -> None:
+    """Saves a Keras model so that nobody ever sees half of it."""
+    # Keras chooses the format by the suffix.
+    partial = path.with_name(f".partial.{path.name}")
+    model.save(partial)
+    os.replace(partial, path)
+
+
+def digest(path: Path) -> str:
+    """Returns 16 hex digits of the SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -15,10 +15,10 @@ from hvd_imgcls.config.sections import (
     STRICT,
     HalfOpenFraction,
     NonNegativeFloat,
-    NonNegativeInt,
     OpenFraction,
     PositiveFloat,
     PositiveInt,
+    Seed,
 )
 
 
@@ -30,9 +30,9 @@ class DigitsSource:
     """Which source this is."""
 
     held_out_fraction: OpenFraction = 0.2
-    """Fraction of the images of every class that is kept for evaluation."""
+    """Fraction of the images of every class that is held out of training, for evaluation."""
 
-    split_seed: NonNegativeInt = 0
+    split_seed: Seed = 0
     """Seed of the choice which images are held out. Change it for another split."""
 
 
@@ -169,7 +169,7 @@ class ConstantSchedule:
     """
 
     warmup_epochs: NonNegativeFloat = 0.0
-    """Epochs over which the learning rate rises linearly from 0. May be a fraction."""
+    """Epochs over which the learning rate rises linearly to its peak. May be a fraction."""
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
@@ -193,7 +193,7 @@ class CosineSchedule:
     """
 
     warmup_epochs: NonNegativeFloat = 0.0
-    """Epochs over which the learning rate rises linearly from 0. May be a fraction."""
+    """Epochs over which the learning rate rises linearly to its peak. May be a fraction."""
 
     final_fraction: HalfOpenFraction = 0.0
     """Learning rate after the last step as a fraction of the peak."""

@@ -19,7 +19,7 @@ from hvd_imgcls.config.parts import (
     Schedule,
     Source,
 )
-from hvd_imgcls.config.sections import STRICT, NonNegativeInt, PositiveInt
+from hvd_imgcls.config.sections import STRICT, NonNegativeInt, PositiveInt, Seed
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
@@ -49,7 +49,7 @@ class Train:
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     """The Keras dtype policy: what layers compute in. Weights are float32 always."""
 
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Seed of initial weights, order of the examples and augmentation."""
 
     check_every_steps: NonNegativeInt = 100

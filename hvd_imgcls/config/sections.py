@@ -17,6 +17,8 @@ PositiveFloat = Annotated[float, pydantic.Field(gt=0.0)]
 NonNegativeFloat = Annotated[float, pydantic.Field(ge=0.0)]
 OpenFraction = Annotated[float, pydantic.Field(gt=0.0, lt=1.0)]
 HalfOpenFraction = Annotated[float, pydantic.Field(ge=0.0, lt=1.0)]
+# What every random number generator in use takes.
+Seed = Annotated[int, pydantic.Field(ge=0, lt=2**32)]
 
 STRICT = pydantic.ConfigDict(
     extra="forbid",

@@ -8,8 +8,6 @@ from typing import Literal
 
 from hvd_imgcls.errors import ConfigError
 
-MAX_SEED = 2**63 - 1
-
 
 def per_rank_batch_size(global_batch_size: int, size: int, accumulation_steps: int) -> int:
     """Returns the examples of one backward pass on one rank.

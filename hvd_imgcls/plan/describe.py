@@ -38,7 +38,7 @@ def _ranks(plan: Plan) -> str:
 def _data(plan: Plan, config: RunConfig) -> str:
     return (
         f"{config.data.source.name}: {plan.num_train_examples:,} to train on, "
-        f"{plan.num_held_out_examples:,} held out, {plan.num_classes} classes"
+        f"{plan.evaluation.num_examples:,} held out, {plan.num_classes} classes"
     )
 
 
@@ -89,10 +89,10 @@ def _gradients(plan: Plan, config: RunConfig) -> str:
 
 
 def _evaluation(plan: Plan) -> str:
-    blocks = _count(plan.evaluation_steps, "block")
+    blocks = _count(plan.evaluation.num_steps, "block")
     return (
-        f"every held-out example once: {blocks} of {plan.evaluation_block_size} per rank, "
-        f"{plan.num_padded_examples} padded"
+        f"every held-out example once: {blocks} of {plan.evaluation.block_size} per rank, "
+        f"{plan.evaluation.num_padded_examples} padded"
     )
 
 

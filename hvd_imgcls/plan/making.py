@@ -14,6 +14,23 @@ from hvd_imgcls.topology import Topology
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationPlan:
+    """How the held-out split is evaluated; possible on any number of ranks.
+
+    Attributes:
+        num_examples: Examples of the held-out split.
+        block_size: Examples that one rank evaluates at a time.
+        num_steps: Blocks that every rank evaluates.
+        num_padded_examples: Slots with weight 0 in all blocks of all ranks together.
+    """
+
+    num_examples: int
+    block_size: int
+    num_steps: int
+    num_padded_examples: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
     """What a run will do, as plain numbers.
 
@@ -21,7 +38,6 @@ class Plan:
         size: Number of ranks.
         local_size: Number of ranks on this host.
         num_train_examples: Examples of the training split.
-        num_held_out_examples: Examples of the held-out split.
         num_classes: Number of classes.
         global_batch_size: Examples per step over all ranks and accumulated passes.
         per_rank_batch_size: Examples of one backward pass on one rank.
@@ -32,9 +48,7 @@ class Plan:
         num_steps: Steps of the whole run.
         warmup_steps: Steps over which the learning rate rises from 0.
         peak_learning_rate: Learning rate after the warmup, scaled to the global batch.
-        evaluation_block_size: Examples that one rank evaluates at a time.
-        evaluation_steps: Blocks that every rank evaluates.
-        num_padded_examples: Slots with weight 0 in the evaluation, over all ranks.
+        evaluation: How the held-out split is evaluated.
         seed: Seed of initial weights, order and augmentation. Equal on all ranks.
         check_every_steps: Steps between two comparisons of all ranks; 0 for none.
         threads: Thread counts of one rank of this host.
@@ -43,7 +57,6 @@ class Plan:
     size: int
     local_size: int
     num_train_examples: int
-    num_held_out_examples: int
     num_classes: int
     global_batch_size: int
     per_rank_batch_size: int
@@ -54,9 +67,7 @@ class Plan:
     num_steps: int
     warmup_steps: int
     peak_learning_rate: float
-    evaluation_block_size: int
-    evaluation_steps: int
-    num_padded_examples: int
+    evaluation: EvaluationPlan
     seed: int
     check_every_steps: int
     threads: Threads
@@ -107,15 +118,10 @@ def make_plan(
     per_rank = arithmetic.per_rank_batch_size(batch_size, size, train.gradient_accumulation_steps)
     per_epoch = arithmetic.steps_per_epoch(num_train_examples, batch_size)
     num_steps = train.num_steps or per_epoch * (train.num_epochs or 0)
-    block_size = config.evaluation.block_size
-    evaluation_steps, num_padded = arithmetic.evaluation_steps(
-        num_held_out_examples, block_size, size
-    )
     return Plan(
         size=size,
         local_size=topology.local_size,
         num_train_examples=num_train_examples,
-        num_held_out_examples=num_held_out_examples,
         num_classes=num_classes,
         global_batch_size=batch_size,
         per_rank_batch_size=per_rank,
@@ -128,12 +134,22 @@ def make_plan(
         peak_learning_rate=arithmetic.scaled_learning_rate(
             schedule.base_learning_rate, batch_size, schedule.base_batch_size, schedule.scaling
         ),
-        evaluation_block_size=block_size,
-        evaluation_steps=evaluation_steps,
-        num_padded_examples=num_padded,
+        evaluation=make_evaluation_plan(config, num_examples=num_held_out_examples, size=size),
         seed=train.seed,
         check_every_steps=train.check_every_steps,
         threads=share_cores(num_cores or available_cores(), topology.local_size),
+    )
+
+
+def make_evaluation_plan(config: RunConfig, *, num_examples: int, size: int) -> EvaluationPlan:
+    """Returns how `num_examples` held-out examples are evaluated on `size` ranks."""
+    block_size = config.evaluation.block_size
+    num_steps, num_padded = arithmetic.evaluation_steps(num_examples, block_size, size)
+    return EvaluationPlan(
+        num_examples=num_examples,
+        block_size=block_size,
+        num_steps=num_steps,
+        num_padded_examples=num_padded,
     )
 
 
