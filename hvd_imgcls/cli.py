@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 import time
 import traceback
@@ -97,6 +98,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         _make_overview().parse_args([name])
         return 0  # not reached: --help and --version leave by SystemExit
+    # TensorFlow's own remarks on its build, six lines per rank. Warnings still come.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     command = COMMANDS[name]
     module = importlib.import_module(command.module)
     parser = _Parser(
@@ -140,10 +143,24 @@ def exit_code_of(action: Callable[[], int], *, is_verbose: bool = False) -> int:
             traceback.print_exc()
         _report(error)
         return error.exit_code
-    except Exception:
+    except Exception as error:
+        peer_failure = _as_peer_failure(error)
+        if peer_failure is not None:
+            _report(peer_failure)
+            return peer_failure.exit_code
         rank, size = launched_rank_and_size()
         sys.stderr.write(f"{_prefix(rank, size)}unexpected error\n{traceback.format_exc()}")
         return 1
+
+
+def _as_peer_failure(error: Exception) -> PeerFailedError | None:
+    """Returns the error to report instead, if this one is the echo of another rank's end."""
+    # Only if it is loaded: without it there are no other ranks, and loading takes seconds.
+    failures = sys.modules.get("hvd_imgcls.distributed.failures")
+    if failures is None:
+        return None
+    peer_failure: PeerFailedError | None = failures.as_peer_failure(error)
+    return peer_failure
 
 
 def _report(error: HvdImgclsError) -> None:

@@ -68,15 +68,24 @@ def begin(path: Path) -> RunDir:
         ConfigError: If the directory holds a run, or cannot be made.
     """
     run_dir = RunDir(path)
+    require_no_run(run_dir)
+    _make(path, exist_ok=True)
+    return run_dir
+
+
+def require_no_run(run_dir: RunDir) -> None:
+    """Refuses a directory that holds a run, begun or finished.
+
+    Raises:
+        ConfigError: If it does.
+    """
     if run_dir.holds_run():
         raise ConfigError(
             "run_dir",
-            got=str(path),
+            got=str(run_dir.path),
             expected="a directory without a run",
             fix="choose another --run_dir, or remove the old run",
         )
-    _make(path, exist_ok=True)
-    return run_dir
 
 
 def begin_next(pipeline_name: str, parent: Path = DEFAULT_PARENT) -> RunDir:

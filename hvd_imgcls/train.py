@@ -100,6 +100,8 @@ def train(config: RunConfig, *, pipeline_name: str = "run", verbose: bool = Fals
         epochs=plan.num_epochs,
         steps_per_epoch=plan.batches_per_epoch,
         callbacks=_make_callbacks(plan, files.metrics if topology.is_root else None),
+        # The dataset has its order already.
+        shuffle=False,
         verbose=0,
     )
 

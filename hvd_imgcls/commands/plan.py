@@ -7,9 +7,9 @@ import json
 import sys
 
 from hvd_imgcls.commands.overrides import add_pipeline
-from hvd_imgcls.config import load_config
+from hvd_imgcls.config import RunConfig, load_config
 from hvd_imgcls.data import open_source
-from hvd_imgcls.plan import available_cores, describe, make_plan
+from hvd_imgcls.plan import Plan, available_cores, describe, make_plan
 from hvd_imgcls.topology import Topology, launched_rank_and_size
 
 
@@ -35,18 +35,29 @@ def run(arguments: argparse.Namespace) -> None:
     num_cores = available_cores()
     ranks_per_host = min(size, arguments.ranks_per_host or num_cores)
     config = load_config(arguments.pipeline, arguments.overrides)
+    plan = plan_for(config, Topology.on_hosts(0, size, ranks_per_host), num_cores)
+    text = json.dumps(plan.to_json(), indent=2) if arguments.json else describe(plan, config)
+    if rank == 0:
+        sys.stdout.write(text + "\n")
+
+
+def plan_for(config: RunConfig, topology: Topology, num_cores: int | None = None) -> Plan:
+    """Returns the plan of a run of this configuration, without TensorFlow.
+
+    Args:
+        config: What the pipeline file says.
+        topology: Any rank of the run.
+        num_cores: Cores of a host; those that this process may use when None.
+    """
     source = open_source(config.data.source)
-    plan = make_plan(
+    return make_plan(
         config,
         num_train_examples=source.num_examples("train"),
         num_held_out_examples=source.num_examples("held_out"),
         num_classes=len(source.class_names),
-        topology=Topology.on_hosts(0, size, ranks_per_host),
+        topology=topology,
         num_cores=num_cores,
     )
-    text = json.dumps(plan.to_json(), indent=2) if arguments.json else describe(plan, config)
-    if rank == 0:
-        sys.stdout.write(text + "\n")
 
 
 def _positive(text: str) -> int:

@@ -6,7 +6,10 @@ import argparse
 from pathlib import Path
 
 from hvd_imgcls.commands.overrides import add_pipeline
+from hvd_imgcls.commands.plan import plan_for
 from hvd_imgcls.config import load_config
+from hvd_imgcls.run_dir import RunDir, require_no_run
+from hvd_imgcls.topology import Topology, launched_rank_and_size
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,8 +19,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Trains. Collective: every rank must call this."""
-    # Before TensorFlow is imported, which takes seconds: a wrong file is said at once.
+    # All that can be known without TensorFlow, whose import takes seconds, is said before it.
     config = load_config(arguments.pipeline, arguments.overrides)
+    rank, size = launched_rank_and_size()
+    plan_for(config, Topology.on_hosts(rank, size, size))
+    # The root alone: it makes the directory, and would make it under the others' eyes.
+    if rank == 0 and config.run_dir is not None:
+        require_no_run(RunDir(Path(config.run_dir)))
 
     from hvd_imgcls.train import train
 

@@ -84,9 +84,8 @@ def read(text: str, *, origin: str) -> Any:
             expected=f"at most {MAX_CHARACTERS}",
             fix="give a pipeline file, not data",
         )
-    loader = _StrictLoader(text)
     try:
-        return loader.get_single_data()
+        return _StrictLoader(text).get_single_data()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = origin if mark is None else f"{origin}, line {mark.line + 1}"
@@ -101,5 +100,3 @@ def read(text: str, *, origin: str) -> Any:
         raise ConfigError(
             origin, got=reason, expected="a YAML document", fix="correct the text"
         ) from error
-    finally:
-        loader.dispose()
