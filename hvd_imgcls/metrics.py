@@ -110,7 +110,9 @@ def cross_entropies(labels: Integers, logits: Floats) -> Floats:
     """
     logits = logits.astype(np.float64)
     highest = logits.max(axis=-1, keepdims=True)
-    shifted = logits - highest
+    # Of a diverged model: infinity minus infinity, which is not a number, as it should be.
+    with np.errstate(invalid="ignore"):
+        shifted = logits - highest
     log_sums = np.log(np.exp(shifted).sum(axis=-1))
     own: Floats = np.take_along_axis(shifted, labels[:, np.newaxis], axis=-1)[:, 0]
     losses: Floats = log_sums - own
