@@ -1,0 +1,23 @@
+"""Ranks: who they are, how they talk, how they start and stop.
+
+`start()` joins the run; what it returns is the only way ranks communicate.
+"""
+
+from hvd_imgcls.distributed import agreement, devices, failures
+from hvd_imgcls.distributed.collectives import Collectives, ReduceOp
+from hvd_imgcls.distributed.process_set import ProcessSet, global_process_set
+from hvd_imgcls.distributed.starting import current, is_started, start, stop
+
+__all__ = [
+    "Collectives",
+    "ProcessSet",
+    "ReduceOp",
+    "agreement",
+    "current",
+    "devices",
+    "failures",
+    "global_process_set",
+    "is_started",
+    "start",
+    "stop",
+]

@@ -1,0 +1,27 @@
+"""Threads and GPUs of this rank. To be set before TensorFlow runs its first operation."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+
+def configure(*, intra_op_threads: int, inter_op_threads: int, local_rank: int) -> None:
+    """Gives this rank its share of the host.
+
+    Several ranks on a host would otherwise start one thread per core each, and
+    compete (horovod#2295, #2804). With GPUs, local rank r sees GPU r alone, and
+    memory grows as needed instead of being taken whole. (Untried on several GPUs.)
+
+    Args:
+        intra_op_threads: Threads inside one operation, at least 1.
+        inter_op_threads: Operations at the same time, at least 1.
+        local_rank: Index of this rank on its host.
+    """
+    tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
+    tf.config.threading.set_inter_op_parallelism_threads(inter_op_threads)
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return
+    mine = gpus[local_rank % len(gpus)]
+    tf.config.set_visible_devices(mine, "GPU")
+    tf.config.experimental.set_memory_growth(mine, True)

@@ -1,0 +1,89 @@
+"""A subset of the ranks that communicates among itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from hvd_imgcls.errors import ConfigError
+
+
+class ProcessSet:
+    """Some of the ranks of a run, by their global rank.
+
+    Pass it to `init(process_sets=[...])`, or to `add_process_set` when Horovod was
+    started with `process_sets="dynamic"`, and then to any collective operation.
+
+    Args:
+        ranks: The global ranks of the members, in any order, without repetition.
+
+    Attributes:
+        ranks: The members, ascending. None for the set of all ranks.
+        process_set_id: Number given by Horovod; None until the set is registered.
+
+    Raises:
+        ConfigError: If a rank is repeated or is not an integer.
+    """
+
+    def __init__(self, ranks: Iterable[int]) -> None:
+        members = sorted(ranks)
+        if any(not isinstance(rank, int) for rank in members) or len(set(members)) != len(members):
+            raise ConfigError(
+                "ProcessSet(ranks)",
+                got=members,
+                expected="distinct integers",
+                fix="list each global rank once",
+            )
+        self.ranks: Sequence[int] | None = members
+        self.process_set_id: int | None = None
+        self._rank_and_size: tuple[int, int] | None = None
+
+    def register(self, process_set_id: int | None, rank: int, size: int) -> None:
+        """Notes the number that Horovod gave and the topology it holds for.
+
+        Args:
+            process_set_id: The number, None to withdraw the set.
+            rank: Global rank of this process.
+            size: Number of ranks in the run.
+        """
+        self.process_set_id = process_set_id
+        self._rank_and_size = None if process_set_id is None else (rank, size)
+
+    def withdraw(self) -> None:
+        """Forgets the topology: the run it was registered in has ended."""
+        self._rank_and_size = None
+
+    def size(self) -> int | None:
+        """Returns the number of members; None if the set is not registered."""
+        if self._rank_and_size is None:
+            return None
+        return self._rank_and_size[1] if self.ranks is None else len(self.ranks)
+
+    def rank(self) -> int | None:
+        """Returns this process's place in the set; None if it is not a member."""
+        if self._rank_and_size is None:
+            return None
+        rank = self._rank_and_size[0]
+        if self.ranks is None:
+            return rank
+        return self.ranks.index(rank) if rank in self.ranks else None
+
+    def included(self) -> bool | None:
+        """Returns whether this process is a member; None if the set is not registered."""
+        if self._rank_and_size is None:
+            return None
+        return self.ranks is None or self._rank_and_size[0] in self.ranks
+
+    def __repr__(self) -> str:
+        members = "all ranks" if self.ranks is None else list(self.ranks)
+        return f"ProcessSet({members}, process_set_id={self.process_set_id})"
+
+
+def _all_ranks() -> ProcessSet:
+    process_set = ProcessSet(())
+    process_set.ranks = None
+    process_set.process_set_id = 0
+    return process_set
+
+
+global_process_set = _all_ranks()
+"""The set of all ranks; what every operation uses unless told otherwise."""

@@ -1,0 +1,107 @@
+"""Joining the run: Horovod if a launcher started several ranks, else the stand-in."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hvd_imgcls.distributed.collectives import Collectives
+from hvd_imgcls.distributed.process_set import ProcessSet, global_process_set
+from hvd_imgcls.distributed.single_process import SingleProcessCollectives
+from hvd_imgcls.errors import SetupError
+from hvd_imgcls.topology import launched_rank_and_size
+
+# Horovod warns about a rank that does not come after 60 s but waits for ever unless told
+# otherwise (stall_inspector.h). Ten minutes leave room for a slow file system or a root
+# that evaluates alone, and a run that hangs still ends. The environment can say otherwise.
+_DEFAULT_ENVIRONMENT = {
+    "HOROVOD_STALL_CHECK_TIME_SECONDS": "60",
+    "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": "600",
+}
+
+_current: Collectives | None = None
+
+
+def start(process_sets: Sequence[ProcessSet] | str | None = None, comm: Any = None) -> Collectives:
+    """Joins the run and returns how to talk to the other ranks.
+
+    Collective: every rank must call this. A second call returns the same object.
+
+    Args:
+        process_sets: Subsets of ranks to register, or "dynamic" to add them later.
+        comm: Ranks that take part, or an mpi4py communicator; all when None.
+
+    Raises:
+        SetupError: If a launcher started several processes but Horovod is missing or
+            sees another number of them: every rank would train alone.
+    """
+    global _current  # noqa: PLW0603 - Horovod is one per process, and so is this
+    if _current is not None:
+        return _current
+    _, announced = launched_rank_and_size()
+    if announced == 1 and not _launched_by_something_else(os.environ):
+        _current = SingleProcessCollectives()
+    else:
+        _current = _start_horovod(announced, process_sets, comm)
+        return _current
+    for process_set in process_sets or ():
+        if isinstance(process_set, ProcessSet):
+            _current.add_process_set(process_set)
+    return _current
+
+
+def _launched_by_something_else(environment: Mapping[str, str]) -> bool:
+    """Whether a launcher whose size we cannot read may have started several processes."""
+    return "PMIX_RANK" in environment or int(environment.get("SLURM_STEP_NUM_TASKS", "1")) > 1
+
+
+def _start_horovod(
+    announced: int, process_sets: Sequence[ProcessSet] | str | None, comm: Any
+) -> Collectives:
+    if importlib.util.find_spec("horovod") is None:
+        raise SetupError(
+            f"{announced} ranks were started, but Horovod is not installed, so each would "
+            "train alone",
+            fix="run `hvd-imgcls install-horovod` in this environment",
+        )
+    for variable, value in _DEFAULT_ENVIRONMENT.items():
+        os.environ.setdefault(variable, value)
+    from hvd_imgcls.distributed.horovod_backend import HorovodCollectives
+
+    collectives = HorovodCollectives(process_sets, comm)
+    expected = max(announced, int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")))
+    if comm is None and collectives.topology.size < expected:
+        raise SetupError(
+            f"the launcher started {expected} processes, but Horovod sees "
+            f"{collectives.topology.size}: it was built without support for this launcher",
+            fix="start with `horovodrun --gloo`, or rebuild with `hvd-imgcls install-horovod "
+            "--mpi` for mpirun and srun",
+        )
+    return collectives
+
+
+def current() -> Collectives:
+    """Returns how to talk to the other ranks.
+
+    Raises:
+        SetupError: If `start` (for users of the Keras module: `hvd.init()`) was not called.
+    """
+    if _current is None:
+        raise SetupError("Horovod has not been initialised", fix="call hvd.init() first")
+    return _current
+
+
+def is_started() -> bool:
+    """Returns whether this process has joined a run."""
+    return _current is not None
+
+
+def stop() -> None:
+    """Leaves the run. A later `start` joins again."""
+    global _current  # noqa: PLW0603
+    if _current is not None:
+        _current.shutdown()
+    _current = None
+    global_process_set.withdraw()

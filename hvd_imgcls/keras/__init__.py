@@ -1,0 +1,115 @@
+"""Horovod for Keras 3: the names of `horovod.tensorflow.keras`, and they work.
+
+import hvd_imgcls.keras as hvd
+
+hvd.init()
+optimizer = hvd.DistributedOptimizer(keras.optimizers.SGD(0.1 * hvd.size()))
+model.compile(optimizer=optimizer, ...)
+model.fit(..., callbacks=[hvd.callbacks.BroadcastGlobalVariablesCallback(0),
+                          hvd.callbacks.MetricAverageCallback()])
+"""
+
+from hvd_imgcls.distributed import ProcessSet, global_process_set
+from hvd_imgcls.keras import callbacks
+from hvd_imgcls.keras.basics import (
+    add_process_set,
+    ccl_built,
+    cross_rank,
+    cross_size,
+    cuda_built,
+    ddl_built,
+    gloo_built,
+    gloo_enabled,
+    init,
+    is_homogeneous,
+    is_initialized,
+    local_rank,
+    local_size,
+    mpi_built,
+    mpi_enabled,
+    mpi_threads_supported,
+    nccl_built,
+    rank,
+    remove_process_set,
+    rocm_built,
+    shutdown,
+    size,
+    start_timeline,
+    stop_timeline,
+)
+from hvd_imgcls.keras.compression import Compression
+from hvd_imgcls.keras.distributed_optimizer import (
+    DistributedOptimizer,
+    PartialDistributedOptimizer,
+)
+from hvd_imgcls.keras.gradient_tape import DistributedGradientTape
+from hvd_imgcls.keras.objects import allgather_object, broadcast_object, broadcast_variables
+from hvd_imgcls.keras.operations import (
+    Adasum,
+    Average,
+    Max,
+    Min,
+    Product,
+    Sum,
+    allgather,
+    allreduce,
+    alltoall,
+    barrier,
+    broadcast,
+    grouped_allreduce,
+    reducescatter,
+)
+from hvd_imgcls.keras.saving import load_model
+from hvd_imgcls.keras.sync_batch_normalization import SyncBatchNormalization
+
+__all__ = [
+    "Adasum",
+    "Average",
+    "Compression",
+    "DistributedGradientTape",
+    "DistributedOptimizer",
+    "Max",
+    "Min",
+    "PartialDistributedOptimizer",
+    "ProcessSet",
+    "Product",
+    "Sum",
+    "SyncBatchNormalization",
+    "add_process_set",
+    "allgather",
+    "allgather_object",
+    "allreduce",
+    "alltoall",
+    "barrier",
+    "broadcast",
+    "broadcast_object",
+    "broadcast_variables",
+    "callbacks",
+    "ccl_built",
+    "cross_rank",
+    "cross_size",
+    "cuda_built",
+    "ddl_built",
+    "global_process_set",
+    "gloo_built",
+    "gloo_enabled",
+    "grouped_allreduce",
+    "init",
+    "is_homogeneous",
+    "is_initialized",
+    "load_model",
+    "local_rank",
+    "local_size",
+    "mpi_built",
+    "mpi_enabled",
+    "mpi_threads_supported",
+    "nccl_built",
+    "rank",
+    "reducescatter",
+    "remove_process_set",
+    "rocm_built",
+    "shutdown",
+    "size",
+    "start_timeline",
+    "stop_timeline",
+]

@@ -1,0 +1,136 @@
+"""One initial state for all ranks, before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from hvd_imgcls import distributed
+from hvd_imgcls.distributed import global_process_set
+from hvd_imgcls.distributed.agreement import require_same
+from hvd_imgcls.errors import SetupError
+from hvd_imgcls.keras import deferred, proof
+from hvd_imgcls.keras.objects import broadcast_variables, native_variable
+from hvd_imgcls.keras.synchronization import build, synchronizer_of
+
+
+class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
+    """Gives every rank the root's model and optimizer state before the first step.
+
+    A model that has no variables yet gets them, and the root's values, while its first
+    step is prepared and before it runs. Versions and numbers of steps and epochs are
+    compared over the ranks first, and the trainable weights at the end of every epoch.
+
+    Random generators of layers (dropout, augmentation) start from the root's seed too,
+    but each rank's at a different point: ranks that drop the same units would train on
+    less than their number of examples suggests.
+
+    Collective: every rank must have this callback, as the first one.
+
+    Args:
+        root_rank: The rank whose state is kept.
+        device: Accepted for Horovod's sake.
+        local_variables: Variables that keep each rank's own value.
+    """
+
+    def __init__(
+        self, root_rank: int, device: str = "", local_variables: Iterable[Any] | None = None
+    ) -> None:
+        super().__init__()
+        del device
+        self.root_rank = root_rank
+        if local_variables is None:
+            local_variables = ()
+        elif isinstance(local_variables, tf.Variable | keras.Variable):
+            local_variables = (local_variables,)
+        self._local: set[int] = set()
+        for variable in local_variables:
+            self.register_local_var(variable)
+
+    def register_local_var(self, var: Any) -> None:
+        """Declares that a variable keeps each rank's own value.
+
+        Raises:
+            ValueError: If it is not a variable.
+        """
+        if not isinstance(var, tf.Variable | keras.Variable):
+            raise ValueError(f"All local variables must be variables. Received: {var!r}")
+        self._local.add(id(native_variable(var)))
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Compares the plans of the ranks, then broadcasts. Collective."""
+        ranks = distributed.current()
+        if ranks.topology.size == 1:
+            return
+        require_same(
+            ranks,
+            {
+                "version": proof.versions(),
+                "fit": {key: self.params.get(key) for key in ("epochs", "steps")},
+                "steps_per_execution": self.model.steps_per_execution,
+            },
+            fix="give every rank the same number of batches, e.g. by steps_per_epoch, and "
+            "start every rank with the same program and packages",
+        )
+        if self.model.built and self.model.variables:
+            self._broadcast()
+        else:
+            deferred.wait(self._broadcast)
+
+    def _broadcast(self) -> None:
+        model, optimizer = self.model, self.model.optimizer
+        if optimizer is not None and model.trainable_variables:
+            build(optimizer, model.trainable_variables)
+        variables = [*model.variables, *(optimizer.variables if optimizer else ())]
+        random_states = [v for v in variables if _is_random_state(v)]
+        shared = [v for v in variables if id(native_variable(v)) not in self._local]
+        broadcast_variables(shared, self.root_rank)
+        for state in random_states:
+            if id(native_variable(state)) not in self._local:
+                _move_apart(state, distributed.current().topology.rank)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Raises if the first step ran without the root's state."""
+        if deferred.cancel(self._broadcast):
+            raise SetupError(
+                "the model got its variables in its first step, which ran before they could be "
+                "broadcast, since neither a wrapped optimizer nor a wrapped tape took part",
+                fix="declare the input shape with keras.Input, or wrap the optimizer with "
+                "hvd.DistributedOptimizer",
+            )
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Compares the trainable weights over the ranks. Collective."""
+        shared = [
+            v for v in self.model.trainable_variables if id(native_variable(v)) not in self._local
+        ]
+        synchronizer = synchronizer_of(self.model.optimizer)
+        if synchronizer is not None:
+            if synchronizer.settings.process_set is not global_process_set:
+                return  # ranks outside the set train on their own
+            shared = [v for v in shared if not synchronizer.reduction.is_local(v)]
+        proof.require_same_values(
+            shared,
+            f"after epoch {epoch + 1}",
+            global_process_set,
+            fix="wrap the optimizer with hvd.DistributedOptimizer, or reduce the gradients of a "
+            "custom train_step with hvd.DistributedGradientTape",
+        )
+
+
+def _is_random_state(variable: Any) -> bool:
+    return variable.name == "seed_generator_state" and tuple(variable.shape) == (2,)
+
+
+def _move_apart(state: Any, rank: int) -> None:
+    """Advances a random generator so that every rank draws other numbers.
+
+    A state is (seed, counter); ranks differ in the seed, by a constant that is odd and
+    large so that neighbouring seeds of a user do not meet (2**32 / golden ratio).
+    """
+    native = native_variable(state)
+    seed, counter = (int(value) for value in native.numpy())
+    native.assign(tf.constant([(seed + rank * 0x9E3779B1) % 2**32, counter], native.dtype))

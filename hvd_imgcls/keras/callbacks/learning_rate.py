@@ -1,0 +1,178 @@
+"""Learning rate by epoch, and warm-up from one rank's rate to that of all ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from hvd_imgcls import distributed
+from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.keras.objects import native_variable
+
+
+class LearningRateScheduleCallback(keras.callbacks.Callback):
+    """Sets the learning rate to `initial_lr * multiplier` between two epochs.
+
+    Momentum correction (Goyal et al. 2017, arXiv:1706.02677, section 3, remark 2): the
+    velocity of SGD holds the learning rate it was made with, so it is rescaled by
+    new / old rate where the rate changes.
+
+    Args:
+        initial_lr: Learning rate that the multiplier refers to.
+        multiplier: A constant, for exponential decay `multiplier ** (epoch - start_epoch)`,
+            or a function of the epoch.
+        start_epoch: First epoch, 0-based, to which this applies.
+        end_epoch: The epoch before which it stops to apply; never when None.
+        staircase: Change at the start of epochs; otherwise at every batch, with the
+            fractional epoch `epoch + batch / steps_per_epoch`.
+        momentum_correction: Whether to rescale the velocity.
+        steps_per_epoch: Batches in an epoch; what `fit` says when None.
+
+    Raises:
+        ConfigError: If `initial_lr` is None, or at the start of training if the number
+            of steps is needed and unknown or the optimizer has a schedule of its own.
+    """
+
+    def __init__(
+        self,
+        initial_lr: float,
+        multiplier: float | Callable[[float], float],
+        start_epoch: int = 0,
+        end_epoch: int | None = None,
+        staircase: bool = True,
+        momentum_correction: bool = True,
+        steps_per_epoch: int | None = None,
+    ) -> None:
+        super().__init__()
+        if initial_lr is None:
+            raise ConfigError(
+                "initial_lr", got=None, expected="a learning rate", fix="pass the optimizer's"
+            )
+        self.initial_lr = initial_lr
+        self.start_epoch = start_epoch
+        self.end_epoch = end_epoch
+        self.staircase = staircase
+        self.momentum_correction = momentum_correction
+        self.steps_per_epoch = steps_per_epoch
+        self._epoch = 0
+        if callable(multiplier):
+            self.multiplier = multiplier
+        else:
+            factor = float(multiplier)
+            self.multiplier = lambda epoch: factor ** (epoch - start_epoch)
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Checks that the rate can be set and the number of steps is known."""
+        schedule = getattr(self.model.optimizer, "_learning_rate", None)
+        if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+            raise ConfigError(
+                "optimizer.learning_rate",
+                got=type(schedule).__name__,
+                expected=f"a number, which {type(self).__name__} sets",
+                fix="use either the schedule or the callback",
+            )
+        if self.staircase or self.steps_per_epoch:
+            return
+        self.steps_per_epoch = self.params.get("steps")
+        if not self.steps_per_epoch:
+            raise ConfigError(
+                "steps_per_epoch",
+                got=None,
+                expected="the number of batches in an epoch, which this data set does not tell",
+                fix=f"pass steps_per_epoch to {type(self).__name__}",
+            )
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Notes the epoch."""
+        self._epoch = epoch
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Sets the learning rate."""
+        if self._epoch < self.start_epoch:
+            return
+        if self.end_epoch is not None and self._epoch >= self.end_epoch:
+            return
+        if not self.staircase:
+            self._set(self.multiplier(self._epoch + batch / self.steps_per_epoch))
+        elif batch == 0:
+            self._set(self.multiplier(self._epoch))
+
+    def _set(self, factor: float) -> None:
+        optimizer = self.model.optimizer
+        old, new = float(np.asarray(optimizer.learning_rate)), self.initial_lr * factor
+        if old == new:
+            return
+        optimizer.learning_rate = new
+        if self.momentum_correction and old:
+            _rescale_velocity(optimizer, new / old)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Adds the learning rate to the logs, as `lr`."""
+        if logs is not None:
+            logs["lr"] = float(np.asarray(self.model.optimizer.learning_rate))
+
+
+class LearningRateWarmupCallback(LearningRateScheduleCallback):
+    """Raises the learning rate from `initial_lr / size` to `initial_lr`.
+
+    Goyal et al. 2017 (arXiv:1706.02677), section 2.2, gradual warm-up:
+    `lr(epoch) = initial_lr / size * (epoch * (size - 1) / warmup_epochs + 1)`.
+
+    Args:
+        initial_lr: The rate at the end, already multiplied for the number of ranks.
+        warmup_epochs: Epochs until then.
+        momentum_correction: Whether to rescale the velocity.
+        steps_per_epoch: Batches in an epoch; what `fit` says when None.
+        verbose: 1 for a line from the root at the end.
+    """
+
+    def __init__(
+        self,
+        initial_lr: float,
+        warmup_epochs: int = 5,
+        momentum_correction: bool = True,
+        steps_per_epoch: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        def multiplier(epoch: float) -> float:
+            size = distributed.current().topology.size
+            # One batch ahead, as in Horovod, so that an epoch ends on a round number.
+            epoch += 1.0 / self.steps_per_epoch
+            return (epoch * (size - 1) / warmup_epochs + 1) / size
+
+        super().__init__(
+            initial_lr,
+            multiplier,
+            end_epoch=warmup_epochs,
+            staircase=False,
+            momentum_correction=momentum_correction,
+            steps_per_epoch=steps_per_epoch,
+        )
+        self.verbose = verbose
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Adds the learning rate to the logs, and says when warm-up ends."""
+        super().on_epoch_end(epoch, logs)
+        is_root = distributed.current().topology.is_root
+        if self.verbose and is_root and epoch == self.end_epoch - 1:
+            rate = float(np.asarray(self.model.optimizer.learning_rate))
+            keras.utils.io_utils.print_msg(
+                f"\nEpoch {epoch + 1}: finished gradual learning rate warmup to {rate:g}."
+            )
+
+
+def _rescale_velocity(optimizer: Any, factor: float) -> None:
+    """Multiplies the velocities of an SGD with momentum; leaves other optimizers alone.
+
+    `optimizer.momentum` is compiled into the step as a constant, so changing it for one
+    step, as Horovod does, would do nothing. Scaling the velocity is the same update.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if not isinstance(inner, keras.optimizers.SGD) or not inner.momentum or not inner.built:
+        return
+    for velocity in inner.momentums:
+        if velocity is not None:
+            native_variable(velocity).assign(native_variable(velocity) * factor)

@@ -1,0 +1,263 @@
+"""The run proves to itself that its ranks are in step.
+
+Before the first update the ranks compare versions, settings and variables; at the
+first update the reduced gradient is compared with the mean of the gathered local ones,
+on a sample of every tensor; and every so many updates the hashes of weights and
+optimizer state are compared. A difference stops all ranks with one message.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import hvd_imgcls
+from hvd_imgcls import distributed
+from hvd_imgcls.distributed import ProcessSet
+from hvd_imgcls.distributed.agreement import name_ranks, require_same
+from hvd_imgcls.errors import HvdImgclsError, RankMismatchError
+from hvd_imgcls.keras.digest import digest_variables
+from hvd_imgcls.keras.objects import variable_path
+
+SAMPLES_PER_TENSOR = 1024
+"""How many evenly spaced elements of each gradient the first update compares."""
+
+_last_failure: HvdImgclsError | None = None
+
+
+def last_failure() -> HvdImgclsError | None:
+    """Returns the error that a check inside a graph raised, if one did.
+
+    TensorFlow wraps what is raised inside a graph; the command line reports this.
+    """
+    return _last_failure
+
+
+def _fail(message: str) -> None:
+    global _last_failure  # noqa: PLW0603 - the graph has no other way out
+    _last_failure = RankMismatchError(message)
+    raise _last_failure
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions that must be the same on all ranks."""
+    return {
+        "hvd_imgcls": hvd_imgcls.__version__,
+        "keras": keras.__version__,
+        "tensorflow": tf.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def require_same_start(settings: dict[str, Any], variables: Sequence[Any]) -> None:
+    """Compares versions, settings and variable signatures over all ranks.
+
+    Collective: every rank must call this.
+
+    Raises:
+        RankMismatchError: On all ranks, naming what differs.
+    """
+    signature = {
+        f"{index} {variable_path(variable).rsplit('/', 1)[-1]}": (
+            f"{variable.dtype if isinstance(variable.dtype, str) else variable.dtype.name}"
+            f"{list(variable.shape)}"
+        )
+        for index, variable in enumerate(variables)
+    }
+    require_same(
+        distributed.current(),
+        {"version": versions(), "optimizer": settings, "variable": signature},
+        fix="start every rank with the same program, configuration and packages",
+    )
+
+
+def weights_digest(model: keras.Model) -> str:
+    """Returns the hash of a model's trainable weights: 16 hexadecimal digits."""
+    digests = digest_variables(model.trainable_variables).numpy()
+    total = np.uint64(0)
+    with np.errstate(over="ignore"):
+        for value in digests.astype(np.uint64):
+            total = (total ^ value) * np.uint64(0x100000001B3)
+    return f"{int(total):016x}"
+
+
+def require_same_values(
+    variables: Sequence[Any], when: str, process_set: ProcessSet, fix: str = ""
+) -> None:
+    """Compares the hashes of variables over the ranks, eagerly or inside a graph.
+
+    Collective: every rank of the process set must call this.
+
+    Args:
+        variables: The same variables on all ranks, in the same order.
+        when: What the message says about the moment, e.g. "before the first update".
+        process_set: The ranks that take part.
+        fix: What the user should do; the usual causes when empty.
+
+    Raises:
+        RankMismatchError: On all ranks. Inside a graph TensorFlow wraps it.
+    """
+    if not variables or process_set.size() == 1:
+        return
+    digests = distributed.current().allgather(
+        digest_variables(variables)[tf.newaxis], name="digests", process_set=process_set
+    )
+    paths = [variable_path(variable) for variable in variables]
+    fix = fix or (
+        "change weights only through the wrapped optimizer, and use operations that give "
+        "the same bits on all ranks"
+    )
+    members = _members(process_set)
+
+    def compare(table: np.ndarray) -> np.int32:
+        message = describe_difference(table, paths, members)
+        if message:
+            _fail(f"the ranks are out of step {when}: {message}\n  to fix it: {fix}")
+        return np.int32(0)
+
+    _raise_unless(tf.reduce_all(digests == digests[:1]), compare, [digests])
+
+
+def describe_difference(
+    table: np.ndarray, paths: Sequence[str], members: Sequence[int]
+) -> str | None:
+    """Says which variable differs first, and between which ranks.
+
+    Args:
+        table: `[num_members, num_variables]`, int64: the hashes.
+        paths: Name of each variable.
+        members: Global rank of each row.
+
+    >>> describe_difference(np.array([[1, 2], [1, 3]]), ["a", "b"], [0, 1])
+    'variable b (1 of 2 differ): rank 1 differs from rank 0'
+    """
+    differing = np.flatnonzero((table != table[:1]).any(axis=0))
+    if not len(differing):
+        return None
+    first = differing[0]
+    others = [members[row] for row in np.flatnonzero(table[:, first] != table[0, first])]
+    verb = "differs" if len(others) == 1 else "differ"
+    return (
+        f"variable {paths[first]} ({len(differing)} of {len(paths)} differ): "
+        f"{name_ranks(others)} {verb} from rank {members[0]}"
+    )
+
+
+def check_reduction(
+    local: Sequence[tf.Tensor],
+    reduced: Sequence[tf.Tensor],
+    names: Sequence[str],
+    expected: Callable[[np.ndarray], np.ndarray] | None,
+    tolerances: tuple[float, float],
+    process_set: ProcessSet,
+) -> tf.Tensor:
+    """Compares reduced gradients with what the gathered local ones should give.
+
+    Compares up to `SAMPLES_PER_TENSOR` evenly spaced elements of every tensor, and
+    that the reduced elements are the same bits on all ranks. Collective.
+
+    Args:
+        local: This rank's dense gradients.
+        reduced: The same after the reduction.
+        names: Name of each gradient's variable.
+        expected: Maps gathered samples `[num_members, num_samples]`, float64, to the
+            reduced samples; None if there is no simple formula.
+        tolerances: Relative to the mean absolute value over the ranks, and absolute.
+        process_set: The ranks that take part.
+
+    Returns:
+        Whether the check could be made: a scalar, bool. Not if a value was not finite,
+        as happens at the start of float16 training.
+    """
+    samples = [tf.cast(_sample(t), tf.float64) for t in local]
+    both = tf.stack(
+        [tf.concat(samples, 0), tf.concat([tf.cast(_sample(t), tf.float64) for t in reduced], 0)]
+    )
+    gathered = distributed.current().allgather(
+        both[tf.newaxis], name="gradient_samples", process_set=process_set
+    )
+    members = _members(process_set)
+    lengths = [int(sample.shape[0]) for sample in samples]
+
+    def compare(pairs: np.ndarray) -> np.bool_:
+        if not np.isfinite(pairs).all():
+            return np.bool_(False)
+        owner = np.repeat(np.arange(len(names)), lengths)
+        problem = find_wrong_reduction(pairs[:, 0], pairs[:, 1], expected, tolerances)
+        if problem is not None:
+            index, row, text = problem
+            _fail(
+                f"the reduced gradient of {names[owner[index]]} is wrong on rank "
+                f"{members[row]}: {text}\n  to fix it: run `hvd-imgcls doctor`; if it passes, "
+                "this is a bug in the communication library or in hvd_imgcls: do not trust the run"
+            )
+        return np.bool_(True)
+
+    done = tf.numpy_function(compare, [gathered], tf.bool)
+    done.set_shape([])
+    return done
+
+
+def find_wrong_reduction(
+    local: np.ndarray,
+    reduced: np.ndarray,
+    expected: Callable[[np.ndarray], np.ndarray] | None,
+    tolerances: tuple[float, float],
+) -> tuple[int, int, str] | None:
+    """Finds the first sample that was reduced wrongly.
+
+    Args:
+        local: `[num_members, num_samples]`, float64.
+        reduced: `[num_members, num_samples]`, float64.
+        expected: See `check_reduction`.
+        tolerances: See `check_reduction`.
+
+    Returns:
+        Index of the sample, row of the rank and what is wrong; None if all are right.
+    """
+    unequal = np.argwhere(reduced != reduced[:1])
+    if len(unequal):
+        row, index = unequal[0]
+        return int(index), int(row), f"{reduced[row, index]!r} and {reduced[0, index]!r} on rank 0"
+    if expected is None:
+        return None
+    wanted = expected(local)
+    relative, absolute = tolerances
+    scale = expected(np.abs(local))
+    wrong = np.flatnonzero(np.abs(reduced[0] - wanted) > relative * scale + absolute)
+    if not len(wrong):
+        return None
+    index = int(wrong[0])
+    return index, 0, f"got {reduced[0, index]!r}, the local ones give {wanted[index]!r}"
+
+
+def _sample(tensor: tf.Tensor) -> tf.Tensor:
+    stride = max(1, tensor.shape.num_elements() // SAMPLES_PER_TENSOR)
+    return tf.reshape(tensor, [-1])[::stride][:SAMPLES_PER_TENSOR]
+
+
+def _members(process_set: ProcessSet) -> list[int]:
+    if process_set.ranks is None:
+        return list(range(process_set.size() or 1))
+    return list(process_set.ranks)
+
+
+def _raise_unless(
+    condition: tf.Tensor, compare: Callable[..., np.int32], arguments: Sequence[tf.Tensor]
+) -> None:
+    """Calls the Python function that raises, only where the cheap test failed."""
+    if tf.executing_eagerly():
+        if not bool(condition):
+            compare(*[argument.numpy() for argument in arguments])
+        return
+    tf.cond(
+        condition,
+        lambda: tf.constant(0),
+        lambda: tf.ensure_shape(tf.numpy_function(compare, list(arguments), tf.int32), []),
+    )

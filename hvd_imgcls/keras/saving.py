@@ -1,0 +1,68 @@
+"""Loading a saved model so that training goes on over the ranks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from hvd_imgcls.errors import CheckpointError
+from hvd_imgcls.keras.compression import Compression
+from hvd_imgcls.keras.distributed_optimizer import DistributedOptimizer
+from hvd_imgcls.keras.sync_batch_normalization import SyncBatchNormalization
+from hvd_imgcls.keras.synchronization import synchronizer_of
+
+
+def load_model(
+    filepath: str | Path,
+    custom_optimizers: list[type] | None = None,
+    custom_objects: dict[str, Any] | None = None,
+    compression: Any = Compression.none,
+    legacy_opts: bool = False,
+    **keywords: Any,
+) -> keras.Model:
+    """Loads a `.keras` file; its optimizer is wrapped and goes on exactly.
+
+    Not collective: each rank reads the file. Weights and optimizer state of the root
+    are given to all by `BroadcastGlobalVariablesCallback`.
+
+    Args:
+        filepath: The file.
+        custom_optimizers: Optimizer classes that the file uses beside Keras's own.
+        custom_objects: Other classes and functions that it uses, by name.
+        compression: As for `DistributedOptimizer`.
+        legacy_opts: Keras 3 has no legacy optimizers; must be False.
+        **keywords: More arguments of `DistributedOptimizer`.
+
+    Raises:
+        CheckpointError: If the file is missing or cannot be read, or legacy optimizers
+            are asked for.
+    """
+    if legacy_opts:
+        raise CheckpointError(
+            "load_model(legacy_opts=True): Keras 3 has no legacy optimizers; leave it out"
+        )
+    if not Path(filepath).is_file():
+        raise CheckpointError(f"{filepath}: no such file; give the path of a .keras file")
+    names = {cls.__name__: cls for cls in custom_optimizers or ()}
+    try:
+        model = keras.models.load_model(
+            filepath, custom_objects={**names, **(custom_objects or {})}
+        )
+    except (ValueError, OSError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{filepath}: cannot be loaded: {error}") from error
+    synchronize_batch_normalization(model)
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is not None and synchronizer_of(optimizer) is None:
+        model.optimizer = DistributedOptimizer(optimizer, compression=compression, **keywords)
+    return model
+
+
+def synchronize_batch_normalization(model: keras.Model) -> None:
+    """Makes the layers that were saved as synchronised communicate again."""
+    for layer in model._flatten_layers():
+        if type(layer) is keras.layers.BatchNormalization and layer.synchronized:
+            # The class differs in behaviour alone, and the layer may already be part of
+            # a graph of layers, so it is changed in place.
+            object.__setattr__(layer, "__class__", SyncBatchNormalization)

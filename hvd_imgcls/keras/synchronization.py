@@ -1,0 +1,275 @@
+"""From this rank's gradients to an update that all ranks make together.
+
+One `Synchronizer` belongs to one wrapped optimizer. It accumulates, reduces, lets the
+optimizer apply the result, and checks every so often that the ranks are in step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.keras import deferred, proof
+from hvd_imgcls.keras.objects import native_variable, variable_path
+from hvd_imgcls.keras.reduction import GradientReduction, ReductionSettings, agree_on_finite
+
+Apply = Callable[[list[Any], list[Any]], None]
+
+_counter = itertools.count()
+
+
+class Synchronizer:
+    """Makes an optimizer's updates the same on all ranks.
+
+    Args:
+        settings: How gradients are reduced.
+        backward_passes_per_step: How many gradients are added up before one update.
+        average_aggregated_gradients: Whether their mean is applied instead of their sum.
+        check_every_steps: Updates between two comparisons of weights and optimizer
+            state; 0 compares only before the first update.
+
+    Attributes:
+        reduction: The object that communicates.
+        updates: Number of updates made, int64; None until the first gradient.
+    """
+
+    def __init__(
+        self,
+        settings: ReductionSettings,
+        backward_passes_per_step: int,
+        average_aggregated_gradients: bool,
+        check_every_steps: int,
+    ) -> None:
+        self.settings = settings
+        self.backward_passes_per_step = backward_passes_per_step
+        self.average_aggregated_gradients = average_aggregated_gradients
+        self.check_every_steps = check_every_steps
+        # Numbered, so that two optimizers in one step do not use the same names. Every
+        # rank creates its optimizers in the same order, or the first comparison says so.
+        self.number = next(_counter)
+        self.reduction = GradientReduction(settings, f"gradients_{self.number}")
+        self.updates: tf.Variable | None = None
+        self._passes: tf.Variable | None = None
+        self._sums: dict[int, tf.Variable] = {}
+        self._is_suspended = False
+
+    @property
+    def has_nothing_to_do(self) -> bool:
+        """Whether the optimizer may simply apply its gradients."""
+        return self._is_suspended or (
+            self.reduction.size == 1 and self.backward_passes_per_step == 1
+        )
+
+    @contextlib.contextmanager
+    def suspended(self) -> Iterator[None]:
+        """While this lasts, the optimizer applies gradients as they are."""
+        self._is_suspended = True
+        try:
+            yield
+        finally:
+            self._is_suspended = False
+
+    def step(
+        self, optimizer: Any, gradients: Sequence[Any], variables: Sequence[Any], apply: Apply
+    ) -> None:
+        """Takes one backward pass; on every k-th, reduces and applies.
+
+        Collective: every rank of the process set must call this.
+
+        Args:
+            optimizer: The optimizer whose state is compared; built by this call.
+            gradients: This rank's gradients.
+            variables: Their variables.
+            apply: Applies reduced gradients.
+        """
+        self._start(optimizer, variables)
+        if self.backward_passes_per_step == 1:
+            self._update(optimizer, list(gradients), list(variables), apply)
+        else:
+            self._accumulate(optimizer, list(gradients), list(variables), apply)
+
+    def _start(self, optimizer: Any, variables: Sequence[Any]) -> None:
+        """Before the first update: build, give all ranks one state, compare."""
+        if self.updates is not None:
+            return
+        with tf.init_scope():
+            build(optimizer, variables)
+            self.updates = tf.Variable(0, dtype=tf.int64, trainable=False, name="updates")
+            self._passes = tf.Variable(0, dtype=tf.int64, trainable=False, name="passes")
+            if self.reduction.size == 1:
+                return
+            proof.require_same_start(self._describe(optimizer), variables)
+            deferred.run()
+            proof.require_same_values(
+                self._shared_state(optimizer, variables),
+                "before the first update",
+                self.settings.process_set,
+                fix="give fit() the callback hvd.callbacks.BroadcastGlobalVariablesCallback(0) as "
+                "the first one, or call hvd.broadcast_variables() before training",
+            )
+
+    def _describe(self, optimizer: Any) -> dict[str, Any]:
+        config = optimizer.get_config()
+        return {
+            "number": self.number,
+            "class": optimizer.__class__.__name__,
+            "config": {key: str(value) for key, value in config.items() if key != "name"},
+            "backward_passes_per_step": self.backward_passes_per_step,
+            "average_aggregated_gradients": self.average_aggregated_gradients,
+            "check_every_steps": self.check_every_steps,
+            **self.settings.describe(),
+        }
+
+    def _shared_state(self, optimizer: Any, variables: Sequence[Any]) -> list[Any]:
+        """Returns weights and optimizer state that must be equal on all ranks."""
+        shared = [v for v in variables if not self.reduction.is_local(v)]
+        if not self.reduction.local_variables:
+            return shared + list(optimizer.variables)
+        # A slot is named after its variable; "dense_kernel" is also how "dense_kernel_2"
+        # begins, so the longest name that fits is the owner.
+        owners = {variable_path(v).replace("/", "_").split(":")[0] + "_": v for v in variables}
+        for slot in optimizer.variables:
+            fitting = [name for name in owners if slot.name.startswith(name)]
+            if not fitting or not self.reduction.is_local(owners[max(fitting, key=len)]):
+                shared.append(slot)
+        return shared
+
+    def _update(
+        self, optimizer: Any, gradients: list[Any], variables: list[Any], apply: Apply
+    ) -> None:
+        gradients = self._reduce(optimizer, gradients, variables)
+        apply(gradients, variables)
+        self.updates.assign_add(1)
+        if self.check_every_steps and self.reduction.size > 1:
+            due = self.updates.read_value() % self.check_every_steps == 0
+
+            def compare() -> tf.Tensor:
+                proof.require_same_values(
+                    self._shared_state(optimizer, variables),
+                    f"at one of the last {self.check_every_steps} updates",
+                    self.settings.process_set,
+                )
+                return tf.constant(True)
+
+            tf.cond(due, compare, lambda: tf.constant(False))
+
+    def _reduce(self, optimizer: Any, gradients: list[Any], variables: list[Any]) -> list[Any]:
+        """Reduces now or, if Keras itself accumulates, on Keras's update step only."""
+        steps = getattr(optimizer, "gradient_accumulation_steps", None)
+        if not steps or self.reduction.size == 1:
+            return self.reduction.reduce(gradients, variables)
+        # Keras adds what it is given to its own sums on the steps between. On the update
+        # step it gets the reduced total, and finds its sums empty.
+        sums = [
+            optimizer._accumulated_gradients[optimizer._get_variable_index(v)] for v in variables
+        ]
+        dense = [None if g is None else tf.convert_to_tensor(g) for g in gradients]
+
+        def reduce_total() -> list[tf.Tensor]:
+            totals = [
+                None if g is None else g + native_variable(s)
+                for g, s in zip(dense, sums, strict=True)
+            ]
+            reduced = self.reduction.reduce(totals, variables)
+            for s in sums:
+                native_variable(s).assign(tf.zeros_like(native_variable(s)))
+            return [g for g in reduced if g is not None]
+
+        # Not `iterations`: that property counts updates, and this must count passes.
+        is_update = (native_variable(optimizer._iterations) + 1) % steps == 0
+        present = tf.cond(is_update, reduce_total, lambda: [g for g in dense if g is not None])
+        remaining = iter(present)
+        return [None if g is None else next(remaining) for g in dense]
+
+    def _accumulate(
+        self, optimizer: Any, gradients: list[Any], variables: list[Any], apply: Apply
+    ) -> None:
+        passes = self.backward_passes_per_step
+        sums = [self._sum_for(v, g) for v, g in zip(variables, gradients, strict=True)]
+        for total, gradient in zip(sums, gradients, strict=True):
+            if total is not None:
+                # Sparse gradients are added into a dense sum: rows of k passes overlap.
+                total.assign_add(tf.cast(tf.convert_to_tensor(gradient), total.dtype))
+        self._passes.assign_add(1)
+
+        def update() -> tf.Tensor:
+            divisor = passes if self.average_aggregated_gradients else 1
+            totals = [None if s is None else s.read_value() / divisor for s in sums]
+            self._update(optimizer, totals, variables, apply)
+            for total in sums:
+                if total is not None:
+                    total.assign(tf.zeros_like(total))
+            return tf.constant(True)
+
+        due = self._passes.read_value() % passes == 0
+        tf.cond(due, update, lambda: tf.constant(False))
+
+    def _sum_for(self, variable: Any, gradient: Any) -> tf.Variable | None:
+        if gradient is None:
+            return None
+        native = native_variable(variable)
+        if id(native) not in self._sums:
+            with tf.init_scope():
+                self._sums[id(native)] = tf.Variable(tf.zeros_like(native), trainable=False)
+        return self._sums[id(native)]
+
+    def agree_before_scaling(self, optimizer: Any) -> bool:
+        """Whether finite values must be agreed on apart from the reduction.
+
+        With loss scaling the reduction itself spreads an infinity to all ranks, unless
+        some gradients are not reduced at this step or at all.
+        """
+        return bool(
+            self.reduction.local_variables
+            or getattr(optimizer, "gradient_accumulation_steps", None)
+        )
+
+    def agree_on_finite(self, gradients: Sequence[Any]) -> list[Any]:
+        """See `reduction.agree_on_finite`. Collective."""
+        return agree_on_finite(gradients, self.settings.process_set, f"finite_{self.number}")
+
+
+def build(optimizer: Any, variables: Sequence[Any]) -> None:
+    """Creates the optimizer's variables, eagerly even while a graph is being traced.
+
+    `keras.optimizers.Optimizer.apply` would build inside the graph, where the initial
+    values that ScheduleFreeAdamW takes from the weights are taken anew at every step
+    (seen in Keras 3.15.1).
+    """
+    if not optimizer.built:
+        with tf.init_scope(), keras.name_scope(optimizer.name, caller=optimizer):
+            optimizer.build(list(variables))
+        optimizer.built = True
+
+
+def synchronizer_of(optimizer: Any) -> Synchronizer | None:
+    """Returns what synchronises an optimizer; None if it is not wrapped."""
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        optimizer = optimizer.inner_optimizer
+    return getattr(type(optimizer), "_synchronizer", None)
+
+
+def variables_of(
+    optimizer: Any, gradients: Sequence[Any], variables: Sequence[Any] | None
+) -> list[Any]:
+    """Returns the variables that the gradients belong to.
+
+    Raises:
+        ConfigError: If none are given and the optimizer was not built for as many.
+    """
+    if variables is not None:
+        return list(variables)
+    if not optimizer.built or len(gradients) != len(optimizer._trainable_variables):
+        raise ConfigError(
+            "apply(grads)",
+            got=f"{len(gradients)} gradients without variables",
+            expected="the variables, or an optimizer built for as many",
+            fix="call apply_gradients(zip(gradients, variables))",
+        )
+    return list(optimizer._trainable_variables)
