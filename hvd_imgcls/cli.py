@@ -144,23 +144,30 @@ def exit_code_of(action: Callable[[], int], *, is_verbose: bool = False) -> int:
         _report(error)
         return error.exit_code
     except Exception as error:
-        peer_failure = _as_peer_failure(error)
-        if peer_failure is not None:
-            _report(peer_failure)
-            return peer_failure.exit_code
+        known = _as_known_error(error)
+        if known is not None:
+            _report(known)
+            return known.exit_code
         rank, size = launched_rank_and_size()
         sys.stderr.write(f"{_prefix(rank, size)}unexpected error\n{traceback.format_exc()}")
         return 1
 
 
-def _as_peer_failure(error: Exception) -> PeerFailedError | None:
-    """Returns the error to report instead, if this one is the echo of another rank's end."""
-    # Only if it is loaded: without it there are no other ranks, and loading takes seconds.
+def _as_known_error(error: Exception) -> HvdImgclsError | None:
+    """Returns the error behind one that TensorFlow raised, if it is one of ours.
+
+    TensorFlow wraps what is raised inside a graph, and a rank sees the end of another one as
+    a failed operation.
+    """
+    # Only if they are loaded: without them there are no other ranks, and loading takes seconds.
+    proof = sys.modules.get("hvd_imgcls.keras.proof")
     failures = sys.modules.get("hvd_imgcls.distributed.failures")
-    if failures is None:
-        return None
-    peer_failure: PeerFailedError | None = failures.as_peer_failure(error)
-    return peer_failure
+    known: HvdImgclsError | None = None
+    if proof is not None:
+        known = proof.last_failure()
+    if known is None and failures is not None:
+        known = failures.as_peer_failure(error)
+    return known
 
 
 def _report(error: HvdImgclsError) -> None:

@@ -87,17 +87,18 @@ class Progress(keras.callbacks.Callback):
             f"{name} {logs[name]:.4f}" for name in ("loss", "accuracy") if name in logs
         )
         remaining = (plan.num_steps - self._step) * plan.global_batch_size
-        left = f"  {_duration(remaining / speed)} left" if speed and remaining else ""
+        pace = f"  {speed:,.0f} images/s" if speed else ""
+        if speed and remaining:
+            pace += f"  {_duration(remaining / speed)} left"
         logger.info(
-            "epoch %d/%d  step %d/%d  %s%s  %s images/s%s",
+            "epoch %d/%d  step %d/%d  %s%s%s",
             self._epoch + 1,
             plan.num_epochs,
             self._step,
             plan.num_steps,
             values,
             whose,
-            f"{speed:,.0f}",
-            left,
+            pace,
         )
 
 

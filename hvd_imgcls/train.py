@@ -167,6 +167,7 @@ def _compile(model: keras.Model, config: RunConfig, plan: Plan) -> None:
             compression=COMPRESSIONS[config.synchronization.compression],
             backward_passes_per_step=plan.gradient_accumulation_steps,
             average_aggregated_gradients=True,
+            check_every_steps=plan.check_every_steps,
         ),
         loss=build_loss(config.loss),
         weighted_metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
