@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -184,3 +185,19 @@ def test_end_because_of_a_peer_is_said_by_the_root_alone(capsys, be_rank):
 def test_verbose_shows_where_an_error_came_from(capsys):
     cli.exit_code_of(failing(DataError("no data")), is_verbose=True)
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_error_that_tensorflow_wrapped_is_reported_as_what_it_is(capsys, monkeypatch):
+    proof = SimpleNamespace(last_failure=lambda: RankMismatchError("out of step"))
+    monkeypatch.setitem(sys.modules, "hvd_imgcls.keras.proof", proof)
+    assert cli.exit_code_of(failing(RuntimeError("wrapped"))) == 2
+    assert capsys.readouterr().err == "error: out of step\n"
+
+
+def test_error_that_echoes_the_end_of_a_peer_exits_with_5(capsys, monkeypatch):
+    proof = SimpleNamespace(last_failure=lambda: None)
+    failures = SimpleNamespace(as_peer_failure=lambda _: PeerFailedError("a peer failed"))
+    monkeypatch.setitem(sys.modules, "hvd_imgcls.keras.proof", proof)
+    monkeypatch.setitem(sys.modules, "hvd_imgcls.distributed.failures", failures)
+    assert cli.exit_code_of(failing(RuntimeError("connection closed"))) == 5
+    assert capsys.readouterr().err == "error: a peer failed\n"
