@@ -81,11 +81,7 @@ def train(config: RunConfig, *, pipeline_name: str = "run", verbose: bool = Fals
         local_rank=topology.local_rank,
     )
     _require_same(config, plan, collectives)
-    files = _begin_run_dir(config, pipeline_name, collectives)
-    if topology.is_root:
-        logs.add_file(files.log)
-        run_dir.write_text(files.config, to_yaml(config))
-        run_dir.write_json(files.plan, plan.to_json())
+    files = _begin_run_dir(config, plan, pipeline_name, collectives)
     logger.info("%s", describe(plan, config))
 
     # The parts. Equal seeds: every rank builds the same weights.
@@ -114,14 +110,9 @@ def train(config: RunConfig, *, pipeline_name: str = "run", verbose: bool = Fals
         collectives=collectives,
         num_threads=plan.threads.data,
     )
-    if topology.is_root:
-        run_dir.write_json(files.evaluation, metrics)
-        run_dir.write_model(files.model, model)
-    collectives.barrier()
-    logger.info("%s", describe_metrics(metrics))
-    logger.info("the same model on all ranks: yes (%d x %s)", topology.size, digest)
-    logger.info("everything is in %s", files.path)
-    return TrainResult(run_dir=files, metrics=metrics, weights_digest=digest)
+    result = TrainResult(run_dir=files, metrics=metrics, weights_digest=digest)
+    _write_and_tell(result, model, collectives)
+    return result
 
 
 def _require_same(config: RunConfig, plan: Plan, collectives: distributed.Collectives) -> None:
@@ -139,14 +130,20 @@ def _require_same(config: RunConfig, plan: Plan, collectives: distributed.Collec
 
 
 def _begin_run_dir(
-    config: RunConfig, pipeline_name: str, collectives: distributed.Collectives
+    config: RunConfig, plan: Plan, pipeline_name: str, collectives: distributed.Collectives
 ) -> RunDir:
-    """Returns the run directory that the root makes; all ranks fail if it cannot. Collective."""
+    """Returns the run directory that the root makes and writes configuration and plan into.
+
+    Collective: every rank must call this. All ranks fail if the root cannot make it.
+    """
     outcome: dict[str, str] = {}
     error: ConfigError | None = None
     if collectives.topology.is_root:
         try:
             begun = run_dir.begin_named(config.run_dir, pipeline_name)
+            logs.add_file(begun.log)
+            run_dir.write_text(begun.config, to_yaml(config))
+            run_dir.write_json(begun.plan, plan.to_json())
             outcome = {"path": str(begun.path)}
         except ConfigError as caught:
             error, outcome = caught, {"error": str(caught)}
@@ -197,3 +194,20 @@ def _require_same_weights(model: keras.Model, collectives: distributed.Collectiv
         "this is a bug in the synchronisation: please report it with the log and config.yaml",
     )
     return digest
+
+
+def _write_and_tell(
+    result: TrainResult, model: keras.Model, collectives: distributed.Collectives
+) -> None:
+    """Writes what came of the training; all ranks wait until it is there. Collective."""
+    if collectives.topology.is_root:
+        run_dir.write_json(result.run_dir.evaluation, result.metrics)
+        run_dir.write_model(result.run_dir.model, model)
+    collectives.barrier()
+    logger.info("%s", describe_metrics(result.metrics))
+    logger.info(
+        "the same model on all ranks: yes (%d x %s)",
+        collectives.topology.size,
+        result.weights_digest,
+    )
+    logger.info("everything is in %s", result.run_dir.path)
