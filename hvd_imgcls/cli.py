@@ -1,0 +1,221 @@
+"""The command `hvd-imgcls`: arguments in, exit codes out.
+
+Every command is imported only when it is asked for, so that `--help` and `plan` start
+without TensorFlow. Under a launcher every rank runs this; what all of them would say alike
+is said once. docs/exit-codes.md lists the exit codes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from hvd_imgcls import __version__
+from hvd_imgcls.errors import HvdImgclsError, PeerFailedError
+from hvd_imgcls.topology import launched_rank_and_size
+
+INTERRUPTED = 130
+USAGE_EXIT_CODE = 2
+# When all ranks fail alike, the launcher ends the others soon after the root has ended.
+WAIT_FOR_ROOT_SECONDS = 3.0
+
+
+class UsageError(HvdImgclsError):
+    """The command line does not say anything that can be done."""
+
+    exit_code = USAGE_EXIT_CODE
+
+
+class _Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are exceptions, so that they are printed once."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}\n{self.format_usage().rstrip()}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Command:
+    """One command.
+
+    Attributes:
+        module: Where its `add_arguments(parser)` and `run(arguments)` are. `run` returns
+            the exit code, or None for 0.
+        help: One line for `--help`.
+    """
+
+    module: str
+    help: str
+
+
+COMMANDS = {
+    "train": Command(
+        module="hvd_imgcls.commands.train",
+        help="train a pipeline, evaluate the model, write a run directory",
+    ),
+    "plan": Command(
+        module="hvd_imgcls.commands.plan",
+        help="what a run on any number of ranks would do, from arithmetic alone",
+    ),
+    "evaluate": Command(
+        module="hvd_imgcls.commands.evaluate",
+        help="exact metrics of a run or a model over all ranks",
+    ),
+    "bench": Command(
+        module="hvd_imgcls.bench.command",
+        help="benchmarks, each with its comparator in the same run",
+    ),
+    "doctor": Command(
+        module="hvd_imgcls.doctor",
+        help="is this machine ready? versions, Horovod, threads, network",
+    ),
+    "install-horovod": Command(
+        module="hvd_imgcls.horovod_build.command",
+        help="build and install Horovod for the TensorFlow at hand",
+    ),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: Words after the program's name; those of this process when None.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        HvdImgclsError: If the command fails in a way that is the user's to mend.
+    """
+    name, *words = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+    if name not in COMMANDS:
+        _make_overview().parse_args([name])
+        return 0  # not reached: --help and --version leave by SystemExit
+    # TensorFlow's own remarks on its build, six lines per rank. Warnings still come.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    command = COMMANDS[name]
+    module = importlib.import_module(command.module)
+    parser = _Parser(
+        prog=f"hvd-imgcls {name}",
+        description=command.help,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_verbose(parser)
+    module.add_arguments(parser)
+    others, overrides = _split_overrides(words, parser)
+    arguments = parser.parse_args(others)
+    if hasattr(arguments, "overrides"):
+        arguments.overrides = overrides
+    exit_code: int | None = module.run(arguments)
+    return exit_code or 0
+
+
+def run() -> NoReturn:
+    """Runs the command line of this process and ends it: the console script."""
+    sys.exit(exit_code_of(main, is_verbose="--verbose" in sys.argv))
+
+
+def exit_code_of(action: Callable[[], int], *, is_verbose: bool = False) -> int:
+    """Returns the exit code of an action; says once, whatever the number of ranks, why it failed.
+
+    Args:
+        action: What to do. Returns an exit code or raises.
+        is_verbose: Whether to show where an error came from.
+    """
+    try:
+        return action()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output (`| head`) has seen enough.
+        sys.stderr.close()
+        return 0
+    except HvdImgclsError as error:
+        if is_verbose:
+            traceback.print_exc()
+        _report(error)
+        return error.exit_code
+    except Exception as error:
+        known = _as_known_error(error)
+        if known is not None:
+            _report(known)
+            return known.exit_code
+        rank, size = launched_rank_and_size()
+        sys.stderr.write(f"{_prefix(rank, size)}unexpected error\n{traceback.format_exc()}")
+        return 1
+
+
+def _as_known_error(error: Exception) -> HvdImgclsError | None:
+    """Returns the error behind one that TensorFlow raised, if it is one of ours.
+
+    TensorFlow wraps what is raised inside a graph, and a rank sees the end of another one as
+    a failed operation.
+    """
+    # Only if they are loaded: without them there are no other ranks, and loading takes seconds.
+    proof = sys.modules.get("hvd_imgcls.keras.proof")
+    failures = sys.modules.get("hvd_imgcls.distributed.failures")
+    known: HvdImgclsError | None = None
+    if proof is not None:
+        known = proof.last_failure()
+    if known is None and failures is not None:
+        known = failures.as_peer_failure(error)
+    return known
+
+
+def _report(error: HvdImgclsError) -> None:
+    """Prints an error on the rank that should say it, and on the others if it does not."""
+    rank, size = launched_rank_and_size()
+    if rank == 0:
+        sys.stderr.write(f"error: {error}\n")
+    elif not isinstance(error, PeerFailedError):
+        if error.exit_code == USAGE_EXIT_CODE:
+            # All ranks read the same file and command line: the root says the same now,
+            # and the launcher ends this rank while it waits.
+            time.sleep(WAIT_FOR_ROOT_SECONDS)
+        sys.stderr.write(f"{_prefix(rank, size)}error: {error}\n")
+    sys.stderr.flush()
+
+
+def _prefix(rank: int, size: int) -> str:
+    return f"[rank {rank}/{size}] " if size > 1 else ""
+
+
+def _split_overrides(
+    words: Sequence[str], parser: argparse.ArgumentParser
+) -> tuple[list[str], list[str]]:
+    """Takes `--key.path value` out of the words if the command knows overrides."""
+    if parser.get_default("overrides") is None:
+        return list(words), []
+    from hvd_imgcls.config import split_overrides
+
+    return split_overrides(words)
+
+
+def _add_verbose(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--verbose", action="store_true", help="say everything, and where an error came from"
+    )
+
+
+def _make_overview() -> argparse.ArgumentParser:
+    """Returns the parser of `hvd-imgcls --help`, which knows the commands' names alone."""
+    parser = _Parser(
+        prog="hvd-imgcls",
+        description="Train image classifiers with Keras 3 and TensorFlow on many machines.",
+        epilog="`hvd-imgcls COMMAND --help` tells more. On several ranks:\n"
+        "  horovodrun -np 4 hvd-imgcls train pipelines/digits_cnn.yaml",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"hvd_imgcls {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        commands.add_parser(name, help=command.help)
+    return parser

@@ -1,0 +1,1 @@
+"""The arguments of the commands. What a command does is told in `train`, `evaluate`, `plan`."""

@@ -1,0 +1,23 @@
+"""The arguments of every command that reads a pipeline file."""
+
+from __future__ import annotations
+
+import argparse
+
+OVERRIDES_EPILOG = (
+    "Any key of the pipeline file can be changed: --key.path VALUE, where VALUE is YAML.\n"
+    "  --train.num_epochs 2   --augment.0.max_pixels 2   --optimizer '{name: adam}'\n"
+    "docs/configuration.md lists the keys."
+)
+
+
+def add_pipeline(parser: argparse.ArgumentParser) -> None:
+    """Adds the pipeline file and the overrides, which end up in `arguments.overrides`."""
+    parser.add_argument("pipeline", metavar="PIPELINE", help="YAML file of the pipeline")
+    add_overrides(parser)
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """Makes a command take `--key.path value`."""
+    parser.set_defaults(overrides=[])
+    parser.epilog = OVERRIDES_EPILOG

@@ -1,0 +1,67 @@
+"""`hvd-imgcls plan PIPELINE [--size N] [--ranks-per-host M] [--json] [--key.path value ...]`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from hvd_imgcls.commands.overrides import add_pipeline
+from hvd_imgcls.config import RunConfig, load_config
+from hvd_imgcls.data import open_source
+from hvd_imgcls.plan import Plan, available_cores, describe, make_plan
+from hvd_imgcls.topology import Topology, launched_rank_and_size
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `plan`."""
+    add_pipeline(parser)
+    parser.add_argument(
+        "--size", type=_positive, metavar="N", help="number of ranks; default: those launched, or 1"
+    )
+    parser.add_argument(
+        "--ranks-per-host",
+        type=_positive,
+        metavar="M",
+        help="ranks on a host like this one; default: one per core",
+    )
+    parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Prints the plan, on the root alone if several ranks were launched."""
+    rank, launched_size = launched_rank_and_size()
+    size = arguments.size or launched_size
+    num_cores = available_cores()
+    ranks_per_host = min(size, arguments.ranks_per_host or num_cores)
+    config = load_config(arguments.pipeline, arguments.overrides)
+    plan = plan_for(config, Topology.on_hosts(0, size, ranks_per_host), num_cores)
+    text = json.dumps(plan.to_json(), indent=2) if arguments.json else describe(plan, config)
+    if rank == 0:
+        sys.stdout.write(text + "\n")
+
+
+def plan_for(config: RunConfig, topology: Topology, num_cores: int | None = None) -> Plan:
+    """Returns the plan of a run of this configuration, without TensorFlow.
+
+    Args:
+        config: What the pipeline file says.
+        topology: Any rank of the run.
+        num_cores: Cores of a host; those that this process may use when None.
+    """
+    source = open_source(config.data.source)
+    return make_plan(
+        config,
+        num_train_examples=source.num_examples("train"),
+        num_held_out_examples=source.num_examples("held_out"),
+        num_classes=len(source.class_names),
+        topology=topology,
+        num_cores=num_cores,
+    )
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return number

@@ -1,0 +1,32 @@
+"""`hvd-imgcls train PIPELINE [--key.path value ...]`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from hvd_imgcls.commands.overrides import add_pipeline
+from hvd_imgcls.commands.plan import plan_for
+from hvd_imgcls.config import load_config
+from hvd_imgcls.run_dir import RunDir, require_no_run
+from hvd_imgcls.topology import Topology, launched_rank_and_size
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `train`."""
+    add_pipeline(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Trains. Collective: every rank must call this."""
+    # All that can be known without TensorFlow, whose import takes seconds, is said before it.
+    config = load_config(arguments.pipeline, arguments.overrides)
+    rank, size = launched_rank_and_size()
+    plan_for(config, Topology.on_hosts(rank, size, size))
+    # The root alone: it makes the directory, and would make it under the others' eyes.
+    if rank == 0 and config.run_dir is not None:
+        require_no_run(RunDir(Path(config.run_dir)))
+
+    from hvd_imgcls.train import train
+
+    train(config, pipeline_name=Path(arguments.pipeline).stem, verbose=arguments.verbose)

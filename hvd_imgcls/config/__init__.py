@@ -1,0 +1,21 @@
+"""The configuration of a run: what a pipeline file may say, and how it is read and written."""
+
+from hvd_imgcls.config.loading import (
+    fingerprint,
+    load_config,
+    parse_config,
+    split_overrides,
+    to_tree,
+    to_yaml,
+)
+from hvd_imgcls.config.schema import RunConfig
+
+__all__ = [
+    "RunConfig",
+    "fingerprint",
+    "load_config",
+    "parse_config",
+    "split_overrides",
+    "to_tree",
+    "to_yaml",
+]

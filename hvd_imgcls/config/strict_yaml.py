@@ -1,0 +1,102 @@
+"""Reads YAML as people mean it: `1e-3` is a number, `no` is a word, a key comes once."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+from hvd_imgcls.errors import ConfigError
+
+# Enough for people who repeat a block, too few to build a tree of gigabytes from a few
+# lines by aliases of aliases.
+MAX_ALIASES = 16
+MAX_CHARACTERS = 1_000_000
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """SafeLoader with the numbers and booleans of YAML 1.2 and unique keys."""
+
+    # PyYAML's own table is that of YAML 1.1: `1e-3` a string, `no` False, `1:30` 90.
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._num_aliases = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            event_of: Any = self  # PyYAML's own methods have no types
+            self._num_aliases += 1
+            if self._num_aliases > MAX_ALIASES:
+                self._refuse(event_of.peek_event(), f"more than {MAX_ALIASES} aliases")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        lines: dict[str, int] = {}
+        for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag != _STRING_TAG:
+                self._refuse(key_node, "a key that is not a plain word")
+            line = key_node.start_mark.line + 1
+            if key_node.value in lines:
+                earlier = lines[key_node.value]
+                self._refuse(key_node, f"the key {key_node.value!r} again, first on line {earlier}")
+            lines[key_node.value] = line
+        return super().construct_mapping(node, deep=deep)
+
+    def _refuse(self, where: Any, what: str) -> None:
+        raise yaml.MarkedYAMLError(problem=f"found {what}", problem_mark=where.start_mark)
+
+
+_STRING_TAG = "tag:yaml.org,2002:str"
+for _tag, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?(0|[1-9][0-9]*)", list("-+0123456789")),
+    (
+        "float",
+        r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        list("-+0123456789."),
+    ),
+):
+    _StrictLoader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), _first
+    )
+
+
+def read(text: str, *, origin: str) -> Any:
+    """Returns the value of a YAML text.
+
+    Args:
+        text: One YAML document.
+        origin: File or option that the text comes from, for errors.
+
+    Raises:
+        ConfigError: If it is not YAML, holds a key twice, more than `MAX_ALIASES` aliases,
+            or is too long or too deep to be a configuration.
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise ConfigError(
+            origin,
+            got=f"{len(text)} characters",
+            expected=f"at most {MAX_CHARACTERS}",
+            fix="give a pipeline file, not data",
+        )
+    try:
+        return _StrictLoader(text).get_single_data()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = origin if mark is None else f"{origin}, line {mark.line + 1}"
+        raise ConfigError(
+            place,
+            got=error.problem or "something else",
+            expected="a YAML document",
+            fix="correct that line",
+        ) from error
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        reason = "too many levels" if isinstance(error, RecursionError) else str(error)
+        raise ConfigError(
+            origin, got=reason, expected="a YAML document", fix="correct the text"
+        ) from error

@@ -1,0 +1,145 @@
+"""The story of `hvd-imgcls evaluate`: a model, the held-out split, exact metrics."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from hvd_imgcls import distributed, logs, run_dir
+from hvd_imgcls.config import RunConfig, to_tree
+from hvd_imgcls.data import ImageSource, open_source
+from hvd_imgcls.data.dataset import evaluation_dataset
+from hvd_imgcls.data.order import rank_blocks
+from hvd_imgcls.errors import CheckpointError
+from hvd_imgcls.metrics import Tally
+from hvd_imgcls.plan import EvaluationPlan, available_cores, make_evaluation_plan, share_cores
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate_file(
+    config: RunConfig, model_path: Path, *, out_path: Path | None = None, verbose: bool = False
+) -> dict[str, Any]:
+    """Evaluates a saved model on the held-out split, on any number of ranks.
+
+    Collective: every rank must call this with equal arguments.
+
+    Args:
+        config: Says which data, and in which blocks.
+        model_path: A `.keras` file. Nothing in it is executed.
+        out_path: Where the root writes the metrics; it prints them when None.
+        verbose: Whether every rank says everything.
+
+    Returns:
+        The metrics, the same on all ranks.
+
+    Raises:
+        CheckpointError: If the file is no model or does not fit the data.
+    """
+    # Who are we?
+    collectives = distributed.start()
+    topology = collectives.topology
+    logs.start(topology, verbose=verbose)
+    threads = share_cores(available_cores(), topology.local_size)
+    distributed.devices.configure(
+        intra_op_threads=threads.intra_op,
+        inter_op_threads=threads.inter_op,
+        local_rank=topology.local_rank,
+    )
+
+    # What will happen?
+    source = open_source(config.data.source)
+    plan = make_evaluation_plan(
+        config, num_examples=source.num_examples("held_out"), size=topology.size
+    )
+    distributed.agreement.require_same(
+        collectives,
+        {"configuration": to_tree(config), "model": run_dir.digest(model_path)},
+        "give every rank the same files",
+    )
+
+    # The model and its metrics.
+    model = load_model(model_path, source)
+    metrics = evaluate_model(model, source, plan, collectives=collectives, num_threads=threads.data)
+    logger.info("%s", describe(metrics))
+    if out_path is None:
+        logger.info("%s", json.dumps(metrics, indent=2))
+    elif topology.is_root:
+        run_dir.write_json(out_path, metrics)
+        logger.info("written to %s", out_path)
+    collectives.barrier()
+    return metrics
+
+
+def evaluate_model(
+    model: keras.Model,
+    source: ImageSource,
+    plan: EvaluationPlan,
+    *,
+    collectives: distributed.Collectives,
+    num_threads: int,
+) -> dict[str, Any]:
+    """Evaluates a model on the held-out split; every example is counted once.
+
+    Collective: every rank must call this with equal weights.
+
+    Args:
+        model: From images to logits.
+        source: The images.
+        plan: How the split is cut into blocks.
+        collectives: How the ranks talk.
+        num_threads: Threads of the dataset.
+
+    Returns:
+        The metrics, the same on all ranks.
+    """
+    rank, size = collectives.topology.rank, collectives.topology.size
+    blocks = rank_blocks(plan.num_examples, block_size=plan.block_size, rank=rank, size=size)
+    dataset = evaluation_dataset(source, plan, rank=rank, size=size, num_threads=num_threads)
+    tally = Tally.empty(
+        num_blocks=plan.num_steps * size,
+        num_classes=len(source.class_names),
+        num_examples=plan.num_examples,
+    )
+    predict = tf.function(lambda images: model(images, training=False))
+    for step, (examples, (images, targets, _)) in enumerate(zip(blocks, dataset, strict=True)):
+        logits = tf.cast(predict(images), tf.float32)
+        tally.add(step * size + rank, examples, np.argmax(targets, axis=-1), logits.numpy())
+    return tally.summed_over_ranks(collectives.sum_arrays).result(source.class_names)
+
+
+def load_model(path: Path, source: ImageSource) -> keras.Model:
+    """Returns the model in a file, without executing anything that is in it.
+
+    Raises:
+        CheckpointError: If the file is no model or does not fit the data.
+    """
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise CheckpointError(
+            f"{path}: not a model that can be loaded ({reason}); give a .keras file"
+        ) from error
+    expected = (None, *source.image_shape), (None, len(source.class_names))
+    if (model.input_shape, model.output_shape) != expected:
+        raise CheckpointError(
+            f"{path}: a model from {model.input_shape} to {model.output_shape}, but the data "
+            f"need one from {expected[0]} to {expected[1]}; give the pipeline it was trained with"
+        )
+    return model
+
+
+def describe(metrics: dict[str, Any]) -> str:
+    """Returns the metrics in one line."""
+    loss = "not a finite number" if metrics["loss"] is None else f"{metrics['loss']:.4f}"
+    return (
+        f"held-out accuracy {metrics['top1']:.4f} ({metrics['num_correct']:,} of "
+        f"{metrics['num_examples']:,}), loss {loss}"
+    )

@@ -1,0 +1,24 @@
+"""The models by the name that a pipeline file uses."""
+
+import keras
+
+from hvd_imgcls.config.parts import Model
+from hvd_imgcls.models.small_cnn import build_small_cnn
+
+# Each takes its section of the configuration, the image shape and the number of classes.
+BUILDERS = {"small_cnn": build_small_cnn}
+
+
+def build_model(config: Model, image_shape: tuple[int, int, int], num_classes: int) -> keras.Model:
+    """Returns the network that a configuration names.
+
+    Args:
+        config: The `model` section.
+        image_shape: Height, width and channels.
+        num_classes: Number of classes.
+
+    Returns:
+        A model from images `[batch, height, width, channels]` to logits
+        `[batch, num_classes]`, with new weights from Keras's seed.
+    """
+    return BUILDERS[config.name](config, image_shape, num_classes)

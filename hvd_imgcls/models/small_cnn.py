@@ -1,0 +1,37 @@
+"""A network for small images that trains in seconds."""
+
+from __future__ import annotations
+
+import keras
+
+from hvd_imgcls.config.parts import SmallCnn
+
+
+def build_small_cnn(
+    config: SmallCnn, image_shape: tuple[int, int, int], num_classes: int
+) -> keras.Model:
+    """Builds two convolutions and two dense layers, without batch normalisation.
+
+    What it computes for an example depends on no other example in the batch, so it is the
+    same on any number of ranks.
+
+    Args:
+        config: The sizes of the layers.
+        image_shape: Height, width and channels.
+        num_classes: Number of classes.
+
+    Returns:
+        A model from images `[batch, height, width, channels]` with pixels 0 .. 255 to
+        logits `[batch, num_classes]`, float32 under every precision.
+    """
+    layers = keras.layers
+    first, second = config.num_filters
+    images = keras.Input(shape=image_shape, name="images")
+    features = layers.Rescaling(1 / 255, name="rescaling")(images)
+    features = layers.Conv2D(first, 3, padding="same", activation="relu", name="conv_1")(features)
+    features = layers.Conv2D(second, 3, padding="same", activation="relu", name="conv_2")(features)
+    features = layers.MaxPooling2D(2, name="pooling")(features)
+    features = layers.Flatten(name="flatten")(features)
+    features = layers.Dense(config.num_hidden_units, activation="relu", name="dense_1")(features)
+    logits = layers.Dense(num_classes, dtype="float32", name="logits")(features)
+    return keras.Model(images, logits, name="small_cnn")

@@ -1,0 +1,117 @@
+"""The arithmetic of a run: batches, steps, learning rate. Plain numbers, no tensors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+from hvd_imgcls.errors import ConfigError
+
+
+def per_rank_batch_size(global_batch_size: int, size: int, accumulation_steps: int) -> int:
+    """Returns the examples of one backward pass on one rank.
+
+    Raises:
+        ConfigError: If the global batch does not divide; the fix names values that do.
+    """
+    parts = size * accumulation_steps
+    if global_batch_size % parts == 0:
+        return global_batch_size // parts
+    below, above = global_batch_size // parts * parts, -(-global_batch_size // parts) * parts
+    nearest = f"{below} or {above}" if below else f"{above}"
+    passes = f" x {accumulation_steps} accumulated passes" if accumulation_steps > 1 else ""
+    sizes = _sizes_that_divide(global_batch_size, accumulation_steps)
+    fix = f"use {nearest}"
+    if sizes:
+        fix += f", or {_any_of(sizes)} ranks"
+    raise ConfigError(
+        "train.global_batch_size",
+        got=global_batch_size,
+        expected=f"a multiple of {parts} ({size} ranks{passes})",
+        fix=fix,
+    )
+
+
+def _sizes_that_divide(global_batch_size: int, accumulation_steps: int) -> list[int]:
+    """Returns the numbers of ranks up to 64 that this batch can be divided over."""
+    if global_batch_size % accumulation_steps:
+        return []
+    per_pass = global_batch_size // accumulation_steps
+    return [size for size in range(1, min(per_pass, 64) + 1) if per_pass % size == 0]
+
+
+def _any_of(numbers: Sequence[int]) -> str:
+    """Returns numbers as text: `1, 2 or 4`."""
+    *most, last = [str(number) for number in numbers]
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+def steps_per_epoch(num_examples: int, global_batch_size: int) -> int:
+    """Returns the full global batches in an epoch; what is left over is not used.
+
+    Which examples are left over differs from epoch to epoch, since the order does.
+
+    Raises:
+        ConfigError: If there is no full batch.
+    """
+    if num_examples < global_batch_size:
+        raise ConfigError(
+            "train.global_batch_size",
+            got=global_batch_size,
+            expected=f"at most the {num_examples} examples of the training split",
+            fix=f"use {num_examples} or less",
+        )
+    return num_examples // global_batch_size
+
+
+def warmup_steps(warmup_epochs: float, num_steps_per_epoch: int, num_steps: int) -> int:
+    """Returns the steps over which the learning rate rises.
+
+    Raises:
+        ConfigError: If the run ends before the warmup does.
+    """
+    steps = round(warmup_epochs * num_steps_per_epoch)
+    if steps >= num_steps:
+        raise ConfigError(
+            "schedule.warmup_epochs",
+            got=warmup_epochs,
+            expected=f"less than the {num_steps / num_steps_per_epoch:g} epochs of the run",
+            fix="shorten the warmup or train longer",
+        )
+    return steps
+
+
+def scaled_learning_rate(
+    base_learning_rate: float,
+    global_batch_size: int,
+    base_batch_size: int,
+    scaling: Literal["linear", "square_root", "none"],
+) -> float:
+    """Scales a learning rate with the global batch size.
+
+    `linear` is that of Goyal et al. 2017 (arXiv:1706.02677, section 2.1), `square_root`
+    keeps the variance of the update (Krizhevsky 2014, arXiv:1404.5997, section 5).
+
+    >>> scaled_learning_rate(0.1, 1024, 256, "linear")
+    0.4
+    >>> scaled_learning_rate(0.1, 1024, 256, "square_root")
+    0.2
+    """
+    ratio = global_batch_size / base_batch_size
+    factor = {"linear": ratio, "square_root": math.sqrt(ratio), "none": 1.0}[scaling]
+    return base_learning_rate * factor
+
+
+def evaluation_steps(num_examples: int, block_size: int, size: int) -> tuple[int, int]:
+    """Returns the blocks that every rank evaluates, and the padding in all of them together.
+
+    Every rank evaluates equally many blocks of `block_size` slots. Slots beyond the
+    examples are padding with weight 0.
+
+    >>> evaluation_steps(360, 64, 4)
+    (2, 152)
+    """
+    num_blocks = -(-num_examples // block_size)
+    steps = -(-num_blocks // size)
+    return steps, steps * size * block_size - num_examples

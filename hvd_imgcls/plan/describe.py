@@ -1,0 +1,104 @@
+"""A plan as text for people: everything that is derived, where it comes from, the threads."""
+
+from __future__ import annotations
+
+from hvd_imgcls.config.schema import RunConfig
+from hvd_imgcls.plan.making import Plan
+
+
+def describe(plan: Plan, config: RunConfig) -> str:
+    """Returns what a run will do, one subject per line."""
+    rows = [
+        ("ranks", _ranks(plan)),
+        ("data", _data(plan, config)),
+        ("augment", ", ".join(part.name for part in config.augment) or "nothing"),
+        ("batch", _batch(plan)),
+        ("epoch", _epoch(plan)),
+        ("run", _run(plan)),
+        ("model", f"{config.model.name}, {config.train.precision}, seed {plan.seed}"),
+        ("optimizer", f"{config.optimizer.name}, {config.loss.name}"),
+        ("learning rate", _learning_rate(plan, config)),
+        ("gradients", _gradients(plan, config)),
+        ("evaluation", _evaluation(plan)),
+        ("threads", _threads(plan)),
+    ]
+    width = max(len(subject) for subject, _ in rows) + 2
+    return "\n".join(["plan:", *(f"  {subject:<{width}}{text}" for subject, text in rows)])
+
+
+def _count(number: int, thing: str, things: str | None = None) -> str:
+    """Returns `1 rank` or `2 ranks`."""
+    return f"{number:,} {thing if number == 1 else things or thing + 's'}"
+
+
+def _ranks(plan: Plan) -> str:
+    return f"{plan.size}, {plan.local_size} on this host"
+
+
+def _data(plan: Plan, config: RunConfig) -> str:
+    return (
+        f"{config.data.source.name}: {plan.num_train_examples:,} to train on, "
+        f"{plan.evaluation.num_examples:,} held out, {plan.num_classes} classes"
+    )
+
+
+def _batch(plan: Plan) -> str:
+    parts = f"{_count(plan.size, 'rank')} x {plan.per_rank_batch_size}"
+    if plan.gradient_accumulation_steps > 1:
+        parts += f" x {plan.gradient_accumulation_steps} accumulated passes"
+    return f"{plan.global_batch_size:,} per step = {parts}"
+
+
+def _epoch(plan: Plan) -> str:
+    text = _count(plan.steps_per_epoch, "step")
+    if plan.num_dropped_examples:
+        dropped = _count(plan.num_dropped_examples, "example")
+        text += f"; {dropped} beyond the last full batch left out, others in every epoch"
+    return text
+
+
+def _run(plan: Plan) -> str:
+    epochs = _count(plan.num_epochs, "epoch")
+    if plan.num_steps % plan.steps_per_epoch:
+        epochs += ", the last one cut short"
+    return f"{_count(plan.num_steps, 'step')}: {epochs}"
+
+
+def _learning_rate(plan: Plan, config: RunConfig) -> str:
+    schedule = config.schedule
+    warmup = f"warmup over {_count(plan.warmup_steps, 'step')} to " if plan.warmup_steps else ""
+    after = "constant" if schedule.name == "constant" else "then a cosine"
+    if schedule.name == "cosine":
+        after += f" to {plan.peak_learning_rate * schedule.final_fraction:g}"
+    return (
+        f"{warmup}{plan.peak_learning_rate:g} (base {schedule.base_learning_rate:g} for a batch "
+        f"of {schedule.base_batch_size}, scaling {schedule.scaling}), {after}"
+    )
+
+
+def _gradients(plan: Plan, config: RunConfig) -> str:
+    if plan.size == 1:
+        return "of the only rank"
+    checks = (
+        f"ranks compared every {_count(plan.check_every_steps, 'step')}"
+        if plan.check_every_steps
+        else "ranks compared at start and end"
+    )
+    synchronization = config.synchronization
+    return f"{synchronization.mode}, compression {synchronization.compression}; {checks}"
+
+
+def _evaluation(plan: Plan) -> str:
+    blocks = _count(plan.evaluation.num_steps, "block")
+    return (
+        f"every held-out example once: {blocks} of {plan.evaluation.block_size} per rank, "
+        f"{plan.evaluation.num_padded_examples} padded"
+    )
+
+
+def _threads(plan: Plan) -> str:
+    threads = plan.threads
+    return (
+        f"{_count(threads.num_cores, 'core')} for {_count(plan.local_size, 'rank')}: "
+        f"per rank intra-op {threads.intra_op}, inter-op {threads.inter_op}, data {threads.data}"
+    )

@@ -1,0 +1,166 @@
+"""Everything that follows from a configuration, the numbers of examples and the ranks."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from hvd_imgcls.config.schema import RunConfig
+from hvd_imgcls.errors import DataError
+from hvd_imgcls.plan import arithmetic
+from hvd_imgcls.plan.threads import Threads, available_cores, share_cores
+from hvd_imgcls.topology import Topology
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationPlan:
+    """How the held-out split is evaluated; possible on any number of ranks.
+
+    Attributes:
+        num_examples: Examples of the held-out split.
+        block_size: Examples that one rank evaluates at a time.
+        num_steps: Blocks that every rank evaluates.
+        num_padded_examples: Slots with weight 0 in all blocks of all ranks together.
+    """
+
+    num_examples: int
+    block_size: int
+    num_steps: int
+    num_padded_examples: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What a run will do, as plain numbers.
+
+    Attributes:
+        size: Number of ranks.
+        local_size: Number of ranks on this host.
+        num_train_examples: Examples of the training split.
+        num_classes: Number of classes.
+        global_batch_size: Examples per step over all ranks and accumulated passes.
+        per_rank_batch_size: Examples of one backward pass on one rank.
+        gradient_accumulation_steps: Backward passes per step.
+        steps_per_epoch: Steps in one epoch.
+        num_dropped_examples: Examples per epoch beyond the last full batch, not used.
+        num_epochs: Epochs, the last of which may be cut short by `num_steps`.
+        num_steps: Steps of the whole run.
+        warmup_steps: Steps over which the learning rate rises from 0.
+        peak_learning_rate: Learning rate after the warmup, scaled to the global batch.
+        evaluation: How the held-out split is evaluated.
+        seed: Seed of initial weights, order and augmentation. Equal on all ranks.
+        check_every_steps: Steps between two comparisons of all ranks; 0 for none.
+        threads: Thread counts of one rank of this host.
+    """
+
+    size: int
+    local_size: int
+    num_train_examples: int
+    num_classes: int
+    global_batch_size: int
+    per_rank_batch_size: int
+    gradient_accumulation_steps: int
+    steps_per_epoch: int
+    num_dropped_examples: int
+    num_epochs: int
+    num_steps: int
+    warmup_steps: int
+    peak_learning_rate: float
+    evaluation: EvaluationPlan
+    seed: int
+    check_every_steps: int
+    threads: Threads
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Backward passes of one rank in an epoch: what Keras counts as batches."""
+        return self.steps_per_epoch * self.gradient_accumulation_steps
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns all numbers as JSON holds them."""
+        return dataclasses.asdict(self)
+
+    def agreed(self) -> dict[str, Any]:
+        """Returns the numbers that must be equal on all ranks, whatever their hosts are like."""
+        numbers = self.to_json()
+        for of_this_host in ("threads", "local_size"):
+            del numbers[of_this_host]
+        return numbers
+
+
+def make_plan(
+    config: RunConfig,
+    *,
+    num_train_examples: int,
+    num_held_out_examples: int,
+    num_classes: int,
+    topology: Topology,
+    num_cores: int | None = None,
+) -> Plan:
+    """Returns the plan of a run.
+
+    Args:
+        config: What the pipeline file says.
+        num_train_examples: Examples of the training split.
+        num_held_out_examples: Examples of the held-out split.
+        num_classes: Number of classes.
+        topology: Any rank of the run: only counts are used of it.
+        num_cores: Cores of this host; those that this process may use when None.
+
+    Raises:
+        ConfigError: If the configuration does not go with so many examples or ranks.
+        DataError: If a split is empty or there are fewer than two classes.
+    """
+    _require_data(num_train_examples, num_held_out_examples, num_classes)
+    train, schedule, size = config.train, config.schedule, topology.size
+    batch_size = train.global_batch_size
+    per_rank = arithmetic.per_rank_batch_size(batch_size, size, train.gradient_accumulation_steps)
+    per_epoch = arithmetic.steps_per_epoch(num_train_examples, batch_size)
+    num_steps = train.num_steps or per_epoch * (train.num_epochs or 0)
+    return Plan(
+        size=size,
+        local_size=topology.local_size,
+        num_train_examples=num_train_examples,
+        num_classes=num_classes,
+        global_batch_size=batch_size,
+        per_rank_batch_size=per_rank,
+        gradient_accumulation_steps=train.gradient_accumulation_steps,
+        steps_per_epoch=per_epoch,
+        num_dropped_examples=num_train_examples - per_epoch * batch_size,
+        num_epochs=-(-num_steps // per_epoch),
+        num_steps=num_steps,
+        warmup_steps=arithmetic.warmup_steps(schedule.warmup_epochs, per_epoch, num_steps),
+        peak_learning_rate=arithmetic.scaled_learning_rate(
+            schedule.base_learning_rate, batch_size, schedule.base_batch_size, schedule.scaling
+        ),
+        evaluation=make_evaluation_plan(config, num_examples=num_held_out_examples, size=size),
+        seed=train.seed,
+        check_every_steps=train.check_every_steps,
+        threads=share_cores(num_cores or available_cores(), topology.local_size),
+    )
+
+
+def make_evaluation_plan(config: RunConfig, *, num_examples: int, size: int) -> EvaluationPlan:
+    """Returns how `num_examples` held-out examples are evaluated on `size` ranks."""
+    block_size = config.evaluation.block_size
+    num_steps, num_padded = arithmetic.evaluation_steps(num_examples, block_size, size)
+    return EvaluationPlan(
+        num_examples=num_examples,
+        block_size=block_size,
+        num_steps=num_steps,
+        num_padded_examples=num_padded,
+    )
+
+
+def _require_data(num_train_examples: int, num_held_out_examples: int, num_classes: int) -> None:
+    """Refuses data that cannot be trained on or evaluated."""
+    for split, count in (("training", num_train_examples), ("held-out", num_held_out_examples)):
+        if count < 1:
+            raise DataError(
+                f"data.source: the {split} split has no examples; change how it is split"
+            )
+    if num_classes < 2:
+        raise DataError(
+            f"data.source: got {num_classes} classes, expected at least 2; check the labels"
+        )

@@ -1,0 +1,158 @@
+"""The directory of one run: what everything in it is called, and who may begin one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hvd_imgcls.errors import ConfigError
+
+DEFAULT_PARENT = Path("runs")
+
+
+@dataclass(frozen=True, slots=True)
+class RunDir:
+    """Names of the files of a run.
+
+    Attributes:
+        path: The directory.
+    """
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The whole configuration, defaults included, as a pipeline file."""
+        return self.path / "config.yaml"
+
+    @property
+    def plan(self) -> Path:
+        """What followed from configuration, data and ranks."""
+        return self.path / "plan.json"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object per epoch."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def evaluation(self) -> Path:
+        """Exact metrics of the held-out split."""
+        return self.path / "evaluation.json"
+
+    @property
+    def model(self) -> Path:
+        """The trained model as a plain Keras file."""
+        return self.path / "model.keras"
+
+    @property
+    def log(self) -> Path:
+        """What the root said."""
+        return self.path / "log.txt"
+
+    def holds_run(self) -> bool:
+        """Returns whether a run was begun or finished here."""
+        return any(path.exists() for path in (self.config, self.model, self.metrics))
+
+
+def begin(path: Path) -> RunDir:
+    """Makes the directory of a new run.
+
+    Root only: other ranks take the path that the root tells them.
+
+    Raises:
+        ConfigError: If the directory holds a run, or cannot be made.
+    """
+    run_dir = RunDir(path)
+    require_no_run(run_dir)
+    _make(path, exist_ok=True)
+    return run_dir
+
+
+def require_no_run(run_dir: RunDir) -> None:
+    """Refuses a directory that holds a run, begun or finished.
+
+    Raises:
+        ConfigError: If it does.
+    """
+    if run_dir.holds_run():
+        raise ConfigError(
+            "run_dir",
+            got=str(run_dir.path),
+            expected="a directory without a run",
+            fix="choose another --run_dir, or remove the old run",
+        )
+
+
+def begin_next(pipeline_name: str, parent: Path = DEFAULT_PARENT) -> RunDir:
+    """Makes `<parent>/<pipeline_name>-<n>` with the first n that no run of any process has.
+
+    Root only: other ranks take the path that the root tells them.
+    """
+    _make(parent, exist_ok=True)
+    number = 1
+    while True:
+        path = parent / f"{pipeline_name}-{number}"
+        try:
+            _make(path, exist_ok=False)
+        except FileExistsError:
+            number += 1
+        else:
+            return RunDir(path)
+
+
+def begin_named(run_dir: str | None, pipeline_name: str) -> RunDir:
+    """Makes the directory that a configuration names, or the next one of a pipeline.
+
+    Root only: other ranks take the path that the root tells them.
+    """
+    return begin_next(pipeline_name) if run_dir is None else begin(Path(run_dir))
+
+
+def _make(path: Path, *, exist_ok: bool) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=exist_ok)
+    except FileExistsError:
+        if not exist_ok:
+            raise
+        raise _unusable(path, "a file") from None
+    except OSError as error:
+        raise _unusable(path, error.strerror or str(error)) from error
+
+
+def _unusable(path: Path, reason: str) -> ConfigError:
+    return ConfigError(
+        "run_dir",
+        got=f"{path} ({reason})",
+        expected="a directory that can be written",
+        fix="give another one with --run_dir",
+    )
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file so that nobody ever sees half of it."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def write_model(path: Path, model: Any) -> None:
+    """Saves a Keras model so that nobody ever sees half of it."""
+    # Keras chooses the format by the suffix.
+    partial = path.with_name(f".partial.{path.name}")
+    model.save(partial)
+    os.replace(partial, path)
+
+
+def digest(path: Path) -> str:
+    """Returns 16 hex digits of the SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a value as JSON, the same value always as the same bytes."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")

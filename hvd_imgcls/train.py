@@ -1,0 +1,213 @@
+"""The story of `hvd-imgcls train`: from a configuration to a model and its metrics."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+
+import hvd_imgcls.keras as hvd
+from hvd_imgcls import __version__, distributed, logs, run_dir
+from hvd_imgcls.config import RunConfig, to_tree, to_yaml
+from hvd_imgcls.data import open_source
+from hvd_imgcls.data.dataset import training_dataset
+from hvd_imgcls.errors import ConfigError, RankMismatchError
+from hvd_imgcls.evaluate import describe as describe_metrics
+from hvd_imgcls.evaluate import evaluate_model
+from hvd_imgcls.keras.proof import weights_digest
+from hvd_imgcls.losses import build_loss
+from hvd_imgcls.models import build_model
+from hvd_imgcls.optimizers import build_optimizer
+from hvd_imgcls.plan import Plan, describe, make_plan
+from hvd_imgcls.progress import Progress, StopAfterSteps
+from hvd_imgcls.run_dir import RunDir
+from hvd_imgcls.schedules import build_schedule
+
+logger = logging.getLogger(__name__)
+
+COMPRESSIONS = {"none": hvd.Compression.none, "fp16": hvd.Compression.fp16}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainResult:
+    """What a training has led to.
+
+    Attributes:
+        run_dir: Where everything is.
+        metrics: Exact metrics of the held-out split.
+        weights_digest: Hash of the model's weights, the same on all ranks.
+    """
+
+    run_dir: RunDir
+    metrics: dict[str, Any]
+    weights_digest: str
+
+
+def train(config: RunConfig, *, pipeline_name: str = "run", verbose: bool = False) -> TrainResult:
+    """Trains one image classifier, evaluates it and writes its run directory.
+
+    Collective: every rank must call this with equal arguments.
+
+    Args:
+        config: What to train.
+        pipeline_name: Names the run directory if the configuration does not.
+        verbose: Whether every rank says everything.
+
+    Raises:
+        ConfigError: If the configuration does not go with the data, the ranks, or a run
+            that is there already.
+        RankMismatchError: If the ranks do not hold the same thing.
+    """
+    # Who are we?
+    collectives = distributed.start()
+    topology = collectives.topology
+    logs.start(topology, verbose=verbose)
+
+    # What will happen? Plain arithmetic, said before anything expensive starts.
+    source = open_source(config.data.source)
+    plan = make_plan(
+        config,
+        num_train_examples=source.num_examples("train"),
+        num_held_out_examples=source.num_examples("held_out"),
+        num_classes=len(source.class_names),
+        topology=topology,
+    )
+    distributed.devices.configure(
+        intra_op_threads=plan.threads.intra_op,
+        inter_op_threads=plan.threads.inter_op,
+        local_rank=topology.local_rank,
+    )
+    _require_same(config, plan, collectives)
+    files = _begin_run_dir(config, plan, pipeline_name, collectives)
+    logger.info("%s", describe(plan, config))
+
+    # The parts. Equal seeds: every rank builds the same weights.
+    keras.utils.set_random_seed(plan.seed)
+    keras.config.set_dtype_policy(config.train.precision)
+    model = build_model(config.model, source.image_shape, plan.num_classes)
+    _compile(model, config, plan)
+
+    # Train.
+    model.fit(
+        training_dataset(source, config.augment, plan, rank=topology.rank),
+        epochs=plan.num_epochs,
+        steps_per_epoch=plan.batches_per_epoch,
+        callbacks=_make_callbacks(plan, files.metrics if topology.is_root else None),
+        # The dataset has its order already.
+        shuffle=False,
+        verbose=0,
+    )
+
+    # What came of it: the same model on all ranks, its exact metrics, its files.
+    digest = _require_same_weights(model, collectives)
+    metrics = evaluate_model(
+        model,
+        source,
+        plan.evaluation,
+        collectives=collectives,
+        num_threads=plan.threads.data,
+    )
+    result = TrainResult(run_dir=files, metrics=metrics, weights_digest=digest)
+    _write_and_tell(result, model, collectives)
+    return result
+
+
+def _require_same(config: RunConfig, plan: Plan, collectives: distributed.Collectives) -> None:
+    """Raises on all ranks if they would not train the same. Collective."""
+    values = {
+        "version": __version__,
+        "configuration": to_tree(config),
+        "plan": plan.agreed(),
+    }
+    distributed.agreement.require_same(
+        collectives,
+        values,
+        "start every rank with the same version, pipeline file and command line",
+    )
+
+
+def _begin_run_dir(
+    config: RunConfig, plan: Plan, pipeline_name: str, collectives: distributed.Collectives
+) -> RunDir:
+    """Returns the run directory that the root makes and writes configuration and plan into.
+
+    Collective: every rank must call this. All ranks fail if the root cannot make it.
+    """
+    outcome: dict[str, str] = {}
+    error: ConfigError | None = None
+    if collectives.topology.is_root:
+        try:
+            begun = run_dir.begin_named(config.run_dir, pipeline_name)
+            logs.add_file(begun.log)
+            run_dir.write_text(begun.config, to_yaml(config))
+            run_dir.write_json(begun.plan, plan.to_json())
+            outcome = {"path": str(begun.path)}
+        except ConfigError as caught:
+            error, outcome = caught, {"error": str(caught)}
+    outcome = collectives.broadcast_json(outcome)
+    if error is not None:
+        raise error
+    if "error" in outcome:
+        raise RankMismatchError(f"the root could not begin: {outcome['error']}")
+    return RunDir(Path(outcome["path"]))
+
+
+def _compile(model: keras.Model, config: RunConfig, plan: Plan) -> None:
+    """Gives the model its loss, its metrics and an optimizer that averages over the ranks."""
+    optimizer = build_optimizer(config.optimizer, build_schedule(config.schedule, plan))
+    model.compile(
+        optimizer=hvd.DistributedOptimizer(
+            optimizer,
+            compression=COMPRESSIONS[config.synchronization.compression],
+            backward_passes_per_step=plan.gradient_accumulation_steps,
+            average_aggregated_gradients=True,
+            check_every_steps=plan.check_every_steps,
+        ),
+        loss=build_loss(config.loss),
+        weighted_metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+    )
+
+
+def _make_callbacks(plan: Plan, metrics_path: Path | None) -> list[keras.callbacks.Callback]:
+    """Returns the callbacks, on every rank the same ones in the same order."""
+    callbacks = [
+        # First: the others must see the weights that all ranks share.
+        hvd.callbacks.BroadcastGlobalVariablesCallback(0),
+        # Before whoever reads the metrics of an epoch: they are one rank's until then.
+        hvd.callbacks.MetricAverageCallback(),
+        Progress(plan, metrics_path=metrics_path),
+    ]
+    if plan.num_steps % plan.steps_per_epoch:
+        callbacks.append(StopAfterSteps(plan))
+    return callbacks
+
+
+def _require_same_weights(model: keras.Model, collectives: distributed.Collectives) -> str:
+    """Returns the hash of the weights; raises on all ranks if it differs. Collective."""
+    digest: str = weights_digest(model)
+    distributed.agreement.require_same(
+        collectives,
+        {"weights": digest},
+        "this is a bug in the synchronisation: please report it with the log and config.yaml",
+    )
+    return digest
+
+
+def _write_and_tell(
+    result: TrainResult, model: keras.Model, collectives: distributed.Collectives
+) -> None:
+    """Writes what came of the training; all ranks wait until it is there. Collective."""
+    if collectives.topology.is_root:
+        run_dir.write_json(result.run_dir.evaluation, result.metrics)
+        run_dir.write_model(result.run_dir.model, model)
+    collectives.barrier()
+    logger.info("%s", describe_metrics(result.metrics))
+    logger.info(
+        "the same model on all ranks: yes (%d x %s)",
+        collectives.topology.size,
+        result.weights_digest,
+    )
+    logger.info("everything is in %s", result.run_dir.path)

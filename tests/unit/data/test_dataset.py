@@ -1,0 +1,122 @@
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hvd_imgcls.config import load_config
+from hvd_imgcls.data import open_source
+from hvd_imgcls.data.dataset import evaluation_dataset, training_dataset
+from hvd_imgcls.data.order import rank_blocks
+from hvd_imgcls.plan import make_plan
+from hvd_imgcls.topology import Topology
+
+PIPELINE = Path(__file__).parents[3] / "pipelines" / "digits_cnn.yaml"
+BASE = ("--train.num_epochs=null", "--train.num_steps=30", "--schedule.warmup_epochs=0")
+
+
+@pytest.fixture(scope="module")
+def source():
+    return open_source(load_config(PIPELINE).data.source)
+
+
+def setup(source, *overrides, size=1, num_cores=2):
+    config = load_config(PIPELINE, [*BASE, *overrides])
+    plan = make_plan(
+        config,
+        num_train_examples=source.num_examples("train"),
+        num_held_out_examples=source.num_examples("held_out"),
+        num_classes=10,
+        topology=Topology.on_hosts(0, size, size),
+        num_cores=num_cores,
+    )
+    return config, plan
+
+
+def training_stream(source, *overrides, size=1, num_cores=2, **position):
+    """Returns images and targets of all steps, the ranks' parts put together."""
+    config, plan = setup(source, *overrides, size=size, num_cores=num_cores)
+    by_rank = []
+    for rank in range(size):
+        dataset = training_dataset(source, config.augment, plan, rank=rank, **position)
+        batches = list(dataset.as_numpy_iterator())
+        assert all(weight.tolist() == [1.0] * len(weight) for _, _, weight in batches)
+        by_rank.append([np.stack(arrays) for arrays in list(zip(*batches, strict=True))[:2]])
+    k = plan.gradient_accumulation_steps
+    joined = []
+    for arrays in zip(*by_rank, strict=True):
+        per_step = [
+            array.reshape(-1, k * plan.per_rank_batch_size, *array.shape[2:]) for array in arrays
+        ]
+        joined.append(np.concatenate(per_step, axis=1))
+    return joined
+
+
+@pytest.fixture(scope="module")
+def alone(source):
+    return training_stream(source)
+
+
+def test_training_of_one_rank_has_its_shapes(alone):
+    images, targets = alone
+    assert (images.shape, images.dtype) == ((30, 64, 8, 8, 1), np.uint8)
+    assert (targets.shape, targets.dtype) == ((30, 64, 10), np.float32)
+    assert (targets.sum(axis=-1) == 1).all()
+
+
+@pytest.mark.parametrize("size", [2, 4])
+@pytest.mark.parametrize("num_cores", [1, 8])
+def test_training_on_any_number_of_ranks_and_threads_has_the_same_pixels(
+    source, alone, size, num_cores
+):
+    for array, expected in zip(
+        training_stream(source, size=size, num_cores=num_cores), alone, strict=True
+    ):
+        np.testing.assert_array_equal(array, expected)
+
+
+def test_training_with_accumulation_has_the_same_steps(source, alone):
+    accumulated = training_stream(source, "--train.gradient_accumulation_steps=4", size=2)
+    for array, expected in zip(accumulated, alone, strict=True):
+        np.testing.assert_array_equal(array, expected)
+
+
+@pytest.mark.parametrize(("epoch", "step"), [(0, 5), (1, 0), (1, 3)])
+def test_training_from_a_position_is_the_rest(source, alone, epoch, step):
+    rest = training_stream(source, size=2, start_epoch=epoch, start_step=step)
+    for array, expected in zip(rest, alone, strict=True):
+        np.testing.assert_array_equal(array, expected[epoch * 22 + step :])
+
+
+def test_training_of_another_epoch_moves_images_otherwise(source):
+    config, plan = setup(source, "--train.global_batch_size=1438", "--train.num_steps=2")
+    read = source.make_reader("train")
+    first, second = (
+        images
+        for images, _, _ in training_dataset(
+            source, config.augment, plan, rank=0
+        ).as_numpy_iterator()
+    )
+    originals = read(np.arange(1438))[0].numpy()
+    assert not np.array_equal(np.sort(first, axis=0), np.sort(second, axis=0))
+    assert first.shape == originals.shape
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_evaluation_over_all_ranks_holds_every_example_once(source, size):
+    _, plan = setup(source)
+    plan = dataclasses.replace(plan.evaluation, num_steps=-(-6 // size))
+    images, labels = source.arrays("held_out")
+    seen = np.zeros(len(labels), int)
+    for rank in range(size):
+        blocks = rank_blocks(plan.num_examples, block_size=64, rank=rank, size=size)
+        dataset = evaluation_dataset(source, plan, rank=rank, size=size, num_threads=2)
+        batches = list(dataset.as_numpy_iterator())
+        assert len(batches) == plan.num_steps
+        for examples, (pixels, targets, weights) in zip(blocks, batches, strict=True):
+            np.testing.assert_array_equal(weights > 0, examples >= 0)
+            real = examples[examples >= 0]
+            np.testing.assert_array_equal(pixels[weights > 0], images[real])
+            np.testing.assert_array_equal(targets[weights > 0].argmax(axis=1), labels[real])
+            np.add.at(seen, real, 1)
+    assert (seen == 1).all()

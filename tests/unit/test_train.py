@@ -1,0 +1,112 @@
+"""The whole story in one process; tests/multirank tells it on several ranks."""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import yaml
+
+from hvd_imgcls import distributed, logs
+from hvd_imgcls.config import load_config
+from hvd_imgcls.errors import CheckpointError, ConfigError
+from hvd_imgcls.evaluate import evaluate_file
+from hvd_imgcls.train import train
+
+PIPELINE = Path(__file__).parents[2] / "pipelines" / "digits_cnn.yaml"
+SHORT = ("--train.num_epochs=null", "--train.num_steps=30", "--schedule.warmup_epochs=0.5")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _process_of_several_runs():
+    # Thread counts can be set once per process, before TensorFlow runs anything.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distributed.devices, "configure", lambda **_: None)
+        yield
+    logs.stop()
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("runs") / "run"
+    return train(load_config(PIPELINE, [*SHORT, f"--run_dir={directory}"]))
+
+
+def test_train_writes_the_run_directory(result):
+    names = sorted(path.name for path in result.run_dir.path.iterdir())
+    assert names == [
+        "config.yaml",
+        "evaluation.json",
+        "log.txt",
+        "metrics.jsonl",
+        "model.keras",
+        "plan.json",
+    ]
+
+
+def test_train_learns(result):
+    assert result.metrics["top1"] > 0.4
+    entries = [json.loads(line) for line in result.run_dir.metrics.read_text().splitlines()]
+    assert [entry["step"] for entry in entries] == [22, 30]
+    assert entries[1]["loss"] < entries[0]["loss"]
+
+
+def test_config_of_the_run_is_the_one_it_was_started_with(result):
+    again = load_config(result.run_dir.config)
+    assert again == load_config(PIPELINE, [*SHORT, f"--run_dir={result.run_dir.path}"])
+    # And any YAML reader agrees.
+    assert yaml.safe_load(result.run_dir.config.read_text())["train"]["num_steps"] == 30
+
+
+def test_log_of_the_run_holds_plan_and_outcome(result):
+    text = result.run_dir.log.read_text()
+    for said in ("64 per step = 1 rank x 64", "held-out accuracy", result.weights_digest):
+        assert said in text
+
+
+def test_saved_model_is_plain_keras_and_gives_the_same_answers(result):
+    model = keras.saving.load_model(result.run_dir.model, safe_mode=True)
+    assert type(model.optimizer) is keras.optimizers.SGD
+    assert int(model.optimizer.iterations.numpy()) == 30
+    assert model(np.zeros([1, 8, 8, 1], np.uint8)).shape == (1, 10)
+
+
+def test_evaluate_of_the_saved_model_writes_the_same_bytes(result, tmp_path):
+    config = load_config(result.run_dir.config)
+    evaluate_file(config, result.run_dir.model, out_path=tmp_path / "again.json")
+    assert (tmp_path / "again.json").read_bytes() == result.run_dir.evaluation.read_bytes()
+
+
+def test_evaluate_without_a_file_to_write_prints_the_metrics(result, capsys):
+    config = load_config(result.run_dir.config)
+    metrics = evaluate_file(config, result.run_dir.model)
+    assert json.dumps(metrics, indent=2) in capsys.readouterr().out
+
+
+def test_train_into_the_same_directory_is_refused(result):
+    with pytest.raises(ConfigError, match="choose another --run_dir"):
+        train(load_config(result.run_dir.config))
+
+
+def test_evaluate_of_a_model_for_other_images_says_so(tmp_path):
+    inputs = keras.Input((4,))
+    keras.Model(inputs, keras.layers.Dense(10)(inputs)).save(tmp_path / "other.keras")
+    with pytest.raises(CheckpointError, match="the data need one from"):
+        evaluate_file(load_config(PIPELINE), tmp_path / "other.keras")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", b"PK\x03\x04 cut short"])
+def test_evaluate_of_a_damaged_file_says_so(tmp_path, content):
+    (tmp_path / "bad.keras").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"bad\.keras"):
+        evaluate_file(load_config(PIPELINE), tmp_path / "bad.keras")
+
+
+def test_evaluate_does_not_execute_what_is_in_a_file(tmp_path):
+    inputs = keras.Input((8, 8, 1))
+    flat = keras.layers.Flatten()(inputs)
+    logits = keras.layers.Lambda(lambda values: values[:, :10])(flat)
+    keras.Model(inputs, logits).save(tmp_path / "lambda.keras")
+    with pytest.raises(CheckpointError, match="not a model that can be loaded"):
+        evaluate_file(load_config(PIPELINE), tmp_path / "lambda.keras")
