@@ -50,7 +50,7 @@ class HorovodCollectives(Collectives):
         self, process_sets: Sequence[ProcessSet] | str | None = None, comm: Any = None
     ) -> None:
         dynamic = isinstance(process_sets, str)
-        ours: list[ProcessSet] = [] if dynamic or not process_sets else list(process_sets)
+        ours = [] if isinstance(process_sets, str) else list(process_sets or ())
         self._native: dict[int, Any] = {0: hvd.global_process_set}
         native = [hvd.ProcessSet(list(process_set.ranks or [])) for process_set in ours]
         hvd.init(comm, process_sets="dynamic" if dynamic else native)

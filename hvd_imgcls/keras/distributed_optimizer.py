@@ -204,7 +204,7 @@ class _SynchronizedApply:
         """Horovod's name for `register_local_variable`."""
         self._synchronizer.reduction.local_variables.add(id(native_variable(var)))
 
-    @property
+    @property  # type: ignore[misc]
     def __class__(self) -> type:
         """The original class: what Keras saves, and what `isinstance` may ask for."""
         return self._original_class
@@ -236,7 +236,7 @@ def _wrap(optimizer: Any, arguments: tuple[ReductionSettings, int, bool, int]) -
             "__doc__": original.__doc__,
         },
     )
-    wrapped = object.__new__(made)
+    wrapped: Any = object.__new__(made)
     object.__setattr__(wrapped, "__dict__", optimizer.__dict__)
     return wrapped
 

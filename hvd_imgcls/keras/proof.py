@@ -154,8 +154,8 @@ def describe_difference(
     differing = np.flatnonzero((table != table[:1]).any(axis=0))
     if not len(differing):
         return None
-    first = differing[0]
-    others = [members[row] for row in np.flatnonzero(table[:, first] != table[0, first])]
+    first = int(differing[0])
+    others = [members[int(row)] for row in np.flatnonzero(table[:, first] != table[0, first])]
     verb = "differs" if len(others) == 1 else "differ"
     return (
         f"variable {paths[first]} ({len(differing)} of {len(paths)} differ): "

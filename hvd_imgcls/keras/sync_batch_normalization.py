@@ -29,7 +29,7 @@ class SyncBatchNormalization(keras.layers.BatchNormalization):
         keywords["synchronized"] = True
         super().__init__(**keywords)
 
-    @property
+    @property  # type: ignore[misc]
     def __class__(self) -> type:
         """The plain layer: what Keras saves."""
         return keras.layers.BatchNormalization

@@ -36,7 +36,7 @@ class Synchronizer:
 
     Attributes:
         reduction: The object that communicates.
-        updates: Number of updates made, int64; None until the first gradient.
+        updates: Number of updates made, a `tf.Variable`, int64; None before the first.
     """
 
     def __init__(
@@ -54,8 +54,8 @@ class Synchronizer:
         # rank creates its optimizers in the same order, or the first comparison says so.
         self.number = next(_counter)
         self.reduction = GradientReduction(settings, f"gradients_{self.number}")
-        self.updates: tf.Variable | None = None
-        self._passes: tf.Variable | None = None
+        self.updates: Any = None
+        self._passes: Any = None
         self._sums: dict[int, tf.Variable] = {}
         self._is_suspended = False
 

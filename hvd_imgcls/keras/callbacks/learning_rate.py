@@ -75,10 +75,7 @@ class LearningRateScheduleCallback(keras.callbacks.Callback):
                 expected=f"a number, which {type(self).__name__} sets",
                 fix="use either the schedule or the callback",
             )
-        if self.staircase or self.steps_per_epoch:
-            return
-        self.steps_per_epoch = self.params.get("steps")
-        if not self.steps_per_epoch:
+        if not self.staircase and not (self.steps_per_epoch or self.params.get("steps")):
             raise ConfigError(
                 "steps_per_epoch",
                 got=None,
@@ -97,9 +94,12 @@ class LearningRateScheduleCallback(keras.callbacks.Callback):
         if self.end_epoch is not None and self._epoch >= self.end_epoch:
             return
         if not self.staircase:
-            self._set(self.multiplier(self._epoch + batch / self.steps_per_epoch))
+            self._set(self.multiplier(self._epoch + batch / self._num_steps()))
         elif batch == 0:
             self._set(self.multiplier(self._epoch))
+
+    def _num_steps(self) -> int:
+        return self.steps_per_epoch or self.params["steps"]
 
     def _set(self, factor: float) -> None:
         optimizer = self.model.optimizer
@@ -141,7 +141,7 @@ class LearningRateWarmupCallback(LearningRateScheduleCallback):
         def multiplier(epoch: float) -> float:
             size = distributed.current().topology.size
             # One batch ahead, as in Horovod, so that an epoch ends on a round number.
-            epoch += 1.0 / self.steps_per_epoch
+            epoch += 1.0 / self._num_steps()
             return (epoch * (size - 1) / warmup_epochs + 1) / size
 
         super().__init__(
@@ -158,7 +158,7 @@ class LearningRateWarmupCallback(LearningRateScheduleCallback):
         """Adds the learning rate to the logs, and says when warm-up ends."""
         super().on_epoch_end(epoch, logs)
         is_root = distributed.current().topology.is_root
-        if self.verbose and is_root and epoch == self.end_epoch - 1:
+        if self.verbose and is_root and epoch + 1 == self.end_epoch:
             rate = float(np.asarray(self.model.optimizer.learning_rate))
             sys.stdout.write(
                 f"\nEpoch {epoch + 1}: finished gradual learning rate warmup to {rate:g}.\n"
