@@ -97,7 +97,7 @@ class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
         shared = [
             v for v in self.model.trainable_variables if id(native_variable(v)) not in self._local
         ]
-        if not shared or self.model.optimizer is None:
+        if distributed.current().topology.size == 1 or not shared:
             return
         synchronizer = synchronizer_of(self.model.optimizer)
         if synchronizer is not None:
