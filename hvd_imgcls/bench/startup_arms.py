@@ -49,7 +49,7 @@ def main(arm: str, result_path: str) -> None:
         def on_train_batch_end(self, batch: int, logs: object = None) -> None:
             marks.setdefault("first step done", time.time())
 
-    model.fit(batches, steps_per_epoch=1, verbose=0, callbacks=[*callbacks, First()])
+    model.fit(batches, steps_per_epoch=1, shuffle=False, verbose=0, callbacks=[*callbacks, First()])
     if is_root:
         with open(result_path, "w", encoding="utf-8") as file:
             json.dump(marks, file)

@@ -41,10 +41,11 @@ def main(result_path: Path, pairs: int, steps: int, target_seconds: float) -> No
     ours.fit(
         batches,
         steps_per_epoch=20,
+        shuffle=False,
         verbose=0,
         callbacks=[hvd.callbacks.BroadcastGlobalVariablesCallback(0)],
     )
-    plain.fit(batches, steps_per_epoch=20, verbose=0)
+    plain.fit(batches, steps_per_epoch=20, shuffle=False, verbose=0)
     num_bytes = 4 * sum(int(tf.size(v)) for v in ours.trainable_variables)
     reduce = _raw_allreduce(ranks, num_bytes)
     times: dict[str, list[float]] = {"ours": [], "plain": [], "allreduce": []}
