@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from hvd_imgcls.commands.ending import end_with_the_cause
 from hvd_imgcls.commands.overrides import add_overrides
 from hvd_imgcls.config import load_config
 from hvd_imgcls.errors import CheckpointError, ConfigError
@@ -44,6 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
         )
     config = load_config(pipeline, arguments.overrides)
 
+    end_with_the_cause()
     from hvd_imgcls.evaluate import evaluate_file
 
     evaluate_file(

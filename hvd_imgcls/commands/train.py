@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from hvd_imgcls.commands.ending import end_with_the_cause
 from hvd_imgcls.commands.overrides import add_pipeline
 from hvd_imgcls.commands.plan import plan_for
 from hvd_imgcls.config import load_config
@@ -27,6 +28,7 @@ def run(arguments: argparse.Namespace) -> None:
     if rank == 0 and config.run_dir is not None:
         require_no_run(RunDir(Path(config.run_dir)))
 
+    end_with_the_cause()
     from hvd_imgcls.train import train
 
     train(config, pipeline_name=Path(arguments.pipeline).stem, verbose=arguments.verbose)

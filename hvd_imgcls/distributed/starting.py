@@ -19,6 +19,9 @@ from hvd_imgcls.topology import launched_rank_and_size
 _DEFAULT_ENVIRONMENT = {
     "HOROVOD_STALL_CHECK_TIME_SECONDS": "60",
     "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": "600",
+    # Groups of gradients stay what they are. Joined by timing, more than two ranks would
+    # add in another order in every run (horovod#2642).
+    "HOROVOD_DISABLE_GROUP_FUSION": "1",
 }
 
 _current: Collectives | None = None
