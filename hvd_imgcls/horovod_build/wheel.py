@@ -94,7 +94,8 @@ def build_environment(toolchain: Toolchain, tools_dir: Path, num_jobs: int) -> d
     environment = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("HOROVOD_", "CMAKE_"))
+        # CCL_ROOT alone would switch oneCCL on.
+        if not name.startswith(("HOROVOD_", "CMAKE_", "CCL_"))
     }
     # Left by a `make` around us; its job server is not ours.
     for name in ("MAKELEVEL", "MFLAGS", "MAKEOVERRIDES"):
@@ -117,6 +118,9 @@ def build_environment(toolchain: Toolchain, tools_dir: Path, num_jobs: int) -> d
         environment.update(HOROVOD_GPU_OPERATIONS="NCCL", HOROVOD_CUDA_HOME=toolchain.cuda_home)
         if toolchain.nccl_home:
             environment["HOROVOD_NCCL_HOME"] = toolchain.nccl_home
+    else:
+        # Else it is compiled in wherever CUDA's headers happen to lie.
+        environment["HOROVOD_WITHOUT_NVTX"] = "1"
     return environment
 
 
