@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+from types import FrameType
 
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.horovod_build.install import find_python, install_horovod
@@ -68,6 +70,9 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(
             "--jobs", got=num_jobs, expected="at least 1", fix="leave it out for all cores"
         )
+    # So that the compilers, which have a session of their own, are ended with us.
+    for signal_number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signal_number, _exit_on_signal)
     install_horovod(
         python=find_python(args.python),
         mpi=args.mpi,
@@ -83,3 +88,7 @@ def say(line: str) -> None:
     """Prints a line at once, also into a pipe."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
+
+
+def _exit_on_signal(signal_number: int, _: FrameType | None) -> None:
+    raise SystemExit(128 + signal_number)

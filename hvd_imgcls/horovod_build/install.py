@@ -106,7 +106,7 @@ def _is_installed(target: Target, toolchain: Toolchain) -> bool:
 
 def _install_wheel(target: Target, wheel_path: Path, say: Say) -> None:
     logs_dir = cache_dir() / "logs"
-    logs_dir.mkdir(exist_ok=True)
+    logs_dir.mkdir(parents=True, exist_ok=True)
     log_path = logs_dir / f"install-{os.getpid()}.log"
     pip_install = [target.python, "-m", "pip", "install", "--quiet"]
     missing = [name for name in RUN_TIME_DISTRIBUTIONS if target.distributions[name] is None]

@@ -65,8 +65,8 @@ check_machine() { # PYTHON VENV
     fi
     free_kb=$(df -Pk "$(dirname "$2")" | awk 'NR == 2 { print $4 }')
     if [ "$free_kb" -lt $((needed_gb * 1000 * 1000)) ]; then
-        problem "$((free_kb / 1000)) MB are free in $(pwd), $((needed_gb * 1000)) MB are needed" \
-            'free some space (df -h . shows what there is)'
+        problem "$((free_kb / 1000)) MB are free in $(dirname "$2"), $((needed_gb * 1000)) MB are needed" \
+            'free some space (df -h shows what there is)'
     fi
     if [ -n "$problems" ]; then
         printf '%s' "$problems" >&2

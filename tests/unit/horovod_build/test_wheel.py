@@ -11,14 +11,10 @@ from pathlib import Path
 import pytest
 
 from hvd_imgcls.errors import SetupError
+from hvd_imgcls.horovod_build.compilation import build_environment
 from hvd_imgcls.horovod_build.target import Target
 from hvd_imgcls.horovod_build.toolchain import Toolchain
-from hvd_imgcls.horovod_build.wheel import (
-    build_environment,
-    build_record,
-    cache_dir,
-    find_or_build_wheel,
-)
+from hvd_imgcls.horovod_build.wheel import build_record, cache_dir, find_or_build_wheel
 
 
 @dataclasses.dataclass
