@@ -76,12 +76,14 @@ class Compilation:
             f"log: {self.log_path}"
         )
         start = time.monotonic()
+        # Horovod's log lines begin with the file they come from: let that be a short one.
+        flags = f"{environment.get('CXXFLAGS', '')} -ffile-prefix-map={source_dir}/="
         run_logged(
             [python, "setup.py", "bdist_wheel", "--dist-dir", str(dist_dir)],
             what="compiling Horovod",
             log_path=self.log_path,
             say=self.say,
-            environment=environment,
+            environment={**environment, "CXXFLAGS": flags.strip()},
             working_dir=source_dir,
         )
         self.say(f"compiled in {time.monotonic() - start:.0f} s")
