@@ -72,7 +72,7 @@ class Compilation:
         self, python: str, source_dir: Path, environment: dict[str, str], dist_dir: Path
     ) -> None:
         self.say(
-            f"compiling Horovod with {self.num_jobs} jobs (2 to 4 minutes on 2 cores); "
+            f"compiling Horovod with {self.num_jobs} jobs (2 to 6 minutes on 2 cores); "
             f"log: {self.log_path}"
         )
         start = time.monotonic()
