@@ -1,0 +1,99 @@
+# `make` alone lists the targets. Everything happens in $(VENV); nothing needs root.
+
+PIPELINE ?= pipelines/digits_cnn.yaml
+NP ?= 2
+HOSTS ?=
+ARGS ?=
+RUN ?=
+BENCH ?= step
+PYTHON ?= python3
+VENV ?= .venv
+
+# The uv that writes the lock files; pip installs from them.
+UV_VERSION := 0.13.9
+
+bin := $(VENV)/bin
+build := hvd_imgcls/horovod_build
+set_up := sh $(build)/set_up.sh
+# Gloo, because it is always built; `make train HOROVODRUN_FLAGS=--mpi` for MPI.
+HOROVODRUN_FLAGS ?= --gloo
+launch = $(bin)/horovodrun -np $(NP) -H $(or $(HOSTS),localhost:$(NP)) $(HOROVODRUN_FLAGS)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup train evaluate plan test test-all lint format bench doctor lock clean
+# A stamp of a step that failed half-way must not count.
+.DELETE_ON_ERROR:
+
+help: ## list the targets and variables
+	@echo 'usage: make TARGET [VARIABLE=VALUE ...]'
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo 'variables, and what they are now:'
+	@echo '  PIPELINE   $(PIPELINE)   (what to train)'
+	@echo '  NP         $(NP)   (number of ranks)'
+	@echo '  HOSTS      $(or $(HOSTS),localhost:$(NP))   (where they run, e.g. host1:4,host2:4)'
+	@echo '  ARGS       $(ARGS)   (passed on, e.g. ARGS="--train.epochs 3")'
+	@echo '  RUN        $(RUN)   (what evaluate looks at: a run directory or a model)'
+	@echo '  BENCH      $(BENCH)   (which benchmark)'
+	@echo '  PYTHON     $(PYTHON)   (what makes the environment: 3.11, 3.12 or 3.13)'
+	@echo '  VENV       $(VENV)   (where it is)'
+
+setup: $(VENV)/.horovod-done ## make the environment and build Horovod: 5 min, nothing the second time
+
+$(VENV)/.venv-done:
+	@$(set_up) venv "$(PYTHON)" "$(VENV)"
+	@touch $@
+
+$(VENV)/.packages-done: requirements.lock | $(VENV)/.venv-done
+	@$(set_up) packages "$(VENV)"
+	@touch $@
+
+$(VENV)/.project-done: setup.cfg pyproject.toml $(VENV)/.packages-done
+	@$(set_up) project "$(VENV)"
+	@touch $@
+
+$(VENV)/.horovod-done: $(VENV)/.packages-done $(build)/sdist.py $(build)/build-requirements.txt $(wildcard $(build)/patches/*.patch) | $(VENV)/.project-done
+	@$(bin)/python -m hvd_imgcls.horovod_build
+	@touch $@
+
+train: setup ## train PIPELINE on NP ranks
+	$(launch) $(bin)/hvd-imgcls train $(PIPELINE) $(ARGS)
+
+evaluate: setup ## evaluate RUN on NP ranks
+	@test -n '$(RUN)' || { echo 'error: evaluate what? make evaluate RUN=runs/...' >&2; exit 2; }
+	$(launch) $(bin)/hvd-imgcls evaluate $(RUN) $(ARGS)
+
+plan: setup ## say what training PIPELINE on NP ranks would do
+	@$(bin)/hvd-imgcls plan $(PIPELINE) --size $(NP) $(ARGS)
+
+test: setup ## run the tests, less the slow ones
+	$(bin)/python -m pytest -m 'not slow' $(ARGS)
+
+test-all: setup ## run all tests
+	$(bin)/python -m pytest $(ARGS)
+
+lint: setup ## check style, types and layers
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	$(bin)/mypy
+	$(bin)/lint-imports --no-cache
+
+format: setup ## put the code into form
+	$(bin)/ruff check --fix-only .
+	$(bin)/ruff format .
+
+bench: setup ## run the benchmark BENCH
+	$(bin)/hvd-imgcls bench $(BENCH) $(ARGS)
+
+doctor: setup ## say whether this machine is ready
+	@$(bin)/hvd-imgcls doctor $(ARGS)
+
+lock: $(VENV)/.venv-done ## write the lock files anew from setup.cfg
+	$(bin)/python -m venv $(VENV)-lock
+	$(VENV)-lock/bin/python -m pip install --quiet uv==$(UV_VERSION)
+	sh $(build)/lock.sh $(VENV)-lock/bin/uv
+
+clean: ## remove the environment and what tests and tools leave; not the runs, not the user's cache
+	rm -rf $(VENV) $(VENV)-lock build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

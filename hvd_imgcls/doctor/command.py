@@ -1,0 +1,96 @@
+"""Command line of `hvd-imgcls doctor`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+
+from hvd_imgcls.doctor import horovod_checks, machine, versions
+from hvd_imgcls.doctor.check import Check, Status, fail
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of the command to a parser."""
+    parser.description = (
+        "Says whether this machine is ready to train, and what to do where it is not. "
+        "Exit code 0 when it is ready (warnings may remain), else 2."
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument(
+        "--self-test-timeout",
+        metavar="SECONDS",
+        type=float,
+        default=180.0,
+        help="how long the two ranks may take (default: %(default)s)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the report.
+
+    Returns:
+        The exit code: 0 when nothing failed, else 2.
+    """
+    checks = []
+    for check in all_checks(args.self_test_timeout):
+        checks.append(check)
+        if not args.json:
+            # At once: the last checks start TensorFlow on two ranks.
+            _write(check.describe())
+    num_failed = sum(check.status is Status.FAIL for check in checks)
+    num_warnings = sum(check.status is Status.WARNING for check in checks)
+    if args.json:
+        _write(json.dumps(_as_json(checks, is_ready=num_failed == 0), indent=2))
+    elif num_failed:
+        _write(f"\nnot ready: {num_failed} failed, {num_warnings} warnings")
+    else:
+        _write(f"\nready, {num_warnings} warnings")
+    return 2 if num_failed else 0
+
+
+def all_checks(self_test_timeout: float) -> Iterator[Check]:
+    """Yields all checks, quick ones first, leaving out what an earlier failure rules out."""
+    python_check, target = versions.check_python()
+    yield python_check
+    yield from versions.check_distributions()
+    yield versions.check_keras_backend()
+    yield machine.check_cores()
+    yield machine.check_interfaces()
+    yield machine.check_hostname()
+    yield from machine.check_disk()
+    yield machine.check_shared_memory()
+    if target is None:
+        yield fail("Horovod", "not looked at, since Python is not supported", python_check.fix)
+        return
+    tensorflow_check, target_with_tensorflow = versions.check_tensorflow_starts()
+    yield tensorflow_check
+    version_check = horovod_checks.check_horovod_version(target)
+    yield version_check
+    record = target.horovod_build_record
+    if target_with_tensorflow is None or record is None or version_check.status is Status.FAIL:
+        return
+    built_for = horovod_checks.check_built_for(target_with_tensorflow)
+    yield built_for
+    yield from horovod_checks.check_controllers(record)
+    if built_for.status is not Status.FAIL:
+        yield from horovod_checks.check_allreduce(record, self_test_timeout)
+
+
+def _as_json(checks: list[Check], *, is_ready: bool) -> dict[str, object]:
+    entries = [
+        {
+            "name": check.name,
+            "status": check.status.value.lower(),
+            "detail": check.detail,
+            "fix": check.fix,
+        }
+        for check in checks
+    ]
+    return {"is_ready": is_ready, "checks": entries}
+
+
+def _write(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,27 @@
+"""`python -m hvd_imgcls.horovod_build`: what `make setup` runs, with as few imports as can be."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from hvd_imgcls.errors import HvdImgclsError
+from hvd_imgcls.horovod_build.command import add_arguments, run
+
+
+def main() -> int:
+    """Returns the exit code of the process."""
+    parser = argparse.ArgumentParser(prog="python -m hvd_imgcls.horovod_build")
+    add_arguments(parser)
+    try:
+        return run(parser.parse_args())
+    except HvdImgclsError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; the same command starts again\n")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""Names a Horovod wheel after everything that shapes it.
+
+pip keeps a wheel it built under the name of the sdist alone, and so installs one made for
+another TensorFlow without a word. Ours is found again only where every ingredient is the
+same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from hvd_imgcls.horovod_build.patching import patch_files
+from hvd_imgcls.horovod_build.sdist import SDIST_SHA256, VERSION
+from hvd_imgcls.horovod_build.target import Target
+from hvd_imgcls.horovod_build.toolchain import Toolchain
+
+BUILD_REQUIREMENTS_PATH = Path(__file__).with_name("build-requirements.txt")
+
+
+def key_ingredients(target: Target, toolchain: Toolchain) -> dict[str, str]:
+    """Returns everything that shapes the wheel, by readable names."""
+    return {
+        "horovod": VERSION,
+        "sdist_sha256": SDIST_SHA256,
+        "patches_sha256": hash_files(patch_files()),
+        "build_requirements_sha256": hash_files([BUILD_REQUIREMENTS_PATH]),
+        "tensorflow": str(target.distributions["tensorflow"]),
+        "tensorflow_flags": " ".join(target.tensorflow_flags),
+        "python": target.abi,
+        "platform": target.platform,
+        "libc": target.libc,
+        "compiler": toolchain.compiler_version,
+        "architecture_flags": " ".join(toolchain.architecture_flags),
+        "build_variables": json.dumps(dict(toolchain.build_variables), sort_keys=True),
+        "mpi": toolchain.mpi_version,
+        "cuda": toolchain.cuda_version,
+        "nccl": str(toolchain.nccl_home) if toolchain.cuda_home else "",
+    }
+
+
+def cache_key(ingredients: dict[str, str]) -> str:
+    """Returns the name of the directory for a wheel with these ingredients.
+
+    >>> cache_key({"tensorflow": "2.21.0", "python": "cpython-311-x86_64-linux-gnu"})
+    'tf2.21.0-cpython-311-x86_64-linux-gnu-9fc92c5bd1e04c36'
+    """
+    text = json.dumps(ingredients, sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return f"tf{ingredients['tensorflow']}-{ingredients['python']}-{digest}"
+
+
+def hash_files(paths: list[Path]) -> str:
+    """Returns one SHA-256 over names and contents of files."""
+    digest = hashlib.sha256()
+    for path in paths:
+        content = path.read_bytes()
+        digest.update(f"{path.name} {len(content)}\n".encode() + content)
+    return digest.hexdigest()

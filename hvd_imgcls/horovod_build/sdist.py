@@ -1,0 +1,99 @@
+"""Horovod's source: fetched once by pip, checked, unpacked, patched."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hvd_imgcls.errors import SetupError
+from hvd_imgcls.horovod_build.patching import apply_patch, patch_files
+from hvd_imgcls.horovod_build.processes import Say, run_logged
+
+UPSTREAM_VERSION = "0.28.1"
+# What patches/01 writes into horovod/__init__.py. Count up with every change of a patch.
+VERSION = f"{UPSTREAM_VERSION}+hvdimgcls.1"
+# Of horovod-0.28.1.tar.gz as PyPI lists it.
+SDIST_SHA256 = "92a43f5a94c43907a56805bad15f19700c62ffc83b7ca483f9e104e229f67ef0"
+BUILD_RECORD = "hvd_imgcls_build.json"
+
+
+def fetch_sdist(
+    python: str,
+    sdists_dir: Path,
+    *,
+    log_path: Path,
+    environment: Mapping[str, str],
+    say: Say,
+) -> Path:
+    """Returns the path of the checked sdist, downloading it if it is not there yet.
+
+    Args:
+        python: Interpreter whose pip downloads.
+        sdists_dir: Where sdists are kept.
+        log_path: File for pip's output.
+        environment: Must offer setuptools and wheel: pip asks an sdist for its metadata
+            even when it only downloads it.
+        say: Prints a line.
+    """
+    path = sdists_dir / f"horovod-{UPSTREAM_VERSION}.tar.gz"
+    if path.exists():
+        try:
+            verify_sdist(path)
+        except SetupError as error:
+            say(f"  {error.problem}; downloading it again")
+            path.unlink()
+        else:
+            return path
+    say(f"downloading the source of Horovod {UPSTREAM_VERSION} (3.5 MB)")
+    download_dir = sdists_dir / f"download-{os.getpid()}"
+    command = [python, "-m", "pip", "download", "--no-deps", "--no-binary", "horovod"]
+    command += ["--no-build-isolation", "--no-cache-dir", "--retries", "2"]
+    command += ["--dest", str(download_dir), f"horovod=={UPSTREAM_VERSION}"]
+    download_dir.mkdir(parents=True)
+    try:
+        what = "downloading Horovod's source"
+        run_logged(command, what=what, log_path=log_path, say=say, environment=environment)
+        downloaded = download_dir / path.name
+        verify_sdist(downloaded)
+        downloaded.rename(path)
+    finally:
+        for left in download_dir.iterdir():
+            left.unlink()
+        download_dir.rmdir()
+    return path
+
+
+def verify_sdist(path: Path, expected_sha256: str = SDIST_SHA256) -> None:
+    """Raises a SetupError unless the file has the expected SHA-256."""
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != expected_sha256:
+        raise SetupError(
+            f"{path} is not the Horovod {UPSTREAM_VERSION} that was reviewed: its SHA-256 is "
+            f"{found}, expected {expected_sha256}",
+            fix="look at where pip downloads from (pip config list)",
+        )
+
+
+def unpack_and_patch(sdist_path: Path, into_dir: Path, build_record: Mapping[str, Any]) -> Path:
+    """Unpacks the sdist, applies our patches and writes the build record into the package.
+
+    Returns:
+        The root of the source tree.
+
+    Raises:
+        SetupError: If a patch does not apply.
+    """
+    with tarfile.open(sdist_path) as archive:
+        # "data" refuses what would be written outside of `into_dir`.
+        archive.extractall(into_dir, filter="data")
+    source_dir = into_dir / f"horovod-{UPSTREAM_VERSION}"
+    for patch_path in patch_files():
+        apply_patch(patch_path, source_dir)
+    record_path = source_dir / "horovod" / BUILD_RECORD
+    record_path.write_text(json.dumps(build_record, indent=2) + "\n", encoding="utf-8")
+    return source_dir

@@ -1,0 +1,156 @@
+"""Finds what compiles Horovod: compiler, make, MPI, CUDA and NCCL."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hvd_imgcls.errors import SetupError
+
+# Horovod's CMakeLists.txt compiles for these where the machine has them.
+_CPU_FLAGS = ("f16c", "avx", "fma")
+
+# Variables that CMake or the compilers read and that change what they make.
+_BUILD_VARIABLES = ("CFLAGS", "CPPFLAGS", "CXXFLAGS", "LDFLAGS")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Toolchain:
+    """The programs that build Horovod here, and what they would build.
+
+    Attributes:
+        compiler: Path of the C++ compiler.
+        compiler_version: First line of its `--version`.
+        make: Path of make.
+        mpi_compiler: Path of `mpicxx`, None to build without MPI.
+        mpi_version: What `mpicxx -show` prints: the compiler line with MPI's paths.
+        cuda_home: Directory of the CUDA toolkit, None to build without GPUs.
+        cuda_version: Last line of `nvcc --version`.
+        nccl_home: Directory of NCCL, None to let CMake look in the usual places.
+        architecture_flags: Compiler flags for the instructions that this CPU has.
+        build_variables: Compiler flags that the user's environment sets.
+    """
+
+    compiler: str
+    compiler_version: str
+    make: str
+    mpi_compiler: str | None
+    mpi_version: str
+    cuda_home: str | None
+    cuda_version: str
+    nccl_home: str | None
+    architecture_flags: tuple[str, ...]
+    build_variables: tuple[tuple[str, str], ...]
+
+
+def find_toolchain(
+    *, mpi: bool | None, gpu: str | None, environment: Mapping[str, str] | None = None
+) -> Toolchain:
+    """Looks for all that the build needs.
+
+    Args:
+        mpi: Whether to build with MPI. None: if `mpicxx` is found.
+        gpu: `nccl` or None.
+        environment: Variables to look into, `PATH` among them. This process's when None.
+
+    Raises:
+        SetupError: If something is missing; one message for all that is.
+    """
+    environment = os.environ if environment is None else environment
+    path = environment.get("PATH", "")
+    # CXX may hold a launcher or flags behind the program ("ccache g++").
+    wanted = environment.get("CXX", "").split()[:1]
+    compilers = wanted or ["c++", "g++", "clang++"]
+    compiler = next(filter(None, (shutil.which(name, path=path) for name in compilers)), None)
+    make = shutil.which("make", path=path) or shutil.which("gmake", path=path)
+    mpi_compiler = None if mpi is False else shutil.which("mpicxx", path=path)
+    cuda_home = _find_cuda(environment) if gpu == "nccl" else None
+    missing = [
+        (compiler is None, f"a C++ compiler ({' or '.join(compilers)})", "g++"),
+        (make is None, "make", "make"),
+        (mpi is True and mpi_compiler is None, "MPI's compiler mpicxx", "libopenmpi-dev"),
+    ]
+    if compiler is None or make is None or any(is_missing for is_missing, _, _ in missing):
+        names = [name for is_missing, name, _ in missing if is_missing]
+        packages = [package for is_missing, _, package in missing if is_missing]
+        if "libopenmpi-dev" in packages:
+            packages.append("openmpi-bin")
+        raise SetupError(
+            f"missing on this machine, or not in PATH: {', '.join(names)}",
+            fix=f"on Debian or Ubuntu: sudo apt-get install {' '.join(packages)}",
+        )
+    if gpu == "nccl" and cuda_home is None:
+        raise SetupError(
+            "--gpu nccl needs the CUDA toolkit, and no nvcc was found",
+            fix="install it, or set HOROVOD_CUDA_HOME to the directory that holds bin/nvcc",
+        )
+    return Toolchain(
+        compiler=compiler,
+        compiler_version=_first_line([compiler, "--version"]),
+        make=make,
+        mpi_compiler=mpi_compiler,
+        mpi_version=_first_line([mpi_compiler, "-show"]) if mpi_compiler else "",
+        cuda_home=cuda_home,
+        cuda_version=_last_line([f"{cuda_home}/bin/nvcc", "--version"]) if cuda_home else "",
+        nccl_home=environment.get("HOROVOD_NCCL_HOME") if cuda_home else None,
+        architecture_flags=architecture_flags(),
+        build_variables=tuple(
+            (name, environment[name]) for name in _BUILD_VARIABLES if environment.get(name)
+        ),
+    )
+
+
+def architecture_flags(cpuinfo_path: Path = Path("/proc/cpuinfo")) -> tuple[str, ...]:
+    """Returns the flags Horovod uses for half precision that this CPU can run.
+
+    Horovod's CMake asks gcc the same through bash; here it is asked of the kernel so that
+    the answer can be part of the cache key: a home directory may serve unlike machines.
+    """
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return ()
+    try:
+        text = cpuinfo_path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ()
+    match = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
+    has = set(match[1].split()) if match else set()
+    return tuple(f"-m{flag}" for flag in _CPU_FLAGS if flag in has)
+
+
+def _find_cuda(environment: Mapping[str, str]) -> str | None:
+    named = [environment.get(name) for name in ("HOROVOD_CUDA_HOME", "CUDA_HOME")]
+    nvcc = shutil.which("nvcc", path=environment.get("PATH", ""))
+    found = str(Path(nvcc).resolve().parent.parent) if nvcc else None
+    for home in (*named, found, "/usr/local/cuda"):
+        if home and (Path(home) / "bin" / "nvcc").exists():
+            return home
+    return None
+
+
+def _first_line(command: list[str]) -> str:
+    return (_output(command).splitlines() or [""])[0].strip()
+
+
+def _last_line(command: list[str]) -> str:
+    return (_output(command).strip().splitlines() or [""])[-1].strip()
+
+
+def _output(command: list[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise SetupError(
+            f"{command[0]} does not run: {error}", fix=f"see what this says: {' '.join(command)}"
+        ) from error
+    if done.returncode != 0:
+        raise SetupError(
+            f"{' '.join(command)} fails with exit code {done.returncode}: {done.stderr.strip()}",
+            fix="reinstall it, or take it out of PATH",
+        )
+    return done.stdout

@@ -1,0 +1,67 @@
+"""Running pip and compilers: progress, and the one message of a failure."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hvd_imgcls.errors import SetupError
+from hvd_imgcls.horovod_build.processes import require_free_space, run_logged
+
+
+def run(tmp_path: Path, script: str, lines: list[str] | None = None) -> None:
+    run_logged(
+        ["/bin/sh", "-c", script],
+        what="the test",
+        log_path=tmp_path / "log",
+        say=[].append if lines is None else lines.append,
+        say_every_seconds=1.0,
+    )
+
+
+def test_progress_shows_time_and_percentage(tmp_path: Path) -> None:
+    lines: list[str] = []
+    run(tmp_path, "echo '[  7%] Building'; sleep 2.5", lines)
+    assert lines[0].startswith("  the test: 1 s, 7 %")
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("fatal: No space left on device", "the disk is full"),
+        ("NewConnectionError(...)", "cannot reach its package index"),
+        ("mpi_ops.cc:7: error: oops", "exit code 3; the end of .*log:\n.*oops"),
+    ],
+)
+def test_a_failure_is_one_message_with_its_reason(
+    tmp_path: Path, output: str, message: str
+) -> None:
+    with pytest.raises(SetupError, match=message):
+        run(tmp_path, f"echo '{output}'; exit 3")
+
+
+def test_an_interrupt_ends_the_whole_tree(tmp_path: Path) -> None:
+    def interrupt(_: str) -> None:
+        raise KeyboardInterrupt
+
+    marker = tmp_path / "still-there"
+    command = [sys.executable, "-c", f"import os; os.system('sleep 4; touch {marker}')"]
+    with pytest.raises(KeyboardInterrupt):
+        run_logged(
+            command,
+            what="the test",
+            log_path=tmp_path / "log",
+            say=interrupt,
+            say_every_seconds=0.5,
+        )
+    time.sleep(4)
+    assert not marker.exists()
+
+
+def test_a_disk_without_room_is_named(tmp_path: Path) -> None:
+    require_free_space(tmp_path, 1, "nothing")
+    with pytest.raises(SetupError, match=r"free, building needs 1000000\.0 GB"):
+        require_free_space(tmp_path, 10**15, "building")
