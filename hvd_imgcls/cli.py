@@ -98,8 +98,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         _make_overview().parse_args([name])
         return 0  # not reached: --help and --version leave by SystemExit
-    # TensorFlow's own remarks on its build, six lines per rank. Warnings still come.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    # What TensorFlow's C++ code prints, on every rank; what goes wrong is raised as well.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1" if "--verbose" in words else "3")
     command = COMMANDS[name]
     module = importlib.import_module(command.module)
     parser = _Parser(

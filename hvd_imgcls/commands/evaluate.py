@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hvd_imgcls.commands.ending import end_with_the_cause
 from hvd_imgcls.commands.overrides import add_overrides
+from hvd_imgcls.commands.quiet import import_tensorflow_quietly
 from hvd_imgcls.config import load_config
 from hvd_imgcls.errors import CheckpointError, ConfigError
 from hvd_imgcls.run_dir import RunDir
@@ -46,6 +47,8 @@ def run(arguments: argparse.Namespace) -> None:
     config = load_config(pipeline, arguments.overrides)
 
     end_with_the_cause()
+    if not arguments.verbose:
+        import_tensorflow_quietly()
     from hvd_imgcls.evaluate import evaluate_file
 
     evaluate_file(

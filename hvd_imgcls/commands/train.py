@@ -8,6 +8,7 @@ from pathlib import Path
 from hvd_imgcls.commands.ending import end_with_the_cause
 from hvd_imgcls.commands.overrides import add_pipeline
 from hvd_imgcls.commands.plan import plan_for
+from hvd_imgcls.commands.quiet import import_tensorflow_quietly
 from hvd_imgcls.config import load_config
 from hvd_imgcls.run_dir import RunDir, require_no_run
 from hvd_imgcls.topology import Topology, launched_rank_and_size
@@ -29,6 +30,8 @@ def run(arguments: argparse.Namespace) -> None:
         require_no_run(RunDir(Path(config.run_dir)))
 
     end_with_the_cause()
+    if not arguments.verbose:
+        import_tensorflow_quietly()
     from hvd_imgcls.train import train
 
     train(config, pipeline_name=Path(arguments.pipeline).stem, verbose=arguments.verbose)

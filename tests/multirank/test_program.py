@@ -1,0 +1,166 @@
+"""The whole program, started as a user starts it, on real ranks."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.support.program import PIPELINE, hvd_imgcls, running
+
+# Errors of all ranks alike leave no traceback of Python, whoever might print one.
+TRACEBACK = "Traceback (most recent call last)"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The main job on two ranks, as `make train` runs it."""
+    directory = tmp_path_factory.mktemp("trained")
+    with running(hvd_imgcls("train", PIPELINE), size=2, cwd=directory) as program:
+        exit_code = program.wait(240)
+        return directory / "runs" / "digits_cnn-1", exit_code, program.output
+
+
+@pytest.mark.ranks(2)
+def test_main_job_ends_with_accuracy_and_where_to_look(trained):
+    run_dir, exit_code, output = trained
+    assert exit_code == 0, output
+    assert "plan:" in output
+    assert "threads" in output
+    assert "the same model on all ranks: yes (2 x" in output
+    assert f"everything is in runs/{run_dir.name}" in output
+    metrics = json.loads((run_dir / "evaluation.json").read_text())
+    assert metrics["top1"] >= 0.98
+    assert metrics["num_examples"] == 359
+    assert sum(map(sum, metrics["confusion_matrix"])) == 359
+
+
+@pytest.mark.ranks(2)
+def test_main_job_writes_its_run_directory(trained):
+    run_dir, _, output = trained
+    names = {path.name for path in run_dir.iterdir()}
+    expected = {
+        "config.yaml",
+        "plan.json",
+        "metrics.jsonl",
+        "evaluation.json",
+        "model.keras",
+        "log.txt",
+    }
+    assert names == expected, output
+    lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    plan = json.loads((run_dir / "plan.json").read_text())
+    assert len(lines) == plan["num_epochs"]
+    assert lines[-1]["step"] == plan["num_steps"]
+
+
+@pytest.mark.ranks(3)
+@pytest.mark.parametrize("size", [1, 3])
+def test_evaluation_has_the_same_bytes_on_any_number_of_ranks(trained, size):
+    run_dir, _, _ = trained
+    out = run_dir.parent / f"again-{size}.json"
+    words = hvd_imgcls("evaluate", str(run_dir), "--out", str(out))
+    with running(words, size=size, cwd=run_dir.parent) as program:
+        assert program.wait(120) == 0, program.output
+    assert out.read_bytes() == (run_dir / "evaluation.json").read_bytes()
+
+
+PLAIN_KERAS = """
+import sys
+sys.modules["hvd_imgcls"] = sys.modules["horovod"] = None  # importing them would fail
+import keras
+model = keras.models.load_model(sys.argv[1])
+assert model.optimizer.iterations > 0
+"""
+
+
+@pytest.mark.ranks(2)
+def test_the_trained_model_loads_in_plain_keras(trained):
+    run_dir, _, _ = trained
+    words = [sys.executable, "-c", PLAIN_KERAS, str(run_dir / "model.keras")]
+    finished = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert finished.returncode == 0, finished.stderr
+
+
+@pytest.mark.ranks(2)
+@pytest.mark.parametrize("victim", [0, 1])
+def test_killing_a_rank_ends_everything_within_15_seconds(tmp_path, victim):
+    words = hvd_imgcls("train", PIPELINE, "--train.num_epochs", "100000")
+    with running(words, size=2, cwd=tmp_path) as program:
+        program.wait_for_output("images/s", 120)
+        program.rank_processes()[victim].send_signal(signal.SIGKILL)
+        killed = time.monotonic()
+        exit_code = program.wait(15)
+        while program.processes():
+            assert time.monotonic() - killed < 15, program.processes()
+            time.sleep(0.1)
+    assert exit_code not in (0, 5), program.output
+    output = program.output
+    assert TRACEBACK not in output, output
+    causes = [
+        line for line in output.splitlines() if f"rank {victim}" in line and "SIGKILL" in line
+    ]
+    assert len(causes) == 1, output
+
+
+DIFFERENT_SEEDS = """
+import os, sys
+from hvd_imgcls.cli import run
+sys.argv = ["hvd-imgcls", "train", sys.argv[1], "--train.seed", os.environ["HOROVOD_RANK"]]
+run()
+"""
+
+
+@pytest.mark.ranks(2)
+def test_different_configurations_end_in_one_message(tmp_path):
+    words = [sys.executable, "-c", DIFFERENT_SEEDS, PIPELINE]
+    with running(words, size=2, cwd=tmp_path) as program:
+        assert program.wait(120) == 2, program.output
+        output = program.output
+    assert output.count("the ranks do not agree") == 1, output
+    assert "configuration.train.seed: 0 on rank 0, 1 on rank 1" in output
+    assert TRACEBACK not in output, output
+
+
+@pytest.mark.ranks(2)
+def test_a_wrong_key_is_said_once_with_a_suggestion(tmp_path):
+    words = hvd_imgcls("train", PIPELINE, "--train.num_epoch", "2")
+    with running(words, size=2, cwd=tmp_path) as program:
+        assert program.wait(60) == 2, program.output
+        output = program.output
+    assert output.count("train.num_epoch") == 1, output
+    assert "num_epochs" in output
+    assert TRACEBACK not in output, output
+
+
+FAIL_ON_ONE = """
+import os, sys
+import hvd_imgcls.train as train
+from hvd_imgcls.cli import run
+from hvd_imgcls.errors import DataError
+
+class Fail(train.Progress):
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 1 and os.environ["HOROVOD_RANK"] == "1":
+            raise DataError("images/0007.png: cannot be read")
+        super().on_epoch_begin(epoch, logs)
+
+train.Progress = Fail
+sys.argv = ["hvd-imgcls", "train", sys.argv[1]]
+run()
+"""
+
+
+@pytest.mark.ranks(2)
+def test_an_error_of_one_rank_is_the_only_one_that_is_printed(tmp_path):
+    words = [sys.executable, "-c", FAIL_ON_ONE, PIPELINE]
+    with running(words, size=2, cwd=tmp_path) as program:
+        assert program.wait(120) == 3, program.output
+        output = program.output
+    assert "[rank 1/2] error: images/0007.png: cannot be read" in output
+    assert TRACEBACK not in output, output
+    assert "Horovod has been shut down" not in output, output
