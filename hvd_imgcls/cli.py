@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import signal
 import sys
 import time
 import traceback
@@ -178,7 +179,8 @@ def _report(error: HvdImgclsError) -> None:
     elif not isinstance(error, PeerFailedError):
         if error.exit_code == USAGE_EXIT_CODE:
             # All ranks read the same file and command line: the root says the same now,
-            # and the launcher ends this rank while it waits.
+            # and the launcher ends this rank while it waits, with the same exit code.
+            signal.signal(signal.SIGTERM, lambda *_: os._exit(error.exit_code))
             time.sleep(WAIT_FOR_ROOT_SECONDS)
         sys.stderr.write(f"{_prefix(rank, size)}error: {error}\n")
     sys.stderr.flush()
