@@ -71,12 +71,12 @@ def is_homogeneous() -> bool:
     return len(set(ranks.gather_json(ranks.topology.local_size))) == 1
 
 
-def _build_query(name: str, *arguments: Any) -> bool:
+def _build_query(name: str) -> bool:
     if importlib.util.find_spec("horovod") is None:
         return False
     from hvd_imgcls.distributed.horovod_backend import BUILD_QUERIES
 
-    return bool(BUILD_QUERIES[name](*arguments))
+    return bool(BUILD_QUERIES[name]())
 
 
 def _run_query(name: str) -> bool:
@@ -87,39 +87,39 @@ def _run_query(name: str) -> bool:
     return bool(RUN_QUERIES[name]())
 
 
-def mpi_built(verbose: bool = False) -> bool:
+def mpi_built() -> bool:
     """Returns whether Horovod was built with MPI."""
-    return _build_query("mpi_built", verbose)
+    return _build_query("mpi_built")
 
 
-def gloo_built(verbose: bool = False) -> bool:
+def gloo_built() -> bool:
     """Returns whether Horovod was built with Gloo."""
-    return _build_query("gloo_built", verbose)
+    return _build_query("gloo_built")
 
 
-def nccl_built(verbose: bool = False) -> bool:
+def nccl_built() -> bool:
     """Returns whether Horovod was built with NCCL."""
-    return _build_query("nccl_built", verbose)
+    return _build_query("nccl_built")
 
 
-def ddl_built(verbose: bool = False) -> bool:
+def ddl_built() -> bool:
     """Returns whether Horovod was built with IBM's DDL."""
-    return _build_query("ddl_built", verbose)
+    return _build_query("ddl_built")
 
 
-def ccl_built(verbose: bool = False) -> bool:
+def ccl_built() -> bool:
     """Returns whether Horovod was built with Intel's oneCCL."""
-    return _build_query("ccl_built", verbose)
+    return _build_query("ccl_built")
 
 
-def cuda_built(verbose: bool = False) -> bool:
+def cuda_built() -> bool:
     """Returns whether Horovod was built with CUDA."""
-    return _build_query("cuda_built", verbose)
+    return _build_query("cuda_built")
 
 
-def rocm_built(verbose: bool = False) -> bool:
+def rocm_built() -> bool:
     """Returns whether Horovod was built with ROCm."""
-    return _build_query("rocm_built", verbose)
+    return _build_query("rocm_built")
 
 
 def mpi_enabled() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import time
 
 import pytest
 
-from tests.support.program import PIPELINE, hvd_imgcls, running
+from tests.support.program import PIPELINE, has_mpi, hvd_imgcls, running
 
 # Errors of all ranks alike leave no traceback of Python, whoever might print one.
 TRACEBACK = "Traceback (most recent call last)"
@@ -105,6 +106,38 @@ def test_killing_a_rank_ends_everything_within_15_seconds(tmp_path, victim):
         line for line in output.splitlines() if f"rank {victim}" in line and "SIGKILL" in line
     ]
     assert len(causes) == 1, output
+
+
+def weights_hash(output):
+    return re.search(r"the same model on all ranks: yes \(2 x ([0-9a-f]{16})\)", output).group(1)
+
+
+@pytest.mark.ranks(2)
+def test_gloo_and_mpi_train_the_same_model_bit_for_bit(tmp_path):
+    if not has_mpi():
+        pytest.skip("Horovod was built without MPI, or there is no mpirun")
+    hashes = {}
+    for launcher in ("gloo", "mpi"):
+        words = hvd_imgcls("train", PIPELINE, "--train.num_epochs", "3")
+        with running(words, size=2, cwd=tmp_path, launcher=launcher) as program:
+            assert program.wait(120) == 0, program.output
+            hashes[launcher] = weights_hash(program.output)
+    assert hashes["gloo"] == hashes["mpi"]
+
+
+@pytest.mark.ranks(2)
+def test_killing_a_rank_under_mpirun_ends_everything_within_15_seconds(tmp_path):
+    if not has_mpi():
+        pytest.skip("Horovod was built without MPI, or there is no mpirun")
+    words = hvd_imgcls("train", PIPELINE, "--train.num_epochs", "100000")
+    with running(words, size=2, cwd=tmp_path, launcher="mpi") as program:
+        program.wait_for_output("images/s", 120)
+        program.rank_processes()[1].send_signal(signal.SIGKILL)
+        killed = time.monotonic()
+        assert program.wait(15) not in (0, 5), program.output
+        while program.processes():
+            assert time.monotonic() - killed < 15, program.processes()
+            time.sleep(0.1)
 
 
 DIFFERENT_SEEDS = """
