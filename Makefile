@@ -33,7 +33,7 @@ help: ## list the targets and variables
 	@echo '  PIPELINE   $(PIPELINE)   (what to train)'
 	@echo '  NP         $(NP)   (number of ranks)'
 	@echo '  HOSTS      $(or $(HOSTS),localhost:$(NP))   (where they run, e.g. host1:4,host2:4)'
-	@echo '  ARGS       $(ARGS)   (passed on, e.g. ARGS="--train.epochs 3")'
+	@echo '  ARGS       $(ARGS)   (passed on, e.g. ARGS="--train.num_epochs 3")'
 	@echo '  RUN        $(RUN)   (what evaluate looks at: a run directory or a model)'
 	@echo '  BENCH      $(BENCH)   (which benchmark)'
 	@echo '  PYTHON     $(PYTHON)   (what makes the environment: 3.11, 3.12 or 3.13)'
