@@ -11,7 +11,7 @@ from hvd_imgcls.distributed import ProcessSet, ReduceOp, global_process_set
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.keras import proof
 from hvd_imgcls.keras.compression import Compression
-from hvd_imgcls.keras.objects import native_variable
+from hvd_imgcls.keras.objects import native_variable, without_autograph
 from hvd_imgcls.keras.operations import Average
 from hvd_imgcls.keras.reduction import GradientReduction, ReductionSettings
 
@@ -79,6 +79,7 @@ class DistributedGradientTape:
         """Declares that the gradient of a variable stays on its rank."""
         self._local_sources.append(source)
 
+    @without_autograph
     def gradient(self, target: Any, sources: Any, output_gradients: Any = None) -> Any:
         """Returns the reduced gradients, in the structure of `sources`.
 

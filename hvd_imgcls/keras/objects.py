@@ -16,6 +16,13 @@ from hvd_imgcls import distributed
 from hvd_imgcls.distributed import ProcessSet, global_process_set
 from hvd_imgcls.errors import ConfigError
 
+without_autograph = tf.autograph.experimental.do_not_convert
+"""For what users call inside their own `tf.function`.
+
+AutoGraph would otherwise rewrite this package's functions too: tracing takes longer and
+errors point into generated code.
+"""
+
 
 def native_variable(variable: Any) -> tf.Variable:
     """Returns the TensorFlow variable of a Keras or TensorFlow variable."""
@@ -27,6 +34,7 @@ def variable_path(variable: Any) -> str:
     return str(getattr(variable, "path", None) or variable.name)
 
 
+@without_autograph
 def broadcast_variables(
     variables: Iterable[Any],
     root_rank: int,
@@ -49,8 +57,8 @@ def broadcast_variables(
         value = ranks.broadcast(
             native.read_value(), root_rank, name=f"variable_{index}", process_set=process_set
         )
-        if ranks.topology.rank != root_rank:
-            native.assign(value)
+        # On the root too: inside a graph an operation whose result nobody uses is left out.
+        native.assign(value)
 
 
 def broadcast_object(
