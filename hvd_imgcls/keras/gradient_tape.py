@@ -94,14 +94,16 @@ class DistributedGradientTape:
         flat_sources = tf.nest.flatten(sources)
         reduction, steps = _reduction_for(self._settings, flat_sources)
         reduction.local_variables.update(id(native_variable(s)) for s in self._local_sources)
+        compared = []
         if self._check_every_steps and reduction.size > 1:
-            self._compare_values(reduction, steps, flat_sources)
-        reduced = reduction.reduce(_flatten_gradients(local), flat_sources)
+            compared.append(self._compare_values(reduction, steps, flat_sources))
+        with tf.control_dependencies(compared):  # see Synchronizer
+            reduced = reduction.reduce(_flatten_gradients(local), flat_sources)
         return tf.nest.pack_sequence_as(sources, reduced)
 
     def _compare_values(
         self, reduction: GradientReduction, steps: tf.Variable, sources: list[Any]
-    ) -> None:
+    ) -> tf.Tensor:
         shared = [source for source in sources if not reduction.is_local(source)]
 
         def compare() -> tf.Tensor:
@@ -115,9 +117,12 @@ class DistributedGradientTape:
             )
             return tf.constant(True)
 
-        due = steps.read_value() % self._check_every_steps == 1
-        tf.cond(due, compare, lambda: tf.constant(False))
+        done = steps.read_value()
+        # With 1, every time but the first: x % 1 is never 1.
+        due = (done % self._check_every_steps == 1 % self._check_every_steps) & (done > 0)
+        compared = tf.cond(due, compare, lambda: tf.constant(False))
         steps.assign_add(1)
+        return compared
 
     def __enter__(self) -> DistributedGradientTape:
         self._tape.__enter__()

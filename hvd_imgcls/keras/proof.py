@@ -3,9 +3,8 @@
 Before the first update the ranks compare versions, settings and variables; at the
 first update the reduced gradient is compared with the mean of the gathered local ones,
 on a sample of every tensor; and every so many updates the hashes of weights and
-optimizer state are compared. A difference stops all ranks with one message. One is
-forgiven, aloud: unequal weights at the first update, because custom loops in Horovod's
-style broadcast after it. Before the second they have to be equal.
+optimizer state are compared. A difference stops all ranks with one message. Unequal
+weights at the first update are a warning: loops in Horovod's style broadcast after it.
 """
 
 from __future__ import annotations

@@ -144,13 +144,14 @@ class Synchronizer:
     def _update(
         self, optimizer: Any, gradients: list[Any], variables: list[Any], apply: Apply
     ) -> None:
-        if self.reduction.size > 1:
-            self._compare_state(optimizer, variables)
-        gradients = self._reduce(optimizer, gradients, variables)
+        compared = [self._compare_state(optimizer, variables)] if self.reduction.size > 1 else []
+        # All ranks fail before any of them sends: one that had sent would wait for the others.
+        with tf.control_dependencies(compared):
+            gradients = self._reduce(optimizer, gradients, variables)
         apply(gradients, variables)
         self.updates.assign_add(1)
 
-    def _compare_state(self, optimizer: Any, variables: list[Any]) -> None:
+    def _compare_state(self, optimizer: Any, variables: list[Any]) -> tf.Tensor:
         """Compares weights and optimizer state before updates 0, 1, k, 2k, ..."""
         done = self.updates.read_value()
         every = self.check_every_steps
@@ -167,7 +168,7 @@ class Synchronizer:
             )
             return tf.constant(True)
 
-        tf.cond(due, compare, lambda: tf.constant(False))
+        return tf.cond(due, compare, lambda: tf.constant(False))
 
     def _reduce(self, optimizer: Any, gradients: list[Any], variables: list[Any]) -> list[Any]:
         """Reduces now or, if Keras itself accumulates, on Keras's update step only."""
