@@ -138,13 +138,16 @@ def _not_plain(problem: str) -> ConfigError:
 
 
 def _encode(obj: Any, allow_pickle: bool) -> tuple[bytes, str | None]:
-    """Returns the bytes that travel, or the type that cannot."""
-    if allow_pickle:
-        return pickle.dumps(obj), None
+    """Returns the bytes that travel, or the type that cannot.
+
+    Whatever goes wrong is an answer and not an exception: the other ranks wait for one.
+    """
     try:
+        if allow_pickle:
+            return pickle.dumps(obj), None
         return json.dumps(_to_json(obj)).encode(), None
-    except TypeError as error:
-        return b"", str(error)
+    except Exception as error:
+        return b"", str(error) or type(error).__name__
 
 
 def _decode(payload: bytes, allow_pickle: bool) -> Any:
