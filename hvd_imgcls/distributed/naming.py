@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.python.ops.control_flow_v2_func_graphs import ControlFlowFuncGraph
 
 _used: weakref.WeakKeyDictionary[Any, Counter[str]] = weakref.WeakKeyDictionary()
 
@@ -18,7 +19,8 @@ def unique_name(name: str) -> str:
     of layers and scopes, which depend on what else a rank has built, do not come in.
     Horovod refuses a second operation of the same name while the first is under way.
 
-    The count is that of the innermost graph. A rank that traces its step once more, for
+    The count is that of the innermost function, not of a branch or loop body in it: two
+    branches of one step can run at the same time. A rank that traces its step once more, for
     a batch of another shape, gets the names that the other ranks got the first time.
 
     Args:
@@ -27,6 +29,9 @@ def unique_name(name: str) -> str:
     name = name.replace("/", ".")
     if tf.executing_eagerly():
         return name
-    counts = _used.setdefault(tf.compat.v1.get_default_graph(), Counter())
+    graph = tf.compat.v1.get_default_graph()
+    while isinstance(graph, ControlFlowFuncGraph):
+        graph = graph.outer_graph
+    counts = _used.setdefault(graph, Counter())
     counts[name] += 1
     return name if counts[name] == 1 else f"{name}.{counts[name]}"

@@ -33,6 +33,16 @@ def before_first_step(model: keras.Model, action: Callable[[], None]) -> None:
     model.train_function = function
 
 
+def is_built(model: keras.Model) -> bool:
+    """Whether all of a model's variables exist.
+
+    A model without a `call` of its own, such as a pair of adversarial networks with a
+    custom `train_step`, never becomes `built`; it is when all its parts are.
+    """
+    parts = list(model._flatten_layers(include_self=False))
+    return bool(model.built or (parts and all(part.built for part in parts)))
+
+
 def build_for(model: keras.Model, element_spec: Any) -> None:
     """Creates a model's variables, eagerly, from the shapes and dtypes of its data.
 

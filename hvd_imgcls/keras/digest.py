@@ -32,7 +32,7 @@ def digest_tensor(tensor: tf.Tensor) -> tf.Tensor:
     words = _as_words(tensor)
     positions = tf.range(tf.size(words, out_type=tf.int64), dtype=tf.int64)
     mixed = (words + positions * _GOLDEN) * _MIX_1
-    mixed = tf.bitwise.bitwise_xor(mixed, tf.bitwise.right_shift(mixed, _shift(31))) * _MIX_2
+    mixed = tf.bitwise.bitwise_xor(mixed, _shift_right(mixed, 31)) * _MIX_2
     return tf.reduce_sum(mixed)
 
 
@@ -43,8 +43,10 @@ def digest_variables(variables: Sequence[Any]) -> tf.Tensor:
     return tf.stack([digest_tensor(native_variable(v).read_value()) for v in variables])
 
 
-def _shift(bits: int) -> tf.Tensor:
-    return tf.constant(bits, tf.int64)
+def _shift_right(words: tf.Tensor, bits: int) -> tf.Tensor:
+    """Shifts zeros in: TensorFlow shifts in the sign of int64, and x and ~x then collide."""
+    shifted = tf.bitwise.right_shift(words, tf.constant(bits, tf.int64))
+    return tf.bitwise.bitwise_and(shifted, tf.constant((1 << (64 - bits)) - 1, tf.int64))
 
 
 def _as_words(tensor: tf.Tensor) -> tf.Tensor:

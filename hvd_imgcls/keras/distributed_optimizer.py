@@ -20,7 +20,7 @@ from hvd_imgcls.distributed import ProcessSet, ReduceOp, global_process_set
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.keras import hooks
 from hvd_imgcls.keras.compression import Compression
-from hvd_imgcls.keras.objects import native_variable
+from hvd_imgcls.keras.objects import native_variable, without_autograph
 from hvd_imgcls.keras.operations import Average
 from hvd_imgcls.keras.reduction import ReductionSettings
 from hvd_imgcls.keras.synchronization import (
@@ -55,7 +55,9 @@ def DistributedOptimizer(  # noqa: N802 - Horovod's name and arguments
     Gradients are reduced before loss-scale checks, clipping, weight decay and moving
     averages see them. Before the first update the ranks compare versions, settings,
     variables and weights; the first reduction is compared with the gathered gradients;
-    and weights and optimizer state are compared by hash from time to time. A model
+    and weights and optimizer state are compared by hash from time to time. Weights that
+    differ before the first update are a warning, so that a custom loop may broadcast
+    after it as Horovod's examples do; before a later one they are an error. A model
     saved with this optimizer is plain Keras.
 
     With one rank it behaves as the optimizer that was given, which stays usable and
@@ -82,10 +84,12 @@ def DistributedOptimizer(  # noqa: N802 - Horovod's name and arguments
         process_set: The ranks that take part.
         scale_local_gradients: Whether gradients of local variables are divided by the
             number of ranks. See `PartialDistributedOptimizer`.
-        check_every_steps: Updates between two comparisons of the hashes; 0 for never.
+        check_every_steps: Updates between two comparisons of the hashes; 0 for none
+            after the first two updates.
 
     Raises:
         ConfigError: For an argument out of its range or an optimizer wrapped already.
+        SetupError: If `init` was not called.
     """
     del name, device_dense, device_sparse
     distributed.current()  # says so now, and not at the first step, if init() was forgotten
@@ -151,7 +155,7 @@ def PartialDistributedOptimizer(  # noqa: N802 - Horovod's name
             averaged ones are.
 
     Raises:
-        ConfigError: If `local_layers` holds something else or a layer without weights.
+        ConfigError: If `local_layers` holds something else or a layer that is not built.
     """
     layers = [local_layers] if isinstance(local_layers, keras.layers.Layer) else local_layers
     wrapped = DistributedOptimizer(optimizer, *arguments, **keywords)
@@ -187,6 +191,7 @@ class _SynchronizedApply:
     _synchronizer: Synchronizer
     _original_class: type
 
+    @without_autograph
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
         """Reduces the gradients and applies them. Collective: every rank must call this."""
         synchronizer = self._synchronizer

@@ -11,7 +11,7 @@ from hvd_imgcls.distributed import ProcessSet, ReduceOp, global_process_set
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.keras import proof
 from hvd_imgcls.keras.compression import Compression
-from hvd_imgcls.keras.objects import native_variable
+from hvd_imgcls.keras.objects import native_variable, without_autograph
 from hvd_imgcls.keras.operations import Average
 from hvd_imgcls.keras.reduction import GradientReduction, ReductionSettings
 
@@ -79,6 +79,7 @@ class DistributedGradientTape:
         """Declares that the gradient of a variable stays on its rank."""
         self._local_sources.append(source)
 
+    @without_autograph
     def gradient(self, target: Any, sources: Any, output_gradients: Any = None) -> Any:
         """Returns the reduced gradients, in the structure of `sources`.
 
@@ -93,14 +94,16 @@ class DistributedGradientTape:
         flat_sources = tf.nest.flatten(sources)
         reduction, steps = _reduction_for(self._settings, flat_sources)
         reduction.local_variables.update(id(native_variable(s)) for s in self._local_sources)
+        compared = []
         if self._check_every_steps and reduction.size > 1:
-            self._compare_values(reduction, steps, flat_sources)
-        reduced = reduction.reduce(_flatten_gradients(local), flat_sources)
+            compared.append(self._compare_values(reduction, steps, flat_sources))
+        with tf.control_dependencies(compared):  # see Synchronizer
+            reduced = reduction.reduce(_flatten_gradients(local), flat_sources)
         return tf.nest.pack_sequence_as(sources, reduced)
 
     def _compare_values(
         self, reduction: GradientReduction, steps: tf.Variable, sources: list[Any]
-    ) -> None:
+    ) -> tf.Tensor:
         shared = [source for source in sources if not reduction.is_local(source)]
 
         def compare() -> tf.Tensor:
@@ -114,9 +117,12 @@ class DistributedGradientTape:
             )
             return tf.constant(True)
 
-        due = steps.read_value() % self._check_every_steps == 1
-        tf.cond(due, compare, lambda: tf.constant(False))
+        done = steps.read_value()
+        # With 1, every time but the first: x % 1 is never 1.
+        due = (done % self._check_every_steps == 1 % self._check_every_steps) & (done > 0)
+        compared = tf.cond(due, compare, lambda: tf.constant(False))
         steps.assign_add(1)
+        return compared
 
     def __enter__(self) -> DistributedGradientTape:
         self._tape.__enter__()

@@ -21,6 +21,7 @@ from typing import Any
 import keras
 
 from hvd_imgcls.errors import SetupError
+from hvd_imgcls.keras.objects import without_autograph
 from hvd_imgcls.keras.synchronization import build, synchronizer_of, variables_of
 
 logger = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ def _make_loss_scaling_agree() -> None:
     scaling_class = keras.optimizers.LossScaleOptimizer
     plain_apply = scaling_class.apply
 
+    @without_autograph
     def apply(
         self: Any, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None
     ) -> None:

@@ -16,6 +16,13 @@ from hvd_imgcls import distributed
 from hvd_imgcls.distributed import ProcessSet, global_process_set
 from hvd_imgcls.errors import ConfigError
 
+without_autograph = tf.autograph.experimental.do_not_convert
+"""For what users call inside their own `tf.function`.
+
+AutoGraph would otherwise rewrite this package's functions too: tracing takes longer and
+errors point into generated code.
+"""
+
 
 def native_variable(variable: Any) -> tf.Variable:
     """Returns the TensorFlow variable of a Keras or TensorFlow variable."""
@@ -27,6 +34,7 @@ def variable_path(variable: Any) -> str:
     return str(getattr(variable, "path", None) or variable.name)
 
 
+@without_autograph
 def broadcast_variables(
     variables: Iterable[Any],
     root_rank: int,
@@ -49,8 +57,8 @@ def broadcast_variables(
         value = ranks.broadcast(
             native.read_value(), root_rank, name=f"variable_{index}", process_set=process_set
         )
-        if ranks.topology.rank != root_rank:
-            native.assign(value)
+        # On the root too: inside a graph an operation whose result nobody uses is left out.
+        native.assign(value)
 
 
 def broadcast_object(
@@ -130,13 +138,16 @@ def _not_plain(problem: str) -> ConfigError:
 
 
 def _encode(obj: Any, allow_pickle: bool) -> tuple[bytes, str | None]:
-    """Returns the bytes that travel, or the type that cannot."""
-    if allow_pickle:
-        return pickle.dumps(obj), None
+    """Returns the bytes that travel, or the type that cannot.
+
+    Whatever goes wrong is an answer and not an exception: the other ranks wait for one.
+    """
     try:
+        if allow_pickle:
+            return pickle.dumps(obj), None
         return json.dumps(_to_json(obj)).encode(), None
-    except TypeError as error:
-        return b"", str(error)
+    except Exception as error:
+        return b"", str(error) or type(error).__name__
 
 
 def _decode(payload: bytes, allow_pickle: bool) -> Any:

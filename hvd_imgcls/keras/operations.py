@@ -17,6 +17,7 @@ from hvd_imgcls.distributed import ProcessSet, ReduceOp, global_process_set
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.keras import adasum
 from hvd_imgcls.keras.compression import Compression
+from hvd_imgcls.keras.objects import without_autograph
 
 Average = ReduceOp.AVERAGE
 Sum = ReduceOp.SUM
@@ -43,6 +44,7 @@ def _operation(op: ReduceOp | int | None, average: bool | None) -> ReduceOp:
     return Average if op is None else ReduceOp(op)
 
 
+@without_autograph
 def allreduce(
     value: Any,
     name: str | None = None,
@@ -79,6 +81,7 @@ def allreduce(
     )[0]
 
 
+@without_autograph
 def grouped_allreduce(
     values: Sequence[Any],
     name: str | None = None,
@@ -139,6 +142,7 @@ def allreduce_slices(
     return tf.IndexedSlices(values, indices, slices.dense_shape)
 
 
+@without_autograph
 def allgather(
     value: Any, name: str | None = None, process_set: ProcessSet = global_process_set
 ) -> tf.Tensor:
@@ -148,6 +152,7 @@ def allgather(
     )
 
 
+@without_autograph
 def broadcast(
     value: Any,
     root_rank: int,
@@ -160,6 +165,7 @@ def broadcast(
     )
 
 
+@without_autograph
 def reducescatter(
     value: Any,
     name: str | None = None,
@@ -180,6 +186,7 @@ def reducescatter(
     )
 
 
+@without_autograph
 def alltoall(
     value: Any,
     splits: Any = None,

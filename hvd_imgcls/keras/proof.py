@@ -3,11 +3,13 @@
 Before the first update the ranks compare versions, settings and variables; at the
 first update the reduced gradient is compared with the mean of the gathered local ones,
 on a sample of every tensor; and every so many updates the hashes of weights and
-optimizer state are compared. A difference stops all ranks with one message.
+optimizer state are compared. A difference stops all ranks with one message. Unequal
+weights at the first update are a warning: loops in Horovod's style broadcast after it.
 """
 
 from __future__ import annotations
 
+import logging
 import platform
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -23,6 +25,8 @@ from hvd_imgcls.distributed.agreement import name_ranks, require_same
 from hvd_imgcls.errors import HvdImgclsError, RankMismatchError
 from hvd_imgcls.keras.digest import digest_variables
 from hvd_imgcls.keras.objects import variable_path
+
+logger = logging.getLogger(__name__)
 
 SAMPLES_PER_TENSOR = 1024
 """How many evenly spaced elements of each gradient the first update compares."""
@@ -101,7 +105,12 @@ OTHER_CAUSES = (
 
 
 def require_same_values(
-    variables: Sequence[Any], updates: Any, process_set: ProcessSet, fix: str = ""
+    variables: Sequence[Any],
+    updates: Any,
+    process_set: ProcessSet,
+    fix: str = "",
+    *,
+    only_warn_at_start: bool = False,
 ) -> None:
     """Compares the hashes of variables over the ranks, eagerly or inside a graph.
 
@@ -112,6 +121,8 @@ def require_same_values(
         updates: How many updates were made, a number or scalar tensor, for the message.
         process_set: The ranks that take part.
         fix: What the user should do; the usual cause when empty.
+        only_warn_at_start: Whether a difference at 0 updates is a warning of the first
+            rank of the set instead of an error.
 
     Raises:
         RankMismatchError: On all ranks. Inside a graph TensorFlow wraps it.
@@ -126,16 +137,28 @@ def require_same_values(
 
     def compare(table: np.ndarray, done: np.ndarray) -> np.int32:
         message = describe_difference(table, paths, members)
-        if message:
-            help_text = fix or (OTHER_CAUSES if done else FORGOTTEN_BROADCAST)
+        if message and only_warn_at_start and not done:
+            if distributed.current().topology.rank == members[0]:
+                logger.warning(
+                    "the ranks start out of step: %s; training stops unless they are equal "
+                    "before the second update: %s",
+                    message,
+                    FORGOTTEN_BROADCAST,
+                )
+        elif message:
+            help_text = fix or (OTHER_CAUSES if done > 1 else FORGOTTEN_BROADCAST)
             _fail(
-                f"the ranks are out of step after {int(done)} updates: {message}\n"
+                f"the ranks are out of step after {_count_updates(int(done))}: {message}\n"
                 f"  to fix it: {help_text}"
             )
         return np.int32(0)
 
     same = tf.reduce_all(digests == digests[:1])
     _raise_unless(same, compare, [digests, tf.convert_to_tensor(updates)])
+
+
+def _count_updates(number: int) -> str:
+    return "1 update" if number == 1 else f"{number} updates"
 
 
 def describe_difference(

@@ -14,16 +14,8 @@ from hvd_imgcls.distributed import ProcessSet, ReduceOp, global_process_set
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.keras import adasum, operations, proof
 from hvd_imgcls.keras.compression import Compression
+from hvd_imgcls.keras.grouping import buckets, by_dtype
 from hvd_imgcls.keras.objects import native_variable, variable_path
-
-BUCKET_BYTES = 32 * 1024 * 1024
-"""Dense gradients travel in groups of at most this size, unless the user groups them.
-
-One group for a small model costs one negotiation; several for a large one let the first
-travel while the others are still being computed. The value is between the 25 MiB of
-PyTorch's DistributedDataParallel and Horovod's fusion threshold of 128 MiB; it was not
-tuned, since every model that fits the machines at hand fits one group.
-"""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -190,10 +182,10 @@ class GradientReduction:
         if not indices:
             return []
         if not groups:
-            return _by_dtype(_buckets(gradients), gradients)
+            return by_dtype(buckets(gradients), gradients)
         if isinstance(groups, int):
             count = min(groups, len(indices))
-            return _by_dtype([list(part) for part in np.array_split(indices, count)], gradients)
+            return by_dtype([list(part) for part in np.array_split(indices, count)], gradients)
         group_of = {
             id(native_variable(variable)): number
             for number, group in enumerate(groups)
@@ -204,7 +196,7 @@ class GradientReduction:
             # A variable of no group travels by itself.
             key = group_of.get(id(native_variable(variables[index])), f"alone {index}")
             named.setdefault(key, []).append(index)
-        return _by_dtype(list(named.values()), gradients)
+        return by_dtype(list(named.values()), gradients)
 
     def _check_once(
         self, local: list[tf.Tensor], reduced: list[tf.Tensor], names: list[str]
@@ -282,31 +274,3 @@ def agree_on_finite(gradients: Sequence[Any], process_set: ProcessSet, name: str
         return gradient * tf.cast(factor, gradient.dtype)
 
     return [poison(gradient) for gradient in gradients]
-
-
-def _buckets(gradients: list[tf.Tensor]) -> list[list[int]]:
-    """Returns groups of neighbours of at most `BUCKET_BYTES`, last gradients first.
-
-    Backpropagation makes the gradients of the last layers first.
-    """
-    buckets: list[list[int]] = [[]]
-    filled = 0
-    for index in reversed(range(len(gradients))):
-        size = gradients[index].shape.num_elements() * gradients[index].dtype.size
-        if buckets[-1] and filled + size > BUCKET_BYTES:
-            buckets.append([])
-            filled = 0
-        buckets[-1].append(index)
-        filled += size
-    return buckets
-
-
-def _by_dtype(groups: list[list[int]], gradients: list[tf.Tensor]) -> list[list[int]]:
-    """Splits groups so that each holds one dtype, which a grouped operation needs."""
-    split: list[list[int]] = []
-    for group in groups:
-        by_dtype: dict[tf.DType, list[int]] = {}
-        for index in group:
-            by_dtype.setdefault(gradients[index].dtype, []).append(index)
-        split.extend(by_dtype.values())
-    return split

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import json
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +28,17 @@ def load_model(
 ) -> keras.Model:
     """Loads a `.keras` file; its optimizer is wrapped and goes on exactly.
 
-    Not collective: each rank reads the file. Weights and optimizer state of the root
+    Not collective: each rank reads the file, so it has to be where all ranks see it.
+    Weights and optimizer state of the root
     are given to all by `BroadcastGlobalVariablesCallback`.
 
     Args:
-        filepath: The file.
+        filepath: The file. Keras 3.15 cannot go on training from an `.h5` file of a model
+            whose first layer has an `input_shape`.
         custom_optimizers: Optimizer classes that the file uses beside Keras's own.
-        custom_objects: Other classes and functions that it uses, by name.
+        custom_objects: Other classes and functions that it uses, by name. In the place
+            of an optimizer class, a function that takes the saved arguments and returns
+            an optimizer, wrapped or not, does as well.
         compression: As for `DistributedOptimizer`.
         legacy_opts: Keras 3 has no legacy optimizers; must be False.
         **keywords: More arguments of `DistributedOptimizer`.
@@ -46,10 +54,12 @@ def load_model(
     if not Path(filepath).is_file():
         raise CheckpointError(f"{filepath}: no such file; give the path of a .keras file")
     names = {cls.__name__: cls for cls in custom_optimizers or ()}
+    names.update(custom_objects or {})
     try:
-        model = keras.models.load_model(
-            filepath, custom_objects={**names, **(custom_objects or {})}
-        )
+        optimizer_name = _optimizer_name(Path(filepath))
+        if inspect.isfunction(names.get(optimizer_name)):
+            names[optimizer_name] = _class_made_by(names[optimizer_name])
+        model = keras.models.load_model(filepath, custom_objects=names)
     except (ValueError, OSError, KeyError, TypeError) as error:
         raise CheckpointError(f"{filepath}: cannot be loaded: {error}") from error
     synchronize_batch_normalization(model)
@@ -57,6 +67,28 @@ def load_model(
     if optimizer is not None and synchronizer_of(optimizer) is None:
         model.optimizer = DistributedOptimizer(optimizer, compression=compression, **keywords)
     return model
+
+
+def _optimizer_name(path: Path) -> str:
+    """Returns the class name of the optimizer that a `.keras` file names; "" if none."""
+    if not zipfile.is_zipfile(path):
+        return ""
+    with zipfile.ZipFile(path) as archive:
+        compiled = json.loads(archive.read("config.json")).get("compile_config") or {}
+    optimizer = compiled.get("optimizer")
+    return str(optimizer["class_name"]) if isinstance(optimizer, dict) else ""
+
+
+def _class_made_by(factory: Callable[..., Any]) -> type:
+    """Returns a class that Keras can make an optimizer from, by calling `factory`."""
+
+    def from_config(_: type, config: dict[str, Any]) -> Any:
+        config = dict(config)
+        if isinstance(config.get("learning_rate"), dict):  # a schedule
+            config["learning_rate"] = keras.saving.deserialize_keras_object(config["learning_rate"])
+        return factory(**config)
+
+    return type(factory.__name__, (), {"from_config": classmethod(from_config)})
 
 
 def synchronize_batch_normalization(model: keras.Model) -> None:

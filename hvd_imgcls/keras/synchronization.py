@@ -32,7 +32,7 @@ class Synchronizer:
         backward_passes_per_step: How many gradients are added up before one update.
         average_aggregated_gradients: Whether their mean is applied instead of their sum.
         check_every_steps: Updates between two comparisons of weights and optimizer
-            state; 0 compares only before the first update.
+            state; 0 compares only before the first two.
 
     Attributes:
         reduction: The object that communicates.
@@ -123,39 +123,52 @@ class Synchronizer:
     def _shared_state(self, optimizer: Any, variables: Sequence[Any]) -> list[Any]:
         """Returns weights and optimizer state that must be equal on all ranks."""
         shared = [v for v in variables if not self.reduction.is_local(v)]
+        # Between updates Keras's own sums hold what only this rank has seen.
+        sums = {id(v) for v in getattr(optimizer, "_accumulated_gradients", ()) if v is not None}
+        slots = [v for v in optimizer.variables if id(v) not in sums]
         if not self.reduction.local_variables:
-            return shared + list(optimizer.variables)
+            return shared + slots
         # A slot is named after its variable; "dense_kernel" is also how "dense_kernel_2"
         # begins, so the longest name that fits is the owner.
-        owners = {variable_path(v).replace("/", "_").split(":")[0] + "_": v for v in variables}
-        for slot in optimizer.variables:
-            fitting = [name for name in owners if slot.name.startswith(name)]
-            if not fitting or not self.reduction.is_local(owners[max(fitting, key=len)]):
+        # Plain tf.Variables share names; a name is local if one of its variables is.
+        is_local: dict[str, bool] = {}
+        for variable in variables:
+            name = variable_path(variable).replace("/", "_").replace(":", "_") + "_"
+            is_local[name] = is_local.get(name, False) or self.reduction.is_local(variable)
+        for slot in slots:
+            fitting = [name for name in is_local if slot.name.startswith(name)]
+            if not fitting or not is_local[max(fitting, key=len)]:
                 shared.append(slot)
         return shared
 
     def _update(
         self, optimizer: Any, gradients: list[Any], variables: list[Any], apply: Apply
     ) -> None:
-        if self.reduction.size > 1:
-            self._compare_state(optimizer, variables)
-        gradients = self._reduce(optimizer, gradients, variables)
+        compared = [self._compare_state(optimizer, variables)] if self.reduction.size > 1 else []
+        # All ranks fail before any of them sends: one that had sent would wait for the others.
+        with tf.control_dependencies(compared):
+            gradients = self._reduce(optimizer, gradients, variables)
         apply(gradients, variables)
         self.updates.assign_add(1)
 
-    def _compare_state(self, optimizer: Any, variables: list[Any]) -> None:
-        """Compares weights and optimizer state before updates 0, k, 2k, ..."""
+    def _compare_state(self, optimizer: Any, variables: list[Any]) -> tf.Tensor:
+        """Compares weights and optimizer state before updates 0, 1, k, 2k, ..."""
         done = self.updates.read_value()
         every = self.check_every_steps
-        due = done % every == 0 if every else done == 0
+        due = done <= 1
+        if every:
+            due |= done % every == 0
 
         def compare() -> tf.Tensor:
             proof.require_same_values(
-                self._shared_state(optimizer, variables), done, self.settings.process_set
+                self._shared_state(optimizer, variables),
+                done,
+                self.settings.process_set,
+                only_warn_at_start=True,
             )
             return tf.constant(True)
 
-        tf.cond(due, compare, lambda: tf.constant(False))
+        return tf.cond(due, compare, lambda: tf.constant(False))
 
     def _reduce(self, optimizer: Any, gradients: list[Any], variables: list[Any]) -> list[Any]:
         """Reduces now or, if Keras itself accumulates, on Keras's update step only."""
@@ -214,7 +227,9 @@ class Synchronizer:
         native = native_variable(variable)
         if id(native) not in self._sums:
             with tf.init_scope():
-                self._sums[id(native)] = tf.Variable(tf.zeros_like(native), trainable=False)
+                # Not zeros_like: the variable of a model under construction has no value.
+                zeros = tf.zeros(native.shape, native.dtype)
+                self._sums[id(native)] = tf.Variable(zeros, trainable=False)
         return self._sums[id(native)]
 
     def agree_before_scaling(self, optimizer: Any) -> bool:

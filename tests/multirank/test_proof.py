@@ -126,12 +126,12 @@ EXPECTED = {
     "different shape": ["variable.0 kernel: float32[2, 2] on rank 0, float32[2, 3] on rank 1"],
     "different setting": ["optimizer.backward_passes_per_step: 1 on rank 0, 2 on rank 1"],
     "forgotten broadcast": [
-        "out of step after 0 updates",
+        "out of step after 1 update:",
         "dense/kernel (2 of 10 differ): rank 1 differs from rank 0",
         "BroadcastGlobalVariablesCallback",
     ],
     "forgotten broadcast of a model built by its first batch": [
-        "out of step after 0 updates",
+        "out of step after 1 update:",
         "BroadcastGlobalVariablesCallback",
     ],
     "optimizer not wrapped": ["out of step after 2 updates", "hvd.DistributedOptimizer"],

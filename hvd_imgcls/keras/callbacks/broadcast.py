@@ -12,7 +12,7 @@ from hvd_imgcls import distributed
 from hvd_imgcls.distributed import global_process_set
 from hvd_imgcls.distributed.agreement import require_same
 from hvd_imgcls.keras import proof
-from hvd_imgcls.keras.building import before_first_step
+from hvd_imgcls.keras.building import before_first_step, is_built
 from hvd_imgcls.keras.objects import broadcast_variables, native_variable
 from hvd_imgcls.keras.synchronization import build, synchronizer_of
 
@@ -75,7 +75,7 @@ class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
             fix="give every rank the same number of batches, e.g. by steps_per_epoch, and "
             "start every rank with the same program and packages",
         )
-        if self.model.built and self.model.variables:
+        if is_built(self.model) and self.model.variables:
             self._broadcast()
         else:
             before_first_step(self.model, self._broadcast)
@@ -104,7 +104,9 @@ class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
             if synchronizer.settings.process_set is not global_process_set:
                 return  # ranks outside the set train on their own
             shared = [v for v in shared if not synchronizer.reduction.is_local(v)]
-        updates = synchronizer.updates if synchronizer else self.model.optimizer.iterations
+        updates = self.model.optimizer.iterations
+        if synchronizer is not None and synchronizer.updates is not None:
+            updates = synchronizer.updates
         proof.require_same_values(
             shared,
             native_variable(updates).read_value(),

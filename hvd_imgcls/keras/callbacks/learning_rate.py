@@ -103,12 +103,13 @@ class LearningRateScheduleCallback(keras.callbacks.Callback):
 
     def _set(self, factor: float) -> None:
         optimizer = self.model.optimizer
-        old, new = float(np.asarray(optimizer.learning_rate)), self.initial_lr * factor
-        if old == new:
+        old = np.asarray(optimizer.learning_rate)
+        new = self.initial_lr * factor
+        if old == old.dtype.type(new):  # as the optimizer would round it
             return
         optimizer.learning_rate = new
         if self.momentum_correction and old:
-            _rescale_velocity(optimizer, new / old)
+            _rescale_velocity(optimizer, new / float(old))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Adds the learning rate to the logs, as `lr`."""
