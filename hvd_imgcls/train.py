@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 import hvd_imgcls.keras as hvd
-from hvd_imgcls import __version__, distributed, logs, run_dir
+from hvd_imgcls import distributed, logs, run_dir
 from hvd_imgcls.config import RunConfig, to_tree, to_yaml
 from hvd_imgcls.data import open_source
 from hvd_imgcls.data.dataset import training_dataset
@@ -25,6 +25,7 @@ from hvd_imgcls.plan import Plan, describe, make_plan
 from hvd_imgcls.progress import Progress, StopAfterSteps
 from hvd_imgcls.run_dir import RunDir
 from hvd_imgcls.schedules import build_schedule
+from hvd_imgcls.versions import code_version
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +119,7 @@ def train(config: RunConfig, *, pipeline_name: str = "run", verbose: bool = Fals
 def _require_same(config: RunConfig, plan: Plan, collectives: distributed.Collectives) -> None:
     """Raises on all ranks if they would not train the same. Collective."""
     values = {
-        "version": __version__,
+        "version": code_version(),
         "configuration": to_tree(config),
         "plan": plan.agreed(),
     }

@@ -18,13 +18,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-import hvd_imgcls
 from hvd_imgcls import distributed
 from hvd_imgcls.distributed import ProcessSet
 from hvd_imgcls.distributed.agreement import name_ranks, require_same
 from hvd_imgcls.errors import HvdImgclsError, RankMismatchError
 from hvd_imgcls.keras.digest import digest_variables
 from hvd_imgcls.keras.objects import variable_path
+from hvd_imgcls.versions import code_version
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def _fail(message: str) -> None:
 def versions() -> dict[str, str]:
     """Returns the versions that must be the same on all ranks."""
     return {
-        "hvd_imgcls": hvd_imgcls.__version__,
+        "hvd_imgcls": code_version(),
         "keras": keras.__version__,
         "tensorflow": tf.__version__,
         "numpy": np.__version__,
