@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hvd_imgcls import affinity
 from hvd_imgcls.distributed.collectives import Collectives
 from hvd_imgcls.distributed.process_set import ProcessSet, global_process_set
 from hvd_imgcls.distributed.single_process import SingleProcessCollectives
@@ -43,6 +44,8 @@ def start(process_sets: Sequence[ProcessSet] | str | None = None, comm: Any = No
     global _current  # noqa: PLW0603 - Horovod is one per process, and so is this
     if _current is not None:
         return _current
+    # First: the threads that Horovod and TensorFlow start run where this one does.
+    affinity.pin_to_share()
     _, announced = launched_rank_and_size()
     if announced == 1 and not _launched_by_something_else(os.environ):
         _current = SingleProcessCollectives()

@@ -99,6 +99,7 @@ def _evaluation(plan: Plan) -> str:
 def _threads(plan: Plan) -> str:
     threads = plan.threads
     return (
-        f"{_count(threads.num_cores, 'core')} for {_count(plan.local_size, 'rank')}: "
+        f"{_count(threads.num_cores, 'core')} for {_count(plan.local_size, 'rank')}"
+        f"{', each on its own' if 1 < plan.local_size <= threads.num_cores else ''}: "
         f"per rank intra-op {threads.intra_op}, inter-op {threads.inter_op}, data {threads.data}"
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from hvd_imgcls.affinity import cores_of_local_ranks
 
 _CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
@@ -43,8 +44,8 @@ def share_cores(num_cores: int, local_size: int) -> Threads:
 
 
 def available_cores() -> int:
-    """Returns how many cores this process may use: its affinity, and its container's quota."""
-    num_cores = len(os.sched_getaffinity(0))
+    """Returns how many cores the ranks of this host share: affinity and container's quota."""
+    num_cores = len(cores_of_local_ranks())
     try:
         quota, period = _CGROUP_QUOTA.read_text(encoding="ascii").split()
         if quota != "max":
