@@ -14,12 +14,8 @@ from hvd_imgcls.distributed.single_process import SingleProcessCollectives
 from hvd_imgcls.errors import SetupError
 from hvd_imgcls.topology import launched_rank_and_size
 
-# Horovod warns about a rank that does not come after 60 s but waits for ever unless told
-# otherwise (stall_inspector.h). Ten minutes leave room for a slow file system or a root
-# that evaluates alone, and a run that hangs still ends. The environment can say otherwise.
+# The environment can say otherwise.
 _DEFAULT_ENVIRONMENT = {
-    "HOROVOD_STALL_CHECK_TIME_SECONDS": "60",
-    "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": "600",
     # Groups of gradients stay what they are. Joined by timing, more than two ranks would
     # add in another order in every run (horovod#2642).
     "HOROVOD_DISABLE_GROUP_FUSION": "1",
