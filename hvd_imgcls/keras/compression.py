@@ -5,12 +5,13 @@ The interface is Horovod's, so a compressor written for it works here.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import tensorflow as tf
 
 
-class Compressor:
+class Compressor(ABC):
     """Interface of a compressor: two static functions.
 
     Attributes:
@@ -24,14 +25,14 @@ class Compressor:
     absolute_tolerance: float = 0.0
 
     @staticmethod
+    @abstractmethod
     def compress(tensor: tf.Tensor) -> tuple[tf.Tensor, Any]:
         """Returns what travels and what `decompress` needs to know."""
-        raise NotImplementedError
 
     @staticmethod
+    @abstractmethod
     def decompress(tensor: tf.Tensor, ctx: Any) -> tf.Tensor:
         """Returns the reduced tensor in its original dtype."""
-        raise NotImplementedError
 
 
 class NoneCompressor(Compressor):

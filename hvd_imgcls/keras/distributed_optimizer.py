@@ -93,20 +93,7 @@ def DistributedOptimizer(  # noqa: N802 - Horovod's name and arguments
     """
     del name, device_dense, device_sparse
     distributed.current()  # says so now, and not at the first step, if init() was forgotten
-    if not isinstance(optimizer, keras.optimizers.Optimizer):
-        raise ConfigError(
-            "optimizer",
-            got=optimizer,
-            expected="a keras.optimizers.Optimizer",
-            fix="e.g. hvd.DistributedOptimizer(keras.optimizers.SGD(0.1))",
-        )
-    if synchronizer_of(optimizer) is not None:
-        raise ConfigError(
-            "optimizer",
-            got=optimizer,
-            expected="an optimizer that is not wrapped yet",
-            fix="wrap it once",
-        )
+    _require_wrappable(optimizer)
     for argument, value, least in (
         ("backward_passes_per_step", backward_passes_per_step, 1),
         ("check_every_steps", check_every_steps, 0),
@@ -136,6 +123,24 @@ def DistributedOptimizer(  # noqa: N802 - Horovod's name and arguments
         # The scaling has to stay outside: see hooks.py.
         return _with_inner(optimizer, _wrap(optimizer.inner_optimizer, arguments))
     return _wrap(optimizer, arguments)
+
+
+def _require_wrappable(optimizer: Any) -> None:
+    """Raises a ConfigError unless this is a Keras optimizer that is not wrapped yet."""
+    if not isinstance(optimizer, keras.optimizers.Optimizer):
+        raise ConfigError(
+            "optimizer",
+            got=optimizer,
+            expected="a keras.optimizers.Optimizer",
+            fix="e.g. hvd.DistributedOptimizer(keras.optimizers.SGD(0.1))",
+        )
+    if synchronizer_of(optimizer) is not None:
+        raise ConfigError(
+            "optimizer",
+            got=optimizer,
+            expected="an optimizer that is not wrapped yet",
+            fix="wrap it once",
+        )
 
 
 def PartialDistributedOptimizer(  # noqa: N802 - Horovod's name
