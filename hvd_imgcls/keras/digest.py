@@ -15,6 +15,8 @@ import tensorflow as tf
 
 from hvd_imgcls.keras.objects import native_variable
 
+_BATCH_BYTES = 1 << 20
+
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15).astype(np.int64)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9).astype(np.int64)
 _MIX_2 = np.uint64(0x94D049BB133111EB).astype(np.int64)
@@ -29,18 +31,47 @@ def digest_tensor(tensor: tf.Tensor) -> tf.Tensor:
     Args:
         tensor: Any shape; floating-point, integer or boolean.
     """
-    words = _as_words(tensor)
-    positions = tf.range(tf.size(words, out_type=tf.int64), dtype=tf.int64)
-    mixed = (words + positions * _GOLDEN) * _MIX_1
-    mixed = tf.bitwise.bitwise_xor(mixed, _shift_right(mixed, 31)) * _MIX_2
-    return tf.reduce_sum(mixed)
+    return tf.reduce_sum(_mix(_as_words(tensor)))
 
 
 def digest_variables(variables: Sequence[Any]) -> tf.Tensor:
-    """Returns the hash of each variable: `[num_variables]`, int64."""
-    if not variables:
-        return tf.zeros([0], tf.int64)
-    return tf.stack([digest_tensor(native_variable(v).read_value()) for v in variables])
+    """Returns one hash for each variable: `[num_variables]`, int64.
+
+    Small variables are mixed together, since an eager operation costs the same for one
+    number as for thousands. So a hash says whether this variable, among these, is the
+    same as on another rank; it is not that of `digest_tensor`.
+
+    Args:
+        variables: The same shapes and dtypes on all ranks, in the same order.
+    """
+    digests: list[Any] = [None] * len(variables)
+    natives = [native_variable(variable) for variable in variables]
+    for indices in _batches(natives):
+        words = [_as_words(natives[index].read_value()) for index in indices]
+        mixed = _mix(tf.concat(words, 0))
+        for index, part in zip(indices, tf.split(mixed, [len(w) for w in words]), strict=True):
+            digests[index] = tf.reduce_sum(part)
+    return tf.stack(digests) if digests else tf.zeros([0], tf.int64)
+
+
+def _batches(variables: Sequence[Any]) -> list[list[int]]:
+    """Returns indices of variables in groups of up to `_BATCH_BYTES`, or one alone."""
+    batches: list[list[int]] = []
+    room = 0
+    for index, variable in enumerate(variables):
+        size = variable.shape.num_elements() * variable.dtype.size
+        if not batches or size > room:
+            batches.append([])
+            room = _BATCH_BYTES
+        batches[-1].append(index)
+        room -= size
+    return batches
+
+
+def _mix(words: tf.Tensor) -> tf.Tensor:
+    positions = tf.range(tf.size(words, out_type=tf.int64), dtype=tf.int64)
+    mixed = (words + positions * _GOLDEN) * _MIX_1
+    return tf.bitwise.bitwise_xor(mixed, _shift_right(mixed, 31)) * _MIX_2
 
 
 def _shift_right(words: tf.Tensor, bits: int) -> tf.Tensor:

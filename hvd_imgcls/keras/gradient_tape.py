@@ -11,6 +11,7 @@ from hvd_imgcls.distributed import ProcessSet, ReduceOp, global_process_set
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.keras import proof
 from hvd_imgcls.keras.compression import Compression
+from hvd_imgcls.keras.inside_graph import run_if
 from hvd_imgcls.keras.objects import native_variable, without_autograph
 from hvd_imgcls.keras.operations import Average
 from hvd_imgcls.keras.reduction import GradientReduction, ReductionSettings
@@ -106,21 +107,20 @@ class DistributedGradientTape:
     ) -> tf.Tensor:
         shared = [source for source in sources if not reduction.is_local(source)]
 
-        def compare() -> tf.Tensor:
+        def compare() -> None:
             proof.require_same_values(
                 shared,
-                steps.read_value(),
+                done,
                 self._settings.process_set,
                 fix="call hvd.broadcast_variables(model.variables, root_rank=0) and "
                 "hvd.broadcast_variables(optimizer.variables, root_rank=0) once, at the first "
                 "step, and apply the reduced gradients on every rank",
             )
-            return tf.constant(True)
 
         done = steps.read_value()
         # With 1, every time but the first: x % 1 is never 1.
         due = (done % self._check_every_steps == 1 % self._check_every_steps) & (done > 0)
-        compared = tf.cond(due, compare, lambda: tf.constant(False))
+        compared = run_if(due, compare, reads=shared)
         steps.assign_add(1)
         return compared
 

@@ -23,6 +23,7 @@ from hvd_imgcls.distributed import ProcessSet
 from hvd_imgcls.distributed.agreement import name_ranks, require_same
 from hvd_imgcls.errors import HvdImgclsError, RankMismatchError
 from hvd_imgcls.keras.digest import digest_variables
+from hvd_imgcls.keras.inside_graph import call_python
 from hvd_imgcls.keras.objects import variable_path
 from hvd_imgcls.versions import code_version
 
@@ -129,14 +130,16 @@ def require_same_values(
     """
     if not variables or process_set.size() == 1:
         return
-    digests = distributed.current().allgather(
-        digest_variables(variables)[tf.newaxis], name="digests", process_set=process_set
+    digests = call_python(lambda: digest_variables(variables), [], tf.int64, [len(variables)])
+    table = distributed.current().allgather(
+        digests[tf.newaxis], name="digests", process_set=process_set
     )
     paths = [variable_path(variable) for variable in variables]
     members = _members(process_set)
 
-    def compare(table: np.ndarray, done: np.ndarray) -> np.int32:
-        message = describe_difference(table, paths, members)
+    def compare(gathered: tf.Tensor, updates_done: tf.Tensor) -> bool:
+        done = int(updates_done)
+        message = describe_difference(gathered.numpy(), paths, members)
         if message and only_warn_at_start and not done:
             if distributed.current().topology.rank == members[0]:
                 logger.warning(
@@ -148,13 +151,12 @@ def require_same_values(
         elif message:
             help_text = fix or (OTHER_CAUSES if done > 1 else FORGOTTEN_BROADCAST)
             _fail(
-                f"the ranks are out of step after {_count_updates(int(done))}: {message}\n"
+                f"the ranks are out of step after {_count_updates(done)}: {message}\n"
                 f"  to fix it: {help_text}"
             )
-        return np.int32(0)
+        return True
 
-    same = tf.reduce_all(digests == digests[:1])
-    _raise_unless(same, compare, [digests, tf.convert_to_tensor(updates)])
+    call_python(compare, [table, tf.convert_to_tensor(updates)], tf.bool, [])
 
 
 def _count_updates(number: int) -> str:
@@ -212,33 +214,29 @@ def check_reduction(
         Whether the check could be made: a scalar, bool. Not if a value was not finite,
         as happens at the start of float16 training.
     """
-    samples = [tf.cast(_sample(t), tf.float64) for t in local]
-    both = tf.stack(
-        [tf.concat(samples, 0), tf.concat([tf.cast(_sample(t), tf.float64) for t in reduced], 0)]
-    )
+    lengths = [min(SAMPLES_PER_TENSOR, tensor.shape.num_elements()) for tensor in local]
+    both = call_python(_sample_all, [*local, *reduced], tf.float64, [2, sum(lengths)])
     gathered = distributed.current().allgather(
         both[tf.newaxis], name="gradient_samples", process_set=process_set
     )
     members = _members(process_set)
-    lengths = [int(sample.shape[0]) for sample in samples]
 
-    def compare(pairs: np.ndarray) -> np.bool_:
+    def compare(table: tf.Tensor) -> bool:
+        pairs = table.numpy()
         if not np.isfinite(pairs).all():
-            return np.bool_(False)
-        owner = np.repeat(np.arange(len(names)), lengths)
+            return False
         problem = find_wrong_reduction(pairs[:, 0], pairs[:, 1], expected, tolerances)
         if problem is not None:
             index, row, text = problem
+            owner = np.repeat(np.arange(len(names)), lengths)[index]
             _fail(
-                f"the reduced gradient of {names[owner[index]]} is wrong on rank "
+                f"the reduced gradient of {names[owner]} is wrong on rank "
                 f"{members[row]}: {text}\n  to fix it: run `hvd-imgcls doctor`; if it passes, "
                 "this is a bug in the communication library or in hvd_imgcls: do not trust the run"
             )
-        return np.bool_(True)
+        return True
 
-    done = tf.numpy_function(compare, [gathered], tf.bool)
-    done.set_shape([])
-    return done
+    return call_python(compare, [gathered], tf.bool, [])
 
 
 def find_wrong_reduction(
@@ -274,27 +272,20 @@ def find_wrong_reduction(
     return index, 0, f"got {reduced[0, index]!r}, the local ones give {wanted[index]!r}"
 
 
-def _sample(tensor: tf.Tensor) -> tf.Tensor:
+def _sample_all(*tensors: tf.Tensor) -> np.ndarray:
+    """Returns `[2, num_samples]`, float64: of the first half and of the second half."""
+    samples = [_sample(tensor) for tensor in tensors]
+    half = len(samples) // 2
+    return np.stack([np.concatenate(samples[:half]), np.concatenate(samples[half:])])
+
+
+def _sample(tensor: tf.Tensor) -> np.ndarray:
     stride = max(1, tensor.shape.num_elements() // SAMPLES_PER_TENSOR)
-    return tf.reshape(tensor, [-1])[::stride][:SAMPLES_PER_TENSOR]
+    sample = tf.reshape(tensor, [-1])[::stride][:SAMPLES_PER_TENSOR]
+    return sample.numpy().astype(np.float64)
 
 
 def _members(process_set: ProcessSet) -> list[int]:
     if process_set.ranks is None:
         return list(range(process_set.size() or 1))
     return list(process_set.ranks)
-
-
-def _raise_unless(
-    condition: tf.Tensor, compare: Callable[..., np.int32], arguments: Sequence[tf.Tensor]
-) -> None:
-    """Calls the Python function that raises, only where the cheap test failed."""
-    if tf.executing_eagerly():
-        if not bool(condition):
-            compare(*[argument.numpy() for argument in arguments])
-        return
-    tf.cond(
-        condition,
-        lambda: tf.constant(0),
-        lambda: tf.ensure_shape(tf.numpy_function(compare, list(arguments), tf.int32), []),
-    )

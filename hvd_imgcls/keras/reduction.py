@@ -15,6 +15,7 @@ from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.keras import adasum, operations, proof
 from hvd_imgcls.keras.compression import Compression
 from hvd_imgcls.keras.grouping import buckets, by_dtype
+from hvd_imgcls.keras.inside_graph import run_if
 from hvd_imgcls.keras.objects import native_variable, variable_path
 
 
@@ -209,7 +210,7 @@ class GradientReduction:
                 self._is_checked = tf.Variable(False, trainable=False, name="reduction_checked")
         is_checked = self._is_checked
 
-        def check() -> tf.Tensor:
+        def check() -> None:
             done = proof.check_reduction(
                 local,
                 reduced,
@@ -219,9 +220,8 @@ class GradientReduction:
                 self.settings.process_set,
             )
             is_checked.assign(done)
-            return done
 
-        tf.cond(is_checked.read_value(), lambda: tf.constant(True), check)
+        run_if(tf.logical_not(is_checked.read_value()), check)
 
     def _formula(self) -> Callable[[np.ndarray], np.ndarray] | None:
         if self.settings.compression.__dict__.get("relative_tolerance") is None:

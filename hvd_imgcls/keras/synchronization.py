@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.keras import proof
+from hvd_imgcls.keras.inside_graph import run_if
 from hvd_imgcls.keras.objects import native_variable, variable_path
 from hvd_imgcls.keras.reduction import GradientReduction, ReductionSettings, agree_on_finite
 
@@ -159,16 +160,14 @@ class Synchronizer:
         if every:
             due |= done % every == 0
 
-        def compare() -> tf.Tensor:
-            proof.require_same_values(
-                self._shared_state(optimizer, variables),
-                done,
-                self.settings.process_set,
-                only_warn_at_start=True,
-            )
-            return tf.constant(True)
+        shared = self._shared_state(optimizer, variables)
 
-        return tf.cond(due, compare, lambda: tf.constant(False))
+        def compare() -> None:
+            proof.require_same_values(
+                shared, done, self.settings.process_set, only_warn_at_start=True
+            )
+
+        return run_if(due, compare, reads=shared)
 
     def _reduce(self, optimizer: Any, gradients: list[Any], variables: list[Any]) -> list[Any]:
         """Reduces now or, if Keras itself accumulates, on Keras's update step only."""
