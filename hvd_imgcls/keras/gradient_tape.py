@@ -120,7 +120,7 @@ class DistributedGradientTape:
         done = steps.read_value()
         # With 1, every time but the first: x % 1 is never 1.
         due = (done % self._check_every_steps == 1 % self._check_every_steps) & (done > 0)
-        compared = run_if(due, compare, reads=shared)
+        compared = run_if(due, compare)
         steps.assign_add(1)
         return compared
 

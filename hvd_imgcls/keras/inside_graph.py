@@ -13,8 +13,6 @@ from typing import Any
 
 import tensorflow as tf
 
-from hvd_imgcls.keras.objects import native_variable
-
 
 def call_python(
     function: Callable[..., Any], inputs: Sequence[tf.Tensor], dtype: tf.DType, shape: list[Any]
@@ -23,6 +21,8 @@ def call_python(
 
     The function must not communicate. Two of them can run at the same time and in another
     order on every rank, and eager operations of Horovod have no names to tell them apart.
+    Nor may it read variables, which TensorFlow would not order with the writes to them:
+    their values are inputs.
 
     Args:
         function: Takes eager tensors; returns what becomes one tensor.
@@ -41,23 +41,16 @@ def call_python(
     return result
 
 
-def run_if(
-    condition: tf.Tensor, action: Callable[[], Any], reads: Sequence[Any] = ()
-) -> tf.Operation | tf.Tensor:
-    """Runs `action` if the condition holds, after all earlier writes to some variables.
+def run_if(condition: tf.Tensor, action: Callable[[], Any]) -> tf.Tensor:
+    """Runs `action` if the condition holds.
 
     Args:
         condition: Scalar, bool.
         action: Adds operations, or does its work if there is no graph.
-        reads: Variables that `action` reads from Python, which TensorFlow cannot see.
 
     Returns:
         What to depend on in order to come after it.
     """
-    # These reads are ordered by TensorFlow; nobody uses what they give.
-    order = [native_variable(variable).read_value() for variable in reads]
-    with tf.control_dependencies(order):
-        condition = tf.identity(condition)
 
     def run() -> tf.Tensor:
         action()

@@ -22,9 +22,9 @@ from hvd_imgcls import distributed
 from hvd_imgcls.distributed import ProcessSet
 from hvd_imgcls.distributed.agreement import name_ranks, require_same
 from hvd_imgcls.errors import HvdImgclsError, RankMismatchError
-from hvd_imgcls.keras.digest import digest_variables
+from hvd_imgcls.keras.digest import digest_all, digest_array
 from hvd_imgcls.keras.inside_graph import call_python
-from hvd_imgcls.keras.objects import variable_path
+from hvd_imgcls.keras.objects import native_variable, variable_path
 from hvd_imgcls.versions import code_version
 
 logger = logging.getLogger(__name__)
@@ -87,12 +87,8 @@ def require_same_start(
 
 def weights_digest(model: keras.Model) -> str:
     """Returns the hash of a model's trainable weights: 16 hexadecimal digits."""
-    digests = digest_variables(model.trainable_variables).numpy()
-    total = np.uint64(0)
-    with np.errstate(over="ignore"):
-        for value in digests.astype(np.uint64):
-            total = (total ^ value) * np.uint64(0x100000001B3)
-    return f"{int(total):016x}"
+    digests = digest_all(*(variable.numpy() for variable in model.trainable_variables))
+    return f"{digest_array(digests) % 2**64:016x}"
 
 
 FORGOTTEN_BROADCAST = (
@@ -130,7 +126,8 @@ def require_same_values(
     """
     if not variables or process_set.size() == 1:
         return
-    digests = call_python(lambda: digest_variables(variables), [], tf.int64, [len(variables)])
+    values = [native_variable(variable).read_value() for variable in variables]
+    digests = call_python(digest_all, values, tf.int64, [len(values)])
     table = distributed.current().allgather(
         digests[tf.newaxis], name="digests", process_set=process_set
     )

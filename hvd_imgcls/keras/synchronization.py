@@ -57,6 +57,7 @@ class Synchronizer:
         self.reduction = GradientReduction(settings, f"gradients_{self.number}")
         self.updates: Any = None
         self._passes: Any = None
+        self._next_comparison: Any = None
         self._sums: dict[int, tf.Variable] = {}
         self._is_suspended = False
 
@@ -102,6 +103,7 @@ class Synchronizer:
         build(optimizer, variables)
         with tf.init_scope():
             self.updates = tf.Variable(0, dtype=tf.int64, trainable=False, name="updates")
+            self._next_comparison = tf.Variable(0, dtype=tf.int64, trainable=False)
             self._passes = tf.Variable(0, dtype=tf.int64, trainable=False, name="passes")
             if self.reduction.size == 1:
                 return
@@ -154,20 +156,22 @@ class Synchronizer:
 
     def _compare_state(self, optimizer: Any, variables: list[Any]) -> tf.Tensor:
         """Compares weights and optimizer state before updates 0, 1, k, 2k, ..."""
-        done = self.updates.read_value()
-        every = self.check_every_steps
-        due = done <= 1
-        if every:
-            due |= done % every == 0
-
         shared = self._shared_state(optimizer, variables)
+        done = self.updates.read_value()
 
         def compare() -> None:
             proof.require_same_values(
                 shared, done, self.settings.process_set, only_warn_at_start=True
             )
+            self._next_comparison.assign(self._comparison_after(done))
 
-        return run_if(due, compare, reads=shared)
+        # One operation in every step, where `done % k == 0` would be four.
+        return run_if(done >= self._next_comparison.read_value(), compare)
+
+    def _comparison_after(self, done: tf.Tensor) -> tf.Tensor:
+        every = self.check_every_steps
+        regular = done - done % every + every if every else tf.int64.max
+        return tf.where(done == 0, tf.constant(1, tf.int64), regular)
 
     def _reduce(self, optimizer: Any, gradients: list[Any], variables: list[Any]) -> list[Any]:
         """Reduces now or, if Keras itself accumulates, on Keras's update step only."""
