@@ -29,4 +29,7 @@ def as_peer_failure(error: BaseException) -> PeerFailedError | None:
     text = str(error)
     if not any(sign in text for sign in _SIGNS):
         return None
-    return PeerFailedError("another rank ended, so this one cannot go on; its message says why")
+    return PeerFailedError(
+        "another rank ended or took no part any more, so this one cannot go on; its message, or "
+        "Horovod's list of missing ranks, says why"
+    )

@@ -19,6 +19,9 @@ _DEFAULT_ENVIRONMENT = {
     # Groups of gradients stay what they are. Joined by timing, more than two ranks would
     # add in another order in every run (horovod#2642).
     "HOROVOD_DISABLE_GROUP_FUSION": "1",
+    # Seconds after which ranks that wait for one that takes no part any more give up.
+    # Horovod itself would say so every minute and wait on.
+    "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": "300",
 }
 
 _current: Collectives | None = None

@@ -198,3 +198,40 @@ def test_an_error_of_one_rank_is_the_only_one_that_is_printed(tmp_path):
     assert "[rank 1/2] error: images/0007.png: cannot be read" in output
     assert TRACEBACK not in output, output
     assert "Horovod has been shut down" not in output, output
+
+
+HANG_ON_ONE = """
+import os, sys, time
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # as the command line sets it
+os.environ["HOROVOD_STALL_CHECK_TIME_SECONDS"] = "1"
+os.environ["HOROVOD_STALL_SHUTDOWN_TIME_SECONDS"] = "3"
+import hvd_imgcls.train as train
+from hvd_imgcls import distributed
+from hvd_imgcls.cli import run
+
+class Hang(train.Progress):
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 1 and distributed.current().topology.rank == 1:
+            print("hanging", flush=True)
+            time.sleep(600)
+        super().on_epoch_begin(epoch, logs)
+
+train.Progress = Hang
+sys.argv = ["hvd-imgcls", "train", sys.argv[1]]
+run()
+"""
+
+
+@pytest.mark.ranks(2)
+@pytest.mark.parametrize("launcher", ["gloo", "mpi"])
+def test_a_rank_that_hangs_is_named_and_ends_the_run(tmp_path, launcher):
+    if launcher == "mpi" and not has_mpi():
+        pytest.skip("Horovod was built without MPI, or there is no mpirun")
+    words = [sys.executable, "-c", HANG_ON_ONE, PIPELINE]
+    with running(words, size=2, cwd=tmp_path, launcher=launcher) as program:
+        program.wait_for_output("hanging", 120)
+        assert program.wait(30) == 5, program.output
+        output = program.output
+    assert re.search(r"Missing ranks:\n.*1!: \[", output), output
+    assert "another rank ended or took no part any more" in output
+    assert TRACEBACK not in output, output

@@ -200,6 +200,8 @@ def rank_environment(rank: int, size: int, rendezvous_port: int) -> dict[str, st
         "HOROVOD_GLOO_IFACE": "lo",
         "HOROVOD_GLOO_RENDEZVOUS_ADDR": "127.0.0.1",
         "HOROVOD_GLOO_RENDEZVOUS_PORT": str(rendezvous_port),
+        # A test whose ranks wait for each other says for what.
+        "HOROVOD_STALL_CHECK_TIME_SECONDS": "20",
         "TF_NUM_INTRAOP_THREADS": "1",
         "TF_NUM_INTEROP_THREADS": "2",
         "OMP_NUM_THREADS": "1",
