@@ -1,14 +1,16 @@
-"""Building a model that would be built by its first batch, before that batch."""
+"""Building models and optimizers before their first batch, eagerly, the same on all ranks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from hvd_imgcls.errors import SetupError
+from hvd_imgcls.keras.objects import native_variable
 
 
 def before_first_step(model: keras.Model, action: Callable[[], None]) -> None:
@@ -64,3 +66,26 @@ def build_for(model: keras.Model, element_spec: Any) -> None:
             f"its data: {error}",
             fix="build it before fit(): declare keras.Input, or call it once on a batch",
         ) from error
+
+
+def build_optimizer(optimizer: Any, variables: Sequence[Any]) -> None:
+    """Creates the optimizer's variables, eagerly even while a graph is being traced.
+
+    `keras.optimizers.Optimizer.apply` would build inside the graph, where the initial
+    values that ScheduleFreeAdamW takes from the weights are taken anew at every step
+    (seen in Keras 3.15.1).
+    """
+    if optimizer.built:
+        return
+    with contextlib.ExitStack() as stack:
+        # Variables of a model that the first batch builds have no values yet.
+        if all(_has_value(variable) for variable in variables):
+            stack.enter_context(tf.init_scope())
+        stack.enter_context(keras.name_scope(optimizer.name, caller=optimizer))
+        optimizer.build(list(variables))
+    optimizer.built = True
+
+
+def _has_value(variable: Any) -> bool:
+    with tf.init_scope():
+        return bool(native_variable(variable).is_initialized())

@@ -19,13 +19,14 @@ from hvd_imgcls import distributed
 from hvd_imgcls.distributed import ProcessSet, ReduceOp, global_process_set
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.keras import hooks
+from hvd_imgcls.keras.building import build_optimizer
 from hvd_imgcls.keras.compression import Compression
 from hvd_imgcls.keras.objects import native_variable, without_autograph
 from hvd_imgcls.keras.operations import Average
 from hvd_imgcls.keras.reduction import ReductionSettings
 from hvd_imgcls.keras.synchronization import (
     Synchronizer,
-    build,
+    SynchronizerArguments,
     synchronizer_of,
     variables_of,
 )
@@ -204,7 +205,7 @@ class _SynchronizedApply:
         if len(grads) == 0:
             return
         variables = variables_of(self, grads, trainable_variables)
-        build(self, variables)
+        build_optimizer(self, variables)
         if synchronizer.has_nothing_to_do:
             plain_apply(grads, variables)
         else:
@@ -222,19 +223,17 @@ class _SynchronizedApply:
     @classmethod
     def from_config(cls, config: dict[str, Any], **keywords: Any) -> Any:
         """Returns a new optimizer of this configuration, wrapped in the same way."""
-        synchronizer = cls._synchronizer
-        return _wrap(
-            cls._original_class.from_config(config, **keywords),  # type: ignore[attr-defined]
-            (
-                synchronizer.settings,
-                synchronizer.backward_passes_per_step,
-                synchronizer.average_aggregated_gradients,
-                synchronizer.check_every_steps,
-            ),
-        )
+        plain = cls._original_class.from_config(config, **keywords)  # type: ignore[attr-defined]
+        return _wrap(plain, cls._synchronizer.arguments)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        """Returns a copy that is wrapped too; Keras copies by what it would save."""
+        reduced: Any = self.__reduce__()
+        make, arguments = reduced[:2]
+        return _wrap(make(*arguments), self._synchronizer.arguments)
 
 
-def _wrap(optimizer: Any, arguments: tuple[ReductionSettings, int, bool, int]) -> Any:
+def _wrap(optimizer: Any, arguments: SynchronizerArguments) -> Any:
     original = type(optimizer)
     made = type(
         original.__name__,

@@ -21,8 +21,9 @@ from typing import Any
 import keras
 
 from hvd_imgcls.errors import SetupError
+from hvd_imgcls.keras.building import build_optimizer
 from hvd_imgcls.keras.objects import without_autograph
-from hvd_imgcls.keras.synchronization import build, synchronizer_of, variables_of
+from hvd_imgcls.keras.synchronization import synchronizer_of, variables_of
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ def _make_loss_scaling_agree() -> None:
             plain_apply(self, grads, trainable_variables)
             return
         variables = variables_of(self, grads, trainable_variables)
-        build(self, variables)
+        build_optimizer(self, variables)
         if synchronizer.has_nothing_to_do:
             plain_apply(self, grads, variables)
             return

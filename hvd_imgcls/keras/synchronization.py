@@ -16,10 +16,12 @@ import tensorflow as tf
 
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.keras import proof
+from hvd_imgcls.keras.building import build_optimizer
 from hvd_imgcls.keras.inside_graph import run_if
 from hvd_imgcls.keras.objects import native_variable, variable_path
 from hvd_imgcls.keras.reduction import GradientReduction, ReductionSettings, agree_on_finite
 
+SynchronizerArguments = tuple[ReductionSettings, int, bool, int]
 Apply = Callable[[list[Any], list[Any]], None]
 
 _counter = itertools.count()
@@ -62,6 +64,16 @@ class Synchronizer:
         self._is_suspended = False
 
     @property
+    def arguments(self) -> SynchronizerArguments:
+        """What to make another one of the same kind with."""
+        return (
+            self.settings,
+            self.backward_passes_per_step,
+            self.average_aggregated_gradients,
+            self.check_every_steps,
+        )
+
+    @property
     def has_nothing_to_do(self) -> bool:
         """Whether the optimizer may simply apply its gradients."""
         return self._is_suspended or (
@@ -100,7 +112,7 @@ class Synchronizer:
         """Before the first update: build, and compare what the ranks are about to do."""
         if self.updates is not None:
             return
-        build(optimizer, variables)
+        build_optimizer(optimizer, variables)
         with tf.init_scope():
             self.updates = tf.Variable(0, dtype=tf.int64, trainable=False, name="updates")
             self._next_comparison = tf.Variable(0, dtype=tf.int64, trainable=False)
@@ -249,29 +261,6 @@ class Synchronizer:
     def agree_on_finite(self, gradients: Sequence[Any]) -> list[Any]:
         """See `reduction.agree_on_finite`. Collective."""
         return agree_on_finite(gradients, self.settings.process_set, f"finite_{self.number}")
-
-
-def build(optimizer: Any, variables: Sequence[Any]) -> None:
-    """Creates the optimizer's variables, eagerly even while a graph is being traced.
-
-    `keras.optimizers.Optimizer.apply` would build inside the graph, where the initial
-    values that ScheduleFreeAdamW takes from the weights are taken anew at every step
-    (seen in Keras 3.15.1).
-    """
-    if optimizer.built:
-        return
-    with contextlib.ExitStack() as stack:
-        # Variables of a model that the first batch builds have no values yet.
-        if all(_has_value(variable) for variable in variables):
-            stack.enter_context(tf.init_scope())
-        stack.enter_context(keras.name_scope(optimizer.name, caller=optimizer))
-        optimizer.build(list(variables))
-    optimizer.built = True
-
-
-def _has_value(variable: Any) -> bool:
-    with tf.init_scope():
-        return bool(native_variable(variable).is_initialized())
 
 
 def synchronizer_of(optimizer: Any) -> Synchronizer | None:

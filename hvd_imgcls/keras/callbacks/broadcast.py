@@ -12,9 +12,9 @@ from hvd_imgcls import distributed
 from hvd_imgcls.distributed import global_process_set
 from hvd_imgcls.distributed.agreement import require_same
 from hvd_imgcls.keras import proof
-from hvd_imgcls.keras.building import before_first_step, is_built
+from hvd_imgcls.keras.building import before_first_step, build_optimizer, is_built
 from hvd_imgcls.keras.objects import broadcast_variables, native_variable
-from hvd_imgcls.keras.synchronization import build, synchronizer_of
+from hvd_imgcls.keras.synchronization import synchronizer_of
 
 
 class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
@@ -83,7 +83,7 @@ class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
     def _broadcast(self) -> None:
         model, optimizer = self.model, self.model.optimizer
         if optimizer is not None and model.trainable_variables:
-            build(optimizer, model.trainable_variables)
+            build_optimizer(optimizer, model.trainable_variables)
         variables = [*model.variables, *(optimizer.variables if optimizer else ())]
         random_states = [v for v in variables if _is_random_state(v)]
         shared = [v for v in variables if id(native_variable(v)) not in self._local]

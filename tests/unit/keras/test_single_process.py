@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import keras
 import numpy as np
 import pytest
@@ -119,3 +121,12 @@ def test_compression_halves_what_travels_and_leaves_integers_alone():
     np.testing.assert_array_equal(back, [1.0, 0.0, np.inf])
     whole = tf.constant([1, 2])
     assert hvd.Compression.fp16.compress(whole) == (whole, None)
+
+
+def test_a_deep_copy_is_wrapped_too():
+    plain = keras.optimizers.SGD(0.1, momentum=0.9)
+    wrapped = hvd.DistributedOptimizer(plain, backward_passes_per_step=2)
+    copied = copy.deepcopy(wrapped)
+    assert synchronizer_of(copied) is not synchronizer_of(wrapped)
+    assert synchronizer_of(copied).backward_passes_per_step == 2
+    assert copied.get_config() == wrapped.get_config()
