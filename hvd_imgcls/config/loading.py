@@ -172,6 +172,8 @@ def _represent_text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
+# Quotes what would be read as a number, such as the text 0E0.
+strict_yaml.add_scalars(_Dumper)
 _Dumper.add_representer(float, _represent_float)
 _Dumper.add_representer(str, _represent_text)
 

@@ -50,7 +50,7 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 _STRING_TAG = "tag:yaml.org,2002:str"
-for _tag, _pattern, _first in (
+_SCALARS = (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
     ("int", r"[-+]?(0|[1-9][0-9]*)", list("-+0123456789")),
@@ -60,10 +60,16 @@ for _tag, _pattern, _first in (
         r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
         list("-+0123456789."),
     ),
-):
-    _StrictLoader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), _first
-    )
+)
+
+
+def add_scalars(of: type[yaml.SafeLoader | yaml.SafeDumper]) -> None:
+    """Has a loader read words as numbers and booleans, or a dumper quote such words."""
+    for tag, pattern, first in _SCALARS:
+        of.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(rf"^(?:{pattern})$"), first)
+
+
+add_scalars(_StrictLoader)
 
 
 def read(text: str, *, origin: str) -> Any:

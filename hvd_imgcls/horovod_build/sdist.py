@@ -86,11 +86,10 @@ def unpack_and_patch(sdist_path: Path, into_dir: Path, build_record: Mapping[str
         The root of the source tree.
 
     Raises:
-        SetupError: If a patch does not apply.
+        SetupError: If the archive would write elsewhere or a patch does not apply.
     """
     with tarfile.open(sdist_path) as archive:
-        # Refuses what would be written outside of `into_dir`. Python 3.11 has it since
-        # 3.11.4 only, and Debian 12 ships 3.11.2; the archive's hash was checked anyway.
+        _require_inside(archive.getmembers(), sdist_path, into_dir)
         if hasattr(tarfile, "data_filter"):
             archive.extraction_filter = tarfile.data_filter
         archive.extractall(into_dir)
@@ -100,3 +99,21 @@ def unpack_and_patch(sdist_path: Path, into_dir: Path, build_record: Mapping[str
     record_path = source_dir / "horovod" / BUILD_RECORD
     record_path.write_text(json.dumps(build_record, indent=2) + "\n", encoding="utf-8")
     return source_dir
+
+
+def _require_inside(members: list[tarfile.TarInfo], sdist_path: Path, into_dir: Path) -> None:
+    """Refuses an archive that would write outside of `into_dir`.
+
+    As tarfile's "data" filter does, which Python 3.11 has since 3.11.4 only; Debian 12
+    ships 3.11.2.
+    """
+    root = into_dir.resolve()
+    for member in members:
+        targets = [root / member.name]
+        if member.islnk() or member.issym():
+            targets.append((root / member.name).parent / member.linkname)
+        if not all(target.resolve().is_relative_to(root) for target in targets):
+            raise SetupError(
+                f"{sdist_path}: {member.name} would be written outside of {into_dir}",
+                fix="remove the file and try again; it is not Horovod's source",
+            )

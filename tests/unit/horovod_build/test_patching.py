@@ -88,7 +88,7 @@ def test_a_malformed_patch_is_refused(
 
 
 def test_every_patch_of_ours_begins_with_its_reason_and_is_small() -> None:
-    assert len(patch_files()) == 8
+    assert patch_files()
     for path in patch_files():
         text = path.read_text()
         assert text.startswith("Why: "), path.name
