@@ -13,9 +13,10 @@ import tensorflow as tf
 
 from hvd_imgcls import distributed, logs, run_dir
 from hvd_imgcls.config import RunConfig, to_tree
-from hvd_imgcls.data import ImageSource, open_source
+from hvd_imgcls.data import ImageSource, image_shape_of, open_images
 from hvd_imgcls.data.dataset import evaluation_dataset
 from hvd_imgcls.data.order import rank_blocks
+from hvd_imgcls.data.unreadable import name_unreadable_block
 from hvd_imgcls.errors import CheckpointError
 from hvd_imgcls.metrics import Tally
 from hvd_imgcls.plan import EvaluationPlan, available_cores, make_evaluation_plan, share_cores
@@ -54,19 +55,25 @@ def evaluate_file(
     )
 
     # What will happen?
-    source = open_source(config.data.source)
+    source = open_images(config, num_threads=threads.data)
     plan = make_evaluation_plan(
         config, num_examples=source.num_examples("held_out"), size=topology.size
     )
     distributed.agreement.require_same(
         collectives,
-        {"configuration": to_tree(config), "model": run_dir.digest(model_path)},
+        {
+            "configuration": to_tree(config),
+            "model": run_dir.digest(model_path),
+            "data": source.fingerprint,
+        },
         "give every rank the same files",
     )
 
     # The model and its metrics.
-    model = load_model(model_path, source)
-    metrics = evaluate_model(model, source, plan, collectives=collectives, num_threads=threads.data)
+    model = load_model(model_path, image_shape_of(source, config), len(source.class_names))
+    metrics = evaluate_model(
+        model, source, config, plan, collectives=collectives, num_threads=threads.data
+    )
     logger.info("%s", describe(metrics))
     if out_path is None:
         logger.info("%s", json.dumps(metrics, indent=2))
@@ -80,6 +87,7 @@ def evaluate_file(
 def evaluate_model(
     model: keras.Model,
     source: ImageSource,
+    config: RunConfig,
     plan: EvaluationPlan,
     *,
     collectives: distributed.Collectives,
@@ -92,6 +100,7 @@ def evaluate_model(
     Args:
         model: From images to logits.
         source: The images.
+        config: Says how images are cut.
         plan: How the split is cut into blocks.
         collectives: How the ranks talk.
         num_threads: Threads of the dataset.
@@ -101,20 +110,27 @@ def evaluate_model(
     """
     rank, size = collectives.topology.rank, collectives.topology.size
     blocks = rank_blocks(plan.num_examples, block_size=plan.block_size, rank=rank, size=size)
-    dataset = evaluation_dataset(source, plan, rank=rank, size=size, num_threads=num_threads)
+    dataset = evaluation_dataset(
+        source, config, plan, rank=rank, size=size, num_threads=num_threads
+    )
     tally = Tally.empty(
         num_blocks=plan.num_steps * size,
         num_classes=len(source.class_names),
         num_examples=plan.num_examples,
     )
     predict = tf.function(lambda images: model(images, training=False))
-    for step, (examples, (images, targets, _)) in enumerate(zip(blocks, dataset, strict=True)):
+    batches = iter(dataset)
+    for step, examples in enumerate(blocks):
+        try:
+            images, targets, _ = next(batches)
+        except tf.errors.OpError as error:
+            raise name_unreadable_block(source, config, examples, error) from None
         logits = tf.cast(predict(images), tf.float32)
         tally.add(step * size + rank, examples, np.argmax(targets, axis=-1), logits.numpy())
     return tally.summed_over_ranks(collectives.sum_arrays).result(source.class_names)
 
 
-def load_model(path: Path, source: ImageSource) -> keras.Model:
+def load_model(path: Path, image_shape: tuple[int, int, int], num_classes: int) -> keras.Model:
     """Returns the model in a file, without executing anything that is in it.
 
     Raises:
@@ -127,7 +143,7 @@ def load_model(path: Path, source: ImageSource) -> keras.Model:
         raise CheckpointError(
             f"{path}: not a model that can be loaded ({reason}); give a .keras file"
         ) from error
-    expected = (None, *source.image_shape), (None, len(source.class_names))
+    expected = (None, *image_shape), (None, num_classes)
     if (model.input_shape, model.output_shape) != expected:
         raise CheckpointError(
             f"{path}: a model from {model.input_shape} to {model.output_shape}, but the data "

@@ -12,8 +12,9 @@ import keras
 import hvd_imgcls.keras as hvd
 from hvd_imgcls import distributed, logs, run_dir
 from hvd_imgcls.config import RunConfig, to_tree, to_yaml
-from hvd_imgcls.data import open_source
+from hvd_imgcls.data import ImageSource, image_shape_of, open_images
 from hvd_imgcls.data.dataset import training_dataset
+from hvd_imgcls.data.unreadable import naming_unreadable_images
 from hvd_imgcls.errors import ConfigError, RankMismatchError
 from hvd_imgcls.evaluate import describe as describe_metrics
 from hvd_imgcls.evaluate import evaluate_model
@@ -21,7 +22,7 @@ from hvd_imgcls.keras.proof import weights_digest
 from hvd_imgcls.losses import build_loss
 from hvd_imgcls.models import build_model
 from hvd_imgcls.optimizers import build_optimizer
-from hvd_imgcls.plan import Plan, describe, make_plan
+from hvd_imgcls.plan import Plan, available_cores, describe, make_plan, share_cores
 from hvd_imgcls.progress import Progress, StopAfterSteps
 from hvd_imgcls.run_dir import RunDir
 from hvd_imgcls.schedules import build_schedule
@@ -68,7 +69,8 @@ def train(config: RunConfig, *, pipeline_name: str = "run", verbose: bool = Fals
     logs.start(topology, verbose=verbose)
 
     # What will happen? Plain arithmetic, said before anything expensive starts.
-    source = open_source(config.data.source)
+    threads = share_cores(available_cores(), topology.local_size)
+    source = open_images(config, num_threads=threads.data)
     plan = make_plan(
         config,
         num_train_examples=source.num_examples("train"),
@@ -81,32 +83,42 @@ def train(config: RunConfig, *, pipeline_name: str = "run", verbose: bool = Fals
         inter_op_threads=plan.threads.inter_op,
         local_rank=topology.local_rank,
     )
-    _require_same(config, plan, collectives)
+    _require_same(config, plan, source, collectives)
     files = _begin_run_dir(config, plan, pipeline_name, collectives)
     logger.info("%s", describe(plan, config))
+    for note in source.notes:
+        logger.info("note: %s", note)
 
     # The parts. Equal seeds: every rank builds the same weights.
     keras.utils.set_random_seed(plan.seed)
     keras.config.set_dtype_policy(config.train.precision)
-    model = build_model(config.model, source.image_shape, plan.num_classes)
+    model = build_model(config.model, image_shape_of(source, config), plan.num_classes)
     _compile(model, config, plan)
 
     # Train.
-    model.fit(
-        training_dataset(source, config.augment, plan, rank=topology.rank),
-        epochs=plan.num_epochs,
-        steps_per_epoch=plan.batches_per_epoch,
-        callbacks=_make_callbacks(plan, files.metrics if topology.is_root else None),
-        # The dataset has its order already.
-        shuffle=False,
-        verbose=0,
-    )
+    with naming_unreadable_images(
+        source,
+        config,
+        plan,
+        rank=topology.rank,
+        finished_steps=lambda: int(model.optimizer.iterations),
+    ):
+        model.fit(
+            training_dataset(source, config, plan, rank=topology.rank),
+            epochs=plan.num_epochs,
+            steps_per_epoch=plan.batches_per_epoch,
+            callbacks=_make_callbacks(plan, files.metrics if topology.is_root else None),
+            # The dataset has its order already.
+            shuffle=False,
+            verbose=0,
+        )
 
     # What came of it: the same model on all ranks, its exact metrics, its files.
     digest = _require_same_weights(model, collectives)
     metrics = evaluate_model(
         model,
         source,
+        config,
         plan.evaluation,
         collectives=collectives,
         num_threads=plan.threads.data,
@@ -116,17 +128,20 @@ def train(config: RunConfig, *, pipeline_name: str = "run", verbose: bool = Fals
     return result
 
 
-def _require_same(config: RunConfig, plan: Plan, collectives: distributed.Collectives) -> None:
+def _require_same(
+    config: RunConfig, plan: Plan, source: ImageSource, collectives: distributed.Collectives
+) -> None:
     """Raises on all ranks if they would not train the same. Collective."""
     values = {
         "version": code_version(),
         "configuration": to_tree(config),
         "plan": plan.agreed(),
+        "data": source.fingerprint,
     }
     distributed.agreement.require_same(
         collectives,
         values,
-        "start every rank with the same version, pipeline file and command line",
+        "start every rank with the same version, pipeline file, command line and images",
     )
 
 

@@ -8,7 +8,7 @@ import sys
 
 from hvd_imgcls.commands.overrides import add_pipeline
 from hvd_imgcls.config import RunConfig, load_config
-from hvd_imgcls.data import open_source
+from hvd_imgcls.data import open_images
 from hvd_imgcls.plan import Plan, available_cores, describe, make_plan
 from hvd_imgcls.topology import Topology, launched_rank_and_size
 
@@ -49,7 +49,7 @@ def plan_for(config: RunConfig, topology: Topology, num_cores: int | None = None
         topology: Any rank of the run.
         num_cores: Cores of a host; those that this process may use when None.
     """
-    source = open_source(config.data.source)
+    source = open_images(config)
     return make_plan(
         config,
         num_train_examples=source.num_examples("train"),

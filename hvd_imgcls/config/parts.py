@@ -1,4 +1,4 @@
-"""The parts that a pipeline chooses by `name`: source, augmentations, model, loss, optimizer.
+"""The parts that a pipeline chooses by `name`: model, loss, optimizer, schedule.
 
 A part with several kinds is a union that is told apart by `name`. A new kind is a new
 section here, one more member of its union, and an entry in the table that builds it.
@@ -15,44 +15,9 @@ from hvd_imgcls.config.sections import (
     STRICT,
     HalfOpenFraction,
     NonNegativeFloat,
-    OpenFraction,
     PositiveFloat,
     PositiveInt,
-    Seed,
 )
-
-
-@dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
-class DigitsSource:
-    """1,797 scanned handwritten digits of 8 by 8 pixels that come with scikit-learn."""
-
-    name: Literal["digits"]
-    """Which source this is."""
-
-    held_out_fraction: OpenFraction = 0.2
-    """Fraction of the images of every class that is held out of training, for evaluation."""
-
-    split_seed: Seed = 0
-    """Seed of the choice which images are held out. Change it for another split."""
-
-
-# Becomes a union told apart by `name` with the second source.
-Source = DigitsSource
-
-
-@dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
-class RandomShift:
-    """Moves every image by whole pixels, as far up or down as left or right; gaps are 0."""
-
-    name: Literal["random_shift"]
-    """Which augmentation this is."""
-
-    max_pixels: PositiveInt = 1
-    """Largest shift in pixels. All shifts from minus to plus this are equally likely."""
-
-
-# Becomes a union told apart by `name` with the second augmentation.
-Augmentation = RandomShift
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)

@@ -102,6 +102,8 @@ def _kind(annotation: Any) -> str:
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
         bounds = [str(bound) for field in arguments[1:] for bound in field.metadata]
+        if bounds == ["MinLen(min_length=1)"]:
+            return f"{_kind(arguments[0])}, not empty"
         return f"{_kind(arguments[0])} {_bounds(bounds)}".strip()
     if origin is typing.Literal:
         return " or ".join(f"`{choice}`" for choice in arguments)

@@ -10,16 +10,16 @@ from typing import Literal
 
 from pydantic.dataclasses import dataclass
 
+from hvd_imgcls.config.augmentations import Augmentation
 from hvd_imgcls.config.parts import (
-    Augmentation,
     CrossEntropy,
     Loss,
     Model,
     Optimizer,
     Schedule,
-    Source,
 )
-from hvd_imgcls.config.sections import STRICT, NonNegativeInt, PositiveInt, Seed
+from hvd_imgcls.config.sections import STRICT, LeftOpenFraction, NonNegativeInt, PositiveInt, Seed
+from hvd_imgcls.config.sources import Source
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
@@ -28,6 +28,22 @@ class Data:
 
     source: Source
     """The images, their labels and how they are split."""
+
+    image_size: PositiveInt | None = None
+    """Height and width, in pixels, of the images that the network sees.
+
+    Needed for sources whose images differ in size. Other images have the size they have.
+    """
+
+    num_channels: Literal[1, 3] = 3
+    """Channels that image files are decoded to: 3 for colour, 1 for grey."""
+
+    cache: Literal["none", "decoded"] = "none"
+    """What is kept in memory.
+
+    `decoded`: every image is decoded and resized once, at the start, on every rank, which
+    pays for small images. It takes `image_size * image_size * num_channels` bytes for each.
+    """
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
@@ -83,6 +99,14 @@ class Evaluation:
 
     The held-out examples are cut into blocks of this many and the blocks are dealt to the
     ranks, so that every number of ranks computes the very same blocks.
+    """
+
+    crop_fraction: LeftOpenFraction = 0.875
+    """Part of the shorter side of an image file that the centre crop keeps.
+
+    The square is then resized to `data.image_size`. The default is 224 of 256 pixels, the
+    sizes of Krizhevsky et al. 2012 ("ImageNet classification with deep convolutional neural
+    networks", section 4.1). Use 1 for images that fill their frame.
     """
 
 

@@ -17,6 +17,8 @@ PositiveFloat = Annotated[float, pydantic.Field(gt=0.0)]
 NonNegativeFloat = Annotated[float, pydantic.Field(ge=0.0)]
 OpenFraction = Annotated[float, pydantic.Field(gt=0.0, lt=1.0)]
 HalfOpenFraction = Annotated[float, pydantic.Field(ge=0.0, lt=1.0)]
+LeftOpenFraction = Annotated[float, pydantic.Field(gt=0.0, le=1.0)]
+NonEmptyStr = Annotated[str, pydantic.Field(min_length=1)]
 # What every random number generator in use takes.
 Seed = Annotated[int, pydantic.Field(ge=0, lt=2**32)]
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from hvd_imgcls.config.parts import Augmentation
+from hvd_imgcls.config.augmentations import Augmentation, RandomShift
 from hvd_imgcls.data.random_numbers import uniform_integers
 from hvd_imgcls.errors import ConfigError
 
@@ -33,11 +33,10 @@ def make_augment(
     Raises:
         ConfigError: If an augmentation does not go with images of this size.
     """
-    for index, part in enumerate(parts):
-        _require_fit(index, part, image_shape)
+    shifts = [_require_fit(index, part, image_shape) for index, part in enumerate(parts)]
 
     def augment(images: tf.Tensor, examples: tf.Tensor, epoch: tf.Tensor) -> tf.Tensor:
-        for index, part in enumerate(parts):
+        for index, part in enumerate(shifts):
             images = random_shift(
                 images,
                 examples,
@@ -86,8 +85,15 @@ def random_shift(
     return tf.gather(shifted, columns, axis=2, batch_dims=1)
 
 
-def _require_fit(index: int, part: Augmentation, image_shape: tuple[int, int, int]) -> None:
+def _require_fit(index: int, part: Augmentation, image_shape: tuple[int, int, int]) -> RandomShift:
     height, width, _ = image_shape
+    if not isinstance(part, RandomShift):
+        raise ConfigError(
+            f"augment.{index}.name",
+            got=part.name,
+            expected="to be the first augmentation, since it comes with decoding",
+            fix="move it to the front",
+        )
     if part.max_pixels >= min(height, width):
         raise ConfigError(
             f"augment.{index}.max_pixels",
@@ -95,3 +101,4 @@ def _require_fit(index: int, part: Augmentation, image_shape: tuple[int, int, in
             expected=f"less than the {height} x {width} pixels of an image",
             fix=f"use at most {max(1, min(height, width) // 4)}",
         )
+    return part

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import tensorflow as tf
 
-from hvd_imgcls.config.parts import Augmentation
+from hvd_imgcls.config import RunConfig
 from hvd_imgcls.data import order
 from hvd_imgcls.data.augment import make_augment
-from hvd_imgcls.data.source import ImageSource
+from hvd_imgcls.data.image_files import (
+    make_evaluation_loader,
+    make_training_loader,
+    random_resized_crop_of,
+)
+from hvd_imgcls.data.opening import image_shape_of
+from hvd_imgcls.data.positions import crop_key, rank_rows
+from hvd_imgcls.data.source import ArraySource, ImageSource
 from hvd_imgcls.plan import EvaluationPlan, Plan
 
 PREFETCHED_BATCHES = 2
@@ -18,7 +23,7 @@ PREFETCHED_BATCHES = 2
 
 def training_dataset(
     source: ImageSource,
-    augmentations: Sequence[Augmentation],
+    config: RunConfig,
     plan: Plan,
     *,
     rank: int,
@@ -29,7 +34,7 @@ def training_dataset(
 
     Args:
         source: The images.
-        augmentations: Random changes of the images, in order.
+        config: Says how images are cut and augmented.
         plan: The plan of the run.
         rank: This rank.
         start_epoch: First epoch, 0-based.
@@ -40,46 +45,65 @@ def training_dataset(
         `[per_rank_batch_size, num_classes]` float32, sample_weight `[per_rank_batch_size]`
         float32). There are `gradient_accumulation_steps` batches per step.
     """
-    read = source.make_reader("train")
-    augment = make_augment(augmentations, seed=plan.seed, image_shape=source.image_shape)
+    image_shape = image_shape_of(source, config)
+    parts = config.augment[1:] if random_resized_crop_of(config) else config.augment
+    augment = make_augment(parts, seed=plan.seed, image_shape=image_shape)
+    labels = tf.constant(source.labels("train"))
 
     def rows_of(epoch: np.int64) -> order.Numbers:
-        rows = order.rank_batches(
-            order.epoch_order(plan.num_train_examples, plan.seed, int(epoch)),
-            global_batch_size=plan.global_batch_size,
-            gradient_accumulation_steps=plan.gradient_accumulation_steps,
-            rank=rank,
-            size=plan.size,
-            start_step=start_step if epoch == start_epoch else 0,
-        )
-        # `num_steps` may end the run within its last epoch.
-        first_step = epoch * plan.steps_per_epoch + (start_step if epoch == start_epoch else 0)
-        num_rows = (plan.num_steps - first_step) * plan.gradient_accumulation_steps
-        return rows[:num_rows]
+        first = start_step if epoch == start_epoch else 0
+        return rank_rows(plan, rank=rank, epoch=int(epoch), start_step=first)
 
-    def batches_of(epoch: tf.Tensor) -> tf.data.Dataset:
+    def key_of(epoch: np.int64) -> np.int64:
+        return np.int64(crop_key(plan, int(epoch)))
+
+    def examples_of(epoch: tf.Tensor) -> tf.data.Dataset:
         rows = tf.numpy_function(rows_of, [epoch], tf.int64, stateful=False)
-        rows = tf.ensure_shape(rows, [None, plan.per_rank_batch_size])
-        return tf.data.Dataset.from_tensor_slices(rows).map(lambda row: (epoch, row))
+        key = tf.numpy_function(key_of, [epoch], tf.int64, stateful=False)
+        examples = tf.data.Dataset.from_tensor_slices(tf.reshape(rows, [-1]))
+        return examples.map(lambda example: (example, tf.ensure_shape(key, []), epoch))
 
-    def load(epoch: tf.Tensor, examples: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        images, labels = read(examples)
-        targets = tf.one_hot(labels, plan.num_classes)
-        return augment(images, examples, epoch), targets, tf.ones_like(targets[:, 0])
+    def finish(
+        images: tf.Tensor, examples: tf.Tensor, epochs: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        targets = tf.one_hot(tf.gather(labels, examples), plan.num_classes)
+        # All of one epoch: an epoch has whole batches only.
+        return augment(images, examples, epochs[0]), targets, tf.ones_like(targets[:, 0])
 
-    epochs = tf.data.Dataset.range(start_epoch, plan.num_epochs)
-    dataset = epochs.flat_map(batches_of)
-    dataset = dataset.map(load, num_parallel_calls=plan.threads.data, deterministic=True)
-    return dataset.prefetch(PREFETCHED_BATCHES).with_options(_options(plan.threads.data))
+    dataset = tf.data.Dataset.range(start_epoch, plan.num_epochs).flat_map(examples_of)
+    batch_size, num_threads = plan.per_rank_batch_size, plan.threads.data
+    if isinstance(source, ArraySource):
+        images = tf.constant(source.images("train"))
+        dataset = dataset.batch(batch_size, drop_remainder=True).map(
+            lambda examples, _, epochs: finish(tf.gather(images, examples), examples, epochs),
+            num_parallel_calls=num_threads,
+            deterministic=True,
+        )
+    else:
+        load = make_training_loader(source, config, image_shape)
+        dataset = dataset.map(
+            lambda example, key, epoch: (load(example, key), example, epoch),
+            num_parallel_calls=num_threads,
+            deterministic=True,
+        )
+        dataset = dataset.batch(batch_size, drop_remainder=True).map(finish)
+    return dataset.prefetch(PREFETCHED_BATCHES).with_options(_options(num_threads))
 
 
 def evaluation_dataset(
-    source: ImageSource, plan: EvaluationPlan, *, rank: int, size: int, num_threads: int
+    source: ImageSource,
+    config: RunConfig,
+    plan: EvaluationPlan,
+    *,
+    rank: int,
+    size: int,
+    num_threads: int,
 ) -> tf.data.Dataset:
     """Returns this rank's blocks of the held-out split.
 
     Args:
         source: The images.
+        config: Says how images are cut.
         plan: How the split is evaluated.
         rank: This rank.
         size: Number of ranks.
@@ -90,17 +114,35 @@ def evaluation_dataset(
         `plan.block_size` slots; padding has weight 0. Its examples are, in this order,
         those of `order.rank_blocks`.
     """
-    read = source.make_reader("held_out")
     num_classes = len(source.class_names)
+    labels = tf.constant(source.labels("held_out"))
     blocks = order.rank_blocks(plan.num_examples, block_size=plan.block_size, rank=rank, size=size)
+    # Any example will do as padding: it has no weight.
+    examples = np.maximum(blocks, 0)
 
-    def load(block: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        # Any example will do as padding: it has no weight.
-        images, labels = read(tf.maximum(block, 0))
-        return images, tf.one_hot(labels, num_classes), tf.cast(block >= 0, tf.float32)
+    def finish(
+        images: tf.Tensor, block: tf.Tensor, examples: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        targets = tf.one_hot(tf.gather(labels, examples), num_classes)
+        return images, targets, tf.cast(block >= 0, tf.float32)
 
-    dataset = tf.data.Dataset.from_tensor_slices(blocks)
-    dataset = dataset.map(load, num_parallel_calls=num_threads, deterministic=True)
+    if isinstance(source, ArraySource):
+        images = tf.constant(source.images("held_out"))
+        dataset = tf.data.Dataset.from_tensor_slices((blocks, examples)).map(
+            lambda block, chosen: finish(tf.gather(images, chosen), block, chosen),
+            num_parallel_calls=num_threads,
+            deterministic=True,
+        )
+    else:
+        shape = image_shape_of(source, config)
+        load = make_evaluation_loader(source, config, shape, "held_out")
+        slots = tf.data.Dataset.from_tensor_slices((blocks.reshape(-1), examples.reshape(-1)))
+        dataset = slots.map(
+            lambda slot, example: (load(example, example), slot, example),
+            num_parallel_calls=num_threads,
+            deterministic=True,
+        )
+        dataset = dataset.batch(plan.block_size, drop_remainder=True).map(finish)
     return dataset.prefetch(PREFETCHED_BATCHES).with_options(_options(num_threads))
 
 

@@ -7,26 +7,20 @@ and Kaynak 1998, UCI Machine Learning Repository), 8 by 8 pixels in 17 levels of
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from hvd_imgcls.data.source import Split
+from hvd_imgcls.data.source import ArraySource, Numbers, Split
+from hvd_imgcls.data.splitting import choose_held_out, num_held_out
 from hvd_imgcls.errors import DataError
-
-if TYPE_CHECKING:
-    import tensorflow as tf
 
 # Images per class, so that a run is planned without loading scikit-learn. Checked on loading.
 CLASS_COUNTS = (178, 182, 177, 183, 181, 182, 181, 179, 174, 180)
 MAX_LEVEL = 16
 
-Numbers = npt.NDArray[np.int64]
 
-
-class Digits:
+class Digits(ArraySource):
     """The digits, split into "train" and "held_out" class by class.
 
     Args:
@@ -36,7 +30,7 @@ class Digits:
 
     def __init__(self, held_out_fraction: float, split_seed: int) -> None:
         self._split_seed = split_seed
-        self._num_held_out = [round(count * held_out_fraction) for count in CLASS_COUNTS]
+        self._held_out_fraction = held_out_fraction
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -48,36 +42,39 @@ class Digits:
         """8 by 8 pixels, grey."""
         return 8, 8, 1
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Nothing to be said."""
+        return ()
+
+    @property
+    def fingerprint(self) -> str:
+        """The images are checked on loading, so the split is all that can differ."""
+        return f"digits-{self._held_out_fraction}-{self._split_seed}"
+
     def num_examples(self, split: Split) -> int:
         """Returns the number of examples of a split."""
-        num_held_out = sum(self._num_held_out)
-        return num_held_out if split == "held_out" else sum(CLASS_COUNTS) - num_held_out
+        held_out = num_held_out(np.array(CLASS_COUNTS), self._held_out_fraction)
+        return int(held_out.sum() if split == "held_out" else sum(CLASS_COUNTS) - held_out.sum())
 
-    def arrays(self, split: Split) -> tuple[npt.NDArray[np.uint8], Numbers]:
-        """Returns images `[examples, 8, 8, 1]`, uint8, and labels `[examples]`, int64."""
+    def images(self, split: Split) -> npt.NDArray[np.uint8]:
+        """Returns all images, `[examples, 8, 8, 1]`, uint8."""
         images, labels = _load()
-        chosen = self._chosen(labels, split)
-        return images[chosen], labels[chosen]
+        return images[self._chosen(labels, split)]
 
-    def make_reader(self, split: Split) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-        """Returns a function from example numbers to images and labels."""
-        import tensorflow as tf
+    def labels(self, split: Split) -> Numbers:
+        """Returns the label of every example, `[examples]`, int64."""
+        _, labels = _load()
+        return labels[self._chosen(labels, split)]
 
-        images, labels = (tf.constant(array) for array in self.arrays(split))
-
-        def read(examples: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return tf.gather(images, examples), tf.gather(labels, examples)
-
-        return read
+    def name_of(self, split: Split, example: int) -> str:
+        """Returns which of scikit-learn's images an example is."""
+        _, labels = _load()
+        return f"scikit-learn's digits, image {self._chosen(labels, split)[example]}"
 
     def _chosen(self, labels: Numbers, split: Split) -> Numbers:
         """Returns the positions of a split's images, in the order of the original."""
-        is_held_out = np.zeros(len(labels), dtype=bool)
-        for label, num_held_out in enumerate(self._num_held_out):
-            sequence = np.random.SeedSequence([self._split_seed, label])
-            generator = np.random.Generator(np.random.Philox(sequence))
-            of_class = np.flatnonzero(labels == label)
-            is_held_out[generator.permutation(of_class)[:num_held_out]] = True
+        is_held_out = choose_held_out(labels, self._held_out_fraction, self._split_seed)
         return np.flatnonzero(is_held_out if split == "held_out" else ~is_held_out)
 
 

@@ -1,9 +1,18 @@
-"""What every source of images offers, wherever the images are."""
+"""What every source of images offers, wherever the images are.
+
+Counts, labels and names are known without TensorFlow, so that a run can be planned. A
+source holds either arrays of one size (`ArraySource`) or encoded images such as JPEG
+files (`EncodedSource`), which `data.decoding` makes arrays of.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -11,27 +20,63 @@ if TYPE_CHECKING:
 Split = Literal["train", "held_out"]
 SPLITS: tuple[Split, ...] = ("train", "held_out")
 
+Numbers = npt.NDArray[np.int64]
 
-class ImageSource(Protocol):
-    """Images with labels, told apart by split and example number.
 
-    Counts and names are known without TensorFlow, so that a run can be planned.
-    """
+class LabelledImages(ABC):
+    """Images with labels, told apart by split and example number."""
 
     @property
+    @abstractmethod
     def class_names(self) -> Sequence[str]:
         """Name of every class; a label is a position in it."""
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of the images that `make_reader`'s reader returns."""
+    @abstractmethod
+    def notes(self) -> Sequence[str]:
+        """What the user should know about the data, one sentence each."""
 
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Hash of names, labels and splits: ranks with the same one see the same examples."""
+
+    @abstractmethod
     def num_examples(self, split: Split) -> int:
         """Returns the number of examples of a split; they are numbered from 0."""
 
-    def make_reader(self, split: Split) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    @abstractmethod
+    def labels(self, split: Split) -> Numbers:
+        """Returns the label of every example, `[examples]`, int64."""
+
+    @abstractmethod
+    def name_of(self, split: Split, example: int) -> str:
+        """Returns what an error calls an example: its file."""
+
+
+class ArraySource(LabelledImages):
+    """Images of one size, in memory."""
+
+    @property
+    @abstractmethod
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels."""
+
+    @abstractmethod
+    def images(self, split: Split) -> npt.NDArray[np.uint8]:
+        """Returns all images, `[examples, height, width, channels]`, uint8."""
+
+
+class EncodedSource(LabelledImages):
+    """Encoded images of any size."""
+
+    @abstractmethod
+    def make_reader(self, split: Split) -> Callable[[tf.Tensor], tf.Tensor]:
         """Returns a function of tensors that can run inside a dataset.
 
-        It takes example numbers, `[batch]` int64, and returns images
-        `[batch, height, width, channels]`, uint8, and labels `[batch]`, int64.
+        It takes an example number, scalar int64, and returns what the image file holds,
+        scalar string.
         """
+
+
+ImageSource = ArraySource | EncodedSource

@@ -1,7 +1,7 @@
 import dataclasses
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hvd_imgcls.config import (
@@ -155,6 +155,8 @@ def test_load_of_binary_file_names_it(tmp_path):
     run_dir=st.none() | st.text(),
     seed=st.integers(0, 2**32 - 1),
 )
+@example(learning_rate=1e-7, run_dir="0E0", seed=0)
+@example(learning_rate=1.0, run_dir="no", seed=0)
 def test_yaml_of_a_configuration_reads_back_equal(learning_rate, run_dir, seed):
     config = parse()
     config = dataclasses.replace(
@@ -182,7 +184,7 @@ def test_fingerprint_depends_on_values_and_not_on_the_directory():
 
 
 def test_tree_holds_every_default():
-    assert to_tree(parse())["evaluation"] == {"block_size": 64}
+    assert to_tree(parse())["evaluation"] == {"block_size": 64, "crop_fraction": 0.875}
 
 
 @pytest.mark.parametrize(

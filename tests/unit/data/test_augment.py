@@ -4,7 +4,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hvd_imgcls.config.parts import RandomShift
+from hvd_imgcls.config.augmentations import RandomShift
 from hvd_imgcls.data.augment import make_augment, random_shift
 from hvd_imgcls.data.random_numbers import uniform_integers
 from hvd_imgcls.errors import ConfigError

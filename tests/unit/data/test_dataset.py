@@ -38,7 +38,7 @@ def training_stream(source, *overrides, size=1, num_cores=2, **position):
     config, plan = setup(source, *overrides, size=size, num_cores=num_cores)
     by_rank = []
     for rank in range(size):
-        dataset = training_dataset(source, config.augment, plan, rank=rank, **position)
+        dataset = training_dataset(source, config, plan, rank=rank, **position)
         batches = list(dataset.as_numpy_iterator())
         assert all(weight.tolist() == [1.0] * len(weight) for _, _, weight in batches)
         by_rank.append([np.stack(arrays) for arrays in list(zip(*batches, strict=True))[:2]])
@@ -90,27 +90,24 @@ def test_training_from_a_position_is_the_rest(source, alone, epoch, step):
 
 def test_training_of_another_epoch_moves_images_otherwise(source):
     config, plan = setup(source, "--train.global_batch_size=1438", "--train.num_steps=2")
-    read = source.make_reader("train")
     first, second = (
         images
-        for images, _, _ in training_dataset(
-            source, config.augment, plan, rank=0
-        ).as_numpy_iterator()
+        for images, _, _ in training_dataset(source, config, plan, rank=0).as_numpy_iterator()
     )
-    originals = read(np.arange(1438))[0].numpy()
+    originals = source.images("train")
     assert not np.array_equal(np.sort(first, axis=0), np.sort(second, axis=0))
     assert first.shape == originals.shape
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_evaluation_over_all_ranks_holds_every_example_once(source, size):
-    _, plan = setup(source)
+    config, plan = setup(source)
     plan = dataclasses.replace(plan.evaluation, num_steps=-(-6 // size))
-    images, labels = source.arrays("held_out")
+    images, labels = source.images("held_out"), source.labels("held_out")
     seen = np.zeros(len(labels), int)
     for rank in range(size):
         blocks = rank_blocks(plan.num_examples, block_size=64, rank=rank, size=size)
-        dataset = evaluation_dataset(source, plan, rank=rank, size=size, num_threads=2)
+        dataset = evaluation_dataset(source, config, plan, rank=rank, size=size, num_threads=2)
         batches = list(dataset.as_numpy_iterator())
         assert len(batches) == plan.num_steps
         for examples, (pixels, targets, weights) in zip(blocks, batches, strict=True):

@@ -1,0 +1,107 @@
+"""`data.cache: decoded`: small images are decoded once and kept in memory."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from hvd_imgcls.config import RunConfig
+from hvd_imgcls.data.source import ArraySource, EncodedSource, Numbers, Split
+
+logger = logging.getLogger(__name__)
+
+_BATCH_SIZE = 256
+_SECONDS_BETWEEN_NEWS = 5.0
+
+
+class DecodedImages(ArraySource):
+    """Another source's images, decoded and cut to their centre, in memory.
+
+    Args:
+        source: The encoded images.
+        config: Says how large the images become.
+        num_threads: Threads that decode.
+    """
+
+    def __init__(self, source: EncodedSource, config: RunConfig, num_threads: int) -> None:
+        self._source = source
+        self._config = config
+        self._num_threads = num_threads
+        self._images: dict[Split, npt.NDArray[np.uint8]] = {}
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """Those of the source."""
+        return self._source.class_names
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Those of the source."""
+        return self._source.notes
+
+    @property
+    def fingerprint(self) -> str:
+        """That of the source."""
+        return self._source.fingerprint
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """As configured."""
+        data = self._config.data
+        size = data.image_size or 0
+        return size, size, data.num_channels
+
+    def num_examples(self, split: Split) -> int:
+        """Returns the number of examples of a split."""
+        return self._source.num_examples(split)
+
+    def labels(self, split: Split) -> Numbers:
+        """Returns the label of every example, `[examples]`, int64."""
+        return self._source.labels(split)
+
+    def name_of(self, split: Split, example: int) -> str:
+        """Returns the source's name of an example."""
+        return self._source.name_of(split, example)
+
+    def images(self, split: Split) -> npt.NDArray[np.uint8]:
+        """Returns all images of a split, `[examples, height, width, channels]`, uint8."""
+        if split not in self._images:
+            self._images[split] = self._decode(split)
+        return self._images[split]
+
+    def _decode(self, split: Split) -> npt.NDArray[np.uint8]:
+        import tensorflow as tf
+
+        from hvd_imgcls.data.image_files import make_evaluation_loader
+        from hvd_imgcls.data.unreadable import find_unreadable
+
+        load = make_evaluation_loader(self._source, self._config, self.image_shape, split)
+        number = self.num_examples(split)
+        dataset = tf.data.Dataset.range(number).map(
+            lambda example: load(example, tf.constant(0, tf.int64)),
+            num_parallel_calls=self._num_threads,
+            deterministic=True,
+        )
+        images = np.empty((number, *self.image_shape), np.uint8)
+        done, told = 0, time.monotonic()
+        batches = dataset.batch(_BATCH_SIZE).as_numpy_iterator()
+        while done < number:
+            try:
+                batch = next(batches)
+            except tf.errors.OpError:
+                suspects = zip(range(done, min(done + _BATCH_SIZE, number)), itertools.repeat(0))
+                bad = find_unreadable(self._source, split, load, suspects)
+                if bad is None:
+                    raise
+                raise bad from None
+            images[done : done + len(batch)] = batch
+            done += len(batch)
+            if time.monotonic() - told > _SECONDS_BETWEEN_NEWS:
+                told = time.monotonic()
+                logger.info("decoding: %s of %s images (%s)", f"{done:,}", f"{number:,}", split)
+        return images

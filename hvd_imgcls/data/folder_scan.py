@@ -1,0 +1,133 @@
+"""Looking for image files in class folders, in an order that no locale or disk changes."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hvd_imgcls.errors import ConfigError, DataError
+
+# By name only: what a file really is, is for who reads it to find out.
+_JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
+_OTHERS = (
+    ".png",
+    ".bmp",
+    ".gif",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".ppm",
+    ".pgm",
+    ".pbm",
+    ".jxl",
+    ".avif",
+)
+IMAGE_SUFFIXES = frozenset((*_JPEG, *_OTHERS, ".avif", ".heic"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scan:
+    """What is in a folder of class folders.
+
+    Attributes:
+        class_names: Names of the class folders, sorted.
+        files: Image files of each class, relative to the folder, sorted.
+        left_out: How many other files there are, by suffix.
+    """
+
+    class_names: list[str]
+    files: list[list[str]]
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+def scan_class_folders(folder: Path, key: str) -> Scan:
+    """Looks into every class folder, and into the folders inside it.
+
+    Hidden files and folders, whose names begin with a dot, are passed over without a word.
+
+    Args:
+        folder: Holds one folder per class.
+        key: Configuration key that named it, for the errors.
+
+    Raises:
+        ConfigError: If the folder cannot be read.
+        DataError: If there are no classes or a class has no images.
+    """
+    try:
+        entries = sorted((e for e in os.scandir(folder) if e.name[0] != "."), key=_bytes_of)
+    except OSError as error:
+        raise ConfigError(
+            key,
+            got=str(folder),
+            expected=f"a folder that can be read ({error.strerror})",
+            fix="give the folder that holds one folder per class",
+        ) from error
+    scan = Scan(class_names=[entry.name for entry in entries if entry.is_dir()], files=[])
+    scan.left_out.update(
+        f"{_suffix(entry.name) or 'file'} beside the class folders"
+        for entry in entries
+        if not entry.is_dir()
+    )
+    try:
+        for name in scan.class_names:
+            scan.files.append(_images_of_class(folder, name, scan.left_out))
+    except OSError as error:
+        raise DataError(
+            f"{error.filename}: cannot be read ({error.strerror}); make it readable or remove it"
+        ) from error
+    _require_images(scan, folder)
+    return scan
+
+
+def _images_of_class(folder: Path, name: str, left_out: Counter[str]) -> list[str]:
+    images = []
+    for file in _walk(folder, name, frozenset()):
+        if _suffix(file) in IMAGE_SUFFIXES:
+            images.append(file)
+        else:
+            left_out[_suffix(file) or "without a suffix"] += 1
+    return images
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
+
+
+def _walk(root: Path, inside: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
+    """Yields files below `root / inside`, relative to `root`; follows links, but not in circles."""
+    path = root / inside
+    status = path.stat()
+    identity = (status.st_dev, status.st_ino)
+    if identity in above:
+        return
+    for entry in sorted(os.scandir(path), key=_bytes_of):
+        relative = f"{inside}/{entry.name}"
+        if entry.name[0] == ".":
+            continue
+        if entry.is_dir():
+            yield from _walk(root, relative, above | {identity})
+        else:
+            # A broken link has the name of an image: reading it says what is wrong.
+            yield relative
+
+
+def _bytes_of(entry: os.DirEntry[str]) -> bytes:
+    return os.fsencode(entry.name)
+
+
+def _require_images(scan: Scan, folder: Path) -> None:
+    if not scan.class_names:
+        raise DataError(
+            f"{folder}: no class folders in it; put the images of each class into a folder of "
+            "its own, such as cats/1.jpg and dogs/1.jpg"
+        )
+    empty = [name for name, files in zip(scan.class_names, scan.files, strict=True) if not files]
+    if empty:
+        more = f" and {len(empty) - 1} more" if len(empty) > 1 else ""
+        raise DataError(
+            f"{folder / empty[0]}{more}: no image files in it; remove the folder or add images "
+            f"({', '.join(sorted(IMAGE_SUFFIXES))})"
+        )

@@ -1,0 +1,79 @@
+"""From a configuration to its images."""
+
+from __future__ import annotations
+
+from hvd_imgcls.config import RunConfig
+from hvd_imgcls.config.augmentations import RandomResizedCrop
+from hvd_imgcls.config.sources import DigitsSource, Source
+from hvd_imgcls.data.decoded import DecodedImages
+from hvd_imgcls.data.digits import Digits
+from hvd_imgcls.data.image_folder import ImageFolder
+from hvd_imgcls.data.source import ArraySource, EncodedSource, ImageSource
+from hvd_imgcls.errors import ConfigError
+
+
+def open_source(source: Source) -> ImageSource:
+    """Returns the source that a configuration names."""
+    if isinstance(source, DigitsSource):
+        return Digits(source.held_out_fraction, source.split_seed)
+    return ImageFolder(source)
+
+
+def open_images(config: RunConfig, *, num_threads: int = 1) -> ImageSource:
+    """Returns the images of a run, kept in memory if the configuration says so.
+
+    Nothing is decoded yet, and TensorFlow is not imported.
+
+    Args:
+        config: What the pipeline file says.
+        num_threads: Threads that decode for `data.cache`.
+
+    Raises:
+        ConfigError: If the size of the images or the first augmentation does not go with
+            the source.
+        DataError: If there is something wrong with the data.
+    """
+    source = open_source(config.data.source)
+    image_shape_of(source, config)
+    crops = bool(config.augment) and isinstance(config.augment[0], RandomResizedCrop)
+    if isinstance(source, EncodedSource) and config.data.cache == "none":
+        return source
+    if crops:
+        raise ConfigError(
+            "augment.0.name",
+            got="random_resized_crop",
+            expected="image files that are decoded for every epoch",
+            fix="leave data.cache at none, or use random_crop"
+            if isinstance(source, EncodedSource)
+            else f"use random_crop with data.source.name {config.data.source.name}",
+        )
+    if isinstance(source, EncodedSource):
+        return DecodedImages(source, config, num_threads)
+    return source
+
+
+def image_shape_of(source: ImageSource, config: RunConfig) -> tuple[int, int, int]:
+    """Returns height, width and channels of the images that the network sees.
+
+    Raises:
+        ConfigError: If `data.image_size` is missing, or is not the only size there is.
+    """
+    size = config.data.image_size
+    if isinstance(source, ArraySource):
+        shape = source.image_shape
+        if size not in (None, shape[0]):
+            raise ConfigError(
+                "data.image_size",
+                got=size,
+                expected=f"nothing, since all images have {shape[0]} by {shape[1]} pixels",
+                fix="leave it out",
+            )
+        return shape
+    if size is None:
+        raise ConfigError(
+            "data.image_size",
+            got=None,
+            expected="height and width of the images that the network sees, in pixels",
+            fix="write for example `image_size: 224`",
+        )
+    return size, size, config.data.num_channels

@@ -1,0 +1,112 @@
+"""Which image it was: TensorFlow's error names an operation, this names the file."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import re
+from collections.abc import Callable, Iterable, Iterator
+
+import tensorflow as tf
+
+from hvd_imgcls.config import RunConfig
+from hvd_imgcls.data import order
+from hvd_imgcls.data.image_files import (
+    LoadImage,
+    make_evaluation_loader,
+    make_training_loader,
+)
+from hvd_imgcls.data.opening import image_shape_of
+from hvd_imgcls.data.positions import crop_key, rank_rows
+from hvd_imgcls.data.source import EncodedSource, ImageSource, LabelledImages, Split
+from hvd_imgcls.distributed.failures import as_peer_failure
+from hvd_imgcls.errors import DataError
+from hvd_imgcls.plan import Plan
+
+# The batch that failed is the next one; one step more, should the count be behind.
+_SUSPECTED_STEPS = 2
+
+
+@contextlib.contextmanager
+def naming_unreadable_images(
+    source: ImageSource,
+    config: RunConfig,
+    plan: Plan,
+    *,
+    rank: int,
+    finished_steps: Callable[[], int],
+) -> Iterator[None]:
+    """While this lasts, an image that cannot be read in training is named.
+
+    Args:
+        source: The images.
+        config: Says how they are cut.
+        plan: The plan of the run.
+        rank: This rank.
+        finished_steps: Returns how many steps of the run are done.
+
+    Raises:
+        DataError: Instead of TensorFlow's error, with the file, the epoch and the step.
+    """
+    try:
+        yield
+    except tf.errors.OpError as error:
+        if as_peer_failure(error) is not None or not isinstance(source, EncodedSource):
+            raise
+        load = make_training_loader(source, config, image_shape_of(source, config))
+        first = finished_steps()
+        for step in range(first, min(first + _SUSPECTED_STEPS, plan.num_steps)):
+            epoch, step_in_epoch = divmod(step, plan.steps_per_epoch)
+            rows = rank_rows(plan, rank=rank, epoch=epoch, start_step=step_in_epoch)
+            suspects = rows[: plan.gradient_accumulation_steps].reshape(-1).tolist()
+            keyed = zip(suspects, itertools.repeat(crop_key(plan, epoch)))
+            bad = find_unreadable(source, "train", load, keyed)
+            if bad is not None:
+                raise DataError(f"{bad} [epoch {epoch + 1}, step {step + 1}]") from None
+        raise
+
+
+def name_unreadable_block(
+    source: ImageSource, config: RunConfig, block: order.Numbers, error: tf.errors.OpError
+) -> Exception:
+    """Returns what to raise for a block of held-out examples that could not be read.
+
+    Args:
+        source: The images.
+        config: Says how they are cut.
+        block: Example numbers, -1 for padding.
+        error: What the dataset raised.
+    """
+    if not isinstance(source, EncodedSource):
+        return error
+    load = make_evaluation_loader(source, config, image_shape_of(source, config), "held_out")
+    suspects = zip(block[block >= 0].tolist(), itertools.repeat(0))
+    return find_unreadable(source, "held_out", load, suspects) or error
+
+
+def find_unreadable(
+    source: LabelledImages, split: Split, load: LoadImage, examples: Iterable[tuple[int, int]]
+) -> DataError | None:
+    """Loads examples one after the other and returns the error that names the first bad one.
+
+    Args:
+        source: The images.
+        split: Where they belong.
+        load: What the dataset loads them with.
+        examples: Example numbers, each with the key that it was loaded with.
+    """
+    for example, key in examples:
+        try:
+            load(tf.constant(example, tf.int64), tf.constant(key, tf.int64))
+        except tf.errors.OpError as error:
+            return DataError(
+                f"{source.name_of(split, example)}: cannot be read as an image "
+                f"({reason_of(error)}); replace or remove it"
+            )
+    return None
+
+
+def reason_of(error: tf.errors.OpError) -> str:
+    """Returns TensorFlow's reason without the names of operations."""
+    text = re.sub(r"\{\{.*?\}\}\s*", "", error.message)
+    return re.sub(r"\s*\[Op:.*", "", text, flags=re.DOTALL).strip().splitlines()[0]

@@ -1,0 +1,201 @@
+"""Image files as batches: the same pixels on any number of ranks, threads, and from anywhere."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import yaml
+
+from hvd_imgcls.config import load_config
+from hvd_imgcls.data import image_shape_of, open_images
+from hvd_imgcls.data.dataset import evaluation_dataset, training_dataset
+from hvd_imgcls.data.order import epoch_order
+from hvd_imgcls.data.unreadable import naming_unreadable_images
+from hvd_imgcls.distributed.single_process import SingleProcessCollectives
+from hvd_imgcls.errors import ConfigError, DataError
+from hvd_imgcls.evaluate import evaluate_model
+from hvd_imgcls.plan import EvaluationPlan, make_plan
+from hvd_imgcls.topology import Topology
+from tests.unit.data.images import encoded, write_class_folders
+
+CROP = {"name": "random_resized_crop"}
+SHIFT = {"name": "random_shift", "max_pixels": 2}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("images")
+    write_class_folders(root, {"cat": 14, "dog": 16})
+    return root
+
+
+def make_config(folder, tmp_path, augment=(CROP, SHIFT), **data):
+    source = {"name": "image_folder", "path": str(folder), "held_out_fraction": 0.2}
+    tree = {
+        "data": {"source": source, "image_size": 12, **data},
+        "augment": list(augment),
+        "model": {"name": "small_cnn"},
+        "optimizer": {"name": "sgd"},
+        "schedule": {"name": "constant", "base_learning_rate": 0.1},
+        "train": {"global_batch_size": 8, "num_steps": 8},
+        "evaluation": {"block_size": 4},
+    }
+    path = tmp_path / "pipeline.yaml"
+    path.write_text(yaml.safe_dump(tree))
+    return load_config(path)
+
+
+def stream(config, size=1, num_cores=2, **position):
+    """Returns images and targets of all steps, the ranks' parts put together."""
+    source = open_images(config)
+    plan = make_plan(
+        config,
+        num_train_examples=source.num_examples("train"),
+        num_held_out_examples=source.num_examples("held_out"),
+        num_classes=2,
+        topology=Topology.on_hosts(0, size, size),
+        num_cores=num_cores,
+    )
+    parts = []
+    for rank in range(size):
+        dataset = training_dataset(source, config, plan, rank=rank, **position)
+        batches = list(dataset.as_numpy_iterator())
+        parts.append([np.stack(arrays) for arrays in list(zip(*batches, strict=True))[:2]])
+    return [np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True)]
+
+
+def assert_equal(arrays, expected):
+    for array, wanted in zip(arrays, expected, strict=True):
+        np.testing.assert_array_equal(array, wanted)
+
+
+@pytest.mark.parametrize("augment", [(CROP, SHIFT), (SHIFT,)], ids=["crop", "centre"])
+def test_any_number_of_ranks_and_threads_and_any_beginning_give_the_same_pixels(
+    folder, tmp_path, augment
+):
+    config = make_config(folder, tmp_path, augment)
+    alone = stream(config)
+    assert (alone[0].shape, alone[0].dtype) == ((8, 8, 12, 12, 3), np.uint8)
+    for size, num_cores in ((2, 1), (4, 8)):
+        assert_equal(stream(config, size=size, num_cores=num_cores), alone)
+    # 24 training images are 3 steps an epoch.
+    rest = stream(config, size=2, start_epoch=1, start_step=2)
+    assert_equal(rest, [array[5:] for array in alone])
+
+
+def test_decoded_images_give_the_same_pixels_as_files(folder, tmp_path):
+    expected = stream(make_config(folder, tmp_path, (SHIFT,)))
+    assert_equal(stream(make_config(folder, tmp_path, (SHIFT,), cache="decoded")), expected)
+
+
+def test_a_crop_of_another_epoch_is_another(folder, tmp_path):
+    config = make_config(folder, tmp_path, (CROP,))
+    images, _ = stream(config)
+    first, second = images[:3].reshape(24, -1), images[3:6].reshape(24, -1)
+    assert not set(map(bytes, first)) & set(map(bytes, second))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_evaluation_over_all_ranks_holds_every_file_once(folder, tmp_path, size):
+    config = make_config(folder, tmp_path)
+    source = open_images(config)
+    plan = make_plan(
+        config,
+        num_train_examples=24,
+        num_held_out_examples=source.num_examples("held_out"),
+        num_classes=2,
+        topology=Topology.on_hosts(0, 1, 1),
+    ).evaluation
+    seen = []
+    for rank in range(size):
+        dataset = evaluation_dataset(source, config, plan, rank=rank, size=size, num_threads=2)
+        for images, targets, weights in dataset.as_numpy_iterator():
+            assert images.shape == (4, 12, 12, 3)
+            seen += [
+                (target.argmax(), image.tobytes())
+                for image, target, weight in zip(images, targets, weights, strict=True)
+                if weight
+            ]
+    assert len(seen) == len(set(seen)) == 6
+    assert [label for label, _ in sorted(seen)] == [0, 0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("augment", "data", "text"),
+    [
+        ((), {"image_size": None}, "data.image_size: got None"),
+        ((CROP,), {"cache": "decoded"}, "augment.0.name: got 'random_resized_crop'"),
+    ],
+)
+def test_what_does_not_go_with_files_is_refused(folder, tmp_path, augment, data, text):
+    with pytest.raises(ConfigError, match=text):
+        open_images(make_config(folder, tmp_path, augment, **data))
+
+
+def test_a_crop_that_is_not_the_first_is_refused(folder, tmp_path):
+    with pytest.raises(ConfigError, match="the first augmentation"):
+        stream(make_config(folder, tmp_path, (SHIFT, CROP)))
+
+
+def test_the_shape_is_that_of_the_configuration(folder, tmp_path):
+    config = make_config(folder, tmp_path, num_channels=1)
+    assert image_shape_of(open_images(config), config) == (12, 12, 1)
+
+
+def spoil(folder, tmp_path, split, example, content):
+    """Returns a configuration of a copy of the folder in which one file is broken, and its name."""
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    config = make_config(copy, tmp_path)
+    name = open_images(config).name_of(split, example)
+    Path(name).write_bytes(content)
+    return config, name
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", encoded(".jpg", 3)[:200]])
+def test_a_broken_training_image_is_named_with_epoch_and_step(folder, tmp_path, content):
+    config, name = spoil(folder, tmp_path, "train", 17, content)
+    source = open_images(config)
+    plan = make_plan(
+        config,
+        num_train_examples=24,
+        num_held_out_examples=6,
+        num_classes=2,
+        topology=Topology.on_hosts(0, 1, 1),
+    )
+    done = 0
+
+    def train():
+        nonlocal done
+        with naming_unreadable_images(source, config, plan, rank=0, finished_steps=lambda: done):
+            for _ in training_dataset(source, config, plan, rank=0):
+                done += 1
+
+    with pytest.raises(DataError) as raised:
+        train()
+    order = epoch_order(24, plan.seed, 0).tolist()
+    assert str(raised.value).startswith(f"{name}: cannot be read as an image (")
+    assert str(raised.value).endswith(f"[epoch 1, step {order.index(17) // 8 + 1}]")
+
+
+def test_a_broken_held_out_image_is_named(folder, tmp_path):
+    config, name = spoil(folder, tmp_path, "held_out", 4, b"no image")
+    source = open_images(config)
+    layers = keras.layers
+    model = keras.Sequential([keras.Input((12, 12, 3)), layers.Flatten(), layers.Dense(2)])
+    plan = EvaluationPlan(num_examples=6, block_size=4, num_steps=2, num_padded_examples=2)
+    with pytest.raises(DataError, match=f"{name}: cannot be read as an image"):
+        evaluate_model(
+            model, source, config, plan, collectives=SingleProcessCollectives(), num_threads=1
+        )
+
+
+def test_a_broken_image_is_named_when_all_are_decoded_first(folder, tmp_path):
+    config, name = spoil(folder, tmp_path, "train", 9, b"")
+    config = make_config(tmp_path / "copy", tmp_path, (SHIFT,), cache="decoded")
+    with pytest.raises(DataError, match=f"{name}: cannot be read as an image"):
+        open_images(config).images("train")
