@@ -68,6 +68,10 @@ COMMANDS = {
         module="hvd_imgcls.commands.evaluate",
         help="exact metrics of a run or a model over all ranks",
     ),
+    "prepare": Command(
+        module="hvd_imgcls.commands.prepare",
+        help="image files into record files with an index, over all ranks",
+    ),
     "bench": Command(
         module="hvd_imgcls.bench.command",
         help="benchmarks, each with its comparator in the same run",

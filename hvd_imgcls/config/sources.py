@@ -58,4 +58,17 @@ class ImageFolderSource:
             raise ValueError("train_folder and held_out_folder, or neither")
 
 
-Source = Annotated[DigitsSource | ImageFolderSource, pydantic.Field(discriminator="name")]
+@dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
+class RecordsSource:
+    """Record files that `hvd-imgcls prepare` wrote, with the splits that they were written with."""
+
+    name: Literal["records"]
+    """Which source this is."""
+
+    path: NonEmptyStr
+    """The folder of the files. `~` is the home directory."""
+
+
+Source = Annotated[
+    DigitsSource | ImageFolderSource | RecordsSource, pydantic.Field(discriminator="name")
+]

@@ -9,8 +9,9 @@ from hvd_imgcls.config import RunConfig
 from hvd_imgcls.data import order
 from hvd_imgcls.data.augment import make_augment
 from hvd_imgcls.data.image_files import (
-    make_evaluation_loader,
-    make_training_loader,
+    load_images,
+    make_evaluation_decoder,
+    make_training_decoder,
     random_resized_crop_of,
 )
 from hvd_imgcls.data.opening import image_shape_of
@@ -80,13 +81,14 @@ def training_dataset(
             deterministic=True,
         )
     else:
-        load = make_training_loader(source, config, image_shape)
-        dataset = dataset.map(
-            lambda example, key, epoch: (load(example, key), example, epoch),
-            num_parallel_calls=num_threads,
-            deterministic=True,
-        )
-        dataset = dataset.batch(batch_size, drop_remainder=True).map(finish)
+        dataset = load_images(
+            dataset,
+            source,
+            "train",
+            make_training_decoder(config, image_shape),
+            batch_size=batch_size,
+            num_threads=num_threads,
+        ).map(finish)
     return dataset.prefetch(PREFETCHED_BATCHES).with_options(_options(num_threads))
 
 
@@ -134,15 +136,16 @@ def evaluation_dataset(
             deterministic=True,
         )
     else:
-        shape = image_shape_of(source, config)
-        load = make_evaluation_loader(source, config, shape, "held_out")
-        slots = tf.data.Dataset.from_tensor_slices((blocks.reshape(-1), examples.reshape(-1)))
-        dataset = slots.map(
-            lambda slot, example: (load(example, example), slot, example),
-            num_parallel_calls=num_threads,
-            deterministic=True,
+        numbers = examples.reshape(-1)
+        dataset = load_images(
+            tf.data.Dataset.from_tensor_slices((numbers, numbers, blocks.reshape(-1))),
+            source,
+            "held_out",
+            make_evaluation_decoder(config, image_shape_of(source, config)),
+            batch_size=plan.block_size,
+            num_threads=num_threads,
         )
-        dataset = dataset.batch(plan.block_size, drop_remainder=True).map(finish)
+        dataset = dataset.map(lambda images, chosen, block: finish(images, block, chosen))
     return dataset.prefetch(PREFETCHED_BATCHES).with_options(_options(num_threads))
 
 

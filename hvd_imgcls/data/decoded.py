@@ -77,25 +77,32 @@ class DecodedImages(ArraySource):
     def _decode(self, split: Split) -> npt.NDArray[np.uint8]:
         import tensorflow as tf
 
-        from hvd_imgcls.data.image_files import make_evaluation_loader
+        from hvd_imgcls.data.image_files import load_images, make_evaluation_decoder
         from hvd_imgcls.data.unreadable import find_unreadable
 
-        load = make_evaluation_loader(self._source, self._config, self.image_shape, split)
+        decode = make_evaluation_decoder(self._config, self.image_shape)
         number = self.num_examples(split)
-        dataset = tf.data.Dataset.range(number).map(
-            lambda example: load(example, tf.constant(0, tf.int64)),
-            num_parallel_calls=self._num_threads,
-            deterministic=True,
+        # Whole batches: the last one is filled up with the last image.
+        slots = tf.data.Dataset.range(-(-number // _BATCH_SIZE) * _BATCH_SIZE).map(
+            lambda slot: (tf.minimum(slot, number - 1), slot, slot)
+        )
+        dataset = load_images(
+            slots,
+            self._source,
+            split,
+            decode,
+            batch_size=_BATCH_SIZE,
+            num_threads=self._num_threads,
         )
         images = np.empty((number, *self.image_shape), np.uint8)
         done, told = 0, time.monotonic()
-        batches = dataset.batch(_BATCH_SIZE).as_numpy_iterator()
+        batches = dataset.as_numpy_iterator()
         while done < number:
             try:
-                batch = next(batches)
+                batch = next(batches)[0][: number - done]
             except tf.errors.OpError:
                 suspects = zip(range(done, min(done + _BATCH_SIZE, number)), itertools.repeat(0))
-                bad = find_unreadable(self._source, split, load, suspects)
+                bad = find_unreadable(self._source, split, decode, suspects)
                 if bad is None:
                     raise
                 raise bad from None

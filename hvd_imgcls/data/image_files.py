@@ -1,4 +1,4 @@
-"""Encoded images inside a dataset: which window of which image, decoded one by one."""
+"""Encoded images inside a dataset: read, then decoded one by one."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from hvd_imgcls.config.augmentations import RandomResizedCrop
 from hvd_imgcls.data.decoding import centre_window, decode_window, random_window
 from hvd_imgcls.data.source import EncodedSource, Split
 
-# Example number and the epoch's key, both scalar int64, in; the image, uint8, out.
-LoadImage = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+# What the file holds, scalar string, the example number and the epoch's key, scalar int64,
+# in; the image, uint8, out.
+Decode = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def random_resized_crop_of(config: RunConfig) -> RandomResizedCrop | None:
@@ -21,41 +22,77 @@ def random_resized_crop_of(config: RunConfig) -> RandomResizedCrop | None:
     return first if isinstance(first, RandomResizedCrop) else None
 
 
-def make_training_loader(
-    source: EncodedSource, config: RunConfig, image_shape: tuple[int, int, int]
-) -> LoadImage:
-    """Returns a function that reads, decodes and crops a training image."""
+def make_training_decoder(config: RunConfig, image_shape: tuple[int, int, int]) -> Decode:
+    """Returns a function that decodes and crops a training image."""
     crop = random_resized_crop_of(config)
     if crop is None:
-        return make_evaluation_loader(source, config, image_shape, "train")
-    read = source.make_reader("train")
+        return make_evaluation_decoder(config, image_shape)
 
-    def load(example: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
+    def decode(contents: tf.Tensor, example: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
         keys = tf.stack([key, example])
         return decode_window(
-            read(example),
+            contents,
             lambda size: random_window(size, crop, keys),
             image_size=image_shape[0],
             num_channels=image_shape[2],
         )
 
-    return load
+    return decode
 
 
-def make_evaluation_loader(
-    source: EncodedSource, config: RunConfig, image_shape: tuple[int, int, int], split: Split
-) -> LoadImage:
-    """Returns a function that reads, decodes and crops the centre of an image; no key is used."""
-    read = source.make_reader(split)
+def make_evaluation_decoder(config: RunConfig, image_shape: tuple[int, int, int]) -> Decode:
+    """Returns a function that decodes an image and crops its centre; no key is used."""
     crop_fraction = config.evaluation.crop_fraction
 
-    def load(example: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
-        del key
+    def decode(contents: tf.Tensor, example: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
+        del example, key
         return decode_window(
-            read(example),
+            contents,
             lambda size: centre_window(size, crop_fraction),
             image_size=image_shape[0],
             num_channels=image_shape[2],
         )
 
-    return load
+    return decode
+
+
+def load_images(
+    slots: tf.data.Dataset,
+    source: EncodedSource,
+    split: Split,
+    decode: Decode,
+    *,
+    batch_size: int,
+    num_threads: int,
+) -> tf.data.Dataset:
+    """Reads and decodes the images of a dataset of example numbers, in its order.
+
+    Args:
+        slots: Of (example number, key, anything else), all scalars, int64. Whole batches.
+        source: The images.
+        split: Where the examples belong.
+        decode: What makes an image of a file.
+        batch_size: Images of a batch.
+        num_threads: Images decoded at the same time.
+
+    Returns:
+        A dataset of (images `[batch_size, height, width, channels]` uint8, example numbers
+        `[batch_size]`, anything else `[batch_size]`).
+    """
+    read_batch = source.make_batch_reader(split)
+    parallel = {"num_parallel_calls": num_threads, "deterministic": True}
+    if read_batch is not None:
+        batches = slots.batch(batch_size, drop_remainder=True)
+        contents = batches.map(
+            lambda examples, keys, others: (read_batch(examples), examples, keys, others)
+        ).unbatch()
+    else:
+        read = source.make_reader(split)
+        contents = slots.map(
+            lambda example, key, other: (read(example), example, key, other), **parallel
+        )
+    images = contents.map(
+        lambda content, example, key, other: (decode(content, example, key), example, other),
+        **parallel,
+    )
+    return images.batch(batch_size, drop_remainder=True)

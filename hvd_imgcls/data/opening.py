@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from hvd_imgcls.config import RunConfig
 from hvd_imgcls.config.augmentations import RandomResizedCrop
-from hvd_imgcls.config.sources import DigitsSource, Source
+from hvd_imgcls.config.sources import DigitsSource, RecordsSource, Source
 from hvd_imgcls.data.decoded import DecodedImages
 from hvd_imgcls.data.digits import Digits
 from hvd_imgcls.data.image_folder import ImageFolder
@@ -16,6 +18,10 @@ def open_source(source: Source) -> ImageSource:
     """Returns the source that a configuration names."""
     if isinstance(source, DigitsSource):
         return Digits(source.held_out_fraction, source.split_seed)
+    if isinstance(source, RecordsSource):
+        from hvd_imgcls.data.records.reading import Records
+
+        return Records(Path(source.path).expanduser())
     return ImageFolder(source)
 
 

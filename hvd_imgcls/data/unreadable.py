@@ -12,13 +12,13 @@ import tensorflow as tf
 from hvd_imgcls.config import RunConfig
 from hvd_imgcls.data import order
 from hvd_imgcls.data.image_files import (
-    LoadImage,
-    make_evaluation_loader,
-    make_training_loader,
+    Decode,
+    make_evaluation_decoder,
+    make_training_decoder,
 )
 from hvd_imgcls.data.opening import image_shape_of
 from hvd_imgcls.data.positions import crop_key, rank_rows
-from hvd_imgcls.data.source import EncodedSource, ImageSource, LabelledImages, Split
+from hvd_imgcls.data.source import EncodedSource, ImageSource, Split
 from hvd_imgcls.distributed.failures import as_peer_failure
 from hvd_imgcls.errors import DataError
 from hvd_imgcls.plan import Plan
@@ -53,14 +53,14 @@ def naming_unreadable_images(
     except tf.errors.OpError as error:
         if as_peer_failure(error) is not None or not isinstance(source, EncodedSource):
             raise
-        load = make_training_loader(source, config, image_shape_of(source, config))
+        decode = make_training_decoder(config, image_shape_of(source, config))
         first = finished_steps()
         for step in range(first, min(first + _SUSPECTED_STEPS, plan.num_steps)):
             epoch, step_in_epoch = divmod(step, plan.steps_per_epoch)
             rows = rank_rows(plan, rank=rank, epoch=epoch, start_step=step_in_epoch)
             suspects = rows[: plan.gradient_accumulation_steps].reshape(-1).tolist()
             keyed = zip(suspects, itertools.repeat(crop_key(plan, epoch)))
-            bad = find_unreadable(source, "train", load, keyed)
+            bad = find_unreadable(source, "train", decode, keyed)
             if bad is not None:
                 raise DataError(f"{bad} [epoch {epoch + 1}, step {step + 1}]") from None
         raise
@@ -79,28 +79,30 @@ def name_unreadable_block(
     """
     if not isinstance(source, EncodedSource):
         return error
-    load = make_evaluation_loader(source, config, image_shape_of(source, config), "held_out")
+    decode = make_evaluation_decoder(config, image_shape_of(source, config))
     suspects = zip(block[block >= 0].tolist(), itertools.repeat(0))
-    return find_unreadable(source, "held_out", load, suspects) or error
+    return find_unreadable(source, "held_out", decode, suspects) or error
 
 
 def find_unreadable(
-    source: LabelledImages, split: Split, load: LoadImage, examples: Iterable[tuple[int, int]]
+    source: EncodedSource, split: Split, decode: Decode, examples: Iterable[tuple[int, int]]
 ) -> DataError | None:
-    """Loads examples one after the other and returns the error that names the first bad one.
+    """Reads examples one after the other and returns the error that names the first bad one.
 
     Args:
         source: The images.
         split: Where they belong.
-        load: What the dataset loads them with.
-        examples: Example numbers, each with the key that it was loaded with.
+        decode: What the dataset decodes them with.
+        examples: Example numbers, each with the key that it was decoded with.
     """
-    for example, key in examples:
+    read = source.make_reader(split)
+    for number, key in examples:
+        example = tf.constant(number, tf.int64)
         try:
-            load(tf.constant(example, tf.int64), tf.constant(key, tf.int64))
+            decode(read(example), example, tf.constant(key, tf.int64))
         except tf.errors.OpError as error:
             return DataError(
-                f"{source.name_of(split, example)}: cannot be read as an image "
+                f"{source.name_of(split, number)}: cannot be read as an image "
                 f"({reason_of(error)}); replace or remove it"
             )
     return None

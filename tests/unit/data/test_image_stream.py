@@ -7,18 +7,22 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from hvd_imgcls.config import load_config
+from hvd_imgcls.config.sources import ImageFolderSource
 from hvd_imgcls.data import image_shape_of, open_images
 from hvd_imgcls.data.dataset import evaluation_dataset, training_dataset
+from hvd_imgcls.data.image_folder import ImageFolder
 from hvd_imgcls.data.order import epoch_order
 from hvd_imgcls.data.unreadable import naming_unreadable_images
 from hvd_imgcls.distributed.single_process import SingleProcessCollectives
 from hvd_imgcls.errors import ConfigError, DataError
 from hvd_imgcls.evaluate import evaluate_model
 from hvd_imgcls.plan import EvaluationPlan, make_plan
+from hvd_imgcls.prepare import prepare
 from hvd_imgcls.topology import Topology
 from tests.unit.data.images import encoded, write_class_folders
 
@@ -33,8 +37,18 @@ def folder(tmp_path_factory):
     return root
 
 
+@pytest.fixture(scope="module")
+def records(folder, tmp_path_factory):
+    source = ImageFolder(ImageFolderSource(name="image_folder", path=str(folder)))
+    path = tmp_path_factory.mktemp("prepared") / "records"
+    prepare(source, path, examples_per_block=7)
+    return path
+
+
 def make_config(folder, tmp_path, augment=(CROP, SHIFT), **data):
     source = {"name": "image_folder", "path": str(folder), "held_out_fraction": 0.2}
+    if (folder / "dataset.json").exists():
+        source = {"name": "records", "path": str(folder)}
     tree = {
         "data": {"source": source, "image_size": 12, **data},
         "augment": list(augment),
@@ -85,6 +99,37 @@ def test_any_number_of_ranks_and_threads_and_any_beginning_give_the_same_pixels(
     # 24 training images are 3 steps an epoch.
     rest = stream(config, size=2, start_epoch=1, start_step=2)
     assert_equal(rest, [array[5:] for array in alone])
+
+
+def test_records_give_the_same_pixels_on_any_number_of_ranks_and_from_anywhere(records, tmp_path):
+    config = make_config(records, tmp_path)
+    alone = stream(config)
+    assert_equal(stream(config, size=2, num_cores=4), alone)
+    assert_equal(stream(config, start_epoch=1, start_step=2), [array[5:] for array in alone])
+
+
+def test_records_hold_the_pixels_of_their_files(folder, records, tmp_path):
+    def seen(path):
+        images, targets = stream(make_config(path, tmp_path, ()))
+        pairs = zip(images[:3].reshape(24, -1), targets[:3].reshape(24, 2), strict=True)
+        return {(image.tobytes(), int(target.argmax())) for image, target in pairs}
+
+    assert len(seen(folder)) == 24
+    assert seen(folder) == seen(records)
+
+
+def test_a_record_that_cannot_be_decoded_is_named(records, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(records, copy)
+    config = make_config(copy, tmp_path, (SHIFT,), cache="decoded")
+    row = pq.read_table(copy / "train.parquet").to_pylist()[9]
+    assert (row["block"], row["position"]) == (1, 2)
+    path = copy / "train-00001.tfrecord"
+    content = bytearray(path.read_bytes())
+    content[row["offset"] : row["offset"] + 4] = b"none"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=f"{path}, record 2 .*: cannot be read as an image"):
+        open_images(config).images("train")
 
 
 def test_decoded_images_give_the_same_pixels_as_files(folder, tmp_path):

@@ -1,0 +1,173 @@
+"""Record files as a source of images."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+
+from hvd_imgcls.data.records.layout import RecordsDir, read_manifest
+from hvd_imgcls.data.source import SPLITS, EncodedSource, Numbers, Split
+from hvd_imgcls.errors import DataError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+# Open files at a time; a process may usually have 1,024.
+_MAX_OPEN_FILES = 256
+
+
+class Records(EncodedSource):
+    """Images in record files, read by (block, position).
+
+    Args:
+        path: The folder that `prepare` wrote.
+
+    Raises:
+        DataError: If the folder is not whole.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._dir = RecordsDir(path)
+        self._manifest = read_manifest(self._dir.manifest)
+        self._index = {split: self._read_index(split) for split in SPLITS}
+        self._open = functools.lru_cache(maxsize=_MAX_OPEN_FILES)(_OpenFile)
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """As the source had them."""
+        return self._manifest.class_names
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Nothing to be said."""
+        return ()
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the checksums of all images and of their labels."""
+        hasher = xxhash.xxh3_64("\0".join(self.class_names).encode("utf-8", "surrogateescape"))
+        for index in self._index.values():
+            for column in ("checksum", "label"):
+                hasher.update(np.ascontiguousarray(index[column].to_numpy()).data)
+        return hasher.hexdigest()
+
+    def num_examples(self, split: Split) -> int:
+        """Returns the number of examples of a split."""
+        return int(self._index[split].num_rows)
+
+    def labels(self, split: Split) -> Numbers:
+        """Returns the label of every example, `[examples]`, int64."""
+        return self._index[split]["label"].to_numpy().astype(np.int64)
+
+    def name_of(self, split: Split, example: int) -> str:
+        """Returns the file, the record in it, and the name of the image it was made of."""
+        row = {
+            name: self._index[split][name][example].as_py()
+            for name in ("block", "position", "name")
+        }
+        file = self._dir.block(split, row["block"])
+        return f"{file}, record {row['position']} ({row['name']})"
+
+    def read(self, split: Split, examples: Numbers) -> list[bytes]:
+        """Returns the encoded images of some examples.
+
+        Raises:
+            DataError: If a file is cut short.
+        """
+        blocks, offsets, sizes = (
+            self._column(split, name)[examples].tolist() for name in ("block", "offset", "size")
+        )
+        contents = [
+            os.pread(self._open(self._dir.block(split, block)).descriptor, size, offset)
+            for block, offset, size in zip(blocks, offsets, sizes, strict=True)
+        ]
+        for example, content, size in zip(examples, contents, sizes, strict=True):
+            if len(content) != size:
+                raise DataError(
+                    f"{self.name_of(split, int(example))}: {len(content)} bytes instead of {size}; "
+                    "copy or prepare the file again"
+                )
+        return contents
+
+    def make_reader(self, split: Split) -> Callable[[tf.Tensor], tf.Tensor]:
+        """Returns a function from an example number to its encoded image."""
+        read_batch = self.make_batch_reader(split)
+
+        def read(example: tf.Tensor) -> tf.Tensor:
+            return read_batch(example[..., None])[0]
+
+        return read
+
+    def make_batch_reader(self, split: Split) -> Callable[[tf.Tensor], tf.Tensor]:
+        """Returns a function from example numbers `[batch]` to encoded images `[batch]`.
+
+        One call into Python for a batch: per record it costs more than the reading.
+        """
+        import tensorflow as tf
+
+        def read_many(examples: np.ndarray) -> np.ndarray:
+            return np.array(self.read(split, examples), dtype=object)
+
+        def read(examples: tf.Tensor) -> tf.Tensor:
+            contents = tf.numpy_function(read_many, [examples], tf.string, stateful=False)
+            return tf.ensure_shape(contents, examples.shape)
+
+        return read
+
+    @functools.cache  # noqa: B019 - a source lives as long as its process
+    def _column(self, split: Split, name: str) -> np.ndarray:
+        return self._index[split][name].to_numpy()
+
+    def _read_index(self, split: Split) -> pa.Table:
+        path = self._dir.index(split)
+        try:
+            index = pq.read_table(path)
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(
+                f"{path}: cannot be read ({error}); prepare the folder again"
+            ) from error
+        expected = self._manifest.num_examples[split]
+        if index.num_rows != expected:
+            raise DataError(
+                f"{path}: {index.num_rows:,} rows, expected {expected:,}; prepare the folder again"
+            )
+        self._require_blocks(split, index)
+        return index
+
+    def _require_blocks(self, split: Split, index: pa.Table) -> None:
+        ends = (index["offset"].to_numpy() + index["size"].to_numpy()).astype(np.int64)
+        blocks = index["block"].to_numpy()
+        firsts = np.flatnonzero(np.diff(blocks, prepend=-1))
+        if not len(firsts):
+            return
+        needed_of = np.maximum.reduceat(ends, firsts).tolist()
+        for block, needed in zip(blocks[firsts].tolist(), needed_of, strict=True):
+            path = self._dir.block(split, block)
+            try:
+                size = path.stat().st_size
+            except OSError as error:
+                raise DataError(
+                    f"{path}: {error.strerror}; copy it here, or prepare the folder again"
+                ) from error
+            if size < needed:
+                raise DataError(
+                    f"{path}: {size:,} bytes, but its records need {needed:,}; copy it again"
+                )
+
+
+class _OpenFile:
+    """A file that is closed when nobody needs it any more."""
+
+    def __init__(self, path: Path) -> None:
+        self.descriptor = os.open(path, os.O_RDONLY)
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)
