@@ -68,6 +68,10 @@ COMMANDS = {
         module="hvd_imgcls.commands.evaluate",
         help="exact metrics of a run or a model over all ranks",
     ),
+    "check-data": Command(
+        module="hvd_imgcls.commands.check_data",
+        help="look at every image over all ranks, name the bad ones, write a manifest",
+    ),
     "prepare": Command(
         module="hvd_imgcls.commands.prepare",
         help="image files into record files with an index, over all ranks",
@@ -181,7 +185,7 @@ def _report(error: HvdImgclsError) -> None:
     if rank == 0:
         sys.stderr.write(f"error: {error}\n")
     elif not isinstance(error, PeerFailedError):
-        if error.exit_code == USAGE_EXIT_CODE:
+        if error.is_of_all_ranks or error.exit_code == USAGE_EXIT_CODE:
             # All ranks read the same file and command line: the root says the same now,
             # and the launcher ends this rank while it waits, with the same exit code.
             signal.signal(signal.SIGTERM, lambda *_: os._exit(error.exit_code))

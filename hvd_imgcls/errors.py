@@ -15,9 +15,11 @@ class HvdImgclsError(Exception):
 
     Attributes:
         exit_code: What the command line exits with. See docs/exit-codes.md.
+        is_of_all_ranks: Whether every rank raises the same, so that the root alone says it.
     """
 
     exit_code = 1
+    is_of_all_ranks = False
 
 
 class ConfigError(HvdImgclsError):
@@ -66,6 +68,12 @@ class DataError(HvdImgclsError):
     """The data are missing, unreadable or not what the configuration says."""
 
     exit_code = 3
+
+
+class BadImagesError(DataError):
+    """Images that cannot be read were found, on all ranks alike."""
+
+    is_of_all_ranks = True
 
 
 class CheckpointError(HvdImgclsError):

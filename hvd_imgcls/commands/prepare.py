@@ -6,29 +6,16 @@ import argparse
 from pathlib import Path
 
 from hvd_imgcls.commands.ending import end_with_the_cause
+from hvd_imgcls.commands.image_source import add_source, source_of
 from hvd_imgcls.commands.quiet import import_tensorflow_quietly
-from hvd_imgcls.config import load_config
-from hvd_imgcls.config.sources import ImageFolderSource, Source
 from hvd_imgcls.data import EncodedSource, open_source
 from hvd_imgcls.errors import ConfigError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `prepare`."""
-    parser.add_argument(
-        "source", metavar="SOURCE", help="folder of class folders, or a pipeline file"
-    )
+    add_source(parser)
     parser.add_argument("destination", metavar="DEST", help="folder to write into; new or empty")
-    folder = parser.add_argument_group("a folder's splits")
-    folder.add_argument("--train-folder", help="folder in SOURCE with the training images")
-    folder.add_argument("--held-out-folder", help="folder in SOURCE with the held-out images")
-    folder.add_argument(
-        "--held-out-fraction",
-        type=float,
-        default=0.2,
-        help="without these two: fraction of every class that is held out (default: 0.2)",
-    )
-    folder.add_argument("--split-seed", type=int, default=0, help="seed of that choice")
     files = parser.add_argument_group("the record files")
     files.add_argument(
         "--max-side", type=int, help="make images smaller whose longer side has more pixels"
@@ -48,7 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
         _require_between(arguments, option, least, most)
     for option in ("examples_per_block", "seed", "split_seed"):
         _require_between(arguments, option, int(option == "examples_per_block"), 2**32 - 1)
-    source = open_source(_source(arguments))
+    source = open_source(source_of(arguments))
     if not isinstance(source, EncodedSource):
         raise ConfigError(
             "SOURCE",
@@ -82,26 +69,3 @@ def _require_between(arguments: argparse.Namespace, option: str, least: int, mos
             expected=f"a number from {least} to {most}",
             fix="correct it",
         )
-
-
-def _source(arguments: argparse.Namespace) -> Source:
-    if Path(arguments.source).suffix in (".yaml", ".yml"):
-        return load_config(arguments.source, []).data.source
-    try:
-        return ImageFolderSource(
-            name="image_folder",
-            path=arguments.source,
-            train_folder=arguments.train_folder,
-            held_out_folder=arguments.held_out_folder,
-            held_out_fraction=arguments.held_out_fraction,
-            split_seed=arguments.split_seed,
-        )
-    except ValueError as error:
-        problem = error.errors()[0] if hasattr(error, "errors") else {"msg": str(error)}
-        place = ".".join(map(str, problem.get("loc", ()))) or "--train-folder, --held-out-folder"
-        raise ConfigError(
-            place.replace("_", "-"),
-            got="something else",
-            expected=problem["msg"],
-            fix="correct the command line",
-        ) from error

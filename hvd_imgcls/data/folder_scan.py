@@ -28,6 +28,10 @@ _OTHERS = (
 IMAGE_SUFFIXES = frozenset((*_JPEG, *_OTHERS, ".avif", ".heic"))
 
 
+# Cannot be in a name.
+_NO_FILE = "/pipe, socket or device"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scan:
     """What is in a folder of class folders.
@@ -85,7 +89,9 @@ def scan_class_folders(folder: Path, key: str) -> Scan:
 def _images_of_class(folder: Path, name: str, left_out: Counter[str]) -> list[str]:
     images = []
     for file in _walk(folder, name, frozenset()):
-        if _suffix(file) in IMAGE_SUFFIXES:
+        if file.endswith(_NO_FILE):
+            left_out[_NO_FILE[1:]] += 1
+        elif _suffix(file) in IMAGE_SUFFIXES:
             images.append(file)
         else:
             left_out[_suffix(file) or "without a suffix"] += 1
@@ -109,9 +115,12 @@ def _walk(root: Path, inside: str, above: frozenset[tuple[int, int]]) -> Iterato
             continue
         if entry.is_dir():
             yield from _walk(root, relative, above | {identity})
-        else:
+        elif entry.is_file() or entry.is_symlink():
             # A broken link has the name of an image: reading it says what is wrong.
             yield relative
+        else:
+            # Reading a pipe would wait for ever.
+            yield f"{relative}{_NO_FILE}"
 
 
 def _bytes_of(entry: os.DirEntry[str]) -> bytes:

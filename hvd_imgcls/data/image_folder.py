@@ -83,8 +83,12 @@ class ImageFolder(EncodedSource):
 
     def name_of(self, split: Split, example: int) -> str:
         """Returns the path of a file, printable whatever its bytes are."""
-        path = os.fsencode(self._root / self._files[split][example])
+        path = os.fsencode(self.path_of(split, example))
         return path.decode("utf-8", errors="backslashreplace")
+
+    def path_of(self, split: Split, example: int) -> Path:
+        """Returns the path of a file."""
+        return self._root / self._files[split][example]
 
     def make_reader(self, split: Split) -> Callable[[tf.Tensor], tf.Tensor]:
         """Returns a function from an example number to what its file holds."""

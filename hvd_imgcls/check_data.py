@@ -1,0 +1,213 @@
+"""The story of `hvd-imgcls check-data`: every image is looked at, over all ranks."""
+
+from __future__ import annotations
+
+import io
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hvd_imgcls import distributed, logs
+from hvd_imgcls.data.image_folder import ImageFolder
+from hvd_imgcls.data.inspector import DEFAULT_SECONDS_PER_FILE, Inspector
+from hvd_imgcls.data.source import SPLITS, Split
+from hvd_imgcls.errors import BadImagesError
+from hvd_imgcls.plan import available_cores, share_cores
+
+logger = logging.getLogger(__name__)
+
+MANIFEST_SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),
+        ("split", pa.string()),
+        ("label", pa.int32()),
+        ("class_name", pa.string()),
+        # Why training could not read it; null if it could.
+        ("problem", pa.string()),
+        ("format", pa.string()),
+        ("height", pa.int32()),
+        ("width", pa.int32()),
+        ("num_bytes", pa.int64()),
+        ("checksum", pa.string()),
+        ("remarks", pa.string()),
+    ]
+)
+_SECONDS_BETWEEN_NEWS = 5.0
+_MAX_NAMED = 20
+# Dealt out in pieces, so that ranks and processes get many small ones and large ones alike.
+_PIECE = 64
+
+
+def check_data(
+    source: ImageFolder,
+    manifest_path: Path,
+    *,
+    max_pixels: int,
+    seconds_per_file: float = DEFAULT_SECONDS_PER_FILE,
+    verbose: bool = False,
+) -> pa.Table:
+    """Inspects every image, writes the manifest and names the bad ones.
+
+    Collective: every rank must call this with equal arguments.
+
+    Args:
+        source: The images.
+        manifest_path: Parquet file that the root writes, one row for every image.
+        max_pixels: Larger images are refused by their header.
+        seconds_per_file: What takes longer is a problem of the file.
+        verbose: Whether every rank says everything.
+
+    Returns:
+        The manifest, on all ranks.
+
+    Raises:
+        BadImagesError: If there are bad images; the manifest is written then too.
+    """
+    # Who are we?
+    collectives = distributed.start()
+    topology = collectives.topology
+    logs.start(topology, verbose=verbose)
+    distributed.agreement.require_same(
+        collectives, {"data": source.fingerprint}, "start every rank with the same images"
+    )
+
+    # Every rank looks at its pieces, in as many processes as it has cores.
+    examples = [(split, e) for split in SPLITS for e in range(source.num_examples(split))]
+    pieces = [examples[first : first + _PIECE] for first in range(0, len(examples), _PIECE)]
+    logger.info("%s images in %s classes", f"{len(examples):,}", f"{len(source.class_names):,}")
+    threads = share_cores(available_cores(), topology.local_size)
+    rows = _inspect(
+        source, pieces[topology.rank :: topology.size], threads.data, max_pixels, seconds_per_file
+    )
+
+    # The root puts them together; everybody learns what came of it.
+    tables = collectives.gather_bytes(_to_bytes(pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA)))
+    table = pa.concat_tables(pq.read_table(io.BytesIO(part)) for part in tables)
+    table = table.sort_by([("split", "descending"), ("path", "ascending")])
+    if topology.is_root:
+        unfinished = manifest_path.with_name(f".{manifest_path.name}.partial")
+        manifest_path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, unfinished)
+        unfinished.rename(manifest_path)
+    collectives.barrier()
+    logger.info("%s", describe(table))
+    for note in source.notes:
+        logger.info("note: %s", note)
+    logger.info("the manifest is %s", manifest_path)
+    _require_good(table, manifest_path)
+    return table
+
+
+def describe(table: pa.Table) -> str:
+    """Returns how many images of which formats and sizes there are, in lines."""
+    rows = table.select(["format", "height", "width", "problem", "remarks"]).to_pylist()
+    good = [row for row in rows if row["problem"] is None]
+    formats = Counter(row["format"] for row in good)
+    lines = [f"{len(good):,} of {len(rows):,} images can be read"]
+    if good:
+        lines.append("  formats: " + _counts(formats))
+        shorter = sorted(min(row["height"], row["width"]) for row in good)
+        lines.append(
+            f"  shorter side: {shorter[0]} to {shorter[-1]} pixels, median "
+            f"{shorter[len(shorter) // 2]}"
+        )
+    remarks = Counter(r for row in good for r in row["remarks"].split(", ") if r)
+    if remarks:
+        lines.append("  remarks: " + _counts(remarks))
+    return "\n".join(lines)
+
+
+def _counts(counter: Counter[str]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counter.most_common())
+
+
+def _inspect(
+    source: ImageFolder,
+    pieces: Sequence[Sequence[tuple[Split, int]]],
+    num_processes: int,
+    max_pixels: int,
+    seconds_per_file: float,
+) -> list[dict[str, Any]]:
+    """Returns the rows of some images."""
+    labels = {split: source.labels(split) for split in SPLITS}
+    own = threading.local()
+    inspectors: list[Inspector] = []
+    progress = _Progress(sum(map(len, pieces)))
+
+    def inspect(piece: Sequence[tuple[Split, int]]) -> list[dict[str, Any]]:
+        if not hasattr(own, "inspector"):
+            own.inspector = Inspector(max_pixels, seconds_per_file)
+            inspectors.append(own.inspector)
+        rows = []
+        for split, example in piece:
+            label = int(labels[split][example])
+            rows.append(
+                {
+                    "format": "",
+                    "remarks": "",
+                    **own.inspector.inspect(source.path_of(split, example)),
+                    "path": source.name_of(split, example),
+                    "split": split,
+                    "label": label,
+                    "class_name": source.class_names[label],
+                }
+            )
+        progress.add(len(piece))
+        return rows
+
+    try:
+        with ThreadPoolExecutor(num_processes) as pool:
+            return [row for rows in pool.map(inspect, pieces) for row in rows]
+    finally:
+        for inspector in inspectors:
+            inspector.close()
+
+
+def _to_bytes(table: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    return buffer.getvalue()
+
+
+def _require_good(table: pa.Table, manifest_path: Path) -> None:
+    bad = [
+        f"{row['path']}: {row['problem']}"
+        for row in table.select(["path", "problem"]).to_pylist()
+        if row["problem"] is not None
+    ]
+    if not bad:
+        return
+    named = "\n  ".join(bad[:_MAX_NAMED])
+    more = f"\n  and {len(bad) - _MAX_NAMED:,} more" if len(bad) > _MAX_NAMED else ""
+    raise BadImagesError(
+        f"{len(bad):,} of {table.num_rows:,} images cannot be read:\n  {named}{more}\n"
+        f"  to fix it: replace or remove them; {manifest_path} lists all in the column `problem`"
+    )
+
+
+class _Progress:
+    """Says how many images of this rank are done."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._done = 0
+        self._told = time.monotonic()
+        self._lock = threading.Lock()
+
+    def add(self, number: int) -> None:
+        """Counts images that are done."""
+        with self._lock:
+            self._done += number
+            if time.monotonic() - self._told > _SECONDS_BETWEEN_NEWS:
+                self._told = time.monotonic()
+                logger.info(
+                    "looked at %s of %s on this rank", f"{self._done:,}", f"{self._total:,}"
+                )

@@ -1,0 +1,54 @@
+"""`hvd-imgcls check-data SOURCE`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from hvd_imgcls.commands.ending import end_with_the_cause
+from hvd_imgcls.commands.image_source import add_source, source_of
+from hvd_imgcls.commands.quiet import import_tensorflow_quietly
+from hvd_imgcls.data import open_source
+from hvd_imgcls.data.image_folder import ImageFolder
+from hvd_imgcls.errors import ConfigError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `check-data`."""
+    add_source(parser)
+    parser.add_argument(
+        "--manifest",
+        metavar="FILE",
+        default="manifest.parquet",
+        help="where to write one row for every image (default: manifest.parquet)",
+    )
+    parser.add_argument(
+        "--max-pixels",
+        type=int,
+        default=178_956_970,
+        help="refuse larger images before decoding them (default: Pillow's 178,956,970)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Checks. Collective: every rank must call this."""
+    source = open_source(source_of(arguments))
+    if not isinstance(source, ImageFolder):
+        raise ConfigError(
+            "SOURCE",
+            got=arguments.source,
+            expected="image files",
+            fix="give a folder of class folders, or a pipeline file that reads one",
+        )
+
+    end_with_the_cause()
+    if not arguments.verbose:
+        import_tensorflow_quietly()
+    from hvd_imgcls.check_data import check_data
+
+    check_data(
+        source,
+        Path(arguments.manifest).expanduser(),
+        max_pixels=arguments.max_pixels,
+        verbose=arguments.verbose,
+    )

@@ -1,0 +1,40 @@
+"""`check-data` names what is bad, and finds the same on any number of ranks."""
+
+from __future__ import annotations
+
+import sys
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.support.program import running
+from tests.unit.data.images import encoded, write_class_folders
+
+
+def check(folder, manifest, size):
+    words = [sys.executable, "-m", "hvd_imgcls", "check-data", str(folder), "--manifest"]
+    with running([*words, str(manifest)], size=size, cwd=folder.parent) as program:
+        return program.wait(120), program.output
+
+
+@pytest.mark.ranks(2)
+def test_bad_images_are_named_once_and_the_manifest_is_that_of_one_rank(tmp_path):
+    folder = tmp_path / "images"
+    write_class_folders(folder, {"a": 70, "b": 70})
+    (folder / "a" / "cut.jpg").write_bytes(encoded(".jpg", 1)[:300])
+    (folder / "b" / "gone.jpg").symlink_to(folder / "nowhere.jpg")
+    exit_code, output = check(folder, tmp_path / "two.parquet", 2)
+    assert exit_code == 3, output
+    assert output.count("2 of 142 images cannot be read") == 1, output
+    assert output.count(f"{folder}/a/cut.jpg: jpeg::Uncompress failed.") == 1, output
+    assert output.count(f"{folder}/b/gone.jpg: No such file or directory") == 1, output
+    assert "140 of 142 images can be read" in output
+    assert "formats: JPEG 140" in output
+    assert check(folder, tmp_path / "one.parquet", 1)[0] == 3
+    one, two = (pq.read_table(tmp_path / f"{name}.parquet") for name in ("one", "two"))
+    assert one.equals(two)
+    assert one.num_rows == 142
+    for name in ("a/cut.jpg", "b/gone.jpg"):
+        (folder / name).unlink()
+    exit_code, output = check(folder, tmp_path / "one.parquet", 1)
+    assert exit_code == 0, output
