@@ -1,4 +1,6 @@
-"""The parts that a pipeline chooses by `name`: source, augmentations, model, loss, optimizer.
+"""The parts that a pipeline chooses by `name`: source, model, loss, optimizer, schedule.
+
+The augmentations are in `hvd_imgcls.config.augmentations`.
 
 A part with several kinds is a union that is told apart by `name`. A new kind is a new
 section here, one more member of its union, and an entry in the table that builds it.
@@ -38,21 +40,6 @@ class DigitsSource:
 
 # Becomes a union told apart by `name` with the second source.
 Source = DigitsSource
-
-
-@dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
-class RandomShift:
-    """Moves every image by whole pixels, as far up or down as left or right; gaps are 0."""
-
-    name: Literal["random_shift"]
-    """Which augmentation this is."""
-
-    max_pixels: PositiveInt = 1
-    """Largest shift in pixels. All shifts from minus to plus this are equally likely."""
-
-
-# Becomes a union told apart by `name` with the second augmentation.
-Augmentation = RandomShift
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)

@@ -10,8 +10,8 @@ from typing import Literal
 
 from pydantic.dataclasses import dataclass
 
+from hvd_imgcls.config.augmentations import Augmentation
 from hvd_imgcls.config.parts import (
-    Augmentation,
     CrossEntropy,
     Loss,
     Model,

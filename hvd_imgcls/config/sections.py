@@ -16,6 +16,7 @@ NonNegativeInt = Annotated[int, pydantic.Field(ge=0)]
 PositiveFloat = Annotated[float, pydantic.Field(gt=0.0)]
 NonNegativeFloat = Annotated[float, pydantic.Field(ge=0.0)]
 OpenFraction = Annotated[float, pydantic.Field(gt=0.0, lt=1.0)]
+Probability = Annotated[float, pydantic.Field(ge=0.0, le=1.0)]
 HalfOpenFraction = Annotated[float, pydantic.Field(ge=0.0, lt=1.0)]
 # What every random number generator in use takes.
 Seed = Annotated[int, pydantic.Field(ge=0, lt=2**32)]

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from hvd_imgcls.config.parts import Augmentation
+from hvd_imgcls.config.augmentations import Augmentation
 from hvd_imgcls.data import order
-from hvd_imgcls.data.augment import make_augment
+from hvd_imgcls.data.augment import Batch, make_augment
 from hvd_imgcls.data.source import ImageSource
 from hvd_imgcls.plan import EvaluationPlan, Plan
 
@@ -65,7 +65,8 @@ def training_dataset(
     def load(epoch: tf.Tensor, examples: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         images, labels = read(examples)
         targets = tf.one_hot(labels, plan.num_classes)
-        return augment(images, examples, epoch), targets, tf.ones_like(targets[:, 0])
+        batch = augment(Batch(images=images, targets=targets, examples=examples, epoch=epoch))
+        return batch.images, batch.targets, tf.ones_like(targets[:, 0])
 
     epochs = tf.data.Dataset.range(start_epoch, plan.num_epochs)
     dataset = epochs.flat_map(batches_of)
