@@ -21,19 +21,20 @@ _JitterStrength = Annotated[float, pydantic.Field(ge=0.0, le=8.0)]
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class RandomResizedCrop:
-    """Cuts out a random rectangle and resizes it to the size of the images.
+    """Cuts out a window of random area and aspect ratio and resizes it to `data.image_size`.
 
-    Must be the first augmentation. From Szegedy et al. 2014 (arXiv:1409.4842, section 6).
+    After Szegedy et al. 2014 (arXiv:1409.4842, section 6), with torchvision's defaults. Must be
+    the first augmentation: it comes with decoding.
     """
 
     name: Literal["random_resized_crop"]
     """Which augmentation this is."""
 
     area: tuple[PositiveFloat, PositiveFloat] = (0.08, 1.0)
-    """Least and largest area of the rectangle as a fraction of the image's. torchvision's."""
+    """Smallest and largest area of the window, as a fraction of the image."""
 
     aspect_ratio: tuple[PositiveFloat, PositiveFloat] = (3 / 4, 4 / 3)
-    """Least and largest width over height, evenly distributed in the logarithm. torchvision's."""
+    """Smallest and largest width / height of the window."""
 
     def __post_init__(self) -> None:
         _require_ordered("area", self.area, at_most=1.0)
@@ -99,10 +100,10 @@ class RandomErasing:
     """Fraction of the images in which a rectangle is overwritten."""
 
     area: tuple[PositiveFloat, PositiveFloat] = (0.02, 0.33)
-    """Least and largest area of the rectangle as a fraction of the image's."""
+    """Smallest and largest area of the rectangle, as a fraction of the image."""
 
     aspect_ratio: tuple[PositiveFloat, PositiveFloat] = (0.3, 3.3)
-    """Least and largest height over width, evenly distributed in the logarithm."""
+    """Smallest and largest height / width, evenly distributed in the logarithm."""
 
     value: Literal["zero", "random"] = "zero"
     """What is written: zeros, or every value of 0 to 255 equally likely, as in the paper."""
@@ -255,8 +256,8 @@ Augmentation = Annotated[
 def _require_ordered(
     key: str, bounds: tuple[float, float], *, at_most: float | None = None
 ) -> None:
-    least, largest = bounds
-    if least > largest:
-        raise ValueError(f"{key} with the least first: {least} is above {largest}")
+    smallest, largest = bounds
+    if smallest > largest:
+        raise ValueError(f"{key} with the smallest first: {smallest} is above {largest}")
     if at_most is not None and largest > at_most:
         raise ValueError(f"{key} of at most {at_most}: {largest} is above")

@@ -137,6 +137,30 @@ def test_parse_with_malformed_override_raises_config_error(words):
         parse(*words)
 
 
+@pytest.mark.parametrize(
+    ("augmentation", "key"),
+    [
+        ("{name: random_resized_crop, area: [0.5, 0.1]}", "augment.0"),
+        ("{name: random_resized_crop, aspect_ratio: [2, 1]}", "augment.0"),
+        ("{name: random_resized_crop, area: [0.5, 1.5]}", "augment.0"),
+        ("{name: random_erasing, area: [0.5, 0.1]}", "augment.0"),
+        ("{name: random_erasing, area: [0, 0.1]}", "augment.0.area.0"),
+        ("{name: random_erasing, area: [0.1, 1.5]}", "augment.0"),
+        ("{name: random_erasing, aspect_ratio: [2, 1]}", "augment.0"),
+        ("{name: random_flip, probability: 1.1}", "augment.0.probability"),
+        ("{name: random_crop, padding: -1}", "augment.0.padding"),
+        ("{name: colour_jitter, hue: 0.6}", "augment.0.hue"),
+        ("{name: rand_augment, magnitude: 31}", "augment.0.magnitude"),
+        ("{name: mixup, alpha: 0}", "augment.0.alpha"),
+        ("{name: random_rotation}", "augment.0.degrees"),
+        ("{name: cutuot}", "augment.0.name"),
+    ],
+)
+def test_parse_with_wrong_augmentation_names_its_key(augmentation, key):
+    problems, _ = problems_of(f"--augment=[{augmentation}]")
+    assert list(problems) == [key]
+
+
 def test_load_of_missing_file_names_it(tmp_path):
     with pytest.raises(ConfigError, match=r"absent\.yaml"):
         load_config(tmp_path / "absent.yaml")
