@@ -158,7 +158,9 @@ def shift_hue(images: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
         tf.where(value == red, of_red, tf.where(value == green, of_green, of_blue))
         for of_red, of_green, of_blue in ((0, 2, 4), (green - blue, blue - red, red - green))
     )
-    within = (difference * FACTOR_ONE) // tf.maximum(chroma, 1)
+    # One division of whole numbers below 2**24: correctly rounded whatever compiles it.
+    scaled = tf.cast(difference * FACTOR_ONE, tf.float32)
+    within = tf.cast(tf.round(scaled / tf.cast(tf.maximum(chroma, 1), tf.float32)), tf.int32)
     hue = sector * FACTOR_ONE + within + shift[:, tf.newaxis, tf.newaxis]
     channels = []
     for first in (5, 3, 1):

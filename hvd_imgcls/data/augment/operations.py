@@ -1,10 +1,8 @@
-"""The operations that RandAugment and TrivialAugment choose from, as rows of numbers.
+"""The operations that RandAugment and TrivialAugment choose from.
 
 The 14 operations, their ranges and signs are those of `RandAugment` and `TrivialAugmentWide` in
 torchvision (torchvision/transforms/autoaugment.py). Shears are about the upper left corner,
-rotations about the centre; each pixel is the nearest one and gaps are 0. Every row is the
-identity but for the numbers of its operation, so that a whole batch goes through the same
-arithmetic.
+rotations about the centre; each pixel is the nearest one and gaps are 0.
 """
 
 from __future__ import annotations
@@ -15,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from hvd_imgcls.data.augment.colour import FACTOR_ONE
 from hvd_imgcls.data.augment.warping import Map, affine, rotation
@@ -22,40 +21,36 @@ from hvd_imgcls.data.augment.warping import Map, affine, rotation
 NUM_BINS = 31
 """Strengths from 0 to 30, as in torchvision."""
 
-OTHERS = ("black", "mean_grey", "grey", "blurred")
-"""What an image is blended with."""
+KINDS = (
+    "identity",
+    "warp",
+    "brightness",
+    "colour",
+    "contrast",
+    "sharpness",
+    "posterize",
+    "solarize",
+    "autocontrast",
+    "equalize",
+)
+"""What is computed: shears, translations and rotations are all warps."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
+class Operation:
     """One operation of one strength and sign."""
 
+    kind: str
+    """One of `KINDS`."""
+
+    amount: int = 0
+    """Brightness to sharpness: the factor, in units of 1 / `FACTOR_ONE`.
+
+    Posterize: a mask of the bits that are kept. Solarize: the least value that is inverted.
+    """
+
     map: Map = dataclasses.field(default_factory=lambda: affine((1.0, 0.0, 0.0, 1.0)))
-    """Where pixels come from (`warping`), `[6]`, int32."""
-
-    other: int = 0
-    """What the image is blended with, an index of `OTHERS`."""
-
-    factor: int = FACTOR_ONE
-    """Weight of the image in the blend, in units of 1 / `FACTOR_ONE`."""
-
-    kept_bits: int = 255
-    """Bits that posterizing keeps, as a mask."""
-
-    threshold: int = 256
-    """Values from here on are inverted."""
-
-    stretch: bool = False
-    """Whether each channel is stretched to 0 .. 255 (autocontrast)."""
-
-    equalize: bool = False
-    """Whether the histogram of each channel is equalized."""
-
-    def plain_numbers(self) -> list[int]:
-        """Returns all but the map."""
-        return [
-            self.other, self.factor, self.kept_bits, self.threshold, self.stretch, self.equalize
-        ]  # fmt: skip
+    """Warp: where pixels come from, `[6]`, int32."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,9 +100,9 @@ def trivial_augment_ranges() -> Ranges:
     )
 
 
-def operation_rows(
+def operations_of(
     ranges: Ranges, strength: int, *, height: int, width: int
-) -> dict[str, tuple[Row, Row]]:
+) -> dict[str, tuple[Operation, Operation]]:
     """Returns every operation of one strength.
 
     Args:
@@ -117,50 +112,54 @@ def operation_rows(
         width: Of the images.
 
     Returns:
-        By name, the row of the positive and of the negative sign; the same row twice where
-        there is no sign.
+        By name, the operation of positive and of negative sign; twice the same where there is
+        no sign.
     """
     share = strength / (NUM_BINS - 1)
 
-    def signed(make: Callable[[float], Row]) -> tuple[Row, Row]:
+    def signed(make: Callable[[float], Operation]) -> tuple[Operation, Operation]:
         return make(share), make(-share)
 
-    def unsigned(row: Row) -> tuple[Row, Row]:
-        return row, row
-
-    def blended(other: str) -> tuple[Row, Row]:
-        index = OTHERS.index(other)
+    def blended(kind: str) -> tuple[Operation, Operation]:
         return signed(
-            lambda level: Row(other=index, factor=round((1 + level * ranges.blend) * FACTOR_ONE))
+            lambda level: Operation(
+                kind=kind, amount=round((1 + level * ranges.blend) * FACTOR_ONE)
+            )
         )
 
-    lost_bits = round(share * ranges.lost_bits)
+    def warped(make: Callable[[float], Map]) -> tuple[Operation, Operation]:
+        return signed(lambda level: Operation(kind="warp", map=make(level)))
+
+    def unsigned(kind: str, amount: int = 0) -> tuple[Operation, Operation]:
+        operation = Operation(kind=kind, amount=amount)
+        return operation, operation
+
     return {
-        "identity": unsigned(Row()),
-        "shear_x": signed(lambda level: Row(map=affine((1, level * ranges.shear, 0, 1)))),
-        "shear_y": signed(lambda level: Row(map=affine((1, 0, level * ranges.shear, 1)))),
-        "translate_x": signed(lambda level: _translation(level * ranges.translate_x, 0.0)),
-        "translate_y": signed(lambda level: _translation(0.0, level * ranges.translate_y)),
-        "rotate": signed(
-            lambda level: Row(map=rotation(math.radians(level * ranges.degrees), height, width))
+        "identity": unsigned("identity"),
+        "shear_x": warped(lambda level: affine((1.0, level * ranges.shear, 0.0, 1.0))),
+        "shear_y": warped(lambda level: affine((1.0, 0.0, level * ranges.shear, 1.0))),
+        "translate_x": warped(lambda level: _translation(level * ranges.translate_x, 0.0)),
+        "translate_y": warped(lambda level: _translation(0.0, level * ranges.translate_y)),
+        "rotate": warped(
+            lambda level: rotation(math.radians(level * ranges.degrees), height, width)
         ),
-        "brightness": blended("black"),
-        "colour": blended("grey"),
-        "contrast": blended("mean_grey"),
-        "sharpness": blended("blurred"),
-        "posterize": unsigned(Row(kept_bits=256 - 2**lost_bits)),
-        "solarize": unsigned(Row(threshold=-(-255 * (NUM_BINS - 1 - strength) // (NUM_BINS - 1)))),
-        "autocontrast": unsigned(Row(stretch=True)),
-        "equalize": unsigned(Row(equalize=True)),
+        "brightness": blended("brightness"),
+        "colour": blended("colour"),
+        "contrast": blended("contrast"),
+        "sharpness": blended("sharpness"),
+        "posterize": unsigned("posterize", 256 - 2 ** round(share * ranges.lost_bits)),
+        "solarize": unsigned("solarize", -(-255 * (NUM_BINS - 1 - strength) // (NUM_BINS - 1))),
+        "autocontrast": unsigned("autocontrast"),
+        "equalize": unsigned("equalize"),
     }
 
 
-def table_of(rows: list[Row]) -> tuple[Map, Map]:
-    """Returns rows as arrays: maps `[rows, 6]` and other numbers `[rows, 6]`, int32."""
-    maps = np.stack([row.map for row in rows])
-    return maps, np.array([row.plain_numbers() for row in rows], np.int32)
+def table_of(operations: list[Operation]) -> tuple[npt.NDArray[np.int32], Map]:
+    """Returns indices of `KINDS` and amounts, `[operations, 2]`, and maps, `[operations, 6]`."""
+    numbers = [[KINDS.index(one.kind), one.amount] for one in operations]
+    return np.array(numbers, np.int32), np.stack([one.map for one in operations])
 
 
-def _translation(x: float, y: float) -> Row:
+def _translation(x: float, y: float) -> Map:
     """Returns moving by whole pixels, rounded towards 0 as in torchvision."""
-    return Row(map=affine((1.0, 0.0, 0.0, 1.0), (math.trunc(x), math.trunc(y))))
+    return affine((1.0, 0.0, 0.0, 1.0), (math.trunc(x), math.trunc(y)))

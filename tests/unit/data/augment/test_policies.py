@@ -3,14 +3,13 @@ import pytest
 
 from hvd_imgcls.config.augmentations import RandAugment, TrivialAugment
 from hvd_imgcls.data.augment.operations import (
-    NUM_BINS,
-    Row,
-    operation_rows,
+    operations_of,
     rand_augment_ranges,
     table_of,
     trivial_augment_ranges,
 )
-from hvd_imgcls.data.augment.policies import apply_operations, blur, equalize
+from hvd_imgcls.data.augment.policies import apply_operations
+from hvd_imgcls.data.augment.tone import blur, equalize
 
 from .batches import augmented_images, batch_of, random_batch
 
@@ -22,8 +21,8 @@ def smooth_batch(num, side=32):
     return batch_of((images + generator.integers(0, 8, images.shape)).astype(np.uint8))
 
 
-def applied(images, row):
-    return apply_operations(images, *table_of([row] * len(images))).numpy()
+def applied(images, operation):
+    return apply_operations(images, *table_of([operation] * len(images))).numpy()
 
 
 def expected_of(name, images, strength):
@@ -49,40 +48,38 @@ def expected_of(name, images, strength):
 def test_operations_on_values_are_those_of_numpy(name, strength):
     images = smooth_batch(3).images
     ranges = rand_augment_ranges(32, 32)
-    positive, _ = operation_rows(ranges, strength, height=32, width=32)[name]
+    positive, _ = operations_of(ranges, strength, height=32, width=32)[name]
     np.testing.assert_array_equal(applied(images, positive), expected_of(name, images, strength))
 
 
 def test_all_operations_are_torchvisions_in_number_and_range():
     height, width = 100, 331
-    rows = operation_rows(rand_augment_ranges(height, width), 30, height=height, width=width)
+    rows = operations_of(rand_augment_ranges(height, width), 30, height=height, width=width)
     assert len(rows) == 14
     assert rows["translate_x"][0].map[2] / 2**15 == 150
     assert rows["translate_y"][1].map[5] / 2**15 == -45
     assert rows["shear_x"][0].map[1] / 2**15 == pytest.approx(0.3, abs=1e-4)
     assert rows["rotate"][0].map[0] / 2**15 == pytest.approx(np.cos(np.pi / 6), abs=1e-4)
-    assert rows["contrast"][1].factor == round(0.1 * 4096)
-    wide = operation_rows(trivial_augment_ranges(), 30, height=height, width=width)
+    assert rows["contrast"][1].amount == round(0.1 * 4096)
+    wide = operations_of(trivial_augment_ranges(), 30, height=height, width=width)
     assert wide["translate_y"][0].map[5] / 2**15 == 32
-    assert wide["posterize"][0].kept_bits == 0b11000000
-    assert wide["sharpness"][0].factor == round(1.99 * 4096)
-    assert [row.threshold for row in (wide["solarize"][0], rows["solarize"][0])] == [0, 0]
+    assert wide["posterize"][0].amount == 0b11000000
+    assert wide["sharpness"][0].amount == round(1.99 * 4096)
+    assert [row.amount for row in (wide["solarize"][0], rows["solarize"][0])] == [0, 0]
 
 
-@pytest.mark.parametrize("strength", range(NUM_BINS))
-def test_at_every_strength_only_one_thing_of_a_row_is_changed(strength):
-    neutral = Row()
-    rows = operation_rows(trivial_augment_ranges(), strength, height=32, width=32)
-    for name, pair in rows.items():
-        for row in pair:
-            changed = [not np.array_equal(row.map, neutral.map)] + [
-                own != default
-                for own, default in zip(
-                    row.plain_numbers()[1:], neutral.plain_numbers()[1:], strict=True
-                )
-            ]
-            assert sum(changed) <= 1, name
-            assert strength == 0 or name in ("identity", "posterize", "translate_x") or any(changed)
+def test_without_strength_images_keep_all_but_their_contrast():
+    images = smooth_batch(1).images
+    operations = operations_of(trivial_augment_ranges(), 0, height=32, width=32)
+    changing = {
+        name
+        for name, pair in operations.items()
+        if not all(np.array_equal(applied(images, one), images) for one in pair)
+    }
+    # Solarize inverts 255 alone.
+    assert changing == {"autocontrast", "equalize"}
+    white = batch_of(np.full((1, 4, 4, 3), 255, np.uint8)).images
+    assert (applied(white, operations["solarize"][0]) == 0).all()
 
 
 def equalized_by_hand(channel):
@@ -126,7 +123,7 @@ def test_every_example_gets_its_own_operation():
     num = 560
     image = np.repeat(smooth_batch(1).images.numpy(), num, axis=0)
     changed = augmented_images(batch_of(image), RandAugment(name="rand_augment", num_ops=1))
-    rows = operation_rows(rand_augment_ranges(32, 32), 9, height=32, width=32)
+    rows = operations_of(rand_augment_ranges(32, 32), 9, height=32, width=32)
     counts = {}
     for name, pair in rows.items():
         results = {applied(image[:1], row).tobytes() for row in pair}
