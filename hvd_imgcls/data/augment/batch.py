@@ -33,8 +33,8 @@ class Batch:
 class Step:
     """One augmentation of a list, made for images of one size.
 
-    Drawing and changing are apart because XLA would otherwise compute the random numbers of
-    an example anew for each of its pixels.
+    Drawing and changing are apart, and each is compiled by itself, because XLA would otherwise
+    compute the random numbers of an example anew for each of its pixels.
     """
 
     num_words: int
@@ -50,7 +50,7 @@ class Step:
     """Takes and returns `[batch, num_classes]`, float32. None: targets stay."""
 
     compilable: bool = True
-    """Whether XLA can compile `change_images`."""
+    """Whether `change_images` is to be compiled as a whole; False if it compiles its parts."""
 
     mixes: bool = False
     """Whether examples are changed in pairs, so that the batch must be even."""
