@@ -30,7 +30,7 @@ class Batch:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Step:
+class Transform:
     """One augmentation of a list, made for images of one size.
 
     Drawing and changing are apart, and each is compiled by itself, because XLA would otherwise
@@ -49,7 +49,7 @@ class Step:
     change_targets: Callable[[tf.Tensor, Parameters], tf.Tensor] | None = None
     """Takes and returns `[batch, num_classes]`, float32. None: targets stay."""
 
-    compilable: bool = True
+    compile_as_whole: bool = True
     """Whether `change_images` is to be compiled as a whole; False if it compiles its parts."""
 
     mixes: bool = False

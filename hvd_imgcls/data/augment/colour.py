@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from hvd_imgcls.config.augmentations import ColourJitter, RandomGreyscale
-from hvd_imgcls.data.augment.batch import Parameters, Step, compiled
+from hvd_imgcls.data.augment.batch import Parameters, Transform, compiled
 from hvd_imgcls.data.augment.fixed_point import per_image, round_shift, to_pixels
 from hvd_imgcls.data.random_numbers import to_events, to_integers
 from hvd_imgcls.errors import ConfigError
@@ -26,7 +26,9 @@ _GREY_BITS = 16
 _GREY_WEIGHTS = (19595, 38470, 7471)
 
 
-def make_colour_jitter(section: ColourJitter, image_shape: tuple[int, int, int], key: str) -> Step:
+def make_colour_jitter(
+    section: ColourJitter, image_shape: tuple[int, int, int], key: str
+) -> Transform:
     """Returns changes of brightness, contrast, saturation and hue, each rounded to uint8.
 
     Args:
@@ -62,12 +64,12 @@ def make_colour_jitter(section: ColourJitter, image_shape: tuple[int, int, int],
             images = _compiled_blend(images, _compiled_grey(images), saturation)
         return _compiled_shift_hue(images, shift) if section.hue else images
 
-    return Step(num_words=5, draw=draw, change_images=jitter, compilable=False)
+    return Transform(num_words=5, draw=draw, change_images=jitter, compile_as_whole=False)
 
 
 def make_random_greyscale(
     section: RandomGreyscale, image_shape: tuple[int, int, int], key: str
-) -> Step:
+) -> Transform:
     """Returns replacing all channels by the grey.
 
     Args:
@@ -87,7 +89,7 @@ def make_random_greyscale(
     def lose_colour(images: tf.Tensor, parameters: Parameters) -> tf.Tensor:
         return tf.where(per_image(parameters[0]), to_pixels(grey(images)), images)
 
-    return Step(num_words=1, draw=draw, change_images=lose_colour)
+    return Transform(num_words=1, draw=draw, change_images=lose_colour)
 
 
 def blend(images: tf.Tensor, other: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:

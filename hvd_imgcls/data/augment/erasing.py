@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from hvd_imgcls.config.augmentations import Cutout, RandomErasing
-from hvd_imgcls.data.augment.batch import Parameters, Step
+from hvd_imgcls.data.augment.batch import Parameters, Transform
 from hvd_imgcls.data.random_numbers import to_bytes, to_events, to_integers
 from hvd_imgcls.errors import ConfigError
 
@@ -19,7 +19,7 @@ NUM_ATTEMPTS = 10
 
 def make_random_erasing(
     section: RandomErasing, image_shape: tuple[int, int, int], key: str
-) -> Step:
+) -> Transform:
     """Returns overwriting a rectangle of random area, shape and place.
 
     Height and width are `round(sqrt(area * ratio))` and `round(sqrt(area / ratio))`, each
@@ -62,10 +62,10 @@ def make_random_erasing(
         noise = to_bytes(word, height * width * channels)
         return tf.where(inside, tf.reshape(noise, [-1, *image_shape]), images)
 
-    return Step(num_words=4 + 2 * NUM_ATTEMPTS, draw=draw, change_images=erase)
+    return Transform(num_words=4 + 2 * NUM_ATTEMPTS, draw=draw, change_images=erase)
 
 
-def make_cutout(section: Cutout, image_shape: tuple[int, int, int], key: str) -> Step:
+def make_cutout(section: Cutout, image_shape: tuple[int, int, int], key: str) -> Transform:
     """Returns overwriting a square of zeros around a random pixel.
 
     Args:
@@ -95,7 +95,7 @@ def make_cutout(section: Cutout, image_shape: tuple[int, int, int], key: str) ->
     def cut_out(images: tf.Tensor, parameters: Parameters) -> tf.Tensor:
         return tf.where(in_rectangle(parameters, height, width), tf.zeros([], tf.uint8), images)
 
-    return Step(num_words=3, draw=draw, change_images=cut_out)
+    return Transform(num_words=3, draw=draw, change_images=cut_out)
 
 
 def in_rectangle(rectangle: Parameters, height: int, width: int) -> tf.Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from hvd_imgcls.config.augmentations import RandomCrop, RandomFlip, RandomRotation
-from hvd_imgcls.data.augment.batch import Parameters, Step
+from hvd_imgcls.data.augment.batch import Parameters, Transform
 from hvd_imgcls.data.augment.warping import gather_pixels, rotation, warp_bilinear
 from hvd_imgcls.data.random_numbers import to_events, to_integers
 from hvd_imgcls.errors import ConfigError
@@ -17,7 +17,7 @@ from hvd_imgcls.errors import ConfigError
 NUM_ANGLES = 4097
 
 
-def make_random_crop(section: RandomCrop, image_shape: tuple[int, int, int], key: str) -> Step:
+def make_random_crop(section: RandomCrop, image_shape: tuple[int, int, int], key: str) -> Transform:
     """Returns padding and cutting out a window, as indices: nothing is padded in memory.
 
     Args:
@@ -50,10 +50,10 @@ def make_random_crop(section: RandomCrop, image_shape: tuple[int, int, int], key
             rows, columns = _reflect(rows, height), _reflect(columns, width)
         return gather_pixels(images, rows[:, :, tf.newaxis], columns[:, tf.newaxis, :])
 
-    return Step(num_words=2, draw=draw, change_images=crop)
+    return Transform(num_words=2, draw=draw, change_images=crop)
 
 
-def make_random_flip(section: RandomFlip, image_shape: tuple[int, int, int], key: str) -> Step:
+def make_random_flip(section: RandomFlip, image_shape: tuple[int, int, int], key: str) -> Transform:
     """Returns mirroring at the vertical or the horizontal axis.
 
     Args:
@@ -71,12 +71,12 @@ def make_random_flip(section: RandomFlip, image_shape: tuple[int, int, int], key
         (chosen,) = parameters
         return tf.where(chosen[:, None, None, None], tf.reverse(images, [axis]), images)
 
-    return Step(num_words=1, draw=draw, change_images=flip)
+    return Transform(num_words=1, draw=draw, change_images=flip)
 
 
 def make_random_rotation(
     section: RandomRotation, image_shape: tuple[int, int, int], key: str
-) -> Step:
+) -> Transform:
     """Returns rotation about the centre by one of `NUM_ANGLES` angles, bilinear.
 
     Args:
@@ -98,7 +98,7 @@ def make_random_rotation(
     def rotate(images: tf.Tensor, parameters: Parameters) -> tf.Tensor:
         return warp_bilinear(images, parameters[0])
 
-    return Step(num_words=2, draw=draw, change_images=rotate)
+    return Transform(num_words=2, draw=draw, change_images=rotate)
 
 
 def _reflect(index: tf.Tensor, length: int) -> tf.Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from hvd_imgcls.config import augmentations as sections
-from hvd_imgcls.data.augment.batch import Batch, Parameters, Step, compiled
+from hvd_imgcls.data.augment.batch import Batch, Parameters, Transform, compiled
 from hvd_imgcls.data.augment.colour import make_colour_jitter, make_random_greyscale
 from hvd_imgcls.data.augment.erasing import make_cutout, make_random_erasing
 from hvd_imgcls.data.augment.geometry import (
@@ -24,7 +24,7 @@ from hvd_imgcls.errors import ConfigError
 
 Augment = Callable[[Batch], Batch]
 
-_Maker = Callable[[Any, tuple[int, int, int], str], Step]
+_Maker = Callable[[Any, tuple[int, int, int], str], Transform]
 
 _MAKERS: Mapping[type, _Maker] = {
     sections.RandomCrop: make_random_crop,
@@ -41,7 +41,7 @@ _MAKERS: Mapping[type, _Maker] = {
 }
 
 # Streams of random numbers that one augmentation may use, so that no two share one.
-_STREAMS_PER_STEP = 64
+_STREAMS_PER_TRANSFORM = 64
 
 
 def make_augment(
@@ -67,39 +67,45 @@ def make_augment(
         ConfigError: If an augmentation does not go with images of this size. The function
             itself raises it if examples are to be mixed and the batch is odd.
     """
-    steps = [
-        _make_step(part, image_shape, f"augment.{index}")
+    transforms = [
+        _make_transform(part, image_shape, f"augment.{index}")
         for index, part in enumerate(parts, first_index)
     ]
-    if not steps:
+    if not transforms:
         return lambda batch: batch
     streams = [
-        1 + index * _STREAMS_PER_STEP + word
-        for index, step in enumerate(steps, first_index)
-        for word in range(step.num_words)
+        1 + index * _STREAMS_PER_TRANSFORM + word
+        for index, transform in enumerate(transforms, first_index)
+        for word in range(transform.num_words)
     ]
 
     def draw(examples: tf.Tensor, epoch: tf.Tensor) -> list[Parameters]:
         words = uniform_words(examples, seed=seed, epoch=epoch, streams=streams)
-        by_step = tf.split(words, [step.num_words for step in steps])
-        return [step.draw(own) for step, own in zip(steps, by_step, strict=True)]
+        by_transform = tf.split(words, [transform.num_words for transform in transforms])
+        return [
+            transform.draw(own) for transform, own in zip(transforms, by_transform, strict=True)
+        ]
 
     draw = compiled(draw)
 
     def augment(batch: Batch) -> Batch:
-        if any(step.mixes for step in steps):
+        if any(transform.mixes for transform in transforms):
             _require_even(batch.images.shape[0])
         images, targets = batch.images, batch.targets
-        for step, parameters in zip(steps, draw(batch.examples, batch.epoch), strict=True):
-            images = step.change_images(images, parameters)
-            if step.change_targets is not None:
-                targets = step.change_targets(targets, parameters)
+        for transform, parameters in zip(
+            transforms, draw(batch.examples, batch.epoch), strict=True
+        ):
+            images = transform.change_images(images, parameters)
+            if transform.change_targets is not None:
+                targets = transform.change_targets(targets, parameters)
         return dataclasses.replace(batch, images=images, targets=targets)
 
     return augment
 
 
-def _make_step(part: sections.Augmentation, image_shape: tuple[int, int, int], key: str) -> Step:
+def _make_transform(
+    part: sections.Augmentation, image_shape: tuple[int, int, int], key: str
+) -> Transform:
     maker = _MAKERS.get(type(part))
     if maker is None:
         raise ConfigError(
@@ -108,10 +114,10 @@ def _make_step(part: sections.Augmentation, image_shape: tuple[int, int, int], k
             expected="an augmentation of images of one size",
             fix=f"make {part.name} the first one: it is what brings the images to one size",
         )
-    step = maker(part, image_shape, key)
-    if not step.compilable:
-        return step
-    return dataclasses.replace(step, change_images=compiled(step.change_images))
+    transform = maker(part, image_shape, key)
+    if not transform.compile_as_whole:
+        return transform
+    return dataclasses.replace(transform, change_images=compiled(transform.change_images))
 
 
 def _require_even(batch_size: int | None) -> None:

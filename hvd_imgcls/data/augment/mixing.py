@@ -13,7 +13,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from hvd_imgcls.config.augmentations import Cutmix, Mixup
-from hvd_imgcls.data.augment.batch import Parameters, Step
+from hvd_imgcls.data.augment.batch import Parameters, Transform
 from hvd_imgcls.data.augment.erasing import in_rectangle
 from hvd_imgcls.data.augment.fixed_point import per_image, round_shift, to_pixels
 from hvd_imgcls.data.random_numbers import to_events, to_integers
@@ -25,7 +25,7 @@ NUM_QUANTILES = 4096
 _WEIGHT_BITS = 16
 
 
-def make_mixup(section: Mixup, image_shape: tuple[int, int, int], key: str) -> Step:
+def make_mixup(section: Mixup, image_shape: tuple[int, int, int], key: str) -> Transform:
     """Returns blending: `weight * own + (1 - weight) * partner`, of pixels and of targets.
 
     Args:
@@ -49,7 +49,7 @@ def make_mixup(section: Mixup, image_shape: tuple[int, int, int], key: str) -> S
     def blend_targets(targets: tf.Tensor, parameters: Parameters) -> tf.Tensor:
         return _blend_targets(targets, parameters[0], one)
 
-    return Step(
+    return Transform(
         num_words=2,
         draw=draw,
         change_images=blend,
@@ -58,7 +58,7 @@ def make_mixup(section: Mixup, image_shape: tuple[int, int, int], key: str) -> S
     )
 
 
-def make_cutmix(section: Cutmix, image_shape: tuple[int, int, int], key: str) -> Step:
+def make_cutmix(section: Cutmix, image_shape: tuple[int, int, int], key: str) -> Transform:
     """Returns putting a rectangle of the partner into an image, at the same place.
 
     Its sides are `height * sqrt(1 - weight)` and `width * sqrt(1 - weight)`, its centre is any
@@ -91,7 +91,7 @@ def make_cutmix(section: Cutmix, image_shape: tuple[int, int, int], key: str) ->
         pasted = (bottom - top) * (right - left)
         return _blend_targets(targets, height * width - pasted, height * width)
 
-    return Step(
+    return Transform(
         num_words=4,
         draw=draw,
         change_images=paste,

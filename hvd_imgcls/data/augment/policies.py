@@ -13,7 +13,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from hvd_imgcls.config.augmentations import RandAugment, TrivialAugment
-from hvd_imgcls.data.augment.batch import Parameters, Step, compiled
+from hvd_imgcls.data.augment.batch import Parameters, Transform, compiled
 from hvd_imgcls.data.augment.colour import SHADE_ONE, blend, grey, mean_grey
 from hvd_imgcls.data.augment.operations import (
     KINDS,
@@ -30,7 +30,9 @@ from hvd_imgcls.data.augment.warping import warp_nearest
 from hvd_imgcls.data.random_numbers import to_integers
 
 
-def make_rand_augment(section: RandAugment, image_shape: tuple[int, int, int], key: str) -> Step:
+def make_rand_augment(
+    section: RandAugment, image_shape: tuple[int, int, int], key: str
+) -> Transform:
     """Returns `num_ops` operations of one strength.
 
     Args:
@@ -45,7 +47,7 @@ def make_rand_augment(section: RandAugment, image_shape: tuple[int, int, int], k
 
 def make_trivial_augment(
     section: TrivialAugment, image_shape: tuple[int, int, int], key: str
-) -> Step:
+) -> Transform:
     """Returns one operation of any strength.
 
     Args:
@@ -84,7 +86,7 @@ def _choices(
     return [operation for table in tables for pair in table.values() for operation in pair]
 
 
-def _policy(choices: list[Operation], num_ops: int) -> Step:
+def _policy(choices: list[Operation], num_ops: int) -> Transform:
     """Returns applying that many of the choices, each drawn anew."""
     tables = table_of(choices)
 
@@ -97,7 +99,7 @@ def _policy(choices: list[Operation], num_ops: int) -> Step:
             images = apply_operations(images, *parameters[2 * i : 2 * i + 2])
         return images
 
-    return Step(num_words=num_ops, draw=draw, change_images=apply, compilable=False)
+    return Transform(num_words=num_ops, draw=draw, change_images=apply, compile_as_whole=False)
 
 
 def _apply_one_by_one(images: tf.Tensor, numbers: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
