@@ -27,7 +27,7 @@ batch size in it is the global one, and what depends on the ranks is derived
 (`hvd-imgcls plan PIPELINE --size N` shows how). Precedence: the defaults below, then the
 file, then the command line, where every key is an option and its value is YAML:
 
-    hvd-imgcls train pipelines/digits_cnn.yaml --train.num_epochs 2 --augment.0.max_pixels 2
+    hvd-imgcls train pipelines/digits_cnn.yaml --train.num_epochs 2 --augment.0.padding 2
     hvd-imgcls train pipelines/digits_cnn.yaml --optimizer '{name: adam}'
 
 Numbers are read as in YAML 1.2: `1e-3` is a number, and `no` is a word. A key that does not

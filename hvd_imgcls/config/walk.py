@@ -16,8 +16,8 @@ Path = tuple[str | int, ...]
 def dotted(path: Sequence[str | int]) -> str:
     """Returns a path as users write it.
 
-    >>> dotted(("augment", 0, "max_pixels"))
-    'augment.0.max_pixels'
+    >>> dotted(("augment", 0, "padding"))
+    'augment.0.padding'
     """
     return ".".join(str(piece) for piece in path)
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from hvd_imgcls.config import RunConfig
 from hvd_imgcls.data import order
-from hvd_imgcls.data.augment import make_augment
+from hvd_imgcls.data.augment import Batch, make_augment
 from hvd_imgcls.data.image_files import (
     load_images,
     make_evaluation_decoder,
@@ -47,8 +47,13 @@ def training_dataset(
         float32). There are `gradient_accumulation_steps` batches per step.
     """
     image_shape = image_shape_of(source, config)
-    parts = config.augment[1:] if random_resized_crop_of(config) else config.augment
-    augment = make_augment(parts, seed=plan.seed, image_shape=image_shape)
+    first_index = 1 if random_resized_crop_of(config) else 0
+    augment = make_augment(
+        config.augment[first_index:],
+        seed=plan.seed,
+        image_shape=image_shape,
+        first_index=first_index,
+    )
     labels = tf.constant(source.labels("train"))
 
     def rows_of(epoch: np.int64) -> order.Numbers:
@@ -69,7 +74,8 @@ def training_dataset(
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         targets = tf.one_hot(tf.gather(labels, examples), plan.num_classes)
         # All of one epoch: an epoch has whole batches only.
-        return augment(images, examples, epochs[0]), targets, tf.ones_like(targets[:, 0])
+        batch = augment(Batch(images=images, targets=targets, examples=examples, epoch=epochs[0]))
+        return batch.images, batch.targets, tf.ones_like(targets[:, 0])
 
     dataset = tf.data.Dataset.range(start_epoch, plan.num_epochs).flat_map(examples_of)
     batch_size, num_threads = plan.per_rank_batch_size, plan.threads.data

@@ -19,7 +19,7 @@ PIPELINE = """
 data:
   source: {name: digits}
 augment:
-  - {name: random_shift, max_pixels: 1}
+  - {name: random_crop, padding: 1}
 model: {name: small_cnn}
 optimizer: {name: sgd, momentum: 0.9}
 schedule: {name: cosine, base_learning_rate: 0.1}
@@ -46,11 +46,9 @@ def test_parse_without_overrides_takes_file_then_defaults():
 
 
 def test_parse_with_override_prefers_command_line():
-    config = parse(
-        "--train.num_epochs", "2", "--optimizer.momentum=5e-1", "--augment.0.max_pixels=2"
-    )
+    config = parse("--train.num_epochs", "2", "--optimizer.momentum=5e-1", "--augment.0.padding=2")
     assert (config.train.num_epochs, config.optimizer.momentum) == (2, 0.5)
-    assert config.augment[0].max_pixels == 2
+    assert config.augment[0].padding == 2
 
 
 def test_parse_with_override_of_whole_section_replaces_it():
@@ -80,14 +78,14 @@ def test_parse_with_several_mistakes_lists_all_of_them():
     problems, text = problems_of(
         "--train.num_steps=3",
         "--optimizer.momentum=1.5",
-        "--augment.0.max_pixels=no",
+        "--augment.0.padding=no",
         "--train.seed=true",
         "--model.nam=3",
         "--schedule.name=cosin",
     )
     assert set(problems) == {
         "optimizer.momentum",
-        "augment.0.max_pixels",
+        "augment.0.padding",
         "train.seed",
         "model.nam",
         "schedule.name",
@@ -128,7 +126,7 @@ def test_parse_with_wrong_value_names_its_key(override, key):
         ["train.seed", "3"],
         ["--train.seed"],
         ["--train.seed", "--train.num_epochs", "3"],
-        ["--augment.1.max_pixels", "3"],
+        ["--augment.1.padding", "3"],
         ["--augment.x", "3"],
         ["--train.seed.x", "3"],
         ["--train.seed", "[1"],
@@ -137,6 +135,30 @@ def test_parse_with_wrong_value_names_its_key(override, key):
 def test_parse_with_malformed_override_raises_config_error(words):
     with pytest.raises(ConfigError):
         parse(*words)
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "key"),
+    [
+        ("{name: random_resized_crop, area: [0.5, 0.1]}", "augment.0"),
+        ("{name: random_resized_crop, aspect_ratio: [2, 1]}", "augment.0"),
+        ("{name: random_resized_crop, area: [0.5, 1.5]}", "augment.0"),
+        ("{name: random_erasing, area: [0.5, 0.1]}", "augment.0"),
+        ("{name: random_erasing, area: [0, 0.1]}", "augment.0.area.0"),
+        ("{name: random_erasing, area: [0.1, 1.5]}", "augment.0"),
+        ("{name: random_erasing, aspect_ratio: [2, 1]}", "augment.0"),
+        ("{name: random_flip, probability: 1.1}", "augment.0.probability"),
+        ("{name: random_crop, padding: -1}", "augment.0.padding"),
+        ("{name: colour_jitter, hue: 0.6}", "augment.0.hue"),
+        ("{name: rand_augment, magnitude: 31}", "augment.0.magnitude"),
+        ("{name: mixup, alpha: 0}", "augment.0.alpha"),
+        ("{name: random_rotation}", "augment.0.degrees"),
+        ("{name: cutuot}", "augment.0.name"),
+    ],
+)
+def test_parse_with_wrong_augmentation_names_its_key(augmentation, key):
+    problems, _ = problems_of(f"--augment=[{augmentation}]")
+    assert list(problems) == [key]
 
 
 def test_load_of_missing_file_names_it(tmp_path):

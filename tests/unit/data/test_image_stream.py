@@ -27,7 +27,7 @@ from hvd_imgcls.topology import Topology
 from tests.unit.data.images import encoded, write_class_folders
 
 CROP = {"name": "random_resized_crop"}
-SHIFT = {"name": "random_shift", "max_pixels": 2}
+SHIFT = {"name": "random_crop", "padding": 2}
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +182,7 @@ def test_what_does_not_go_with_files_is_refused(folder, tmp_path, augment, data,
 
 
 def test_a_crop_that_is_not_the_first_is_refused(folder, tmp_path):
-    with pytest.raises(ConfigError, match="the first augmentation"):
+    with pytest.raises(ConfigError, match="the first one"):
         stream(make_config(folder, tmp_path, (SHIFT, CROP)))
 
 

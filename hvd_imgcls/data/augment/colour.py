@@ -1,0 +1,199 @@
+"""Augmentations of colour, in integers: colour jitter and random greyscale."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from hvd_imgcls.config.augmentations import ColourJitter, RandomGreyscale
+from hvd_imgcls.data.augment.batch import Parameters, Transform, compiled
+from hvd_imgcls.data.augment.fixed_point import per_image, round_shift, to_pixels
+from hvd_imgcls.data.random_numbers import to_events, to_integers
+from hvd_imgcls.errors import ConfigError
+
+_FACTOR_BITS = 12
+FACTOR_ONE = 2**_FACTOR_BITS
+"""The factor that changes nothing: factors are multiples of 1/4,096."""
+
+_SHADE_BITS = 4
+SHADE_ONE = 2**_SHADE_BITS
+"""A pixel value of 1, where fractions matter: shades are multiples of 1/16."""
+
+_TURN = 6 * FACTOR_ONE
+"""The whole colour circle: six sectors of 4,096 steps."""
+
+# The weights 0.299, 0.587 and 0.114 of ITU-R BT.601 in units of 2**-16; their sum is 2**16.
+_GREY_BITS = 16
+_GREY_WEIGHTS = (19595, 38470, 7471)
+
+
+def make_colour_jitter(
+    section: ColourJitter, image_shape: tuple[int, int, int], key: str
+) -> Transform:
+    """Returns changes of brightness, contrast, saturation and hue, each rounded to uint8.
+
+    Args:
+        section: Its configuration.
+        image_shape: Height, width and channels.
+        key: Configuration key of the section.
+
+    Raises:
+        ConfigError: If images without colours are to change them.
+    """
+    for name in ("saturation", "hue"):
+        if getattr(section, name) and image_shape[-1] != 3:
+            _refuse_colour(f"{key}.{name}", getattr(section, name), image_shape, fix="use 0")
+
+    def draw(words: tf.Tensor) -> Parameters:
+        chosen = to_events(words[0], section.probability)
+        strengths = (section.brightness, section.contrast, section.saturation)
+        factors = [_draw_factor(words[1 + i], strength) for i, strength in enumerate(strengths)]
+        largest = round(section.hue * _TURN)
+        shift = to_integers(words[4], 2 * largest + 1) - largest
+        return (
+            *(tf.where(chosen, factor, FACTOR_ONE) for factor in factors),
+            tf.where(chosen, shift, 0),
+        )
+
+    def jitter(images: tf.Tensor, parameters: Parameters) -> tf.Tensor:
+        brightness, contrast, saturation, shift = parameters
+        if section.brightness:
+            images = _compiled_blend(images, tf.constant(0), brightness)
+        if section.contrast:
+            images = _compiled_blend(images, _compiled_mean_grey(images), contrast)
+        if section.saturation:
+            images = _compiled_blend(images, _compiled_grey(images), saturation)
+        return _compiled_shift_hue(images, shift) if section.hue else images
+
+    return Transform(num_words=5, draw=draw, change_images=jitter, compile_as_whole=False)
+
+
+def make_random_greyscale(
+    section: RandomGreyscale, image_shape: tuple[int, int, int], key: str
+) -> Transform:
+    """Returns replacing all channels by the grey.
+
+    Args:
+        section: Its configuration.
+        image_shape: Height, width and channels.
+        key: Configuration key of the section.
+
+    Raises:
+        ConfigError: If the images have no colours.
+    """
+    if image_shape[-1] != 3:
+        _refuse_colour(f"{key}.name", section.name, image_shape, fix="leave it out")
+
+    def draw(words: tf.Tensor) -> Parameters:
+        return (to_events(words[0], section.probability),)
+
+    def lose_colour(images: tf.Tensor, parameters: Parameters) -> tf.Tensor:
+        return tf.where(per_image(parameters[0]), to_pixels(grey(images)), images)
+
+    return Transform(num_words=1, draw=draw, change_images=lose_colour)
+
+
+def blend(images: tf.Tensor, other: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+    """Returns `factor * images + (1 - factor) * other`: beyond `images` for factors above 1.
+
+    Args:
+        images: `[batch, height, width, channels]`, uint8.
+        other: In units of 1 / `SHADE_ONE`, int32, broadcasts to `images`.
+        factor: In units of 1 / `FACTOR_ONE`, `[batch]`, int32, 0 to 9.
+
+    Returns:
+        The shape of `images`, uint8.
+    """
+    own = tf.cast(images, tf.int32) * SHADE_ONE
+    blended = other * FACTOR_ONE + per_image(factor) * (own - other)
+    return to_pixels(round_shift(blended, _FACTOR_BITS + _SHADE_BITS))
+
+
+def grey(images: tf.Tensor) -> tf.Tensor:
+    """Returns the grey of every pixel (ITU-R BT.601), rounded.
+
+    Args:
+        images: `[batch, height, width, channels]`, uint8, 1 or 3 channels.
+
+    Returns:
+        `[batch, height, width, 1]`, int32, 0 to 255.
+    """
+    values = tf.cast(images, tf.int32)
+    if images.shape[-1] == 1:
+        return values
+    weighted = [values[..., i : i + 1] * weight for i, weight in enumerate(_GREY_WEIGHTS)]
+    return round_shift(tf.add_n(weighted), _GREY_BITS)
+
+
+def mean_grey(images: tf.Tensor) -> tf.Tensor:
+    """Returns the mean grey of every image, rounded to the next multiple of 1 / `SHADE_ONE`.
+
+    Args:
+        images: `[batch, height, width, channels]`, uint8.
+
+    Returns:
+        `[batch, 1, 1, 1]`, int32, in units of 1 / `SHADE_ONE`.
+    """
+    num_pixels = images.shape[1] * images.shape[2]
+    total = tf.cast(tf.reduce_sum(grey(images), axis=[1, 2, 3], keepdims=True), tf.int64)
+    return tf.cast((total * SHADE_ONE + num_pixels // 2) // num_pixels, tf.int32)
+
+
+def shift_hue(images: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
+    """Returns images with their hue moved along the colour circle, by way of HSV.
+
+    A pixel with hue h (in sectors), value v (the largest channel) and chroma c (largest minus
+    least) has the channels `v - c * clip(min(k, 4 - k), 0, 1)` with `k = (n + h) mod 6`, n = 5,
+    3, 1 for red, green, blue.
+
+    Args:
+        images: `[batch, height, width, 3]`, uint8.
+        shift: `[batch]`, int32, in units of 1/24,576 of the circle, at most half of it.
+
+    Returns:
+        The same shape, uint8.
+    """
+    red, green, blue = (tf.cast(images[..., i], tf.int32) for i in range(3))
+    value = tf.maximum(tf.maximum(red, green), blue)
+    chroma = value - tf.minimum(tf.minimum(red, green), blue)
+    # Where the hue is within its sector; all three differences are 0 without any chroma.
+    sector, difference = (
+        tf.where(value == red, of_red, tf.where(value == green, of_green, of_blue))
+        for of_red, of_green, of_blue in ((0, 2, 4), (green - blue, blue - red, red - green))
+    )
+    # One division of whole numbers below 2**24: correctly rounded whatever compiles it.
+    scaled = tf.cast(difference * FACTOR_ONE, tf.float32)
+    within = tf.cast(tf.round(scaled / tf.cast(tf.maximum(chroma, 1), tf.float32)), tf.int32)
+    hue = sector * FACTOR_ONE + within + shift[:, tf.newaxis, tf.newaxis]
+    k = _within_turn(hue[..., tf.newaxis] + tf.constant([5, 3, 1]) * FACTOR_ONE)
+    share = tf.clip_by_value(tf.minimum(k, 4 * FACTOR_ONE - k), 0, FACTOR_ONE)
+    lost = round_shift(chroma[..., tf.newaxis] * share, _FACTOR_BITS)
+    return to_pixels(value[..., tf.newaxis] - lost)
+
+
+def _within_turn(hue: tf.Tensor) -> tf.Tensor:
+    """Returns hues from minus one turn to three turns modulo one turn: cheaper than a division."""
+    hue = tf.where(hue < 0, hue + _TURN, hue)
+    for _ in range(2):
+        hue = tf.where(hue >= _TURN, hue - _TURN, hue)
+    return hue
+
+
+def _draw_factor(words: tf.Tensor, strength: float) -> tf.Tensor:
+    """Returns factors from max(0, 1 - strength) to 1 + strength, `[batch]`, int32."""
+    least = round(max(0.0, 1.0 - strength) * FACTOR_ONE)
+    largest = round((1.0 + strength) * FACTOR_ONE)
+    return to_integers(words, largest - least + 1) + least
+
+
+def _refuse_colour(key: str, got: object, image_shape: tuple[int, int, int], *, fix: str) -> None:
+    raise ConfigError(
+        key, got=got, expected=f"images of 3 channels, not {image_shape[-1]}, to have it", fix=fix
+    )
+
+
+# One by one: in one function XLA computes earlier changes anew for every use of a pixel, which
+# was measured 2 to 3 times slower.
+_compiled_blend = compiled(blend)
+_compiled_mean_grey = compiled(mean_grey)
+_compiled_grey = compiled(lambda images: grey(images) * SHADE_ONE)
+_compiled_shift_hue = compiled(shift_hue)
