@@ -39,7 +39,7 @@ help: ## list the targets and variables
 	@echo '  PYTHON     $(PYTHON)   (what makes the environment: 3.11, 3.12 or 3.13)'
 	@echo '  VENV       $(VENV)   (where it is)'
 
-setup: $(VENV)/.horovod-done ## make the environment and build Horovod: 5 to 11 min, nothing the second time
+setup: $(VENV)/.horovod-done ## make the environment and build Horovod: 3 to 11 min, nothing the second time
 
 $(VENV)/.venv-done:
 	@$(set_up) venv "$(PYTHON)" "$(VENV)"
