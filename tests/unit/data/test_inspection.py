@@ -146,3 +146,32 @@ def test_a_child_that_dies_or_hangs_costs_one_file(inspector, tmp_path):
     os.kill(inspector._child.pid, 19)  # SIGSTOP
     assert inspector.inspect(good)["problem"] == "the decoder was not done after 5 s"
     assert inspector.inspect(good)["problem"] is None
+
+
+def mutated(content, generator):
+    """Returns the content with some bits turned, cut short, or with a part elsewhere."""
+    bytes_of = bytearray(content)
+    kind = generator.integers(3)
+    if kind == 0:
+        for place in generator.integers(len(bytes_of), size=generator.integers(1, 20)):
+            bytes_of[place] ^= 1 << int(generator.integers(8))
+    elif kind == 1:
+        del bytes_of[int(generator.integers(len(bytes_of))) :]
+    else:
+        first, last = sorted(map(int, generator.integers(len(bytes_of), size=2)))
+        bytes_of = bytes_of[:first] + bytes_of[last:] + bytes_of[first:last]
+    return bytes(bytes_of)
+
+
+def test_mutated_images_are_good_or_bad_and_nothing_else(inspector, tmp_path):
+    generator = np.random.default_rng(0)
+    path = tmp_path / "mutated"
+    problems = []
+    for number in range(280):
+        content, _, _ = list(GOOD.values())[number % len(GOOD)]
+        path.write_bytes(mutated(content, generator))
+        problems.append(inspector.inspect(path)["problem"])
+    assert any(problem is None for problem in problems)
+    reasons = [problem for problem in problems if problem is not None]
+    assert len(reasons) > 50
+    assert not [reason for reason in reasons if "crashed" in reason or "not done" in reason]
