@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import threading
-import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,7 @@ from hvd_imgcls import distributed, logs
 from hvd_imgcls.data.image_folder import ImageFolder
 from hvd_imgcls.data.inspector import DEFAULT_SECONDS_PER_FILE, Inspector
 from hvd_imgcls.data.source import SPLITS, Split
-from hvd_imgcls.errors import BadImagesError
+from hvd_imgcls.errors import BadImagesError, ConfigError
 from hvd_imgcls.plan import available_cores, share_cores
 
 logger = logging.getLogger(__name__)
@@ -40,7 +39,6 @@ MANIFEST_SCHEMA = pa.schema(
         ("remarks", pa.string()),
     ]
 )
-_SECONDS_BETWEEN_NEWS = 5.0
 _MAX_NAMED = 20
 # Dealt out in pieces, so that ranks and processes get many small ones and large ones alike.
 _PIECE = 64
@@ -69,6 +67,7 @@ def check_data(
         The manifest, on all ranks.
 
     Raises:
+        ConfigError: If the manifest cannot be written.
         BadImagesError: If there are bad images; the manifest is written then too.
     """
     # Who are we?
@@ -78,6 +77,9 @@ def check_data(
     distributed.agreement.require_same(
         collectives, {"data": source.fingerprint}, "start every rank with the same images"
     )
+
+    # Said now, and not after hours: the manifest can be written.
+    distributed.agreement.on_root(collectives, lambda: _write(None, manifest_path))
 
     # Every rank looks at its pieces, in as many processes as it has cores.
     examples = [(split, e) for split in SPLITS for e in range(source.num_examples(split))]
@@ -92,12 +94,7 @@ def check_data(
     tables = collectives.gather_bytes(_to_bytes(pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA)))
     table = pa.concat_tables(pq.read_table(io.BytesIO(part)) for part in tables)
     table = table.sort_by([("split", "descending"), ("path", "ascending")])
-    if topology.is_root:
-        unfinished = manifest_path.with_name(f".{manifest_path.name}.partial")
-        manifest_path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, unfinished)
-        unfinished.rename(manifest_path)
-    collectives.barrier()
+    distributed.agreement.on_root(collectives, lambda: _write(table, manifest_path))
     logger.info("%s", describe(table))
     for note in source.notes:
         logger.info("note: %s", note)
@@ -140,7 +137,7 @@ def _inspect(
     labels = {split: source.labels(split) for split in SPLITS}
     own = threading.local()
     inspectors: list[Inspector] = []
-    progress = _Progress(sum(map(len, pieces)))
+    total = sum(map(len, pieces))
 
     def inspect(piece: Sequence[tuple[Split, int]]) -> list[dict[str, Any]]:
         if not hasattr(own, "inspector"):
@@ -160,15 +157,40 @@ def _inspect(
                     "class_name": source.class_names[label],
                 }
             )
-        progress.add(len(piece))
         return rows
 
     try:
+        rows: list[dict[str, Any]] = []
+        pace = logs.Pace()
         with ThreadPoolExecutor(num_processes) as pool:
-            return [row for rows in pool.map(inspect, pieces) for row in rows]
+            for of_piece in pool.map(inspect, pieces):
+                rows += of_piece
+                if pace.is_due():
+                    logger.info("looked at %s of %s on this rank", f"{len(rows):,}", f"{total:,}")
+        return rows
     finally:
         for inspector in inspectors:
             inspector.close()
+
+
+def _write(table: pa.Table | None, path: Path) -> None:
+    """Writes the manifest at one stroke; None only tries whether it could be written."""
+    unfinished = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if table is None:
+            unfinished.touch()
+            unfinished.unlink()
+        else:
+            pq.write_table(table, unfinished)
+            unfinished.rename(path)
+    except OSError as error:
+        raise ConfigError(
+            "--manifest",
+            got=str(path),
+            expected=f"a file that can be written ({error.strerror or error})",
+            fix="give another one",
+        ) from error
 
 
 def _to_bytes(table: pa.Table) -> bytes:
@@ -191,23 +213,3 @@ def _require_good(table: pa.Table, manifest_path: Path) -> None:
         f"{len(bad):,} of {table.num_rows:,} images cannot be read:\n  {named}{more}\n"
         f"  to fix it: replace or remove them; {manifest_path} lists all in the column `problem`"
     )
-
-
-class _Progress:
-    """Says how many images of this rank are done."""
-
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._done = 0
-        self._told = time.monotonic()
-        self._lock = threading.Lock()
-
-    def add(self, number: int) -> None:
-        """Counts images that are done."""
-        with self._lock:
-            self._done += number
-            if time.monotonic() - self._told > _SECONDS_BETWEEN_NEWS:
-                self._told = time.monotonic()
-                logger.info(
-                    "looked at %s of %s on this rank", f"{self._done:,}", f"{self._total:,}"
-                )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from pathlib import Path
 
 from hvd_imgcls.topology import Topology
@@ -57,6 +58,26 @@ def stop() -> None:
         handler.close()
     logger.propagate = True
     logger.setLevel(logging.NOTSET)
+
+
+class Pace:
+    """Says when it is time for another line of progress.
+
+    Args:
+        seconds: Between two lines.
+    """
+
+    def __init__(self, seconds: float = 5.0) -> None:
+        self._seconds = seconds
+        self._last = time.monotonic()
+
+    def is_due(self) -> bool:
+        """Returns whether the seconds have passed since it was last due."""
+        now = time.monotonic()
+        if now - self._last < self._seconds:
+            return False
+        self._last = now
+        return True
 
 
 def _add(handler: logging.Handler) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +21,10 @@ from hvd_imgcls.data.records.reading import Records
 from hvd_imgcls.data.records.writing import Record, write_block, write_rows
 from hvd_imgcls.data.source import SPLITS, EncodedSource, Numbers, Split
 from hvd_imgcls.data.unreadable import reason_of
-from hvd_imgcls.errors import ConfigError, DataError, RankMismatchError
+from hvd_imgcls.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
 
-_SECONDS_BETWEEN_NEWS = 5.0
 # Sets the stream of the order apart from any other use of the same seed.
 _PURPOSE = 0x7265636F7264  # "record"
 
@@ -101,7 +99,7 @@ def prepare(
     missing = [block for block in mine if not files.part(block.split, block.number).exists()]
     if len(missing) < len(mine):
         logger.info("continuing: %d of %d files are there", len(mine) - len(missing), len(mine))
-    progress = _Progress("written", blocks, files)
+    pace = logs.Pace()
     for block in missing:
         records = _records(source, block, manifest.class_names, encoding)
         write_block(
@@ -110,7 +108,8 @@ def prepare(
             block.number,
             records,
         )
-        progress.say()
+        if pace.is_due():
+            logger.info("written: %d of %d files", files.num_parts(), len(blocks))
     collectives.barrier()
     for block in blocks[(topology.rank + 1) % topology.size :: topology.size]:
         _verify(files, block)
@@ -143,19 +142,8 @@ def _make_manifest(
 
 def _begin(files: RecordsDir, manifest: Manifest, collectives: distributed.Collectives) -> bool:
     """Makes the folder on the root; returns whether everything is there already. Collective."""
-    outcome: dict[str, bool | str] = {}
-    error: ConfigError | None = None
-    if collectives.topology.is_root:
-        try:
-            outcome = {"done": _claim(files, manifest)}
-        except ConfigError as caught:
-            error, outcome = caught, {"error": str(caught)}
-    outcome = collectives.broadcast_json(outcome)
-    if error is not None:
-        raise error
-    if "error" in outcome:
-        raise RankMismatchError(f"the root could not begin: {outcome['error']}")
-    return bool(outcome["done"])
+    done: bool = distributed.agreement.on_root(collectives, lambda: _claim(files, manifest))
+    return done
 
 
 def _claim(files: RecordsDir, manifest: Manifest) -> bool:
@@ -254,21 +242,3 @@ def _finish(files: RecordsDir, manifest: Manifest) -> None:
     run_dir.write_json(files.manifest, manifest.to_json())
     files.plan.unlink()
     shutil.rmtree(files.part("train", 0).parent)
-
-
-class _Progress:
-    """Says on the root how many files of all ranks are there."""
-
-    def __init__(self, what: str, blocks: list[Block], files: RecordsDir) -> None:
-        self._what = what
-        self._num_blocks = len(blocks)
-        self._parts = files.part("train", 0).parent
-        self._told = time.monotonic()
-
-    def say(self) -> None:
-        """Says it, if some seconds have passed."""
-        if time.monotonic() - self._told < _SECONDS_BETWEEN_NEWS:
-            return
-        self._told = time.monotonic()
-        done = len(list(self._parts.glob("*.parquet")))
-        logger.info("%s: %d of %d files", self._what, done, self._num_blocks)

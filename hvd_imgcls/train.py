@@ -15,7 +15,6 @@ from hvd_imgcls.config import RunConfig, to_tree, to_yaml
 from hvd_imgcls.data import ImageSource, image_shape_of, open_images
 from hvd_imgcls.data.dataset import training_dataset
 from hvd_imgcls.data.unreadable import naming_unreadable_images
-from hvd_imgcls.errors import ConfigError, RankMismatchError
 from hvd_imgcls.evaluate import describe as describe_metrics
 from hvd_imgcls.evaluate import evaluate_model
 from hvd_imgcls.keras.proof import weights_digest
@@ -26,6 +25,7 @@ from hvd_imgcls.plan import Plan, available_cores, describe, make_plan, share_co
 from hvd_imgcls.progress import Progress, StopAfterSteps
 from hvd_imgcls.run_dir import RunDir
 from hvd_imgcls.schedules import build_schedule
+from hvd_imgcls.topology import Topology
 from hvd_imgcls.versions import code_version
 
 logger = logging.getLogger(__name__)
@@ -96,22 +96,7 @@ def train(config: RunConfig, *, pipeline_name: str = "run", verbose: bool = Fals
     _compile(model, config, plan)
 
     # Train.
-    with naming_unreadable_images(
-        source,
-        config,
-        plan,
-        rank=topology.rank,
-        finished_steps=lambda: int(model.optimizer.iterations),
-    ):
-        model.fit(
-            training_dataset(source, config, plan, rank=topology.rank),
-            epochs=plan.num_epochs,
-            steps_per_epoch=plan.batches_per_epoch,
-            callbacks=_make_callbacks(plan, files.metrics if topology.is_root else None),
-            # The dataset has its order already.
-            shuffle=False,
-            verbose=0,
-        )
+    _fit(model, source, config, plan, topology, files)
 
     # What came of it: the same model on all ranks, its exact metrics, its files.
     digest = _require_same_weights(model, collectives)
@@ -152,23 +137,15 @@ def _begin_run_dir(
 
     Collective: every rank must call this. All ranks fail if the root cannot make it.
     """
-    outcome: dict[str, str] = {}
-    error: ConfigError | None = None
-    if collectives.topology.is_root:
-        try:
-            begun = run_dir.begin_named(config.run_dir, pipeline_name)
-            logs.add_file(begun.log)
-            run_dir.write_text(begun.config, to_yaml(config))
-            run_dir.write_json(begun.plan, plan.to_json())
-            outcome = {"path": str(begun.path)}
-        except ConfigError as caught:
-            error, outcome = caught, {"error": str(caught)}
-    outcome = collectives.broadcast_json(outcome)
-    if error is not None:
-        raise error
-    if "error" in outcome:
-        raise RankMismatchError(f"the root could not begin: {outcome['error']}")
-    return RunDir(Path(outcome["path"]))
+
+    def begin() -> str:
+        begun = run_dir.begin_named(config.run_dir, pipeline_name)
+        logs.add_file(begun.log)
+        run_dir.write_text(begun.config, to_yaml(config))
+        run_dir.write_json(begun.plan, plan.to_json())
+        return str(begun.path)
+
+    return RunDir(Path(distributed.agreement.on_root(collectives, begin)))
 
 
 def _compile(model: keras.Model, config: RunConfig, plan: Plan) -> None:
@@ -185,6 +162,33 @@ def _compile(model: keras.Model, config: RunConfig, plan: Plan) -> None:
         loss=build_loss(config.loss),
         weighted_metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
     )
+
+
+def _fit(
+    model: keras.Model,
+    source: ImageSource,
+    config: RunConfig,
+    plan: Plan,
+    topology: Topology,
+    files: RunDir,
+) -> None:
+    """Trains to the end of the plan. Collective."""
+    with naming_unreadable_images(
+        source,
+        config,
+        plan,
+        rank=topology.rank,
+        finished_steps=lambda: int(model.optimizer.iterations),
+    ):
+        model.fit(
+            training_dataset(source, config, plan, rank=topology.rank),
+            epochs=plan.num_epochs,
+            steps_per_epoch=plan.batches_per_epoch,
+            callbacks=_make_callbacks(plan, files.metrics if topology.is_root else None),
+            # The dataset has its order already.
+            shuffle=False,
+            verbose=0,
+        )
 
 
 def _make_callbacks(plan: Plan, metrics_path: Path | None) -> list[keras.callbacks.Callback]:

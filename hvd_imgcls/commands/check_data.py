@@ -10,6 +10,7 @@ from hvd_imgcls.commands.image_source import add_source, source_of
 from hvd_imgcls.commands.quiet import import_tensorflow_quietly
 from hvd_imgcls.data import open_source
 from hvd_imgcls.data.image_folder import ImageFolder
+from hvd_imgcls.data.inspector import DEFAULT_MAX_PIXELS
 from hvd_imgcls.errors import ConfigError
 
 
@@ -25,8 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-pixels",
         type=int,
-        default=178_956_970,
-        help="refuse larger images before decoding them (default: Pillow's 178,956,970)",
+        default=DEFAULT_MAX_PIXELS,
+        help=f"refuse larger images before decoding them (default: {DEFAULT_MAX_PIXELS:,})",
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,11 +11,11 @@ import numpy.typing as npt
 
 from hvd_imgcls.config import RunConfig
 from hvd_imgcls.data.source import ArraySource, EncodedSource, Numbers, Split
+from hvd_imgcls.logs import Pace
 
 logger = logging.getLogger(__name__)
 
 _BATCH_SIZE = 256
-_SECONDS_BETWEEN_NEWS = 5.0
 
 
 class DecodedImages(ArraySource):
@@ -95,7 +94,7 @@ class DecodedImages(ArraySource):
             num_threads=self._num_threads,
         )
         images = np.empty((number, *self.image_shape), np.uint8)
-        done, told = 0, time.monotonic()
+        done, pace = 0, Pace()
         batches = dataset.as_numpy_iterator()
         while done < number:
             try:
@@ -108,7 +107,6 @@ class DecodedImages(ArraySource):
                 raise bad from None
             images[done : done + len(batch)] = batch
             done += len(batch)
-            if time.monotonic() - told > _SECONDS_BETWEEN_NEWS:
-                told = time.monotonic()
+            if pace.is_due():
                 logger.info("decoding: %s of %s images (%s)", f"{done:,}", f"{number:,}", split)
         return images

@@ -28,10 +28,6 @@ _OTHERS = (
 IMAGE_SUFFIXES = frozenset((*_JPEG, *_OTHERS, ".avif", ".heic"))
 
 
-# Cannot be in a name.
-_NO_FILE = "/pipe, socket or device"
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scan:
     """What is in a folder of class folders.
@@ -88,9 +84,9 @@ def scan_class_folders(folder: Path, key: str) -> Scan:
 
 def _images_of_class(folder: Path, name: str, left_out: Counter[str]) -> list[str]:
     images = []
-    for file in _walk(folder, name, frozenset()):
-        if file.endswith(_NO_FILE):
-            left_out[_NO_FILE[1:]] += 1
+    for file, can_be_read in _walk(folder, name, frozenset()):
+        if not can_be_read:
+            left_out["pipe, socket or device"] += 1
         elif _suffix(file) in IMAGE_SUFFIXES:
             images.append(file)
         else:
@@ -102,8 +98,11 @@ def _suffix(name: str) -> str:
     return os.path.splitext(name)[1].lower()
 
 
-def _walk(root: Path, inside: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
-    """Yields files below `root / inside`, relative to `root`; follows links, but not in circles."""
+def _walk(root: Path, inside: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, bool]]:
+    """Yields what is below `root / inside` and whether it is a file or link, not a pipe.
+
+    Names are relative to `root`. Links are followed, but not in circles.
+    """
     path = root / inside
     status = path.stat()
     identity = (status.st_dev, status.st_ino)
@@ -117,10 +116,10 @@ def _walk(root: Path, inside: str, above: frozenset[tuple[int, int]]) -> Iterato
             yield from _walk(root, relative, above | {identity})
         elif entry.is_file() or entry.is_symlink():
             # A broken link has the name of an image: reading it says what is wrong.
-            yield relative
+            yield relative, True
         else:
             # Reading a pipe would wait for ever.
-            yield f"{relative}{_NO_FILE}"
+            yield relative, False
 
 
 def _bytes_of(entry: os.DirEntry[str]) -> bytes:

@@ -44,8 +44,8 @@ class ImageFolder(EncodedSource):
 
     @property
     def class_names(self) -> Sequence[str]:
-        """Names of the class folders, sorted by their bytes."""
-        return self._class_names
+        """Names of the class folders, sorted by their bytes, printable whatever those are."""
+        return tuple(_printable(name) for name in self._class_names)
 
     @property
     def notes(self) -> Sequence[str]:
@@ -57,7 +57,7 @@ class ImageFolder(EncodedSource):
                 f"{self._left_out.total():,} files left out, no images by their names: {kinds}"
             )
         held_out = np.bincount(self._labels["held_out"], minlength=len(self._class_names))
-        missing = [self._class_names[label] for label in np.flatnonzero(held_out == 0)]
+        missing = [self.class_names[label] for label in np.flatnonzero(held_out == 0).tolist()]
         if missing:
             more = f" and {len(missing) - 1} more classes" if len(missing) > 1 else ""
             notes.append(f"no held-out image of {missing[0]}{more}")
@@ -83,8 +83,7 @@ class ImageFolder(EncodedSource):
 
     def name_of(self, split: Split, example: int) -> str:
         """Returns the path of a file, printable whatever its bytes are."""
-        path = os.fsencode(self.path_of(split, example))
-        return path.decode("utf-8", errors="backslashreplace")
+        return _printable(self.path_of(split, example))
 
     def path_of(self, split: Split, example: int) -> Path:
         """Returns the path of a file."""
@@ -140,3 +139,8 @@ class ImageFolder(EncodedSource):
             for _ in of_class
         ]
         return files, np.array(labels, dtype=np.int64)
+
+
+def _printable(path: str | Path) -> str:
+    """Returns a path whose bytes need not be text as text."""
+    return os.fsencode(path).decode("utf-8", errors="backslashreplace")

@@ -13,6 +13,7 @@ import tensorflow as tf
 import xxhash
 from PIL import Image, UnidentifiedImageError
 
+from hvd_imgcls.data.inspector import DEFAULT_MAX_PIXELS
 from hvd_imgcls.data.unreadable import reason_of
 
 # Pillow would refuse to say how large a large image is. `inspect_file` has its own limit.
@@ -26,8 +27,6 @@ _DECODABLE = {
     b"BM": "BMP",
 }
 _ORIENTATION = 274  # the number of this EXIF tag
-DEFAULT_MAX_PIXELS = 178_956_970
-"""Pillow's own limit for what it calls a decompression bomb: 1 GiB of RGB, doubled."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

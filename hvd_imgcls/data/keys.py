@@ -6,7 +6,8 @@ The hash is that of `random_numbers`, the finaliser of SplitMix64.
 from __future__ import annotations
 
 _MASK = 2**64 - 1
-_GOLDEN, _FIRST, _SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+SPLITMIX64 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+_GOLDEN, _FIRST, _SECOND = SPLITMIX64
 
 # Purposes outside of the augmentations, which count their streams from 1.
 RANDOM_RESIZED_CROP = 0x63726F70  # "crop"

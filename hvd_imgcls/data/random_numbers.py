@@ -13,28 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_FIRST = np.uint64(0xBF58476D1CE4E5B9)
-_SECOND = np.uint64(0x94D049BB133111EB)
+from hvd_imgcls.data.keys import SPLITMIX64
 
-
-def uniform_integers(
-    examples: tf.Tensor, *, seed: int, epoch: tf.Tensor, stream: int, upper: int
-) -> tf.Tensor:
-    """Returns one number per example, all of `0 .. upper - 1` equally likely.
-
-    Args:
-        examples: Example numbers, `[batch]`, int64.
-        seed: `train.seed`.
-        epoch: 0-based, scalar, int64.
-        stream: Sets apart numbers for different purposes.
-        upper: Exclusive bound, at most 2**31.
-
-    Returns:
-        `[batch]`, int64.
-    """
-    words = uniform_words(examples, seed=seed, epoch=epoch, streams=[stream])[0]
-    return tf.cast(_scale(words, tf.constant(np.uint64(upper))), tf.int64)
+_GOLDEN, _FIRST, _SECOND = (np.uint64(constant) for constant in SPLITMIX64)
 
 
 def uniform_words(

@@ -6,12 +6,12 @@ without end or a silently different model.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hvd_imgcls.distributed.collectives import Collectives
 from hvd_imgcls.distributed.process_set import ProcessSet, global_process_set
-from hvd_imgcls.errors import RankMismatchError
+from hvd_imgcls.errors import ConfigError, RankMismatchError
 
 _MAX_DIFFERENCES = 10
 
@@ -45,6 +45,34 @@ def require_same(
     raise RankMismatchError(
         "the ranks do not agree:\n  " + "\n  ".join(lines) + f"\n  to fix it: {fix}"
     )
+
+
+def on_root(collectives: Collectives, action: Callable[[], Any]) -> Any:
+    """Returns on every rank what `action` returns on the root; if it raises, all ranks do.
+
+    Collective: every rank must call this.
+
+    Args:
+        collectives: How the ranks talk.
+        action: Done by the root alone. Returns a JSON value.
+
+    Raises:
+        ConfigError: On the root, if `action` does.
+        RankMismatchError: On the others then, with the root's text.
+    """
+    outcome: dict[str, Any] = {}
+    error: ConfigError | None = None
+    if collectives.topology.is_root:
+        try:
+            outcome = {"value": action()}
+        except ConfigError as caught:
+            error, outcome = caught, {"error": str(caught)}
+    outcome = collectives.broadcast_json(outcome)
+    if error is not None:
+        raise error
+    if "error" in outcome:
+        raise RankMismatchError(f"the root could not do its part: {outcome['error']}")
+    return outcome["value"]
 
 
 def find_differences(by_rank: Sequence[Any], ranks: Sequence[int]) -> list[str]:

@@ -38,3 +38,14 @@ def test_bad_images_are_named_once_and_the_manifest_is_that_of_one_rank(tmp_path
         (folder / name).unlink()
     exit_code, output = check(folder, tmp_path / "one.parquet", 1)
     assert exit_code == 0, output
+
+
+@pytest.mark.ranks(2)
+def test_a_manifest_that_cannot_be_written_is_said_before_anything_is_read(tmp_path):
+    folder = tmp_path / "images"
+    write_class_folders(folder, {"a": 1, "b": 1})
+    (tmp_path / "file").write_text("")
+    exit_code, output = check(folder, tmp_path / "file" / "manifest.parquet", 2)
+    assert exit_code == 2, output
+    assert output.count("--manifest: got") == 1, output
+    assert "images can be read" not in output

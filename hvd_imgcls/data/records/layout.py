@@ -91,6 +91,10 @@ class RecordsDir:
         """A file of records."""
         return self.path / f"{split}-{number:05}.tfrecord"
 
+    def num_parts(self) -> int:
+        """Returns how many files of all ranks are there."""
+        return len(list(self.part("train", 0).parent.glob("*.parquet")))
+
     def part(self, split: Split, number: int) -> Path:
         """The rows of one file: there when the file is."""
         return self.path / ".parts" / f"{split}-{number:05}.parquet"

@@ -38,6 +38,10 @@ class Records(EncodedSource):
         self._dir = RecordsDir(path)
         self._manifest = read_manifest(self._dir.manifest)
         self._index = {split: self._read_index(split) for split in SPLITS}
+        self._places = {
+            split: [index[name].to_numpy() for name in ("block", "offset", "size")]
+            for split, index in self._index.items()
+        }
         self._open = functools.lru_cache(maxsize=_MAX_OPEN_FILES)(_OpenFile)
 
     @property
@@ -53,7 +57,7 @@ class Records(EncodedSource):
     @property
     def fingerprint(self) -> str:
         """Hash of the checksums of all images and of their labels."""
-        hasher = xxhash.xxh3_64("\0".join(self.class_names).encode("utf-8", "surrogateescape"))
+        hasher = xxhash.xxh3_64("\0".join(self.class_names).encode())
         for index in self._index.values():
             for column in ("checksum", "label"):
                 hasher.update(np.ascontiguousarray(index[column].to_numpy()).data)
@@ -82,9 +86,7 @@ class Records(EncodedSource):
         Raises:
             DataError: If a file is cut short.
         """
-        blocks, offsets, sizes = (
-            self._column(split, name)[examples].tolist() for name in ("block", "offset", "size")
-        )
+        blocks, offsets, sizes = (column[examples].tolist() for column in self._places[split])
         contents = [
             os.pread(self._open(self._dir.block(split, block)).descriptor, size, offset)
             for block, offset, size in zip(blocks, offsets, sizes, strict=True)
@@ -121,10 +123,6 @@ class Records(EncodedSource):
             return tf.ensure_shape(contents, examples.shape)
 
         return read
-
-    @functools.cache  # noqa: B019 - a source lives as long as its process
-    def _column(self, split: Split, name: str) -> np.ndarray:
-        return self._index[split][name].to_numpy()
 
     def _read_index(self, split: Split) -> pa.Table:
         path = self._dir.index(split)

@@ -107,8 +107,8 @@ def _serialize(record: Record) -> bytes:
     features = {
         "image/encoded": of_bytes(record.contents),
         "image/class/label": of_number(record.label),
-        "image/class/text": of_bytes(record.class_name.encode("utf-8", "surrogateescape")),
-        "image/filename": of_bytes(record.name.encode("utf-8", "surrogateescape")),
+        "image/class/text": of_bytes(record.class_name.encode()),
+        "image/filename": of_bytes(record.name.encode()),
         "image/height": of_number(record.height),
         "image/width": of_number(record.width),
     }

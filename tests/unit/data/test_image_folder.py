@@ -93,6 +93,26 @@ def test_a_broken_link_counts_and_a_circle_of_links_ends(tmp_path):
     assert folder.num_examples("train") + folder.num_examples("held_out") == 3
 
 
+def test_a_pipe_is_left_out_and_a_file_of_any_name_is_not(tmp_path):
+    make_files(tmp_path, ["a/1.jpg", "b/1.jpg", "b/pipe, socket or device"])
+    os.mkfifo(tmp_path / "a" / "2.jpg")
+    folder = open_folder(tmp_path)
+    (note,) = [note for note in folder.notes if "left out" in note]
+    assert "1 pipe, socket or device" in note
+    assert "1 without a suffix" in note
+    assert folder.num_examples("train") + folder.num_examples("held_out") == 2
+
+
+def test_a_class_whose_name_is_no_text_can_be_printed(tmp_path):
+    make_files(tmp_path, ["a/1.jpg"])
+    os.mkdir(os.fsencode(tmp_path) + b"/\xff")
+    with open(os.fsencode(tmp_path) + b"/\xff/1.jpg", "wb") as file:
+        file.write(b"")
+    folder = open_folder(tmp_path)
+    assert folder.class_names == ("a", "\\xff")
+    assert folder.labels("train").tolist() == [0, 1]
+
+
 def test_a_name_that_is_no_text_can_be_printed(tmp_path):
     make_files(tmp_path, ["a/1.jpg", "b/1.jpg"])
     with open(os.fsencode(tmp_path) + b"/b/\xff.jpg", "wb") as file:

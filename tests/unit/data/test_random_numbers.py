@@ -4,11 +4,11 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hvd_imgcls.data.keys import stream_key
 from hvd_imgcls.data.random_numbers import (
     to_bytes,
     to_events,
     to_integers,
-    uniform_integers,
     uniform_words,
 )
 
@@ -29,14 +29,13 @@ def expected_integer(example, seed, epoch, stream, upper):
 
 
 def draw(examples, *, seed=0, epoch=0, stream=1, upper=3):
-    numbers = uniform_integers(
+    words = uniform_words(
         tf.constant(examples, tf.int64),
         seed=seed,
         epoch=tf.constant(epoch, tf.int64),
-        stream=stream,
-        upper=upper,
+        streams=[stream],
     )
-    return numbers.numpy()
+    return to_integers(words[0], upper).numpy()
 
 
 @settings(deadline=None, max_examples=30)
@@ -122,3 +121,10 @@ def test_bytes_of_neighbouring_examples_are_even_and_independent():
     # 255 degrees of freedom: beyond 350 once in 13,000 tables of true chance.
     assert ((counts - expected) ** 2 / expected).sum() < 350
     assert abs(np.corrcoef(drawn[:-1].ravel(), drawn[1:].ravel())[0, 1]) < 0.03
+
+
+@given(seed=st.integers(0, 2**32 - 1), stream=st.integers(0, 2**31), epoch=st.integers(0, 10_000))
+def test_the_key_of_an_epoch_is_the_same_hash(seed, stream, epoch):
+    key = stream_key(seed, stream, epoch)
+    assert -(2**63) <= key < 2**63
+    assert key % 2**64 == mix(mix(seed, stream), epoch)
