@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
+import os
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -15,7 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hvd_imgcls import distributed, logs
-from hvd_imgcls.data.image_folder import ImageFolder
+from hvd_imgcls.data.class_list import CLASS_NAMES_KEY
+from hvd_imgcls.data.file_source import FileSource, printable
 from hvd_imgcls.data.inspector import DEFAULT_SECONDS_PER_FILE, Inspector
 from hvd_imgcls.data.source import SPLITS, Split
 from hvd_imgcls.errors import BadImagesError, ConfigError
@@ -26,6 +29,8 @@ logger = logging.getLogger(__name__)
 MANIFEST_SCHEMA = pa.schema(
     [
         ("path", pa.string()),
+        # The path, if its bytes are not text.
+        ("path_bytes", pa.binary()),
         ("split", pa.string()),
         ("label", pa.int32()),
         ("class_name", pa.string()),
@@ -45,7 +50,7 @@ _PIECE = 64
 
 
 def check_data(
-    source: ImageFolder,
+    source: FileSource,
     manifest_path: Path,
     *,
     max_pixels: int,
@@ -94,6 +99,8 @@ def check_data(
     tables = collectives.gather_bytes(_to_bytes(pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA)))
     table = pa.concat_tables(pq.read_table(io.BytesIO(part)) for part in tables)
     table = table.sort_by([("split", "descending"), ("path", "ascending")])
+    pinned = json.dumps(list(source.class_names)).encode()
+    table = table.replace_schema_metadata({CLASS_NAMES_KEY: pinned})
     distributed.agreement.on_root(collectives, lambda: _write(table, manifest_path))
     logger.info("%s", describe(table))
     for note in source.notes:
@@ -127,7 +134,7 @@ def _counts(counter: Counter[str]) -> str:
 
 
 def _inspect(
-    source: ImageFolder,
+    source: FileSource,
     pieces: Sequence[Sequence[tuple[Split, int]]],
     num_processes: int,
     max_pixels: int,
@@ -151,7 +158,7 @@ def _inspect(
                     "format": "",
                     "remarks": "",
                     **own.inspector.inspect(source.path_of(split, example)),
-                    "path": source.name_of(split, example),
+                    **_path_columns(source.path_of(split, example)),
                     "split": split,
                     "label": label,
                     "class_name": source.class_names[label],
@@ -171,6 +178,13 @@ def _inspect(
     finally:
         for inspector in inspectors:
             inspector.close()
+
+
+def _path_columns(path: Path) -> dict[str, Any]:
+    """Returns the path of an image from anywhere, and its bytes if they are not text."""
+    absolute = os.path.abspath(path)
+    text = printable(absolute)
+    return {"path": text, "path_bytes": None if text == absolute else os.fsencode(absolute)}
 
 
 def _write(table: pa.Table | None, path: Path) -> None:

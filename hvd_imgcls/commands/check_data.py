@@ -9,7 +9,7 @@ from hvd_imgcls.commands.ending import end_with_the_cause
 from hvd_imgcls.commands.image_source import add_source, source_of
 from hvd_imgcls.commands.quiet import import_tensorflow_quietly
 from hvd_imgcls.data import open_source
-from hvd_imgcls.data.image_folder import ImageFolder
+from hvd_imgcls.data.file_source import FileSource
 from hvd_imgcls.data.inspector import DEFAULT_MAX_PIXELS
 from hvd_imgcls.errors import ConfigError
 
@@ -34,12 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Checks. Collective: every rank must call this."""
     source = open_source(source_of(arguments))
-    if not isinstance(source, ImageFolder):
+    if not isinstance(source, FileSource):
         raise ConfigError(
             "SOURCE",
             got=arguments.source,
             expected="image files",
-            fix="give a folder of class folders, or a pipeline file that reads one",
+            fix="give a folder of class folders, or a pipeline file that reads one or a table",
         )
 
     end_with_the_cause()

@@ -6,23 +6,43 @@ from pathlib import Path
 
 from hvd_imgcls.config import RunConfig
 from hvd_imgcls.config.augmentations import RandomResizedCrop
-from hvd_imgcls.config.sources import DigitsSource, RecordsSource, Source
+from hvd_imgcls.config.sources import (
+    DigitsSource,
+    ImageFolderSource,
+    ManifestSource,
+    RecordsSource,
+    Source,
+    TfRecordSource,
+)
 from hvd_imgcls.data.decoded import DecodedImages
 from hvd_imgcls.data.digits import Digits
-from hvd_imgcls.data.image_folder import ImageFolder
+from hvd_imgcls.data.image_folder import open_image_folder
 from hvd_imgcls.data.source import ArraySource, EncodedSource, ImageSource
 from hvd_imgcls.errors import ConfigError
 
 
 def open_source(source: Source) -> ImageSource:
     """Returns the source that a configuration names."""
+    # Imported only when asked for: reading tables takes a moment to load.
     if isinstance(source, DigitsSource):
         return Digits(source.held_out_fraction, source.split_seed)
+    if isinstance(source, ImageFolderSource):
+        return open_image_folder(source)
+    if isinstance(source, ManifestSource):
+        from hvd_imgcls.data.manifest import open_manifest
+
+        return open_manifest(source)
     if isinstance(source, RecordsSource):
         from hvd_imgcls.data.records.reading import Records
 
         return Records(Path(source.path).expanduser())
-    return ImageFolder(source)
+    if isinstance(source, TfRecordSource):
+        from hvd_imgcls.data.tfrecord.source import open_tfrecord
+
+        return open_tfrecord(source)
+    from hvd_imgcls.data.tfds.source import open_tfds
+
+    return open_tfds(source)
 
 
 def open_images(config: RunConfig, *, num_threads: int = 1) -> ImageSource:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hvd_imgcls.data.source import Numbers
+from hvd_imgcls.data.source import Numbers, Split
 
 
 def num_held_out(class_counts: Numbers, fraction: float) -> Numbers:
@@ -42,3 +42,15 @@ def choose_held_out(labels: Numbers, fraction: float, seed: int) -> np.ndarray:
         generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, label])))
         is_held_out[generator.permutation(of_class)[:number]] = True
     return is_held_out
+
+
+def split_by_fraction(labels: Numbers, fraction: float, seed: int) -> dict[Split, Numbers]:
+    """Returns the positions of each split's examples, ascending, `[examples of the split]`.
+
+    Args:
+        labels: `[examples]`, int64, from 0.
+        fraction: Fraction of every class that is held out.
+        seed: `data.source.split_seed`.
+    """
+    is_held_out = choose_held_out(labels, fraction, seed)
+    return {"train": np.flatnonzero(~is_held_out), "held_out": np.flatnonzero(is_held_out)}

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from hvd_imgcls.config.sources import ImageFolderSource
-from hvd_imgcls.data.image_folder import ImageFolder
+from hvd_imgcls.data.image_folder import open_image_folder
 from hvd_imgcls.data.records.reading import Records
 from hvd_imgcls.data.source import SPLITS
 from hvd_imgcls.errors import ConfigError, DataError
@@ -33,7 +33,7 @@ def folder(tmp_path_factory):
 
 
 def open_folder(root):
-    return ImageFolder(ImageFolderSource(name="image_folder", path=str(root)))
+    return open_image_folder(ImageFolderSource(name="image_folder", path=str(root)))
 
 
 def prepare_on(size, folder, destination, *options):

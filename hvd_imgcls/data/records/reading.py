@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import functools
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
+from hvd_imgcls.data.placed import PlacedImages, Places
 from hvd_imgcls.data.records.layout import RecordsDir, read_manifest
-from hvd_imgcls.data.source import SPLITS, EncodedSource, Numbers, Split
+from hvd_imgcls.data.source import SPLITS, Numbers, Split
 from hvd_imgcls.errors import DataError
 
-if TYPE_CHECKING:
-    import tensorflow as tf
 
-# Open files at a time; a process may usually have 1,024.
-_MAX_OPEN_FILES = 256
-
-
-class Records(EncodedSource):
+class Records(PlacedImages):
     """Images in record files, read by (block, position).
 
     Args:
@@ -38,11 +30,7 @@ class Records(EncodedSource):
         self._dir = RecordsDir(path)
         self._manifest = read_manifest(self._dir.manifest)
         self._index = {split: self._read_index(split) for split in SPLITS}
-        self._places = {
-            split: [index[name].to_numpy() for name in ("block", "offset", "size")]
-            for split, index in self._index.items()
-        }
-        self._open = functools.lru_cache(maxsize=_MAX_OPEN_FILES)(_OpenFile)
+        super().__init__({split: self._places_of(split) for split in SPLITS})
 
     @property
     def class_names(self) -> Sequence[str]:
@@ -80,49 +68,14 @@ class Records(EncodedSource):
         file = self._dir.block(split, row["block"])
         return f"{file}, record {row['position']} ({row['name']})"
 
-    def read(self, split: Split, examples: Numbers) -> list[bytes]:
-        """Returns the encoded images of some examples.
-
-        Raises:
-            DataError: If a file is cut short.
-        """
-        blocks, offsets, sizes = (column[examples].tolist() for column in self._places[split])
-        contents = [
-            os.pread(self._open(self._dir.block(split, block)).descriptor, size, offset)
-            for block, offset, size in zip(blocks, offsets, sizes, strict=True)
-        ]
-        for example, content, size in zip(examples, contents, sizes, strict=True):
-            if len(content) != size:
-                raise DataError(
-                    f"{self.name_of(split, int(example))}: {len(content)} bytes instead of {size}; "
-                    "copy or prepare the file again"
-                )
-        return contents
-
-    def make_reader(self, split: Split) -> Callable[[tf.Tensor], tf.Tensor]:
-        """Returns a function from an example number to its encoded image."""
-        read_batch = self.make_batch_reader(split)
-
-        def read(example: tf.Tensor) -> tf.Tensor:
-            return read_batch(example[..., None])[0]
-
-        return read
-
-    def make_batch_reader(self, split: Split) -> Callable[[tf.Tensor], tf.Tensor]:
-        """Returns a function from example numbers `[batch]` to encoded images `[batch]`.
-
-        One call into Python for a batch: per record it costs more than the reading.
-        """
-        import tensorflow as tf
-
-        def read_many(examples: np.ndarray) -> np.ndarray:
-            return np.array(self.read(split, examples), dtype=object)
-
-        def read(examples: tf.Tensor) -> tf.Tensor:
-            contents = tf.numpy_function(read_many, [examples], tf.string, stateful=False)
-            return tf.ensure_shape(contents, examples.shape)
-
-        return read
+    def _places_of(self, split: Split) -> Places:
+        index = self._index[split]
+        return Places(
+            files=[self._dir.block(split, n) for n in range(self._manifest.num_blocks(split))],
+            file=index["block"].to_numpy(),
+            offset=index["offset"].to_numpy(),
+            size=index["size"].to_numpy(),
+        )
 
     def _read_index(self, split: Split) -> pa.Table:
         path = self._dir.index(split)
@@ -159,13 +112,3 @@ class Records(EncodedSource):
                 raise DataError(
                     f"{path}: {size:,} bytes, but its records need {needed:,}; copy it again"
                 )
-
-
-class _OpenFile:
-    """A file that is closed when nobody needs it any more."""
-
-    def __init__(self, path: Path) -> None:
-        self.descriptor = os.open(path, os.O_RDONLY)
-
-    def __del__(self) -> None:
-        os.close(self.descriptor)

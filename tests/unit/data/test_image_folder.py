@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hvd_imgcls.config.sources import ImageFolderSource
-from hvd_imgcls.data.image_folder import ImageFolder
+from hvd_imgcls.data.image_folder import open_image_folder
 from hvd_imgcls.errors import ConfigError, DataError
 
 
@@ -20,7 +20,7 @@ def make_files(root, names):
 
 
 def open_folder(root, **keywords):
-    return ImageFolder(ImageFolderSource(name="image_folder", path=str(root), **keywords))
+    return open_image_folder(ImageFolderSource(name="image_folder", path=str(root), **keywords))
 
 
 def names_of(folder, split, root):
@@ -67,7 +67,7 @@ def test_splits_by_folder_have_the_labels_of_the_training_classes(tmp_path):
     folder = open_folder(tmp_path, train_folder="train", held_out_folder="val")
     assert folder.labels("held_out").tolist() == [2]
     assert names_of(folder, "held_out", tmp_path) == ["val/c/9.jpg"]
-    assert folder.notes == ["no held-out image of a and 1 more classes"]
+    assert list(folder.notes) == ["no held-out image of a and 1 more classes"]
 
 
 def test_a_class_of_the_held_out_folder_alone_is_refused(tmp_path):

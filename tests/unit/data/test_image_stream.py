@@ -15,7 +15,7 @@ from hvd_imgcls.config import load_config
 from hvd_imgcls.config.sources import ImageFolderSource
 from hvd_imgcls.data import image_shape_of, open_images
 from hvd_imgcls.data.dataset import evaluation_dataset, training_dataset
-from hvd_imgcls.data.image_folder import ImageFolder
+from hvd_imgcls.data.image_folder import open_image_folder
 from hvd_imgcls.data.order import epoch_order
 from hvd_imgcls.data.unreadable import naming_unreadable_images
 from hvd_imgcls.distributed.single_process import SingleProcessCollectives
@@ -39,7 +39,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def records(folder, tmp_path_factory):
-    source = ImageFolder(ImageFolderSource(name="image_folder", path=str(folder)))
+    source = open_image_folder(ImageFolderSource(name="image_folder", path=str(folder)))
     path = tmp_path_factory.mktemp("prepared") / "records"
     prepare(source, path, examples_per_block=7)
     return path

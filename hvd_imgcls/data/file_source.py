@@ -1,0 +1,108 @@
+"""Image files, one per example, wherever their list comes from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xxhash
+
+from hvd_imgcls.data.source import EncodedSource, Numbers, Split
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+class FileSource(EncodedSource):
+    """A list of image files with labels.
+
+    Args:
+        root: Folder that the files are relative to.
+        class_names: Name of every class; their bytes need not be text.
+        files: Files of each split.
+        labels: Their labels, `[examples]`, int64.
+        notes: What the user should know about the data.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        class_names: Sequence[str],
+        files: Mapping[Split, Sequence[str]],
+        labels: Mapping[Split, Numbers],
+        notes: Sequence[str],
+    ) -> None:
+        self._root = root
+        self._class_names = tuple(class_names)
+        self._files = files
+        self._labels = labels
+        self._notes = (*notes, *self._notes_on_classes())
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """Names of the classes, printable whatever their bytes are."""
+        return tuple(printable(name) for name in self._class_names)
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What was left out, and classes without a held-out image."""
+        return self._notes
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the classes and of every file's name, label and split; not of its content."""
+        hasher = xxhash.xxh3_64()
+        for names in (self._class_names, *self._files.values()):
+            for name in names:
+                hasher.update(os.fsencode(name) + b"\0")
+            hasher.update(b"\0")
+        for labels in self._labels.values():
+            hasher.update(np.ascontiguousarray(labels).data)
+        return hasher.hexdigest()
+
+    def num_examples(self, split: Split) -> int:
+        """Returns the number of image files of a split."""
+        return len(self._files[split])
+
+    def labels(self, split: Split) -> Numbers:
+        """Returns the label of every file, `[examples]`, int64."""
+        return self._labels[split]
+
+    def name_of(self, split: Split, example: int) -> str:
+        """Returns the path of a file, printable whatever its bytes are."""
+        return printable(self.path_of(split, example))
+
+    def path_of(self, split: Split, example: int) -> Path:
+        """Returns the path of a file."""
+        return self._root / self._files[split][example]
+
+    def make_reader(self, split: Split) -> Callable[[tf.Tensor], tf.Tensor]:
+        """Returns a function from an example number to what its file holds."""
+        import tensorflow as tf
+
+        # Bytes: a name need not be text in any encoding.
+        paths = tf.constant([os.fsencode(self._root / file) for file in self._files[split]])
+
+        def read(example: tf.Tensor) -> tf.Tensor:
+            return tf.io.read_file(tf.gather(paths, example))
+
+        return read
+
+    def _notes_on_classes(self) -> list[str]:
+        notes = []
+        what_of: dict[Split, str] = {"held_out": "held-out", "train": "training"}
+        for split, what in what_of.items():
+            counts = np.bincount(self._labels[split], minlength=len(self._class_names))
+            missing = [self.class_names[label] for label in np.flatnonzero(counts == 0).tolist()]
+            if missing:
+                more = f" and {len(missing) - 1} more classes" if len(missing) > 1 else ""
+                notes.append(f"no {what} image of {missing[0]}{more}")
+        return notes
+
+
+def printable(path: str | Path) -> str:
+    """Returns a path whose bytes need not be text as text."""
+    return os.fsencode(path).decode("utf-8", errors="backslashreplace")
