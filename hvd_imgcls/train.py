@@ -48,13 +48,20 @@ class TrainResult:
     weights_digest: str
 
 
-def train(config: RunConfig, *, pipeline_name: str = "run", verbose: bool = False) -> TrainResult:
+def train(
+    config: RunConfig,
+    *,
+    source: ImageSource | None = None,
+    pipeline_name: str = "run",
+    verbose: bool = False,
+) -> TrainResult:
     """Trains one image classifier, evaluates it and writes its run directory.
 
     Collective: every rank must call this with equal arguments.
 
     Args:
         config: What to train.
+        source: The images, if the configuration's source is open already.
         pipeline_name: Names the run directory if the configuration does not.
         verbose: Whether every rank says everything.
 
@@ -70,18 +77,18 @@ def train(config: RunConfig, *, pipeline_name: str = "run", verbose: bool = Fals
 
     # What will happen? Plain arithmetic, said before anything expensive starts.
     threads = share_cores(available_cores(), topology.local_size)
-    source = open_images(config, num_threads=threads.data)
+    distributed.devices.configure(
+        intra_op_threads=threads.intra_op,
+        inter_op_threads=threads.inter_op,
+        local_rank=topology.local_rank,
+    )
+    source = open_images(config, source=source, num_threads=threads.data)
     plan = make_plan(
         config,
         num_train_examples=source.num_examples("train"),
         num_held_out_examples=source.num_examples("held_out"),
         num_classes=len(source.class_names),
         topology=topology,
-    )
-    distributed.devices.configure(
-        intra_op_threads=plan.threads.intra_op,
-        inter_op_threads=plan.threads.inter_op,
-        local_rank=topology.local_rank,
     )
     _require_same(config, plan, source, collectives)
     files = _begin_run_dir(config, plan, pipeline_name, collectives)

@@ -7,8 +7,9 @@ import json
 import sys
 
 from hvd_imgcls.commands.overrides import add_pipeline
+from hvd_imgcls.commands.quiet import import_tensorflow_quietly
 from hvd_imgcls.config import RunConfig, load_config
-from hvd_imgcls.data import open_images
+from hvd_imgcls.data import ImageSource, open_images, open_source, opens_without_tensorflow
 from hvd_imgcls.plan import Plan, available_cores, describe, make_plan
 from hvd_imgcls.topology import Topology, launched_rank_and_size
 
@@ -35,26 +36,32 @@ def run(arguments: argparse.Namespace) -> None:
     num_cores = available_cores()
     ranks_per_host = min(size, arguments.ranks_per_host or num_cores)
     config = load_config(arguments.pipeline, arguments.overrides)
-    plan = plan_for(config, Topology.on_hosts(0, size, ranks_per_host), num_cores)
+    if not opens_without_tensorflow(config.data.source):
+        import_tensorflow_quietly()
+    source = open_source(config.data.source)
+    plan = plan_for(config, source, Topology.on_hosts(0, size, ranks_per_host), num_cores)
     text = json.dumps(plan.to_json(), indent=2) if arguments.json else describe(plan, config)
     if rank == 0:
         sys.stdout.write(text + "\n")
 
 
-def plan_for(config: RunConfig, topology: Topology, num_cores: int | None = None) -> Plan:
-    """Returns the plan of a run of this configuration, without TensorFlow.
+def plan_for(
+    config: RunConfig, source: ImageSource, topology: Topology, num_cores: int | None = None
+) -> Plan:
+    """Returns the plan of a run of this configuration.
 
     Args:
         config: What the pipeline file says.
+        source: Its source.
         topology: Any rank of the run.
         num_cores: Cores of a host; those that this process may use when None.
     """
-    source = open_images(config)
+    images = open_images(config, source=source)
     return make_plan(
         config,
-        num_train_examples=source.num_examples("train"),
-        num_held_out_examples=source.num_examples("held_out"),
-        num_classes=len(source.class_names),
+        num_train_examples=images.num_examples("train"),
+        num_held_out_examples=images.num_examples("held_out"),
+        num_classes=len(images.class_names),
         topology=topology,
         num_cores=num_cores,
     )

@@ -10,6 +10,7 @@ from hvd_imgcls.commands.overrides import add_pipeline
 from hvd_imgcls.commands.plan import plan_for
 from hvd_imgcls.commands.quiet import import_tensorflow_quietly
 from hvd_imgcls.config import load_config
+from hvd_imgcls.data import open_source, opens_without_tensorflow
 from hvd_imgcls.run_dir import RunDir, require_no_run
 from hvd_imgcls.topology import Topology, launched_rank_and_size
 
@@ -24,7 +25,10 @@ def run(arguments: argparse.Namespace) -> None:
     # All that can be known without TensorFlow, whose import takes seconds, is said before it.
     config = load_config(arguments.pipeline, arguments.overrides)
     rank, size = launched_rank_and_size()
-    plan_for(config, Topology.on_hosts(rank, size, size))
+    source = None
+    if opens_without_tensorflow(config.data.source):
+        source = open_source(config.data.source)
+        plan_for(config, source, Topology.on_hosts(rank, size, size))
     # The root alone: it makes the directory, and would make it under the others' eyes.
     if rank == 0 and config.run_dir is not None:
         require_no_run(RunDir(Path(config.run_dir)))
@@ -34,4 +38,9 @@ def run(arguments: argparse.Namespace) -> None:
         import_tensorflow_quietly()
     from hvd_imgcls.train import train
 
-    train(config, pipeline_name=Path(arguments.pipeline).stem, verbose=arguments.verbose)
+    train(
+        config,
+        source=source,
+        pipeline_name=Path(arguments.pipeline).stem,
+        verbose=arguments.verbose,
+    )

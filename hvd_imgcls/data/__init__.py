@@ -4,7 +4,12 @@ Importing this package does not import TensorFlow: a source's counts and names a
 to plan a run. `data.dataset`, `data.decoding`, `data.image_files` and `data.augment` do.
 """
 
-from hvd_imgcls.data.opening import image_shape_of, open_images, open_source
+from hvd_imgcls.data.opening import (
+    image_shape_of,
+    open_images,
+    open_source,
+    opens_without_tensorflow,
+)
 from hvd_imgcls.data.source import ArraySource, EncodedSource, ImageSource, Split
 
 __all__ = [
@@ -15,4 +20,5 @@ __all__ = [
     "image_shape_of",
     "open_images",
     "open_source",
+    "opens_without_tensorflow",
 ]

@@ -12,17 +12,37 @@ from hvd_imgcls.config.sources import (
     ManifestSource,
     RecordsSource,
     Source,
+    TfdsSource,
     TfRecordSource,
 )
 from hvd_imgcls.data.decoded import DecodedImages
 from hvd_imgcls.data.digits import Digits
 from hvd_imgcls.data.image_folder import open_image_folder
 from hvd_imgcls.data.source import ArraySource, EncodedSource, ImageSource
-from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.errors import ConfigError, DataError
+
+
+def opens_without_tensorflow(source: Source) -> bool:
+    """Returns whether counts, labels and names can be had before TensorFlow is loaded."""
+    return not isinstance(source, TfRecordSource | TfdsSource)
 
 
 def open_source(source: Source) -> ImageSource:
-    """Returns the source that a configuration names."""
+    """Returns the source that a configuration names.
+
+    Raises:
+        ConfigError: If there is nothing of this name.
+        DataError: If there is something wrong with the data.
+    """
+    try:
+        return _open(source)
+    except DataError as error:
+        # Every rank opens the same source.
+        error.is_of_all_ranks = True
+        raise
+
+
+def _open(source: Source) -> ImageSource:
     # Imported only when asked for: reading tables takes a moment to load.
     if isinstance(source, DigitsSource):
         return Digits(source.held_out_fraction, source.split_seed)
@@ -45,13 +65,16 @@ def open_source(source: Source) -> ImageSource:
     return open_tfds(source)
 
 
-def open_images(config: RunConfig, *, num_threads: int = 1) -> ImageSource:
+def open_images(
+    config: RunConfig, *, source: ImageSource | None = None, num_threads: int = 1
+) -> ImageSource:
     """Returns the images of a run, kept in memory if the configuration says so.
 
-    Nothing is decoded yet, and TensorFlow is not imported.
+    Nothing is decoded yet.
 
     Args:
         config: What the pipeline file says.
+        source: Its source, if it is open already.
         num_threads: Threads that decode for `data.cache`.
 
     Raises:
@@ -59,7 +82,7 @@ def open_images(config: RunConfig, *, num_threads: int = 1) -> ImageSource:
             the source.
         DataError: If there is something wrong with the data.
     """
-    source = open_source(config.data.source)
+    source = source or open_source(config.data.source)
     image_shape_of(source, config)
     crops = bool(config.augment) and isinstance(config.augment[0], RandomResizedCrop)
     if isinstance(source, EncodedSource) and config.data.cache == "none":

@@ -5,6 +5,7 @@ import pytest
 
 from hvd_imgcls.commands.plan import plan_for
 from hvd_imgcls.config import load_config, parse_config, to_yaml
+from hvd_imgcls.data import open_source
 from hvd_imgcls.plan import describe
 from hvd_imgcls.topology import Topology
 
@@ -30,7 +31,7 @@ def test_there_are_pipelines():
 def test_pipeline_on_any_number_of_ranks_has_a_plan(path, size):
     config = load_config(path)
     topology = Topology.on_hosts(0, size, min(size, 8))
-    plan = plan_for(config, topology, num_cores=8)
+    plan = plan_for(config, open_source(config.data.source), topology, num_cores=8)
     assert plan.per_rank_batch_size * size * plan.gradient_accumulation_steps == (
         config.train.global_batch_size
     )

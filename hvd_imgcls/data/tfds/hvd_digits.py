@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -57,4 +59,5 @@ def write_digits(data_dir: Path, file_format: str = "tfrecord") -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         builder = HvdDigits(data_dir=data_dir, file_format=file_format)
         tfds.disable_progress_bar()
-        builder.download_and_prepare()
+        with contextlib.redirect_stdout(io.StringIO()):
+            builder.download_and_prepare()
