@@ -13,9 +13,10 @@ import tensorflow as tf
 
 from hvd_imgcls import distributed, logs, run_dir
 from hvd_imgcls.config import RunConfig, to_tree
-from hvd_imgcls.data import ImageSource, image_shape_of, open_images
+from hvd_imgcls.data import ImageSource, host_shares_of, image_shape_of, open_images, open_source
 from hvd_imgcls.data.dataset import evaluation_dataset
-from hvd_imgcls.data.order import rank_blocks
+from hvd_imgcls.data.placing import place
+from hvd_imgcls.data.positions import rank_blocks
 from hvd_imgcls.data.unreadable import name_unreadable_block
 from hvd_imgcls.errors import CheckpointError
 from hvd_imgcls.metrics import Tally
@@ -55,9 +56,15 @@ def evaluate_file(
     )
 
     # What will happen?
-    source = open_images(config, num_threads=threads.data)
+    source = open_source(config.data.source, config.data.placement)
+    source = open_images(
+        config, source=place(source, config, collectives), num_threads=threads.data
+    )
     plan = make_evaluation_plan(
-        config, num_examples=source.num_examples("held_out"), size=topology.size
+        config,
+        num_examples=source.num_examples("held_out"),
+        size=topology.size,
+        hosts=host_shares_of(source, config),
     )
     distributed.agreement.require_same(
         collectives,
@@ -109,24 +116,26 @@ def evaluate_model(
         The metrics, the same on all ranks.
     """
     rank, size = collectives.topology.rank, collectives.topology.size
-    blocks = rank_blocks(plan.num_examples, block_size=plan.block_size, rank=rank, size=size)
+    numbers, blocks = rank_blocks(plan, rank=rank, size=size, division=source.division)
     dataset = evaluation_dataset(
         source, config, plan, rank=rank, size=size, num_threads=num_threads
     )
     tally = Tally.empty(
-        num_blocks=plan.num_steps * size,
+        num_blocks=-(-plan.num_examples // plan.block_size),
         num_classes=len(source.class_names),
         num_examples=plan.num_examples,
     )
     predict = tf.function(lambda images: model(images, training=False))
     batches = iter(dataset)
-    for step, examples in enumerate(blocks):
+    for number, examples in zip(numbers.tolist(), blocks, strict=True):
         try:
             images, targets, _ = next(batches)
         except tf.errors.OpError as error:
             raise name_unreadable_block(source, config, examples, error) from None
+        if number < 0:
+            continue
         logits = tf.cast(predict(images), tf.float32)
-        tally.add(step * size + rank, examples, np.argmax(targets, axis=-1), logits.numpy())
+        tally.add(number, examples, np.argmax(targets, axis=-1), logits.numpy())
     return tally.summed_over_ranks(collectives.sum_arrays).result(source.class_names)
 
 

@@ -16,6 +16,7 @@ import xxhash
 
 from hvd_imgcls import distributed, logs, run_dir
 from hvd_imgcls.data.records.encoding import Encoding, encode
+from hvd_imgcls.data.records.hosts import block_rows, describe, write_assignment
 from hvd_imgcls.data.records.layout import INDEX_SCHEMA, Manifest, RecordsDir, read_manifest
 from hvd_imgcls.data.records.reading import Records
 from hvd_imgcls.data.records.writing import Record, write_block, write_rows
@@ -51,6 +52,7 @@ def prepare(
     encoding: Encoding | None = None,
     examples_per_block: int = 1024,
     seed: int = 0,
+    num_hosts: int | None = None,
     verbose: bool = False,
 ) -> Records:
     """Writes record files and their index, then reads everything back.
@@ -64,6 +66,7 @@ def prepare(
         encoding: How images are changed; not at all when None.
         examples_per_block: Examples of a file.
         seed: Seed of the order in which the examples are dealt to the files.
+        num_hosts: Hosts to divide the files over, for `data.placement`; None for no division.
         verbose: Whether every rank says everything.
 
     Returns:
@@ -89,6 +92,7 @@ def prepare(
     files = RecordsDir(destination)
     if _begin(files, manifest, collectives):
         logger.info("%s holds these images already", destination)
+        _divide(files, manifest, num_hosts, collectives)
         return Records(destination)
     blocks = list(_blocks(manifest))
     total = sum(manifest.num_examples.values())
@@ -120,6 +124,7 @@ def prepare(
         _finish(files, manifest)
     collectives.barrier()
     logger.info("verified: %s images are in %s", f"{total:,}", destination)
+    _divide(files, manifest, num_hosts, collectives)
     return Records(destination)
 
 
@@ -211,7 +216,7 @@ def _records(
             contents=image.contents,
             label=label,
             class_name=class_names[label],
-            name=name,
+            name=source.id_of(block.split, example),
             height=image.height,
             width=image.width,
         )
@@ -239,6 +244,31 @@ def _finish(files: RecordsDir, manifest: Manifest) -> None:
         ]
         index = pa.concat_tables(parts) if parts else INDEX_SCHEMA.empty_table()
         write_rows(files.index(split), index)
+        write_rows(files.blocks(split), block_rows(parts, len(manifest.class_names)))
     run_dir.write_json(files.manifest, manifest.to_json())
     files.plan.unlink()
     shutil.rmtree(files.part("train", 0).parent)
+
+
+def _divide(
+    files: RecordsDir,
+    manifest: Manifest,
+    num_hosts: int | None,
+    collectives: distributed.Collectives,
+) -> None:
+    """Divides the files over hosts, if that is asked for. Collective."""
+    if num_hosts is None:
+        return
+
+    def divide() -> str:
+        assignment = write_assignment(files, manifest, num_hosts)
+        blocks = {split: pq.read_table(files.blocks(split)) for split in SPLITS}
+        return describe(blocks, assignment)
+
+    text = distributed.agreement.on_root(collectives, divide)
+    logger.info("divided over %d hosts:\n%s", num_hosts, text)
+    logger.info(
+        "copy to each host what it needs, for example\n  rsync -a --files-from=%s %s/ HOST:FOLDER/",
+        files.host_files(0, num_hosts),
+        files.path,
+    )

@@ -12,8 +12,9 @@ import keras
 import hvd_imgcls.keras as hvd
 from hvd_imgcls import distributed, logs, run_dir
 from hvd_imgcls.config import RunConfig, to_tree, to_yaml
-from hvd_imgcls.data import ImageSource, image_shape_of, open_images
+from hvd_imgcls.data import ImageSource, host_shares_of, image_shape_of, open_images, open_source
 from hvd_imgcls.data.dataset import training_dataset
+from hvd_imgcls.data.placing import place
 from hvd_imgcls.data.unreadable import naming_unreadable_images
 from hvd_imgcls.evaluate import describe as describe_metrics
 from hvd_imgcls.evaluate import evaluate_model
@@ -25,7 +26,6 @@ from hvd_imgcls.plan import Plan, available_cores, describe, make_plan, share_co
 from hvd_imgcls.progress import Progress, StopAfterSteps
 from hvd_imgcls.run_dir import RunDir
 from hvd_imgcls.schedules import build_schedule
-from hvd_imgcls.topology import Topology
 from hvd_imgcls.versions import code_version
 
 logger = logging.getLogger(__name__)
@@ -82,6 +82,8 @@ def train(
         inter_op_threads=threads.inter_op,
         local_rank=topology.local_rank,
     )
+    source = source or open_source(config.data.source, config.data.placement)
+    source = place(source, config, collectives)
     source = open_images(config, source=source, num_threads=threads.data)
     plan = make_plan(
         config,
@@ -89,6 +91,7 @@ def train(
         num_held_out_examples=source.num_examples("held_out"),
         num_classes=len(source.class_names),
         topology=topology,
+        hosts=host_shares_of(source, config),
     )
     _require_same(config, plan, source, collectives)
     files = _begin_run_dir(config, plan, pipeline_name, collectives)
@@ -103,7 +106,7 @@ def train(
     _compile(model, config, plan)
 
     # Train.
-    _fit(model, source, config, plan, topology, files)
+    _fit(model, source, config, plan, collectives, files)
 
     # What came of it: the same model on all ranks, its exact metrics, its files.
     digest = _require_same_weights(model, collectives)
@@ -176,10 +179,12 @@ def _fit(
     source: ImageSource,
     config: RunConfig,
     plan: Plan,
-    topology: Topology,
+    collectives: distributed.Collectives,
     files: RunDir,
 ) -> None:
     """Trains to the end of the plan. Collective."""
+    topology = collectives.topology
+    dataset = training_dataset(source, config, plan, rank=topology.rank, collectives=collectives)
     with naming_unreadable_images(
         source,
         config,
@@ -188,7 +193,7 @@ def _fit(
         finished_steps=lambda: int(model.optimizer.iterations),
     ):
         model.fit(
-            training_dataset(source, config, plan, rank=topology.rank),
+            dataset,
             epochs=plan.num_epochs,
             steps_per_epoch=plan.batches_per_epoch,
             callbacks=_make_callbacks(plan, files.metrics if topology.is_root else None),

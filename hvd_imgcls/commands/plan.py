@@ -9,7 +9,14 @@ import sys
 from hvd_imgcls.commands.overrides import add_pipeline
 from hvd_imgcls.commands.quiet import import_tensorflow_quietly
 from hvd_imgcls.config import RunConfig, load_config
-from hvd_imgcls.data import ImageSource, open_images, open_source, opens_without_tensorflow
+from hvd_imgcls.config.placement import Hybrid, Vertical
+from hvd_imgcls.data import (
+    ImageSource,
+    host_shares_of,
+    open_images,
+    open_source,
+    opens_without_tensorflow,
+)
 from hvd_imgcls.plan import Plan, available_cores, describe, make_plan
 from hvd_imgcls.topology import Topology, launched_rank_and_size
 
@@ -38,7 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.pipeline, arguments.overrides)
     if not opens_without_tensorflow(config.data.source):
         import_tensorflow_quietly()
-    source = open_source(config.data.source)
+    source = open_source(config.data.source, config.data.placement)
     plan = plan_for(config, source, Topology.on_hosts(0, size, ranks_per_host), num_cores)
     text = json.dumps(plan.to_json(), indent=2) if arguments.json else describe(plan, config)
     if rank == 0:
@@ -61,10 +68,21 @@ def plan_for(
         config,
         num_train_examples=images.num_examples("train"),
         num_held_out_examples=images.num_examples("held_out"),
-        num_classes=len(images.class_names),
+        num_classes=_num_classes(config, images),
         topology=topology,
         num_cores=num_cores,
+        hosts=host_shares_of(images, config),
     )
+
+
+def _num_classes(config: RunConfig, images: ImageSource) -> int:
+    """Returns the number of classes; those of a table of labels if there is one."""
+    placement = config.data.placement
+    if isinstance(placement, Vertical | Hybrid):
+        from hvd_imgcls.data.label_table import read_label_table
+
+        return len(read_label_table(placement)[0])
+    return len(images.class_names)
 
 
 def _positive(text: str) -> int:

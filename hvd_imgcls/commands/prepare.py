@@ -27,11 +27,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--examples-per-block", type=int, default=1024, help="images in a file (default: 1024)"
     )
     files.add_argument("--seed", type=int, default=0, help="seed of the order in the files")
+    files.add_argument(
+        "--hosts",
+        type=int,
+        metavar="N",
+        help="also say which of N hosts gets which files, for `data.placement`",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Prepares. Collective: every rank must call this."""
-    for option, least, most in (("max_side", 1, 2**16), ("quality", 1, 100)):
+    for option, least, most in (("max_side", 1, 2**16), ("quality", 1, 100), ("hosts", 1, 999)):
         _require_between(arguments, option, least, most)
     for option in ("examples_per_block", "seed", "split_seed"):
         _require_between(arguments, option, int(option == "examples_per_block"), 2**32 - 1)
@@ -56,6 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
         encoding=Encoding(max_side=arguments.max_side, quality=arguments.quality),
         examples_per_block=arguments.examples_per_block,
         seed=arguments.seed,
+        num_hosts=arguments.hosts,
         verbose=arguments.verbose,
     )
 

@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> None:
     rank, size = launched_rank_and_size()
     source = None
     if opens_without_tensorflow(config.data.source):
-        source = open_source(config.data.source)
+        source = open_source(config.data.source, config.data.placement)
         plan_for(config, source, Topology.on_hosts(rank, size, size))
     # The root alone: it makes the directory, and would make it under the others' eyes.
     if rank == 0 and config.run_dir is not None:

@@ -18,6 +18,7 @@ from hvd_imgcls.config.parts import (
     Optimizer,
     Schedule,
 )
+from hvd_imgcls.config.placement import Placement, Shared
 from hvd_imgcls.config.sections import STRICT, LeftOpenFraction, NonNegativeInt, PositiveInt, Seed
 from hvd_imgcls.config.sources import Source
 
@@ -28,6 +29,9 @@ class Data:
 
     source: Source
     """The images, their labels and how they are split."""
+
+    placement: Placement = Shared()
+    """Which ranks see which images. Other placements than `shared` need the source `records`."""
 
     image_size: PositiveInt | None = None
     """Height and width, in pixels, of the images that the network sees.
@@ -45,6 +49,10 @@ class Data:
     pays for small images. It takes `image_size * image_size * num_channels` bytes for each.
     """
 
+    def __post_init__(self) -> None:
+        if self.placement.name != "shared" and self.source.name != "records":
+            raise ValueError(f"placement {self.placement.name} needs source.name records")
+
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class Train:
@@ -61,6 +69,13 @@ class Train:
 
     gradient_accumulation_steps: PositiveInt = 1
     """Backward passes per step. More of them need less memory for the same global batch."""
+
+    last_batch: Literal["drop", "weighted"] = "drop"
+    """What becomes of the examples of an epoch that do not fill a global batch.
+
+    `drop` leaves them out, others in every epoch. `weighted` fills the batch up with images of
+    weight 0 and gives the others so much weight that the gradient is their mean.
+    """
 
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     """The Keras dtype policy: what layers compute in. Weights are float32 always."""

@@ -5,6 +5,7 @@ to plan a run. `data.dataset`, `data.decoding`, `data.image_files` and `data.aug
 """
 
 from hvd_imgcls.data.opening import (
+    host_shares_of,
     image_shape_of,
     open_images,
     open_source,
@@ -17,6 +18,7 @@ __all__ = [
     "EncodedSource",
     "ImageSource",
     "Split",
+    "host_shares_of",
     "image_shape_of",
     "open_images",
     "open_source",

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
+from hvd_imgcls import distributed
 from hvd_imgcls.config import RunConfig
 from hvd_imgcls.data import order
 from hvd_imgcls.data.augment import Batch, make_augment
+from hvd_imgcls.data.exchange import Exchange, exchanged_records
 from hvd_imgcls.data.image_files import (
+    decode_images,
     load_images,
     make_evaluation_decoder,
     make_training_decoder,
     random_resized_crop_of,
 )
 from hvd_imgcls.data.opening import image_shape_of
-from hvd_imgcls.data.positions import crop_key, rank_rows
+from hvd_imgcls.data.positions import (
+    crop_key,
+    rank_blocks,
+    rank_rows,
+)
 from hvd_imgcls.data.source import ArraySource, ImageSource
 from hvd_imgcls.plan import EvaluationPlan, Plan
 
@@ -30,8 +38,11 @@ def training_dataset(
     rank: int,
     start_epoch: int = 0,
     start_step: int = 0,
+    collectives: distributed.Collectives | None = None,
 ) -> tf.data.Dataset:
     """Returns this rank's batches from a position to the end of the run.
+
+    Collective if images are exchanged between hosts: every rank must read as many batches.
 
     Args:
         source: The images.
@@ -40,11 +51,12 @@ def training_dataset(
         rank: This rank.
         start_epoch: First epoch, 0-based.
         start_step: First step in it, 0-based. Starting there costs nothing.
+        collectives: How the ranks talk, for images that come from other hosts.
 
     Returns:
         A dataset of (images `[per_rank_batch_size, height, width, channels]` uint8, targets
         `[per_rank_batch_size, num_classes]` float32, sample_weight `[per_rank_batch_size]`
-        float32). There are `gradient_accumulation_steps` batches per step.
+        float32, 0 for padding). There are `gradient_accumulation_steps` batches per step.
     """
     image_shape = image_shape_of(source, config)
     first_index = 1 if random_resized_crop_of(config) else 0
@@ -56,45 +68,60 @@ def training_dataset(
     )
     labels = tf.constant(source.labels("train"))
 
-    def rows_of(epoch: np.int64) -> order.Numbers:
+    def rows_of(epoch: np.int64) -> tuple[order.Numbers, npt.NDArray[np.float32]]:
         first = start_step if epoch == start_epoch else 0
-        return rank_rows(plan, rank=rank, epoch=int(epoch), start_step=first)
+        rows = rank_rows(
+            plan, rank=rank, epoch=int(epoch), start_step=first, division=source.division
+        )
+        return rows.examples.reshape(-1), rows.weights.reshape(-1)
 
     def key_of(epoch: np.int64) -> np.int64:
         return np.int64(crop_key(plan, int(epoch)))
 
     def examples_of(epoch: tf.Tensor) -> tf.data.Dataset:
-        rows = tf.numpy_function(rows_of, [epoch], tf.int64, stateful=False)
+        rows = tf.numpy_function(rows_of, [epoch], (tf.int64, tf.float32), stateful=False)
         key = tf.numpy_function(key_of, [epoch], tf.int64, stateful=False)
-        examples = tf.data.Dataset.from_tensor_slices(tf.reshape(rows, [-1]))
-        return examples.map(lambda example: (example, tf.ensure_shape(key, []), epoch))
+        slots = tf.data.Dataset.from_tensor_slices(tuple(tf.ensure_shape(r, [None]) for r in rows))
+        return slots.map(
+            lambda example, weight: (example, tf.ensure_shape(key, []), (epoch, weight))
+        )
 
     def finish(
-        images: tf.Tensor, examples: tf.Tensor, epochs: tf.Tensor
+        images: tf.Tensor, examples: tf.Tensor, others: tuple[tf.Tensor, tf.Tensor]
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        epochs, weights = others
         targets = tf.one_hot(tf.gather(labels, examples), plan.num_classes)
         # All of one epoch: an epoch has whole batches only.
         batch = augment(Batch(images=images, targets=targets, examples=examples, epoch=epochs[0]))
-        return batch.images, batch.targets, tf.ones_like(targets[:, 0])
+        return batch.images, batch.targets, weights
 
     dataset = tf.data.Dataset.range(start_epoch, plan.num_epochs).flat_map(examples_of)
     batch_size, num_threads = plan.per_rank_batch_size, plan.threads.data
     if isinstance(source, ArraySource):
         images = tf.constant(source.images("train"))
         dataset = dataset.batch(batch_size, drop_remainder=True).map(
-            lambda examples, _, epochs: finish(tf.gather(images, examples), examples, epochs),
+            lambda examples, _, others: finish(tf.gather(images, examples), examples, others),
             num_parallel_calls=num_threads,
             deterministic=True,
         )
     else:
-        dataset = load_images(
-            dataset,
-            source,
-            "train",
-            make_training_decoder(config, image_shape),
-            batch_size=batch_size,
-            num_threads=num_threads,
-        ).map(finish)
+        decode = make_training_decoder(config, image_shape)
+        parallel = {"batch_size": batch_size, "num_threads": num_threads}
+        records = exchanged_records(source, plan.size)
+        if records is None:
+            dataset = load_images(dataset, source, "train", decode, **parallel)
+        else:
+            exchange = Exchange(records, plan, rank, collectives or distributed.current())
+            contents = exchange.contents(start_epoch, start_step).map(
+                lambda content, example, weight, epoch: (
+                    content,
+                    example,
+                    tf.ensure_shape(tf.numpy_function(key_of, [epoch], tf.int64, False), []),
+                    (epoch, weight),
+                )
+            )
+            dataset = decode_images(contents, decode, **parallel)
+        dataset = dataset.map(finish)
     return dataset.prefetch(PREFETCHED_BATCHES).with_options(_options(num_threads))
 
 
@@ -120,13 +147,12 @@ def evaluation_dataset(
     Returns:
         A dataset of (images, targets, sample_weight) like `training_dataset`, with
         `plan.block_size` slots; padding has weight 0. Its examples are, in this order,
-        those of `order.rank_blocks`.
+        those of `positions.rank_blocks`.
     """
     num_classes = len(source.class_names)
     labels = tf.constant(source.labels("held_out"))
-    blocks = order.rank_blocks(plan.num_examples, block_size=plan.block_size, rank=rank, size=size)
-    # Any example will do as padding: it has no weight.
-    examples = np.maximum(blocks, 0)
+    _, blocks = rank_blocks(plan, rank=rank, size=size, division=source.division)
+    examples = np.where(blocks < 0, _held_out_example(source, rank, size), blocks)
 
     def finish(
         images: tf.Tensor, block: tf.Tensor, examples: tf.Tensor
@@ -153,6 +179,15 @@ def evaluation_dataset(
         )
         dataset = dataset.map(lambda images, chosen, block: finish(images, block, chosen))
     return dataset.prefetch(PREFETCHED_BATCHES).with_options(_options(num_threads))
+
+
+def _held_out_example(source: ImageSource, rank: int, size: int) -> int:
+    """Returns an example that this rank can read, for padding."""
+    division = source.division
+    if division is None:
+        return 0
+    host = division.hosts_of(division.position_of(rank), size)[0]
+    return int(division.shares["held_out"][host][0])
 
 
 def _options(num_threads: int) -> tf.data.Options:

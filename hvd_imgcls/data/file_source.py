@@ -75,6 +75,10 @@ class FileSource(EncodedSource):
         """Returns the path of a file, printable whatever its bytes are."""
         return printable(self.path_of(split, example))
 
+    def id_of(self, split: Split, example: int) -> str:
+        """Returns the path of a file from the root on."""
+        return printable(self._files[split][example])
+
     def path_of(self, split: Split, example: int) -> Path:
         """Returns the path of a file."""
         return self._root / self._files[split][example]

@@ -80,7 +80,6 @@ def load_images(
         `[batch_size]`, anything else `[batch_size]`).
     """
     read_batch = source.make_batch_reader(split)
-    parallel = {"num_parallel_calls": num_threads, "deterministic": True}
     if read_batch is not None:
         batches = slots.batch(batch_size, drop_remainder=True)
         contents = batches.map(
@@ -89,10 +88,30 @@ def load_images(
     else:
         read = source.make_reader(split)
         contents = slots.map(
-            lambda example, key, other: (read(example), example, key, other), **parallel
+            lambda example, key, other: (read(example), example, key, other),
+            num_parallel_calls=num_threads,
+            deterministic=True,
         )
+    return decode_images(contents, decode, batch_size=batch_size, num_threads=num_threads)
+
+
+def decode_images(
+    contents: tf.data.Dataset, decode: Decode, *, batch_size: int, num_threads: int
+) -> tf.data.Dataset:
+    """Decodes images that have been read, in their order.
+
+    Args:
+        contents: Of (what the file holds, example number, key, anything else), all scalars.
+        decode: What makes an image of it.
+        batch_size: Images of a batch.
+        num_threads: Images decoded at the same time.
+
+    Returns:
+        What `load_images` returns.
+    """
     images = contents.map(
         lambda content, example, key, other: (decode(content, example, key), example, other),
-        **parallel,
+        num_parallel_calls=num_threads,
+        deterministic=True,
     )
     return images.batch(batch_size, drop_remainder=True)

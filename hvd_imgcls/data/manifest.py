@@ -31,7 +31,7 @@ def open_manifest(config: ManifestSource) -> FileSource:
         DataError: If a row says nothing that can be used.
     """
     path = Path(config.path).expanduser()
-    table = read_table(path)
+    table = read_table(path, "data.source.path")
     _require_column(table, config.path_column, "path_column", path)
     _require_column(table, config.label_column, "label_column", path)
     table, notes = _without_bad(table)
@@ -56,8 +56,12 @@ def open_manifest(config: ManifestSource) -> FileSource:
     )
 
 
-def read_table(path: Path) -> pa.Table:
+def read_table(path: Path, key: str) -> pa.Table:
     """Returns a table; what a CSV file holds is text.
+
+    Args:
+        path: A `.csv` file, or else a Parquet file.
+        key: Configuration key that named it, for the error.
 
     Raises:
         ConfigError: If it cannot be read.
@@ -76,7 +80,7 @@ def read_table(path: Path) -> pa.Table:
     except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise ConfigError(
-            "data.source.path",
+            key,
             got=str(path),
             expected=f"a .csv file in UTF-8 with a header, or a .parquet file ({reason})",
             fix="give the table that lists the images",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hvd_imgcls.config import RunConfig
 from hvd_imgcls.config.augmentations import RandomResizedCrop
+from hvd_imgcls.config.placement import Horizontal, Hybrid, Placement
 from hvd_imgcls.config.sources import (
     DigitsSource,
     ImageFolderSource,
@@ -20,6 +21,7 @@ from hvd_imgcls.data.digits import Digits
 from hvd_imgcls.data.image_folder import open_image_folder
 from hvd_imgcls.data.source import ArraySource, EncodedSource, ImageSource
 from hvd_imgcls.errors import ConfigError, DataError
+from hvd_imgcls.plan import HostShares
 
 
 def opens_without_tensorflow(source: Source) -> bool:
@@ -27,22 +29,26 @@ def opens_without_tensorflow(source: Source) -> bool:
     return not isinstance(source, TfRecordSource | TfdsSource)
 
 
-def open_source(source: Source) -> ImageSource:
+def open_source(source: Source, placement: Placement | None = None) -> ImageSource:
     """Returns the source that a configuration names.
+
+    Args:
+        source: Says where the images are.
+        placement: Which ranks see which; all see all when None.
 
     Raises:
         ConfigError: If there is nothing of this name.
         DataError: If there is something wrong with the data.
     """
     try:
-        return _open(source)
+        return _open(source, placement)
     except DataError as error:
         # Every rank opens the same source.
         error.is_of_all_ranks = True
         raise
 
 
-def _open(source: Source) -> ImageSource:
+def _open(source: Source, placement: Placement | None) -> ImageSource:
     # Imported only when asked for: reading tables takes a moment to load.
     if isinstance(source, DigitsSource):
         return Digits(source.held_out_fraction, source.split_seed)
@@ -53,9 +59,7 @@ def _open(source: Source) -> ImageSource:
 
         return open_manifest(source)
     if isinstance(source, RecordsSource):
-        from hvd_imgcls.data.records.reading import Records
-
-        return Records(Path(source.path).expanduser())
+        return _open_records(Path(source.path).expanduser(), placement)
     if isinstance(source, TfRecordSource):
         from hvd_imgcls.data.tfrecord.source import open_tfrecord
 
@@ -63,6 +67,23 @@ def _open(source: Source) -> ImageSource:
     from hvd_imgcls.data.tfds.source import open_tfds
 
     return open_tfds(source)
+
+
+def _open_records(path: Path, placement: Placement | None) -> ImageSource:
+    if isinstance(placement, Horizontal | Hybrid):
+        from hvd_imgcls.data.records.host_records import HostRecords
+
+        return HostRecords(path, placement.exchange)
+    from hvd_imgcls.data.records.reading import Records
+
+    return Records(path)
+
+
+def host_shares_of(source: ImageSource, config: RunConfig) -> HostShares | None:
+    """Returns how many examples every host has; None if every rank sees all."""
+    if source.division is None:
+        return None
+    return source.division.counts(config.evaluation.block_size)
 
 
 def open_images(
@@ -74,7 +95,7 @@ def open_images(
 
     Args:
         config: What the pipeline file says.
-        source: Its source, if it is open already.
+        source: Its source, if it is open already, and placed.
         num_threads: Threads that decode for `data.cache`.
 
     Raises:
@@ -82,11 +103,18 @@ def open_images(
             the source.
         DataError: If there is something wrong with the data.
     """
-    source = source or open_source(config.data.source)
+    source = source or open_source(config.data.source, config.data.placement)
     image_shape_of(source, config)
     crops = bool(config.augment) and isinstance(config.augment[0], RandomResizedCrop)
     if isinstance(source, EncodedSource) and config.data.cache == "none":
         return source
+    if source.division is not None:
+        raise ConfigError(
+            "data.cache",
+            got=config.data.cache,
+            expected=f"none with data.placement.name {config.data.placement.name}",
+            fix="leave it out: a rank does not have all images",
+        )
     if crops:
         raise ConfigError(
             "augment.0.name",

@@ -32,46 +32,22 @@ def epoch_order(num_examples: int, seed: int, epoch: int) -> Numbers:
     return generator.permutation(num_examples)
 
 
-def rank_batches(
-    order: Numbers,
-    *,
-    global_batch_size: int,
-    gradient_accumulation_steps: int,
-    rank: int,
-    size: int,
-    start_step: int = 0,
-) -> Numbers:
-    """Returns the example numbers of one rank in an epoch.
-
-    Args:
-        order: The order of the epoch.
-        global_batch_size: Divisible by `size * gradient_accumulation_steps`.
-        gradient_accumulation_steps: Backward passes per step.
-        rank: The rank, 0-based.
-        size: Number of ranks.
-        start_step: First step, 0-based inside the epoch.
-
-    Returns:
-        `[batches, per_rank_batch_size]`: `gradient_accumulation_steps` rows per step.
-    """
-    num_steps = len(order) // global_batch_size
-    per_rank = global_batch_size // (size * gradient_accumulation_steps)
-    steps = order[: num_steps * global_batch_size].reshape(num_steps, size, -1)
-    return steps[start_step:, rank].reshape(-1, per_rank)
+def cut_or_padded(order: Numbers, num_slots: int) -> Numbers:
+    """Returns the first `num_slots` numbers, with -1 after the last if there are fewer."""
+    if len(order) >= num_slots:
+        return order[:num_slots]
+    return np.pad(order, (0, num_slots - len(order)), constant_values=-1)
 
 
-def rank_blocks(num_examples: int, *, block_size: int, rank: int, size: int) -> Numbers:
-    """Returns the example numbers that one rank evaluates, -1 for padding.
+def blocks_of(num_examples: int, block_size: int) -> Numbers:
+    """Returns the examples cut into blocks in their own order, -1 for padding.
 
-    The examples are cut into blocks in their own order, and the blocks are dealt to the
-    ranks in turn. So the very same blocks are computed whatever the number of ranks, and
+    The very same blocks whatever the number of ranks: they are dealt to the ranks, and
     results are put together in the order of the blocks.
 
     Returns:
-        `[evaluation_steps, block_size]`, equally many rows on every rank.
+        `[blocks, block_size]`, int64.
     """
     num_blocks = -(-num_examples // block_size)
-    num_steps = -(-num_blocks // size)
-    padded = np.full(num_steps * size * block_size, -1, dtype=np.int64)
-    padded[:num_examples] = np.arange(num_examples)
-    return padded.reshape(num_steps, size, block_size)[:, rank]
+    padded = cut_or_padded(np.arange(num_examples, dtype=np.int64), num_blocks * block_size)
+    return padded.reshape(num_blocks, block_size)

@@ -17,6 +17,8 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from hvd_imgcls.data.division import Division
+
 Split = Literal["train", "held_out"]
 SPLITS: tuple[Split, ...] = ("train", "held_out")
 
@@ -24,7 +26,13 @@ Numbers = npt.NDArray[np.int64]
 
 
 class LabelledImages(ABC):
-    """Images with labels, told apart by split and example number."""
+    """Images with labels, told apart by split and example number.
+
+    Attributes:
+        division: How the examples are divided over hosts; None if every rank sees all.
+    """
+
+    division: Division | None = None
 
     @property
     @abstractmethod
@@ -69,6 +77,10 @@ class ArraySource(LabelledImages):
 
 class EncodedSource(LabelledImages):
     """Encoded images of any size."""
+
+    def id_of(self, split: Split, example: int) -> str:
+        """Returns the name of an image that is the same on every machine, if there is one."""
+        return self.name_of(split, example)
 
     @abstractmethod
     def make_reader(self, split: Split) -> Callable[[tf.Tensor], tf.Tensor]:

@@ -57,8 +57,14 @@ def naming_unreadable_images(
         first = finished_steps()
         for step in range(first, min(first + _SUSPECTED_STEPS, plan.num_steps)):
             epoch, step_in_epoch = divmod(step, plan.steps_per_epoch)
-            rows = rank_rows(plan, rank=rank, epoch=epoch, start_step=step_in_epoch)
-            suspects = rows[: plan.gradient_accumulation_steps].reshape(-1).tolist()
+            rows = rank_rows(
+                plan,
+                rank=rank,
+                epoch=epoch,
+                start_step=step_in_epoch,
+                division=source.division,
+            )
+            suspects = rows.examples[: plan.gradient_accumulation_steps].reshape(-1).tolist()
             keyed = zip(suspects, itertools.repeat(crop_key(plan, epoch)))
             bad = find_unreadable(source, "train", decode, keyed)
             if bad is not None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from hvd_imgcls.distributed.collectives import Collectives
 from hvd_imgcls.distributed.process_set import ProcessSet, global_process_set
-from hvd_imgcls.errors import ConfigError, RankMismatchError
+from hvd_imgcls.errors import HvdImgclsError, RankMismatchError
 
 _MAX_DIFFERENCES = 10
 
@@ -57,15 +57,15 @@ def on_root(collectives: Collectives, action: Callable[[], Any]) -> Any:
         action: Done by the root alone. Returns a JSON value.
 
     Raises:
-        ConfigError: On the root, if `action` does.
+        HvdImgclsError: On the root, if `action` does.
         RankMismatchError: On the others then, with the root's text.
     """
     outcome: dict[str, Any] = {}
-    error: ConfigError | None = None
+    error: HvdImgclsError | None = None
     if collectives.topology.is_root:
         try:
             outcome = {"value": action()}
-        except ConfigError as caught:
+        except HvdImgclsError as caught:
             error, outcome = caught, {"error": str(caught)}
     outcome = collectives.broadcast_json(outcome)
     if error is not None:

@@ -47,22 +47,33 @@ def _any_of(numbers: Sequence[int]) -> str:
     return f"{', '.join(most)} or {last}" if most else last
 
 
-def steps_per_epoch(num_examples: int, global_batch_size: int) -> int:
-    """Returns the full global batches in an epoch; what is left over is not used.
+def steps_per_epoch(
+    num_examples: Sequence[int], global_batch_size: int, *, drops_last: bool
+) -> int:
+    """Returns the global batches of an epoch.
 
-    Which examples are left over differs from epoch to epoch, since the order does.
+    Args:
+        num_examples: Training examples of every host that has its own, or their number.
+        global_batch_size: Has an equal part for each of them.
+        drops_last: Whether what does not fill a batch is not used. Which examples these are
+            differs from epoch to epoch, since the order does. Otherwise batches are filled up.
 
     Raises:
         ConfigError: If there is no full batch.
     """
-    if num_examples < global_batch_size:
+    per_host = global_batch_size // len(num_examples)
+    if not drops_last:
+        return -(-max(num_examples) // per_host)
+    if min(num_examples) < per_host:
+        largest = min(num_examples) * len(num_examples)
+        hosts = f" ({len(num_examples)} hosts, the smallest share)" if num_examples[1:] else ""
         raise ConfigError(
             "train.global_batch_size",
             got=global_batch_size,
-            expected=f"at most the {num_examples} examples of the training split",
-            fix=f"use {num_examples} or less",
+            expected=f"at most the {largest} examples of the training split{hosts}",
+            fix=f"use {largest} or less, or train.last_batch: weighted",
         )
-    return num_examples // global_batch_size
+    return min(num_examples) // per_host
 
 
 def warmup_steps(warmup_epochs: float, num_steps_per_epoch: int, num_steps: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hvd_imgcls.config.schema import RunConfig
+from hvd_imgcls.plan.hosts import HostShares
 from hvd_imgcls.plan.making import Plan
 
 
@@ -11,6 +12,7 @@ def describe(plan: Plan, config: RunConfig) -> str:
     rows = [
         ("ranks", _ranks(plan)),
         ("data", _data(plan, config)),
+        *([("hosts", _hosts(plan.hosts))] if plan.hosts else []),
         ("augment", ", ".join(part.name for part in config.augment) or "nothing"),
         ("batch", _batch(plan)),
         ("epoch", _epoch(plan)),
@@ -42,6 +44,15 @@ def _data(plan: Plan, config: RunConfig) -> str:
     )
 
 
+def _hosts(hosts: HostShares) -> str:
+    least, most = min(hosts.num_train_examples), max(hosts.num_train_examples)
+    return (
+        f"{hosts.num_hosts}, each with {least:,} to {most:,} training images of its own; "
+        f"{hosts.exchange:.0%} exchanged, {hosts.distance_from_global_shuffle:.3f} from a global "
+        "shuffle"
+    )
+
+
 def _batch(plan: Plan) -> str:
     parts = f"{_count(plan.size, 'rank')} x {plan.per_rank_batch_size}"
     if plan.gradient_accumulation_steps > 1:
@@ -54,6 +65,9 @@ def _epoch(plan: Plan) -> str:
     if plan.num_dropped_examples:
         dropped = _count(plan.num_dropped_examples, "example")
         text += f"; {dropped} beyond the last full batch left out, others in every epoch"
+    if plan.num_padded_examples:
+        padded = _count(plan.num_padded_examples, "slot")
+        text += f"; {padded} filled up, with weight 0"
     return text
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from hvd_imgcls.config.schema import RunConfig
 from hvd_imgcls.errors import DataError
 from hvd_imgcls.plan import arithmetic
+from hvd_imgcls.plan.hosts import HostShares
 from hvd_imgcls.plan.threads import Threads, available_cores, share_cores
 from hvd_imgcls.topology import Topology
 
@@ -44,6 +45,7 @@ class Plan:
         gradient_accumulation_steps: Backward passes per step.
         steps_per_epoch: Steps in one epoch.
         num_dropped_examples: Examples per epoch beyond the last full batch, not used.
+        num_padded_examples: Slots per epoch that are filled up and have weight 0.
         num_epochs: Epochs, the last of which may be cut short by `num_steps`.
         num_steps: Steps of the whole run.
         warmup_steps: Steps over which the learning rate rises from 0.
@@ -52,6 +54,7 @@ class Plan:
         seed: Seed of initial weights, order and augmentation. Equal on all ranks.
         check_every_steps: Steps between two comparisons of all ranks; 0 for none.
         threads: Thread counts of one rank of this host.
+        hosts: How the examples are divided over hosts; None if every rank sees all.
     """
 
     size: int
@@ -63,6 +66,7 @@ class Plan:
     gradient_accumulation_steps: int
     steps_per_epoch: int
     num_dropped_examples: int
+    num_padded_examples: int
     num_epochs: int
     num_steps: int
     warmup_steps: int
@@ -71,6 +75,7 @@ class Plan:
     seed: int
     check_every_steps: int
     threads: Threads
+    hosts: HostShares | None = None
 
     @property
     def batches_per_epoch(self) -> int:
@@ -97,6 +102,7 @@ def make_plan(
     num_classes: int,
     topology: Topology,
     num_cores: int | None = None,
+    hosts: HostShares | None = None,
 ) -> Plan:
     """Returns the plan of a run.
 
@@ -107,6 +113,7 @@ def make_plan(
         num_classes: Number of classes.
         topology: Any rank of the run: only counts are used of it.
         num_cores: Cores of this host; those that this process may use when None.
+        hosts: How the examples are divided over hosts, if they are.
 
     Raises:
         ConfigError: If the configuration does not go with so many examples or ranks.
@@ -116,7 +123,13 @@ def make_plan(
     train, schedule, size = config.train, config.schedule, topology.size
     batch_size = train.global_batch_size
     per_rank = arithmetic.per_rank_batch_size(batch_size, size, train.gradient_accumulation_steps)
-    per_epoch = arithmetic.steps_per_epoch(num_train_examples, batch_size)
+    if hosts is not None:
+        hosts.require_ranks(size, batch_size)
+    per_epoch = arithmetic.steps_per_epoch(
+        hosts.num_train_examples if hosts else (num_train_examples,),
+        batch_size,
+        drops_last=train.last_batch == "drop",
+    )
     num_steps = train.num_steps or per_epoch * (train.num_epochs or 0)
     return Plan(
         size=size,
@@ -127,24 +140,40 @@ def make_plan(
         per_rank_batch_size=per_rank,
         gradient_accumulation_steps=train.gradient_accumulation_steps,
         steps_per_epoch=per_epoch,
-        num_dropped_examples=num_train_examples - per_epoch * batch_size,
+        num_dropped_examples=max(0, num_train_examples - per_epoch * batch_size),
+        num_padded_examples=max(0, per_epoch * batch_size - num_train_examples),
         num_epochs=-(-num_steps // per_epoch),
         num_steps=num_steps,
         warmup_steps=arithmetic.warmup_steps(schedule.warmup_epochs, per_epoch, num_steps),
         peak_learning_rate=arithmetic.scaled_learning_rate(
             schedule.base_learning_rate, batch_size, schedule.base_batch_size, schedule.scaling
         ),
-        evaluation=make_evaluation_plan(config, num_examples=num_held_out_examples, size=size),
+        evaluation=make_evaluation_plan(
+            config, num_examples=num_held_out_examples, size=size, hosts=hosts
+        ),
         seed=train.seed,
         check_every_steps=train.check_every_steps,
         threads=share_cores(num_cores or available_cores(), topology.local_size),
+        hosts=hosts,
     )
 
 
-def make_evaluation_plan(config: RunConfig, *, num_examples: int, size: int) -> EvaluationPlan:
-    """Returns how `num_examples` held-out examples are evaluated on `size` ranks."""
+def make_evaluation_plan(
+    config: RunConfig, *, num_examples: int, size: int, hosts: HostShares | None = None
+) -> EvaluationPlan:
+    """Returns how `num_examples` held-out examples are evaluated on `size` ranks.
+
+    Args:
+        config: What the pipeline file says.
+        num_examples: Examples of the held-out split.
+        size: Number of ranks.
+        hosts: How they are divided over hosts, if they are.
+    """
     block_size = config.evaluation.block_size
     num_steps, num_padded = arithmetic.evaluation_steps(num_examples, block_size, size)
+    if hosts is not None:
+        num_steps = hosts.evaluation_steps(size)
+        num_padded = num_steps * size * block_size - num_examples
     return EvaluationPlan(
         num_examples=num_examples,
         block_size=block_size,

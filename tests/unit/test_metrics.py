@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hvd_imgcls.data.order import rank_blocks
+from hvd_imgcls.data.order import blocks_of
 from hvd_imgcls.metrics import Tally, cross_entropies
 
 NUM_CLASSES = 4
@@ -18,13 +18,13 @@ def evaluate_on(size, labels, logits, block_size=8):
     num_examples = len(labels)
     tallies = []
     for rank in range(size):
-        blocks = rank_blocks(num_examples, block_size=block_size, rank=rank, size=size)
+        blocks = blocks_of(num_examples, block_size)
         tally = Tally.empty(
-            num_blocks=len(blocks) * size, num_classes=NUM_CLASSES, num_examples=num_examples
+            num_blocks=len(blocks), num_classes=NUM_CLASSES, num_examples=num_examples
         )
-        for step, examples in enumerate(blocks):
-            safe = np.maximum(examples, 0)
-            tally.add(step * size + rank, examples, labels[safe], logits[safe])
+        for number in range(rank, len(blocks), size):
+            safe = np.maximum(blocks[number], 0)
+            tally.add(number, blocks[number], labels[safe], logits[safe])
         tallies.append(tally)
     arrays = {
         "evaluation.block_losses": sum(tally.block_losses for tally in tallies),

@@ -31,6 +31,20 @@ INDEX_SCHEMA = pa.schema(
     ]
 )
 
+# What is known of every file without its rows.
+BLOCK_SCHEMA = pa.schema(
+    [
+        ("block", pa.int32()),
+        ("num_examples", pa.int32()),
+        # Of the encoded images.
+        ("num_bytes", pa.int64()),
+        # Examples of every class.
+        ("label_counts", pa.list_(pa.int32())),
+        # XXH3, 64 bits, of the checksums and the labels of its rows.
+        ("checksum", pa.uint64()),
+    ]
+)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
@@ -86,6 +100,23 @@ class RecordsDir:
     def index(self, split: Split) -> Path:
         """One row for every example of a split, in the order of the files."""
         return self.path / f"{split}.parquet"
+
+    def blocks(self, split: Split) -> Path:
+        """One row for every file of a split."""
+        return self.path / f"{split}-blocks.parquet"
+
+    @property
+    def hosts(self) -> Path:
+        """Which host gets which files, if that was asked for."""
+        return self.path / "hosts.json"
+
+    def host_index(self, split: Split, host: int, num_hosts: int) -> Path:
+        """The rows of the index that one host needs."""
+        return self.path / f"host-{host:03}-of-{num_hosts:03}-{split}.parquet"
+
+    def host_files(self, host: int, num_hosts: int) -> Path:
+        """Names of the files that one host needs, a line for each."""
+        return self.path / f"host-{host:03}-of-{num_hosts:03}-files.txt"
 
     def block(self, split: Split, number: int) -> Path:
         """A file of records."""

@@ -59,6 +59,10 @@ class Records(PlacedImages):
         """Returns the label of every example, `[examples]`, int64."""
         return self._index[split]["label"].to_numpy().astype(np.int64)
 
+    def id_of(self, split: Split, example: int) -> str:
+        """Returns the name that the image was prepared with."""
+        return str(self._index[split]["name"][example].as_py())
+
     def name_of(self, split: Split, example: int) -> str:
         """Returns the file, the record in it, and the name of the image it was made of."""
         row = {
@@ -79,36 +83,50 @@ class Records(PlacedImages):
 
     def _read_index(self, split: Split) -> pa.Table:
         path = self._dir.index(split)
-        try:
-            index = pq.read_table(path)
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(
-                f"{path}: cannot be read ({error}); prepare the folder again"
-            ) from error
+        index = read_rows(path)
         expected = self._manifest.num_examples[split]
         if index.num_rows != expected:
             raise DataError(
                 f"{path}: {index.num_rows:,} rows, expected {expected:,}; prepare the folder again"
             )
-        self._require_blocks(split, index)
+        problem = missing_block(self._dir, split, index)
+        if problem is not None:
+            raise DataError(problem)
         return index
 
-    def _require_blocks(self, split: Split, index: pa.Table) -> None:
-        ends = (index["offset"].to_numpy() + index["size"].to_numpy()).astype(np.int64)
-        blocks = index["block"].to_numpy()
-        firsts = np.flatnonzero(np.diff(blocks, prepend=-1))
-        if not len(firsts):
-            return
-        needed_of = np.maximum.reduceat(ends, firsts).tolist()
-        for block, needed in zip(blocks[firsts].tolist(), needed_of, strict=True):
-            path = self._dir.block(split, block)
-            try:
-                size = path.stat().st_size
-            except OSError as error:
-                raise DataError(
-                    f"{path}: {error.strerror}; copy it here, or prepare the folder again"
-                ) from error
-            if size < needed:
-                raise DataError(
-                    f"{path}: {size:,} bytes, but its records need {needed:,}; copy it again"
-                )
+
+def read_rows(path: Path) -> pa.Table:
+    """Returns the rows of a Parquet file.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
+    try:
+        return pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path}: cannot be read ({error}); prepare the folder again") from error
+
+
+def missing_block(files: RecordsDir, split: Split, index: pa.Table) -> str | None:
+    """Returns which file of some rows is missing or too short, None if all are whole.
+
+    Args:
+        files: The folder.
+        split: The split of the rows.
+        index: Rows of the index, in the order of the files.
+    """
+    ends = (index["offset"].to_numpy() + index["size"].to_numpy()).astype(np.int64)
+    blocks = index["block"].to_numpy()
+    firsts = np.flatnonzero(np.diff(blocks, prepend=-1))
+    if not len(firsts):
+        return None
+    needed_of = np.maximum.reduceat(ends, firsts).tolist()
+    for block, needed in zip(blocks[firsts].tolist(), needed_of, strict=True):
+        path = files.block(split, block)
+        try:
+            size = path.stat().st_size
+        except OSError as error:
+            return f"{path}: {error.strerror}; copy it here, or prepare the folder again"
+        if size < needed:
+            return f"{path}: {size:,} bytes, but its records need {needed:,}; copy it again"
+    return None

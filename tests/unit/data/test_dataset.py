@@ -7,7 +7,7 @@ import pytest
 from hvd_imgcls.config import load_config
 from hvd_imgcls.data import open_source
 from hvd_imgcls.data.dataset import evaluation_dataset, training_dataset
-from hvd_imgcls.data.order import rank_blocks
+from hvd_imgcls.data.positions import rank_blocks
 from hvd_imgcls.plan import make_plan
 from hvd_imgcls.topology import Topology
 
@@ -106,7 +106,7 @@ def test_evaluation_over_all_ranks_holds_every_example_once(source, size):
     images, labels = source.images("held_out"), source.labels("held_out")
     seen = np.zeros(len(labels), int)
     for rank in range(size):
-        blocks = rank_blocks(plan.num_examples, block_size=64, rank=rank, size=size)
+        _, blocks = rank_blocks(plan, rank=rank, size=size)
         dataset = evaluation_dataset(source, config, plan, rank=rank, size=size, num_threads=2)
         batches = list(dataset.as_numpy_iterator())
         assert len(batches) == plan.num_steps
