@@ -18,8 +18,8 @@ from hvd_imgcls.data.records.reading import missing_block, read_rows
 from hvd_imgcls.data.source import SPLITS, Numbers, Split
 from hvd_imgcls.errors import DataError
 
-# The one that is trained on, and the next one, which is there already.
-_KEPT_ROUNDS = 2
+# The one that is decoded, the next one, which is there already, and one on its way.
+_KEPT_ROUNDS = 3
 
 
 class HostRecords(PlacedImages):
