@@ -21,6 +21,9 @@ from hvd_imgcls.plan import EvaluationPlan, Plan
 
 PREFETCHED_BATCHES = 2
 
+# AutoGraph would wrap errors that are raised while a function is traced.
+_as_it_is = tf.autograph.experimental.do_not_convert
+
 
 def training_dataset(
     source: ImageSource,
@@ -69,6 +72,7 @@ def training_dataset(
         examples = tf.data.Dataset.from_tensor_slices(tf.reshape(rows, [-1]))
         return examples.map(lambda example: (example, tf.ensure_shape(key, []), epoch))
 
+    @_as_it_is
     def finish(
         images: tf.Tensor, examples: tf.Tensor, epochs: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -82,7 +86,7 @@ def training_dataset(
     if isinstance(source, ArraySource):
         images = tf.constant(source.images("train"))
         dataset = dataset.batch(batch_size, drop_remainder=True).map(
-            lambda examples, _, epochs: finish(tf.gather(images, examples), examples, epochs),
+            _as_it_is(lambda chosen, _, epochs: finish(tf.gather(images, chosen), chosen, epochs)),
             num_parallel_calls=num_threads,
             deterministic=True,
         )
@@ -128,6 +132,7 @@ def evaluation_dataset(
     # Any example will do as padding: it has no weight.
     examples = np.maximum(blocks, 0)
 
+    @_as_it_is
     def finish(
         images: tf.Tensor, block: tf.Tensor, examples: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
