@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
@@ -33,6 +35,7 @@ def training_dataset(
     rank: int,
     start_epoch: int = 0,
     start_step: int = 0,
+    choose_rows: Callable[[int], order.Numbers] | None = None,
 ) -> tf.data.Dataset:
     """Returns this rank's batches from a position to the end of the run.
 
@@ -43,6 +46,8 @@ def training_dataset(
         rank: This rank.
         start_epoch: First epoch, 0-based.
         start_step: First step in it, 0-based. Starting there costs nothing.
+        choose_rows: For looking at some examples: returns what to read in an epoch instead of
+            what the plan says, `[batches, per_rank_batch_size]`.
 
     Returns:
         A dataset of (images `[per_rank_batch_size, height, width, channels]` uint8, targets
@@ -60,6 +65,8 @@ def training_dataset(
     labels = tf.constant(source.labels("train"))
 
     def rows_of(epoch: np.int64) -> order.Numbers:
+        if choose_rows is not None:
+            return choose_rows(int(epoch))
         first = start_step if epoch == start_epoch else 0
         return rank_rows(plan, rank=rank, epoch=int(epoch), start_step=first)
 
