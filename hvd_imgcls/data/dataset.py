@@ -63,6 +63,7 @@ def training_dataset(
         first_index=first_index,
     )
     labels = tf.constant(source.labels("train"))
+    batch_size, num_threads = plan.per_rank_batch_size, plan.threads.data
 
     def rows_of(epoch: np.int64) -> order.Numbers:
         if choose_rows is not None:
@@ -73,11 +74,13 @@ def training_dataset(
     def key_of(epoch: np.int64) -> np.int64:
         return np.int64(crop_key(plan, int(epoch)))
 
-    def examples_of(epoch: tf.Tensor) -> tf.data.Dataset:
+    def batches_of(epoch: tf.Tensor) -> tf.data.Dataset:
         rows = tf.numpy_function(rows_of, [epoch], tf.int64, stateful=False)
         key = tf.numpy_function(key_of, [epoch], tf.int64, stateful=False)
-        examples = tf.data.Dataset.from_tensor_slices(tf.reshape(rows, [-1]))
-        return examples.map(lambda example: (example, tf.ensure_shape(key, []), epoch))
+        batches = tf.data.Dataset.from_tensor_slices(tf.ensure_shape(rows, [None, batch_size]))
+        return batches.map(
+            lambda row: (row, tf.fill([batch_size], key), tf.fill([batch_size], epoch))
+        )
 
     @_as_it_is
     def finish(
@@ -88,18 +91,18 @@ def training_dataset(
         batch = augment(Batch(images=images, targets=targets, examples=examples, epoch=epochs[0]))
         return batch.images, batch.targets, tf.ones_like(targets[:, 0])
 
-    dataset = tf.data.Dataset.range(start_epoch, plan.num_epochs).flat_map(examples_of)
-    batch_size, num_threads = plan.per_rank_batch_size, plan.threads.data
+    # Whole batches of example numbers: one by one they cost more than what small images do.
+    dataset = tf.data.Dataset.range(start_epoch, plan.num_epochs).flat_map(batches_of)
     if isinstance(source, ArraySource):
         images = tf.constant(source.images("train"))
-        dataset = dataset.batch(batch_size, drop_remainder=True).map(
+        dataset = dataset.map(
             _as_it_is(lambda chosen, _, epochs: finish(tf.gather(images, chosen), chosen, epochs)),
             num_parallel_calls=num_threads,
             deterministic=True,
         )
     else:
         dataset = load_images(
-            dataset,
+            dataset.flat_map(lambda *columns: tf.data.Dataset.from_tensor_slices(columns)),
             source,
             "train",
             make_training_decoder(config, image_shape),
