@@ -72,6 +72,10 @@ COMMANDS = {
         module="hvd_imgcls.commands.check_data",
         help="look at every image over all ranks, name the bad ones, write a manifest",
     ),
+    "show-data": Command(
+        module="hvd_imgcls.commands.show_data",
+        help="a picture of what the network will see, before and after augmentation",
+    ),
     "prepare": Command(
         module="hvd_imgcls.commands.prepare",
         help="image files into record files with an index, over all ranks",

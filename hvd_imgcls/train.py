@@ -103,7 +103,7 @@ def train(
     keras.utils.set_random_seed(plan.seed)
     keras.config.set_dtype_policy(config.train.precision)
     model = build_model(config.model, image_shape_of(source, config), plan.num_classes)
-    _compile(model, config, plan)
+    compile_model(model, config, plan)
 
     # Train.
     _fit(model, source, config, plan, collectives, files)
@@ -158,7 +158,7 @@ def _begin_run_dir(
     return RunDir(Path(distributed.agreement.on_root(collectives, begin)))
 
 
-def _compile(model: keras.Model, config: RunConfig, plan: Plan) -> None:
+def compile_model(model: keras.Model, config: RunConfig, plan: Plan) -> None:
     """Gives the model its loss, its metrics and an optimizer that averages over the ranks."""
     optimizer = build_optimizer(config.optimizer, build_schedule(config.schedule, plan))
     model.compile(

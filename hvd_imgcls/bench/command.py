@@ -8,37 +8,55 @@ import logging
 import os
 import platform
 import sys
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from hvd_imgcls.bench import input as input_bench
 from hvd_imgcls.bench import step
+from hvd_imgcls.errors import ConfigError
 
-BENCHMARKS: dict[str, Callable[[int], dict[str, Any]]] = {"step": step.run}
+BENCHMARKS = {"input": input_bench, "step": step}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    parser.add_argument("name", choices=sorted(BENCHMARKS), help=step.__doc__.splitlines()[0])
+    told = "; ".join((module.__doc__ or "").splitlines()[0] for module in BENCHMARKS.values())
+    parser.add_argument("name", choices=sorted(BENCHMARKS), help=told)
     parser.add_argument(
         "--pairs", type=int, default=9, help="alternating pairs to measure (default: 9)"
+    )
+    of_input = parser.add_argument_group("bench input")
+    of_input.add_argument(
+        "--only", nargs="+", choices=input_bench.LINES, metavar="LINE", help="a, b, c, d or e"
+    )
+    of_input.add_argument(
+        "--data", type=Path, metavar="FOLDER", help="JPEG files for a and b; else they are made up"
+    )
+    of_input.add_argument(
+        "--cifar",
+        type=Path,
+        metavar="FOLDER",
+        help="CIFAR-10 in train/ and test/ for d; else random pixels in memory stand for it",
     )
     parser.add_argument("--out", type=Path, help="JSON file for the numbers and their conditions")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs a benchmark, prints its verdicts and writes its numbers."""
+    if arguments.pairs < 1:
+        raise ConfigError("--pairs", got=arguments.pairs, expected="1 or more", fix="correct it")
     logger = logging.getLogger("hvd_imgcls")
     logger.setLevel(logging.INFO)
     logger.addHandler(logging.StreamHandler(sys.stdout))
     load_before = os.getloadavg()[0]
     logger.info("load of the machine before: %.2f", load_before)
-    results = BENCHMARKS[arguments.name](arguments.pairs)
+    results = _measure(arguments)
     conditions = {
         "cores": os.cpu_count(),
         "processor": _processor(),
         "load_before": load_before,
+        "load_after": os.getloadavg()[0],
         "python": platform.python_version(),
         **{name: version(name) for name in ("tensorflow", "keras", "horovod", "hvd_imgcls")},
     }
@@ -47,6 +65,27 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.out.write_text(text + "\n", encoding="utf-8")
         logger.info("numbers and conditions are in %s", arguments.out)
     return 0
+
+
+def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    if arguments.name == "step":
+        for option in ("only", "data", "cifar"):
+            if getattr(arguments, option) is not None:
+                raise ConfigError(
+                    f"--{option}",
+                    got=str(getattr(arguments, option)),
+                    expected="nothing, since it is an option of `bench input`",
+                    fix="leave it out",
+                )
+        return step.run(arguments.pairs)
+    return input_bench.run(
+        input_bench.Settings(
+            pairs=arguments.pairs,
+            only=sorted(set(arguments.only or input_bench.LINES)),
+            data=arguments.data,
+            cifar=arguments.cifar,
+        )
+    )
 
 
 def _processor() -> str:

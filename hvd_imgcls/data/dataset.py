@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
@@ -29,6 +31,9 @@ from hvd_imgcls.plan import EvaluationPlan, Plan
 
 PREFETCHED_BATCHES = 2
 
+# AutoGraph would wrap errors that are raised while a function is traced.
+_as_it_is = tf.autograph.experimental.do_not_convert
+
 
 def training_dataset(
     source: ImageSource,
@@ -39,6 +44,7 @@ def training_dataset(
     start_epoch: int = 0,
     start_step: int = 0,
     collectives: distributed.Collectives | None = None,
+    choose_rows: Callable[[int], order.Numbers] | None = None,
 ) -> tf.data.Dataset:
     """Returns this rank's batches from a position to the end of the run.
 
@@ -52,6 +58,8 @@ def training_dataset(
         start_epoch: First epoch, 0-based.
         start_step: First step in it, 0-based. Starting there costs nothing.
         collectives: How the ranks talk, for images that come from other hosts.
+        choose_rows: For looking at some examples: returns what to read in an epoch instead of
+            what the plan says, `[batches, per_rank_batch_size]`.
 
     Returns:
         A dataset of (images `[per_rank_batch_size, height, width, channels]` uint8, targets
@@ -67,25 +75,36 @@ def training_dataset(
         first_index=first_index,
     )
     labels = tf.constant(source.labels("train"))
+    batch_size, num_threads = plan.per_rank_batch_size, plan.threads.data
 
     def rows_of(epoch: np.int64) -> tuple[order.Numbers, npt.NDArray[np.float32]]:
+        if choose_rows is not None:
+            chosen = choose_rows(int(epoch))
+            return chosen, np.ones(chosen.shape, np.float32)
         first = start_step if epoch == start_epoch else 0
         rows = rank_rows(
             plan, rank=rank, epoch=int(epoch), start_step=first, division=source.division
         )
-        return rows.examples.reshape(-1), rows.weights.reshape(-1)
+        return rows.examples, rows.weights
 
     def key_of(epoch: np.int64) -> np.int64:
         return np.int64(crop_key(plan, int(epoch)))
 
-    def examples_of(epoch: tf.Tensor) -> tf.data.Dataset:
+    def batches_of(epoch: tf.Tensor) -> tf.data.Dataset:
         rows = tf.numpy_function(rows_of, [epoch], (tf.int64, tf.float32), stateful=False)
         key = tf.numpy_function(key_of, [epoch], tf.int64, stateful=False)
-        slots = tf.data.Dataset.from_tensor_slices(tuple(tf.ensure_shape(r, [None]) for r in rows))
-        return slots.map(
-            lambda example, weight: (example, tf.ensure_shape(key, []), (epoch, weight))
+        batches = tf.data.Dataset.from_tensor_slices(
+            tuple(tf.ensure_shape(part, [None, batch_size]) for part in rows)
+        )
+        return batches.map(
+            lambda row, weights: (
+                row,
+                tf.fill([batch_size], key),
+                (tf.fill([batch_size], epoch), weights),
+            )
         )
 
+    @_as_it_is
     def finish(
         images: tf.Tensor, examples: tf.Tensor, others: tuple[tf.Tensor, tf.Tensor]
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -95,12 +114,12 @@ def training_dataset(
         batch = augment(Batch(images=images, targets=targets, examples=examples, epoch=epochs[0]))
         return batch.images, batch.targets, weights
 
-    dataset = tf.data.Dataset.range(start_epoch, plan.num_epochs).flat_map(examples_of)
-    batch_size, num_threads = plan.per_rank_batch_size, plan.threads.data
+    # Whole batches of example numbers: one by one they cost more than what small images do.
+    dataset = tf.data.Dataset.range(start_epoch, plan.num_epochs).flat_map(batches_of)
     if isinstance(source, ArraySource):
         images = tf.constant(source.images("train"))
-        dataset = dataset.batch(batch_size, drop_remainder=True).map(
-            lambda examples, _, others: finish(tf.gather(images, examples), examples, others),
+        dataset = dataset.map(
+            _as_it_is(lambda chosen, _, others: finish(tf.gather(images, chosen), chosen, others)),
             num_parallel_calls=num_threads,
             deterministic=True,
         )
@@ -109,7 +128,8 @@ def training_dataset(
         parallel = {"batch_size": batch_size, "num_threads": num_threads}
         records = exchanged_records(source, plan.size)
         if records is None:
-            dataset = load_images(dataset, source, "train", decode, **parallel)
+            slots = dataset.flat_map(lambda *columns: tf.data.Dataset.from_tensor_slices(columns))
+            dataset = load_images(slots, source, "train", decode, **parallel)
         else:
             exchange = Exchange(records, plan, rank, collectives or distributed.current())
             contents = exchange.contents(start_epoch, start_step).map(
@@ -154,6 +174,7 @@ def evaluation_dataset(
     _, blocks = rank_blocks(plan, rank=rank, size=size, division=source.division)
     examples = np.where(blocks < 0, _held_out_example(source, rank, size), blocks)
 
+    @_as_it_is
     def finish(
         images: tf.Tensor, block: tf.Tensor, examples: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

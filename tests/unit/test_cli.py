@@ -54,6 +54,7 @@ def be_rank(monkeypatch):
         ["train", "--help"],
         ["plan", "--help"],
         ["evaluate", "--help"],
+        ["show-data", "--help"],
         ["plan", PIPELINE, "--size", "64"],
     ],
 )

@@ -8,6 +8,7 @@ from hvd_imgcls.config import load_config
 from hvd_imgcls.data import open_source
 from hvd_imgcls.data.dataset import evaluation_dataset, training_dataset
 from hvd_imgcls.data.positions import rank_blocks
+from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.plan import make_plan
 from hvd_imgcls.topology import Topology
 
@@ -117,3 +118,9 @@ def test_evaluation_over_all_ranks_holds_every_example_once(source, size):
             np.testing.assert_array_equal(targets[weights > 0].argmax(axis=1), labels[real])
             np.add.at(seen, real, 1)
     assert (seen == 1).all()
+
+
+def test_odd_batches_that_would_be_mixed_are_refused_with_the_key(source):
+    config, plan = setup(source, "--augment=[{name: mixup}]", "--train.global_batch_size=63")
+    with pytest.raises(ConfigError, match=r"train\.global_batch_size"):
+        training_dataset(source, config, plan, rank=0)
