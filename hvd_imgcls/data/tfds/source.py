@@ -128,7 +128,7 @@ def _names_of(info: Any, config: TfdsSource) -> list[str] | None:
             raise ConfigError(
                 f"data.source.{key}",
                 got=name,
-                expected=f"one of {', '.join(info.features)}",
+                expected=f"one of {', '.join(sorted(info.features))}",
                 fix="correct it",
             )
     feature = info.features[config.label_key]

@@ -38,7 +38,7 @@ def seen_in_training(source, config, plan, epoch):
     """Returns image and target of every example of an epoch, from the run's own batches."""
     batches = training_dataset(source, config, plan, rank=0, start_epoch=epoch)
     seen = {}
-    rows = rank_rows(plan, rank=0, epoch=epoch)
+    rows = rank_rows(plan, rank=0, epoch=epoch).examples
     for row, (images, targets, _) in zip(rows, batches.as_numpy_iterator(), strict=False):
         seen.update(zip(row.tolist(), zip(images, targets, strict=True), strict=True))
     return seen
