@@ -76,6 +76,10 @@ COMMANDS = {
         module="hvd_imgcls.commands.show_data",
         help="a picture of what the network will see, before and after augmentation",
     ),
+    "statistics": Command(
+        module="hvd_imgcls.commands.statistics",
+        help="mean and deviation of the training images over all ranks, for data.normalization",
+    ),
     "prepare": Command(
         module="hvd_imgcls.commands.prepare",
         help="image files into record files with an index, over all ranks",

@@ -102,7 +102,12 @@ def train(
     # The parts. Equal seeds: every rank builds the same weights.
     keras.utils.set_random_seed(plan.seed)
     keras.config.set_dtype_policy(config.train.precision)
-    model = build_model(config.model, image_shape_of(source, config), plan.num_classes)
+    model = build_model(
+        config.model,
+        image_shape_of(source, config),
+        plan.num_classes,
+        config.data.normalization,
+    )
     compile_model(model, config, plan)
 
     # Train.

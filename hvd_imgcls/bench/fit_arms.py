@@ -56,7 +56,12 @@ def main(words: list[str]) -> None:
     plan = plan_of(source, config)
     distributed.devices.configure(intra_op_threads=1, inter_op_threads=1, local_rank=0)
     keras.utils.set_random_seed(0)
-    model = build_model(config.model, image_shape_of(source, config), plan.num_classes)
+    model = build_model(
+        config.model,
+        image_shape_of(source, config),
+        plan.num_classes,
+        config.data.normalization,
+    )
     # A rate that leaves the weights as they are: the same numbers in both arms for ever.
     compile_model(model, config, dataclasses.replace(plan, peak_learning_rate=1e-12))
     dataset = training_dataset(source, config, plan, rank=0)

@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic.dataclasses import dataclass
 
 from hvd_imgcls.config.augmentations import Augmentation
+from hvd_imgcls.config.normalization import Normalization, UnitRange
 from hvd_imgcls.config.parts import (
     CrossEntropy,
     Loss,
@@ -41,6 +42,9 @@ class Data:
 
     num_channels: Literal[1, 3] = 3
     """Channels that image files are decoded to: 3 for colour, 1 for grey."""
+
+    normalization: Normalization = UnitRange()
+    """What is done to pixels of 0 to 255 at the entrance of the network; part of the model."""
 
     cache: Literal["none", "decoded"] = "none"
     """What is kept in memory.

@@ -8,7 +8,10 @@ from hvd_imgcls.config.parts import SmallCnn
 
 
 def build_small_cnn(
-    config: SmallCnn, image_shape: tuple[int, int, int], num_classes: int
+    config: SmallCnn,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    normalize: keras.layers.Layer,
 ) -> keras.Model:
     """Builds two convolutions and two dense layers, without batch normalisation.
 
@@ -19,6 +22,7 @@ def build_small_cnn(
         config: The sizes of the layers.
         image_shape: Height, width and channels.
         num_classes: Number of classes.
+        normalize: From pixels 0 .. 255 to what the first convolution takes.
 
     Returns:
         A model from images `[batch, height, width, channels]` with pixels 0 .. 255 to
@@ -27,7 +31,7 @@ def build_small_cnn(
     layers = keras.layers
     first, second = config.num_filters
     images = keras.Input(shape=image_shape, name="images")
-    features = layers.Rescaling(1 / 255, name="rescaling")(images)
+    features = normalize(images)
     features = layers.Conv2D(first, 3, padding="same", activation="relu", name="conv_1")(features)
     features = layers.Conv2D(second, 3, padding="same", activation="relu", name="conv_2")(features)
     features = layers.MaxPooling2D(2, name="pooling")(features)

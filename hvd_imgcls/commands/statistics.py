@@ -1,0 +1,26 @@
+"""`hvd-imgcls statistics PIPELINE [--key.path value ...]`."""
+
+from __future__ import annotations
+
+import argparse
+
+from hvd_imgcls.commands.ending import end_with_the_cause
+from hvd_imgcls.commands.overrides import add_pipeline
+from hvd_imgcls.commands.quiet import import_tensorflow_quietly
+from hvd_imgcls.config import load_config
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `statistics`."""
+    add_pipeline(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Computes. Collective: every rank must call this."""
+    config = load_config(arguments.pipeline, arguments.overrides)
+    end_with_the_cause()
+    if not arguments.verbose:
+        import_tensorflow_quietly()
+    from hvd_imgcls.statistics import compute_statistics
+
+    compute_statistics(config, verbose=arguments.verbose)
