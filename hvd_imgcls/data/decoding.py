@@ -10,6 +10,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from hvd_imgcls.config.augmentations import RandomResizedCrop
+from hvd_imgcls.data.image_size import require_decodable, require_size
 
 # Height and width of an image, int32 `[2]`, in; the window's first row and column and its
 # height and width, int32 `[4]`, out.
@@ -20,7 +21,12 @@ _MAX_ATTEMPTS = 10
 
 
 def decode_window(
-    contents: tf.Tensor, choose: ChooseWindow, *, image_size: int, num_channels: int
+    contents: tf.Tensor,
+    choose: ChooseWindow,
+    *,
+    image_size: int,
+    num_channels: int,
+    max_pixels: int,
 ) -> tf.Tensor:
     """Decodes a window of an image and resizes it, bilinearly and without antialiasing.
 
@@ -30,17 +36,19 @@ def decode_window(
         choose: Chooses the window.
         image_size: Height and width of the result, in pixels.
         num_channels: 1 or 3.
+        max_pixels: Larger images are refused by their header.
 
     Returns:
         `[image_size, image_size, num_channels]`, uint8.
     """
 
     def of_jpeg() -> tf.Tensor:
-        window = choose(tf.io.extract_jpeg_shape(contents)[:2])
+        window = choose(require_size(tf.io.extract_jpeg_shape(contents)[:2], max_pixels))
         return tf.image.decode_and_crop_jpeg(contents, window, channels=num_channels)
 
     def of_others() -> tf.Tensor:
-        image = tf.io.decode_image(contents, channels=num_channels, expand_animations=False)
+        allowed = require_decodable(contents, max_pixels)
+        image = tf.io.decode_image(allowed, channels=num_channels, expand_animations=False)
         window = choose(tf.shape(image)[:2])
         return tf.slice(image, [window[0], window[1], 0], [window[2], window[3], num_channels])
 

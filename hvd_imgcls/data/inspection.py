@@ -13,7 +13,8 @@ import tensorflow as tf
 import xxhash
 from PIL import Image, UnidentifiedImageError
 
-from hvd_imgcls.data.inspector import DEFAULT_MAX_PIXELS
+from hvd_imgcls.config import DEFAULT_MAX_PIXELS
+from hvd_imgcls.data.image_size import decode_whole
 from hvd_imgcls.data.unreadable import reason_of
 
 # Pillow would refuse to say how large a large image is. `inspect_file` has its own limit.
@@ -86,7 +87,7 @@ def inspect_file(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> Facts:
     if known is None:
         kind = facts["format"] or "a format that nobody knows"
         return Facts(**facts, problem=f"{kind}, which TensorFlow does not decode; convert it")
-    return Facts(**facts, problem=_decode(content))
+    return Facts(**facts, problem=_decode(content, max_pixels))
 
 
 def _format_of(content: bytes) -> str | None:
@@ -132,10 +133,10 @@ def _remarks(image: Image.Image) -> list[str]:
     return remarks
 
 
-def _decode(content: bytes) -> str | None:
+def _decode(content: bytes, max_pixels: int) -> str | None:
     """Returns why the whole image cannot be decoded."""
     try:
-        tf.io.decode_image(content, channels=3, expand_animations=False)
+        decode_whole(content, max_pixels, num_channels=3)
     except tf.errors.OpError as error:
         return reason_of(error)
     return None

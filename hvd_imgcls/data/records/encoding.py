@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from hvd_imgcls.config import DEFAULT_MAX_PIXELS
+from hvd_imgcls.data.image_size import decode_whole
 from hvd_imgcls.data.unreadable import reason_of
 from hvd_imgcls.errors import DataError
 
@@ -18,10 +20,12 @@ class Encoding:
         max_side: Longest side in pixels; larger images are made smaller and written as
             JPEG. None leaves every file as it is.
         quality: Quality of those JPEGs, 1 to 100.
+        max_pixels: Larger images are refused by their header, before they are decoded.
     """
 
     max_side: int | None = None
     quality: int = 95
+    max_pixels: int = DEFAULT_MAX_PIXELS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +55,7 @@ def encode(contents: bytes, name: str, encoding: Encoding) -> EncodedImage:
         DataError: If it cannot be decoded.
     """
     try:
-        image = tf.io.decode_image(contents, expand_animations=False)
+        image = decode_whole(contents, encoding.max_pixels)
     except tf.errors.OpError as error:
         raise DataError(
             f"{name}: cannot be read as an image ({reason_of(error)}); replace or remove it"

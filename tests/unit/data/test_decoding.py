@@ -23,6 +23,7 @@ def test_a_window_is_cut_out_of_the_decoded_image(suffix, num_channels):
         lambda size: tf.constant([3, 6, 16, 16]),
         image_size=16,
         num_channels=num_channels,
+        max_pixels=10**6,
     )
     # JPEG holds colours at half the resolution: those at the edge are interpolated with what
     # is beyond it, and that is not decoded.
@@ -38,6 +39,7 @@ def test_resizing_interpolates_between_pixel_centres():
         lambda size: tf.constant([0, 0, 2, 2]),
         image_size=4,
         num_channels=1,
+        max_pixels=10**6,
     )
     assert pixels.numpy()[0, :, 0].tolist() == [0, 25, 75, 100]
     assert pixels.dtype == tf.uint8
