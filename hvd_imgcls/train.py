@@ -13,6 +13,7 @@ import hvd_imgcls.keras as hvd
 from hvd_imgcls import distributed, logs, run_dir
 from hvd_imgcls.config import RunConfig, to_tree, to_yaml
 from hvd_imgcls.data import ImageSource, image_shape_of, open_images
+from hvd_imgcls.data.blanks import Sightings
 from hvd_imgcls.data.dataset import training_dataset
 from hvd_imgcls.data.unreadable import naming_unreadable_images
 from hvd_imgcls.evaluate import describe as describe_metrics
@@ -23,9 +24,9 @@ from hvd_imgcls.models import build_model
 from hvd_imgcls.optimizers import build_optimizer
 from hvd_imgcls.plan import Plan, available_cores, describe, make_plan, share_cores
 from hvd_imgcls.progress import Progress, StopAfterSteps
+from hvd_imgcls.quarantine import Quarantine
 from hvd_imgcls.run_dir import RunDir
 from hvd_imgcls.schedules import build_schedule
-from hvd_imgcls.topology import Topology
 from hvd_imgcls.versions import code_version
 
 logger = logging.getLogger(__name__)
@@ -96,7 +97,7 @@ def train(config: RunConfig, *, pipeline_name: str = "run", verbose: bool = Fals
     _compile(model, config, plan)
 
     # Train.
-    _fit(model, source, config, plan, topology, files)
+    _fit(model, source, config, plan, collectives, files)
 
     # What came of it: the same model on all ranks, its exact metrics, its files.
     digest = _require_same_weights(model, collectives)
@@ -107,6 +108,7 @@ def train(config: RunConfig, *, pipeline_name: str = "run", verbose: bool = Fals
         plan.evaluation,
         collectives=collectives,
         num_threads=plan.threads.data,
+        quarantine_path=files.quarantine,
     )
     result = TrainResult(run_dir=files, metrics=metrics, weights_digest=digest)
     _write_and_tell(result, model, collectives)
@@ -169,10 +171,14 @@ def _fit(
     source: ImageSource,
     config: RunConfig,
     plan: Plan,
-    topology: Topology,
+    collectives: distributed.Collectives,
     files: RunDir,
 ) -> None:
     """Trains to the end of the plan. Collective."""
+    topology, sightings = collectives.topology, Sightings()
+    callbacks = _make_callbacks(plan, files.metrics if topology.is_root else None)
+    if config.data.bad_examples == "quarantine":
+        callbacks.append(Quarantine(source, config, plan, sightings, collectives, files.quarantine))
     with naming_unreadable_images(
         source,
         config,
@@ -181,10 +187,10 @@ def _fit(
         finished_steps=lambda: int(model.optimizer.iterations),
     ):
         model.fit(
-            training_dataset(source, config, plan, rank=topology.rank),
+            training_dataset(source, config, plan, rank=topology.rank, sightings=sightings),
             epochs=plan.num_epochs,
             steps_per_epoch=plan.batches_per_epoch,
-            callbacks=_make_callbacks(plan, files.metrics if topology.is_root else None),
+            callbacks=callbacks,
             # The dataset has its order already.
             shuffle=False,
             verbose=0,

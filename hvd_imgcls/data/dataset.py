@@ -8,8 +8,8 @@ import tensorflow as tf
 from hvd_imgcls.config import RunConfig
 from hvd_imgcls.data import order
 from hvd_imgcls.data.augment import Batch, make_augment
+from hvd_imgcls.data.blanks import Sightings, make_loader, make_weigh, readable
 from hvd_imgcls.data.image_files import (
-    load_images,
     make_evaluation_decoder,
     make_training_decoder,
     random_resized_crop_of,
@@ -30,6 +30,7 @@ def training_dataset(
     rank: int,
     start_epoch: int = 0,
     start_step: int = 0,
+    sightings: Sightings | None = None,
 ) -> tf.data.Dataset:
     """Returns this rank's batches from a position to the end of the run.
 
@@ -40,11 +41,13 @@ def training_dataset(
         rank: This rank.
         start_epoch: First epoch, 0-based.
         start_step: First step in it, 0-based. Starting there costs nothing.
+        sightings: Where bad images are noted that `data.bad_examples: quarantine` leaves out.
 
     Returns:
         A dataset of (images `[per_rank_batch_size, height, width, channels]` uint8, targets
         `[per_rank_batch_size, num_classes]` float32, sample_weight `[per_rank_batch_size]`
-        float32). There are `gradient_accumulation_steps` batches per step.
+        float32: 0 for bad images, else 1). There are `gradient_accumulation_steps` batches
+        per step.
     """
     image_shape = image_shape_of(source, config)
     first_index = 1 if random_resized_crop_of(config) else 0
@@ -55,6 +58,7 @@ def training_dataset(
         first_index=first_index,
     )
     labels = tf.constant(source.labels("train"))
+    weigh = make_weigh(config, sightings or Sightings())
 
     def rows_of(epoch: np.int64) -> order.Numbers:
         first = start_step if epoch == start_epoch else 0
@@ -70,24 +74,34 @@ def training_dataset(
         return examples.map(lambda example: (example, tf.ensure_shape(key, []), epoch))
 
     def finish(
-        images: tf.Tensor, examples: tf.Tensor, epochs: tf.Tensor
+        images: tf.Tensor,
+        examples: tf.Tensor,
+        epochs: tf.Tensor,
+        is_good: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         targets = tf.one_hot(tf.gather(labels, examples), plan.num_classes)
         # All of one epoch: an epoch has whole batches only.
         batch = augment(Batch(images=images, targets=targets, examples=examples, epoch=epochs[0]))
-        return batch.images, batch.targets, tf.ones_like(targets[:, 0])
+        if is_good is None:
+            return batch.images, batch.targets, tf.ones_like(targets[:, 0])
+        return batch.images, batch.targets, weigh(is_good, examples, epochs[0])
 
     dataset = tf.data.Dataset.range(start_epoch, plan.num_epochs).flat_map(examples_of)
     batch_size, num_threads = plan.per_rank_batch_size, plan.threads.data
     if isinstance(source, ArraySource):
-        images = tf.constant(source.images("train"))
+        images, is_good = tf.constant(source.images("train")), readable(source, "train")
         dataset = dataset.batch(batch_size, drop_remainder=True).map(
-            lambda examples, _, epochs: finish(tf.gather(images, examples), examples, epochs),
+            lambda examples, _, epochs: finish(
+                tf.gather(images, examples),
+                examples,
+                epochs,
+                None if is_good is None else tf.gather(is_good, examples),
+            ),
             num_parallel_calls=num_threads,
             deterministic=True,
         )
     else:
-        dataset = load_images(
+        dataset = make_loader(config, image_shape)(
             dataset,
             source,
             "train",
@@ -119,8 +133,8 @@ def evaluation_dataset(
 
     Returns:
         A dataset of (images, targets, sample_weight) like `training_dataset`, with
-        `plan.block_size` slots; padding has weight 0. Its examples are, in this order,
-        those of `order.rank_blocks`.
+        `plan.block_size` slots; padding and bad images have weight 0. Its examples are, in
+        this order, those of `order.rank_blocks`.
     """
     num_classes = len(source.class_names)
     labels = tf.constant(source.labels("held_out"))
@@ -129,29 +143,33 @@ def evaluation_dataset(
     examples = np.maximum(blocks, 0)
 
     def finish(
-        images: tf.Tensor, block: tf.Tensor, examples: tf.Tensor
+        images: tf.Tensor, examples: tf.Tensor, block: tf.Tensor, is_good: tf.Tensor | bool = True
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         targets = tf.one_hot(tf.gather(labels, examples), num_classes)
-        return images, targets, tf.cast(block >= 0, tf.float32)
+        return images, targets, tf.cast((block >= 0) & is_good, tf.float32)
 
     if isinstance(source, ArraySource):
-        images = tf.constant(source.images("held_out"))
+        images, is_good = tf.constant(source.images("held_out")), readable(source, "held_out")
         dataset = tf.data.Dataset.from_tensor_slices((blocks, examples)).map(
-            lambda block, chosen: finish(tf.gather(images, chosen), block, chosen),
+            lambda block, chosen: finish(
+                tf.gather(images, chosen),
+                chosen,
+                block,
+                True if is_good is None else tf.gather(is_good, chosen),
+            ),
             num_parallel_calls=num_threads,
             deterministic=True,
         )
     else:
-        numbers = examples.reshape(-1)
-        dataset = load_images(
+        numbers, image_shape = examples.reshape(-1), image_shape_of(source, config)
+        dataset = make_loader(config, image_shape)(
             tf.data.Dataset.from_tensor_slices((numbers, numbers, blocks.reshape(-1))),
             source,
             "held_out",
-            make_evaluation_decoder(config, image_shape_of(source, config)),
+            make_evaluation_decoder(config, image_shape),
             batch_size=plan.block_size,
             num_threads=num_threads,
-        )
-        dataset = dataset.map(lambda images, chosen, block: finish(images, block, chosen))
+        ).map(finish)
     return dataset.prefetch(PREFETCHED_BATCHES).with_options(_options(num_threads))
 
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from hvd_imgcls.config import RunConfig
 from hvd_imgcls.data import order
+from hvd_imgcls.data.decoded import DecodedImages
 from hvd_imgcls.data.image_files import (
     Decode,
     make_evaluation_decoder,
@@ -62,7 +63,8 @@ def naming_unreadable_images(
             keyed = zip(suspects, itertools.repeat(crop_key(plan, epoch)))
             bad = find_unreadable(source, "train", decode, keyed)
             if bad is not None:
-                raise DataError(f"{bad} [epoch {epoch + 1}, step {step + 1}]") from None
+                who = f"rank {rank}, " if plan.size > 1 else ""
+                raise DataError(f"{bad} [{who}epoch {epoch + 1}, step {step + 1}]") from None
         raise
 
 
@@ -95,20 +97,56 @@ def find_unreadable(
         decode: What the dataset decodes them with.
         examples: Example numbers, each with the key that it was decoded with.
     """
+    why = _make_probe(source, split, decode)
+    for example, key in examples:
+        reason = why(example, key)
+        if reason is not None:
+            return DataError(
+                f"{source.name_of(split, example)}: cannot be read as an image ({reason}); "
+                "replace or remove it"
+            )
+    return None
+
+
+def why_left_out(
+    source: ImageSource, config: RunConfig, split: Split, examples: Iterable[tuple[int, int]]
+) -> list[str]:
+    """Returns why examples could not be read, by reading each once more.
+
+    Args:
+        source: The images.
+        config: Says how they are cut.
+        split: Where they belong.
+        examples: Example numbers, each with the key that it was decoded with.
+    """
+    encoded = source.encoded if isinstance(source, DecodedImages) else source
+    if not isinstance(encoded, EncodedSource):
+        raise TypeError(f"{type(source).__name__} has no files that could not be read")
+    make = make_training_decoder if split == "train" else make_evaluation_decoder
+    why = _make_probe(encoded, split, make(config, image_shape_of(source, config)))
+    return [why(*keyed) or "could be read when it was tried again" for keyed in examples]
+
+
+def _make_probe(
+    source: EncodedSource, split: Split, decode: Decode
+) -> Callable[[int, int], str | None]:
+    """Returns a function from example number and key to why it cannot be read, None if it can."""
     read = source.make_reader(split)
-    for number, key in examples:
+
+    def why(number: int, key: int) -> str | None:
         example = tf.constant(number, tf.int64)
         try:
             decode(read(example), example, tf.constant(key, tf.int64))
         except tf.errors.OpError as error:
-            return DataError(
-                f"{source.name_of(split, number)}: cannot be read as an image "
-                f"({reason_of(error)}); replace or remove it"
-            )
-    return None
+            return reason_of(error)
+        return None
+
+    return why
 
 
 def reason_of(error: tf.errors.OpError) -> str:
     """Returns TensorFlow's reason without the names of operations."""
     text = re.sub(r"\{\{.*?\}\}\s*", "", error.message)
-    return re.sub(r"\s*\[Op:.*", "", text, flags=re.DOTALL).strip().splitlines()[0]
+    text = re.sub(r"\s*\[Op:.*", "", text, flags=re.DOTALL).strip().splitlines()[0]
+    # A message of ours, which a failed assertion puts into brackets.
+    return re.sub(r"^assertion failed: \[(.*)\]$", r"\1", text)
