@@ -91,23 +91,22 @@ def load_or_blank(
             contents = read_one(example) if read_batch is None else file
             return decode(contents, example, key), place
 
-        places = tf.range(number)
-        good = tf.data.Dataset.from_tensor_slices((places, examples, keys, files)).map(load_one)
+        slices = (tf.range(number), examples, keys, files)
+        good = tf.data.Dataset.from_tensor_slices(slices).map(load_one)
         # Behind the last place, so that there is always one.
         blank = tf.data.Dataset.from_tensors((tf.zeros(image_shape, tf.uint8), number))
         piece = good.ignore_errors().concatenate(blank).batch(_PIECE + 1)
         images, found = piece.get_single_element()
+        places = found[:, tf.newaxis]
+        whole = tf.concat([number[tf.newaxis] + 1, tf.constant(image_shape, tf.int64)], axis=0)
         images = tf.cond(
             tf.size(found, tf.int64) > number,
             lambda: images,
-            lambda: tf.scatter_nd(
-                found[:, tf.newaxis], images, tf.concat([[number + 1], image_shape], axis=0)
-            ),
+            lambda: tf.scatter_nd(places, images, whole),
         )
-        is_good = tf.scatter_nd(
-            found[:, tf.newaxis], tf.ones_like(found, tf.bool), number[tf.newaxis] + 1
-        )
-        return images[:number], examples, others, is_good[:number]
+        is_good = tf.scatter_nd(places, tf.ones_like(found, tf.bool), whole[:1])
+        images = tf.ensure_shape(images[:number], [None, *image_shape])
+        return images, examples, others, is_good[:number]
 
     pieces = slots.batch(min(_PIECE, batch_size)).map(
         load, num_parallel_calls=num_threads, deterministic=True

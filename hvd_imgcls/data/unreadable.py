@@ -24,8 +24,9 @@ from hvd_imgcls.distributed.failures import as_peer_failure
 from hvd_imgcls.errors import DataError
 from hvd_imgcls.plan import Plan
 
-# The batch that failed is the next one; one step more, should the count be behind.
-_SUSPECTED_STEPS = 2
+# The batch that failed is the next one. But a failing step may have counted itself, because the
+# optimizer's counter does not wait for the images; and one step more, should the count be behind.
+_SUSPECTED_STEPS = (-1, 0, 1)
 
 
 @contextlib.contextmanager
@@ -55,8 +56,8 @@ def naming_unreadable_images(
         if as_peer_failure(error) is not None or not isinstance(source, EncodedSource):
             raise
         decode = make_training_decoder(config, image_shape_of(source, config))
-        first = finished_steps()
-        for step in range(first, min(first + _SUSPECTED_STEPS, plan.num_steps)):
+        suspects_of = (finished_steps() + ahead for ahead in _SUSPECTED_STEPS)
+        for step in (step for step in suspects_of if 0 <= step < plan.num_steps):
             epoch, step_in_epoch = divmod(step, plan.steps_per_epoch)
             rows = rank_rows(plan, rank=rank, epoch=epoch, start_step=step_in_epoch)
             suspects = rows[: plan.gradient_accumulation_steps].reshape(-1).tolist()
