@@ -201,7 +201,7 @@ def _records(
         name = source.name_of(block.split, example)
         try:
             contents = read(np.int64(example)).numpy()
-        except tf.errors.OpError as error:
+        except (tf.errors.OpError, DataError) as error:
             raise DataError(
                 f"{name}: cannot be read ({reason_of(error)}); replace or remove it"
             ) from None

@@ -15,9 +15,10 @@ import tensorflow as tf
 # The sizes of all formats but GIF are in the first bytes of a file.
 _HEADER_BYTES = 32
 _GIF_COLOUR_TABLE, _GIF_COLOURS = 0x80, 0x07
+_WEBP_ANIMATION = 0x02
 
 # TensorFlow decodes it, but its size is in a bit stream that nothing here can read.
-_JPEG_XL = (b"\xff\x0a", b"\x00\x00\x00\x0cJXL ")
+JPEG_XL_STARTS = (b"\xff\x0a", b"\x00\x00\x00\x0cJXL ")
 
 
 def require_size(size: tf.Tensor, max_pixels: int) -> tf.Tensor:
@@ -42,20 +43,36 @@ def require_size(size: tf.Tensor, max_pixels: int) -> tf.Tensor:
         return tf.identity(size)
 
 
-def require_decodable(contents: tf.Tensor, max_pixels: int) -> tf.Tensor:
-    """Returns what a file holds that is no JPEG, unless its header says it is too large.
+def decode_no_jpeg(contents: tf.Tensor, max_pixels: int) -> tf.Tensor:
+    """Decodes an image that is no JPEG to the end, unless its header says it is too large.
 
     Args:
-        contents: Scalar string. What is no image passes: the decoder says what is wrong.
+        contents: What the file holds, scalar string: PNG, GIF (its first image), BMP or WebP.
         max_pixels: Pixels allowed. A GIF, all of whose images are unpacked to one byte per
             pixel, may have three times as many in all of them.
 
+    Returns:
+        `[height, width, 3]`, uint8.
+
     Raises:
-        tf.errors.InvalidArgumentError: When it runs, with the reason.
+        tf.errors.OpError: When it runs, with the reason.
     """
 
+    def decode(channels: int) -> tf.Tensor:
+        return tf.io.decode_image(allowed, channels=channels, expand_animations=False)
+
+    with tf.control_dependencies([_allowed_size(contents, max_pixels)]):
+        allowed = tf.identity(contents)
+    # With transparency, WebP is decoded to four channels or not at all.
+    return tf.cond(_starts_with(contents, b"RIFF"), lambda: decode(0)[..., :3], lambda: decode(3))
+
+
+def _allowed_size(contents: tf.Tensor, max_pixels: int) -> tf.Tensor:
+    """Returns height and width of an image that is no JPEG; fails if they are not allowed."""
+
     def of_gif() -> tf.Tensor:
-        facts = tf.ensure_shape(tf.numpy_function(_gif_size, [contents], tf.int64), [3])
+        facts = tf.numpy_function(_gif_size, [contents], tf.int64)
+        facts = tf.ensure_shape(facts, [3])
         fits = facts[2] <= 3 * max_pixels
         size = require_size(facts[:2], max_pixels)
         checked = tf.cond(fits, lambda: tf.constant(True), lambda: refuse_gif(facts[2]))
@@ -67,47 +84,37 @@ def require_decodable(contents: tf.Tensor, max_pixels: int) -> tf.Tensor:
         return _refuse(said + f", more than the {3 * max_pixels:,} allowed")
 
     def of_others() -> tf.Tensor:
-        return require_size(_size_of_others(contents), max_pixels)
+        # Zeros behind a file that ends before.
+        header = tf.io.decode_raw(contents, tf.uint8, fixed_length=_HEADER_BYTES)
+        header = tf.cast(header, tf.int64)
+        checked = _require_supported(contents, header)
+        with tf.control_dependencies([checked]):
+            return require_size(_size_of_others(contents, header), max_pixels)
 
-    def refuse_jpeg_xl() -> tf.Tensor:
-        refused = _refuse("JPEG XL, which is not supported; convert it")
-        with tf.control_dependencies([refused]):
-            return tf.zeros([2], tf.int64)
-
-    is_jpeg_xl = tf.reduce_any([_starts_with(contents, start) for start in _JPEG_XL])
-    is_gif = _starts_with(contents, b"GIF8")
-    size = tf.cond(is_gif, of_gif, lambda: tf.cond(is_jpeg_xl, refuse_jpeg_xl, of_others))
-    with tf.control_dependencies([size]):
-        return tf.identity(contents)
+    return tf.cond(_starts_with(contents, b"GIF8"), of_gif, of_others)
 
 
-def decode_whole(contents: tf.Tensor, max_pixels: int, num_channels: int = 0) -> tf.Tensor:
+def decode_whole(contents: tf.Tensor, max_pixels: int) -> tf.Tensor:
     """Decodes an image to the end.
 
     Args:
         contents: What the file holds, scalar string: JPEG, PNG, GIF (its first image), BMP
             or WebP.
         max_pixels: Larger images are refused by their header.
-        num_channels: 0 for those that the file has.
 
     Returns:
-        `[height, width, channels]`, uint8.
+        `[height, width, 3]`, uint8.
 
     Raises:
         tf.errors.OpError: If it cannot be decoded.
     """
 
-    def decode(allowed: tf.Tensor) -> tf.Tensor:
-        return tf.io.decode_image(allowed, channels=num_channels, expand_animations=False)
-
     def of_jpeg() -> tf.Tensor:
         size = require_size(tf.io.extract_jpeg_shape(contents)[:2], max_pixels)
         with tf.control_dependencies([size]):
-            return decode(tf.identity(contents))
+            return tf.io.decode_jpeg(tf.identity(contents), channels=3)
 
-    return tf.cond(
-        tf.io.is_jpeg(contents), of_jpeg, lambda: decode(require_decodable(contents, max_pixels))
-    )
+    return tf.cond(tf.io.is_jpeg(contents), of_jpeg, lambda: decode_no_jpeg(contents, max_pixels))
 
 
 def _refuse(reason: tf.Tensor | str) -> tf.Tensor:
@@ -120,11 +127,25 @@ def _starts_with(contents: tf.Tensor, start: bytes) -> tf.Tensor:
     return tf.strings.substr(contents, 0, len(start)) == start
 
 
-def _size_of_others(contents: tf.Tensor) -> tf.Tensor:
+def _require_supported(contents: tf.Tensor, header: tf.Tensor) -> tf.Tensor:
+    """Fails, when it runs, for what the decoder must not be given; returns a scalar bool.
+
+    TensorFlow 2.21.0 writes beyond the end of its memory when it decodes an animated WebP to
+    four channels as one image.
+    """
+    is_jpeg_xl = tf.reduce_any([_starts_with(contents, start) for start in JPEG_XL_STARTS])
+    is_webp = _starts_with(contents, b"RIFF") & (header[15] == ord("X"))
+    is_animated = is_webp & (header[20] // _WEBP_ANIMATION % 2 == 1)
+    name = tf.where(is_jpeg_xl, "JPEG XL", "animated WebP")
+    return tf.cond(
+        is_jpeg_xl | is_animated,
+        lambda: _refuse(name + ", which is not supported; convert it"),
+        lambda: tf.constant(True),
+    )
+
+
+def _size_of_others(contents: tf.Tensor, header: tf.Tensor) -> tf.Tensor:
     """Returns height and width of a PNG, BMP or WebP by its header, int64 `[2]`, else zeros."""
-    # Zeros behind a file that ends before.
-    header = tf.io.decode_raw(contents, tf.uint8, fixed_length=_HEADER_BYTES)
-    header = tf.cast(header, tf.int64)
 
     def number(first: int, length: int) -> tf.Tensor:
         """Returns little-endian bytes as a number."""
@@ -161,26 +182,27 @@ def _size_of_others(contents: tf.Tensor) -> tf.Tensor:
     )
 
 
-def _gif_size(contents: bytes) -> npt.NDArray[np.int64]:
+def _gif_size(contents: npt.NDArray[np.object_]) -> npt.NDArray[np.int64]:
     """Returns the largest height and width in a GIF and the pixels of all of its images.
 
     The images need not keep to the size at the beginning of the file, so all are looked at.
     What is damaged is left to the decoder.
     """
+    content: bytes = np.asarray(contents, np.object_).item()
     height = width = total = 0
     try:
-        width, height, flags = struct.unpack_from("<HHB", contents, 6)
+        width, height, flags = struct.unpack_from("<HHB", content, 6)
         place = 13 + _colour_table_bytes(flags)
-        while contents[place] != ord(";"):
-            if contents[place] == ord(","):
-                own_width, own_height, flags = struct.unpack_from("<HHB", contents, place + 5)
+        while content[place] != ord(";"):
+            if content[place] == ord(","):
+                own_width, own_height, flags = struct.unpack_from("<HHB", content, place + 5)
                 height, width = max(height, own_height), max(width, own_width)
                 total += own_height * own_width
                 place += 11 + _colour_table_bytes(flags)
             else:
                 place += 2
-            while contents[place]:
-                place += 1 + contents[place]
+            while content[place]:
+                place += 1 + content[place]
             place += 1
     except (IndexError, struct.error):
         pass

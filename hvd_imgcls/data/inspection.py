@@ -14,18 +14,20 @@ import xxhash
 from PIL import Image, UnidentifiedImageError
 
 from hvd_imgcls.config import DEFAULT_MAX_PIXELS
-from hvd_imgcls.data.image_size import decode_whole
+from hvd_imgcls.data.image_size import JPEG_XL_STARTS, decode_whole
 from hvd_imgcls.data.unreadable import reason_of
 
 # Pillow would refuse to say how large a large image is. `inspect_file` has its own limit.
 Image.MAX_IMAGE_PIXELS = None
 
-# What TensorFlow decodes, by the bytes that such files begin with.
+# What is given to the decoder, by the bytes that such files begin with.
 _DECODABLE = {
     b"\xff\xd8\xff": "JPEG",
     b"\x89PNG\r\n\x1a\n": "PNG",
     b"GIF8": "GIF",
     b"BM": "BMP",
+    # TensorFlow would, but we refuse it: see `image_size`.
+    **dict.fromkeys(JPEG_XL_STARTS, "JPEG XL"),
 }
 _ORIENTATION = 274  # the number of this EXIF tag
 
@@ -91,7 +93,7 @@ def inspect_file(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> Facts:
 
 
 def _format_of(content: bytes) -> str | None:
-    """Returns the format if TensorFlow decodes it."""
+    """Returns the format if the decoder is to look at it."""
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return "WEBP"
     return next((name for start, name in _DECODABLE.items() if content.startswith(start)), None)
@@ -136,7 +138,7 @@ def _remarks(image: Image.Image) -> list[str]:
 def _decode(content: bytes, max_pixels: int) -> str | None:
     """Returns why the whole image cannot be decoded."""
     try:
-        decode_whole(content, max_pixels, num_channels=3)
+        decode_whole(content, max_pixels)
     except tf.errors.OpError as error:
         return reason_of(error)
     return None

@@ -138,16 +138,21 @@ def _make_probe(
         example = tf.constant(number, tf.int64)
         try:
             decode(read(example), example, tf.constant(key, tf.int64))
-        except tf.errors.OpError as error:
+        except (tf.errors.OpError, DataError) as error:
             return reason_of(error)
         return None
 
     return why
 
 
-def reason_of(error: tf.errors.OpError) -> str:
-    """Returns TensorFlow's reason without the names of operations."""
-    text = re.sub(r"\{\{.*?\}\}\s*", "", error.message)
+def reason_of(error: tf.errors.OpError | DataError) -> str:
+    """Returns the reason in an error of reading or decoding, without the names of operations.
+
+    Outside of a graph, what a reader raises in Python arrives as it is.
+    """
+    message = str(error) if isinstance(error, DataError) else error.message
+    text = re.sub(r"\{\{.*?\}\}\s*", "", message)
     text = re.sub(r"\s*\[Op:.*", "", text, flags=re.DOTALL).strip().splitlines()[0]
-    # A message of ours, which a failed assertion puts into brackets.
-    return re.sub(r"^assertion failed: \[(.*)\]$", r"\1", text)
+    # Messages of ours: of a failed assertion, and raised in Python.
+    text = re.sub(r"^assertion failed: \[(.*)\]$", r"\1", text)
+    return text.removeprefix("DataError: ")

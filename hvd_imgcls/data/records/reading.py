@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from hvd_imgcls.data.records.layout import RecordsDir, read_manifest
+from hvd_imgcls.data.records.layout import INDEX_SCHEMA, RecordsDir, read_manifest
 from hvd_imgcls.data.source import SPLITS, EncodedSource, Numbers, Split
 from hvd_imgcls.errors import DataError
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # Open files at a time; a process may usually have 1,024.
 _MAX_OPEN_FILES = 256
+
+_DAMAGED = "not what was written (its checksum is another); copy the file again, or prepare it"
 
 
 class Records(EncodedSource):
@@ -41,6 +43,9 @@ class Records(EncodedSource):
         self._places = {
             split: [index[name].to_numpy() for name in ("block", "offset", "size")]
             for split, index in self._index.items()
+        }
+        self._checksums = {
+            split: index["checksum"].to_numpy() for split, index in self._index.items()
         }
         self._open = functools.lru_cache(maxsize=_MAX_OPEN_FILES)(_OpenFile)
 
@@ -84,39 +89,58 @@ class Records(EncodedSource):
         """Returns the encoded images of some examples.
 
         Raises:
-            DataError: If a file is cut short.
+            DataError: If one is not what was written.
         """
+        contents = self._read(split, examples)
+        for example, content in zip(examples.tolist(), contents, strict=True):
+            if self._is_damaged(split, example, content):
+                raise DataError(f"{self.name_of(split, example)}: {_DAMAGED}")
+        return contents
+
+    def _read(self, split: Split, examples: Numbers) -> list[bytes]:
+        """Returns what the files hold in the places of some examples, whatever that is."""
         blocks, offsets, sizes = (column[examples].tolist() for column in self._places[split])
-        contents = [
+        return [
             os.pread(self._open(self._dir.block(split, block)).descriptor, size, offset)
             for block, offset, size in zip(blocks, offsets, sizes, strict=True)
         ]
-        for example, content, size in zip(examples, contents, sizes, strict=True):
-            if len(content) != size:
-                raise DataError(
-                    f"{self.name_of(split, int(example))}: {len(content)} bytes instead of {size}; "
-                    "copy or prepare the file again"
-                )
-        return contents
+
+    def _is_damaged(self, split: Split, example: int, content: bytes) -> bool:
+        return xxhash.xxh3_64_intdigest(content) != int(self._checksums[split][example])
 
     def make_reader(self, split: Split) -> Callable[[tf.Tensor], tf.Tensor]:
-        """Returns a function from an example number to its encoded image."""
-        read_batch = self.make_batch_reader(split)
+        """Returns a function from an example number to its encoded image.
+
+        What is not what was written is a `tf.errors.OpError`.
+        """
+        import tensorflow as tf
+
+        def read_one(example: np.ndarray) -> np.ndarray:
+            (content,) = self._read(split, example.reshape(1))
+            if self._is_damaged(split, int(example), content):
+                raise DataError(_DAMAGED)
+            return np.array(content, dtype=object)
 
         def read(example: tf.Tensor) -> tf.Tensor:
-            return read_batch(example[..., None])[0]
+            content = tf.numpy_function(read_one, [example], tf.string, stateful=False)
+            return tf.ensure_shape(content, [])
 
         return read
 
     def make_batch_reader(self, split: Split) -> Callable[[tf.Tensor], tf.Tensor]:
         """Returns a function from example numbers `[batch]` to encoded images `[batch]`.
 
-        One call into Python for a batch: per record it costs more than the reading.
+        One call into Python for a batch: per record it costs more than the reading. In the
+        place of what is not what was written is nothing, which no decoder takes for an image.
         """
         import tensorflow as tf
 
         def read_many(examples: np.ndarray) -> np.ndarray:
-            return np.array(self.read(split, examples), dtype=object)
+            contents = self._read(split, examples)
+            for place, example in enumerate(examples.tolist()):
+                if self._is_damaged(split, example, contents[place]):
+                    contents[place] = b""
+            return np.array(contents, dtype=object)
 
         def read(examples: tf.Tensor) -> tf.Tensor:
             contents = tf.numpy_function(read_many, [examples], tf.string, stateful=False)
@@ -132,12 +156,20 @@ class Records(EncodedSource):
             raise DataError(
                 f"{path}: cannot be read ({error}); prepare the folder again"
             ) from error
+        if not index.schema.equals(INDEX_SCHEMA):
+            raise DataError(f"{path}: other columns than an index has; prepare the folder again")
         expected = self._manifest.num_examples[split]
         if index.num_rows != expected:
             raise DataError(
                 f"{path}: {index.num_rows:,} rows, expected {expected:,}; prepare the folder again"
             )
         self._require_blocks(split, index)
+        labels, num_classes = index["label"].to_numpy(), len(self.class_names)
+        if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
+            raise DataError(
+                f"{path}: labels from {labels.min()} to {labels.max()}, expected 0 to "
+                f"{num_classes - 1}; prepare the folder again"
+            )
         return index
 
     def _require_blocks(self, split: Split, index: pa.Table) -> None:
