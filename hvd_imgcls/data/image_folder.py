@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,7 +50,7 @@ class ImageFolder(EncodedSource):
 
     @property
     def notes(self) -> Sequence[str]:
-        """Files that were left out, and classes without a held-out image."""
+        """Files left out, classes without a held-out image or with nearly the same name."""
         notes = []
         if self._left_out:
             kinds = ", ".join(f"{count} {kind}" for kind, count in self._left_out.most_common(5))
@@ -61,7 +62,10 @@ class ImageFolder(EncodedSource):
         if missing:
             more = f" and {len(missing) - 1} more classes" if len(missing) > 1 else ""
             notes.append(f"no held-out image of {missing[0]}{more}")
-        return notes
+        return notes + [
+            f"two classes have nearly the same name: {one} and {other}"
+            for one, other in _nearly_equal(self.class_names)
+        ]
 
     @property
     def fingerprint(self) -> str:
@@ -139,6 +143,16 @@ class ImageFolder(EncodedSource):
             for _ in of_class
         ]
         return files, np.array(labels, dtype=np.int64)
+
+
+def _nearly_equal(names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yields names that differ only in upper and lower case or in how letters are composed."""
+    first_of: dict[str, str] = {}
+    for name in names:
+        plain = unicodedata.normalize("NFC", name).casefold()
+        if plain in first_of:
+            yield first_of[plain], name
+        first_of.setdefault(plain, name)
 
 
 def _printable(path: str | Path) -> str:
