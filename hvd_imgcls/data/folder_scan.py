@@ -124,7 +124,7 @@ def _walk(root: Path, inside: str, above: frozenset[tuple[int, int]]) -> Iterato
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether it is one or a link to one; a circle of links is none, and as bad as a broken link."""
+    """Whether it is one, or a link to one; a circle of links is as bad as a broken link."""
     try:
         return entry.is_dir()
     except OSError as error:

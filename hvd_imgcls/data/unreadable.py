@@ -17,6 +17,7 @@ from hvd_imgcls.data.image_files import (
     make_evaluation_decoder,
     make_training_decoder,
 )
+from hvd_imgcls.data.image_size import plain_reason
 from hvd_imgcls.data.opening import image_shape_of
 from hvd_imgcls.data.positions import crop_key, rank_rows
 from hvd_imgcls.data.source import EncodedSource, ImageSource, Split
@@ -153,6 +154,4 @@ def reason_of(error: tf.errors.OpError | DataError) -> str:
     message = str(error) if isinstance(error, DataError) else error.message
     text = re.sub(r"\{\{.*?\}\}\s*", "", message)
     text = re.sub(r"\s*\[Op:.*", "", text, flags=re.DOTALL).strip().splitlines()[0]
-    # Messages of ours: of a failed assertion, and raised in Python.
-    text = re.sub(r"^assertion failed: \[(.*)\]$", r"\1", text)
-    return text.removeprefix("DataError: ")
+    return plain_reason(text).removeprefix("DataError: ")
