@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from hvd_imgcls.config import RunConfig
 from hvd_imgcls.data.source import ArraySource, EncodedSource, Numbers, Split
+from hvd_imgcls.errors import BadImagesError
 from hvd_imgcls.logs import Pace
 
 logger = logging.getLogger(__name__)
@@ -117,7 +118,8 @@ class DecodedImages(ArraySource):
                 bad = find_unreadable(self._source, split, decode, suspects)
                 if bad is None:
                     raise
-                raise bad from None
+                # Every rank decodes all of them.
+                raise BadImagesError(str(bad)) from None
             images[done : done + len(batch)] = batch
             if good:
                 is_good[done : done + len(batch)] = good[0]

@@ -50,9 +50,8 @@ def plain_reason(text: str) -> str:
     Args:
         text: One line of TensorFlow's message.
     """
-    numbers = re.fullmatch(
-        rf"assertion failed: \[{_TOO_LARGE}\] \[(\d+)\] \[(\d+)\] \[(\d+)\]", text
-    )
+    number = r" \[(\d+)\]"
+    numbers = re.fullmatch(rf"assertion failed: \[{_TOO_LARGE}\]" + 3 * number, text)
     if numbers is not None:
         width, height, allowed = numbers.groups()
         return f"{width} x {height} pixels, more than the {int(allowed):,} allowed"

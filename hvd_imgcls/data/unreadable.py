@@ -29,6 +29,9 @@ from hvd_imgcls.plan import Plan
 # optimizer's counter does not wait for the images; and one step more, should the count be behind.
 _SUSPECTED_STEPS = (-1, 0, 1)
 
+READ_ERRORS = (tf.errors.OpError, DataError, OSError)
+"""What reading and decoding raise eagerly; a reader in Python raises the last two."""
+
 
 @contextlib.contextmanager
 def naming_unreadable_images(
@@ -139,18 +142,20 @@ def _make_probe(
         example = tf.constant(number, tf.int64)
         try:
             decode(read(example), example, tf.constant(key, tf.int64))
-        except (tf.errors.OpError, DataError) as error:
+        except READ_ERRORS as error:
             return reason_of(error)
         return None
 
     return why
 
 
-def reason_of(error: tf.errors.OpError | DataError) -> str:
+def reason_of(error: tf.errors.OpError | DataError | OSError) -> str:
     """Returns the reason in an error of reading or decoding, without the names of operations.
 
     Outside of a graph, what a reader raises in Python arrives as it is.
     """
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
     message = str(error) if isinstance(error, DataError) else error.message
     text = re.sub(r"\{\{.*?\}\}\s*", "", message)
     text = re.sub(r"\s*\[Op:.*", "", text, flags=re.DOTALL).strip().splitlines()[0]

@@ -68,6 +68,11 @@ def test_prepare_refuses_a_bad_file(name):
         encode(BAD[name].content, "x.jpg", Encoding())
 
 
+def test_prepare_refuses_more_pixels_than_allowed():
+    with pytest.raises(DataError, match="32 x 24 pixels, more than the 700 allowed"):
+        encode(jpeg.JPEG, "x.jpg", Encoding(max_pixels=700))
+
+
 @pytest.mark.parametrize("name", GOOD)
 def test_a_good_file_is_read_as_grey(name):
     contents = tf.constant(GOOD[name].content)

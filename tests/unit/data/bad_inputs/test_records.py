@@ -151,6 +151,14 @@ def test_a_replaced_file_is_found_at_its_first_record(copy):
     assert [bool(reason) for reason in reasons] == left_out
 
 
+def test_a_file_that_goes_after_the_start_is_named(copy):
+    records = Records(copy)
+    (copy / "train-00001.tfrecord").unlink()
+    error = find_unreadable(records, "train", lambda content, *_: content, [(4, 0), (5, 0)])
+    assert str(error).startswith(f"{copy}/train-00001.tfrecord, record 0 (")
+    assert "(No such file or directory)" in str(error)
+
+
 def test_a_wrong_length_in_a_file_does_no_harm(copy):
     """The index says where images are: nothing else in the files is read."""
     path = copy / "train-00000.tfrecord"
