@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 
+from hvd_imgcls.config import parse_config
 from hvd_imgcls.data import open_images
 from hvd_imgcls.data.blanks import Sightings
 from hvd_imgcls.data.dataset import training_dataset
@@ -17,11 +18,13 @@ from hvd_imgcls.data.order import epoch_order
 from hvd_imgcls.distributed.single_process import SingleProcessCollectives
 from hvd_imgcls.errors import BadImagesError
 from hvd_imgcls.evaluate import evaluate_model
+from hvd_imgcls.losses import build_loss
 from hvd_imgcls.plan import EvaluationPlan, make_plan
 from hvd_imgcls.plan.arithmetic import max_bad_examples
 from hvd_imgcls.progress import StopAfterSteps
 from hvd_imgcls.quarantine import Quarantine
 from hvd_imgcls.topology import Topology
+from tests.unit.data.bad_inputs.reading import PIPELINE
 from tests.unit.data.images import encoded, write_class_folders
 from tests.unit.data.test_image_stream import CROP, SHIFT, assert_equal, make_config
 
@@ -189,6 +192,19 @@ def test_a_bad_held_out_image_is_left_out_of_the_metrics(spoilt, folder, tmp_pat
     assert line["name"] == source.name_of("held_out", 4)
     assert "No such file or directory" in line["reason"]
     assert (line["split"], line["epoch"], line["step"]) == ("held_out", None, None)
+
+
+def test_the_loss_stays_divided_by_the_whole_batch():
+    """So the gradient averaged over ranks is the same however bad images are spread over them."""
+    loss = build_loss(parse_config(PIPELINE, origin="test").loss)
+    targets, logits = np.eye(2)[[0, 1, 1, 0]], np.arange(8.0).reshape(4, 2)
+    whole = float(loss(targets, logits, sample_weight=np.array([1, 0, 0, 1])))
+    halves = [
+        float(loss(targets[part], logits[part], sample_weight=np.array(weights)))
+        for part, weights in ((slice(2), [1, 0]), (slice(2, 4), [0, 1]))
+    ]
+    assert np.mean(halves) == pytest.approx(whole)
+    assert whole == pytest.approx(2 * float(loss(targets[[0]], logits[[0]])) / 4)
 
 
 @pytest.mark.parametrize(
