@@ -131,6 +131,7 @@ def test_too_many_end_all_ranks_at_the_same_step(spoilt, tmp_path):
     assert "3 of 24 training images cannot be read, more than the 2 allowed" in both[0]["error"]
 
 
+@pytest.mark.slow
 @pytest.mark.ranks(2)
 def test_the_program_names_rank_epoch_and_step_of_a_bad_image(tmp_path):
     write_class_folders(tmp_path / "images", {"cat": 14, "dog": 16})

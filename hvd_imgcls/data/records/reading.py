@@ -197,7 +197,9 @@ class _OpenFile:
     """A file that is closed when nobody needs it any more."""
 
     def __init__(self, path: Path) -> None:
+        self.descriptor = -1
         self.descriptor = os.open(path, os.O_RDONLY)
 
     def __del__(self) -> None:
-        os.close(self.descriptor)
+        if self.descriptor >= 0:
+            os.close(self.descriptor)

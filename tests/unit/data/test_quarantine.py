@@ -15,8 +15,9 @@ from hvd_imgcls.data import open_images
 from hvd_imgcls.data.blanks import Sightings
 from hvd_imgcls.data.dataset import training_dataset
 from hvd_imgcls.data.order import epoch_order
+from hvd_imgcls.data.unreadable import naming_unreadable_images
 from hvd_imgcls.distributed.single_process import SingleProcessCollectives
-from hvd_imgcls.errors import BadImagesError
+from hvd_imgcls.errors import BadImagesError, DataError
 from hvd_imgcls.evaluate import evaluate_model
 from hvd_imgcls.losses import build_loss
 from hvd_imgcls.plan import EvaluationPlan, make_plan
@@ -137,6 +138,34 @@ def fit(config, tmp_path):
         verbose=0,
     )
     return source, path
+
+
+def test_a_run_that_fails_names_rank_epoch_and_step(spoilt, tmp_path):
+    """TensorFlow may have counted the failing step already: the counter needs no images."""
+    config = make_config(spoilt, tmp_path, (SHIFT,))
+    source = open_images(config)
+    plan = plan_of(source, config, 2)
+    model = small_model()
+    model.compile(loss=keras.losses.CategoricalCrossentropy(from_logits=True))
+
+    def train():
+        with naming_unreadable_images(
+            source, config, plan, rank=1, finished_steps=lambda: int(model.optimizer.iterations)
+        ):
+            model.fit(
+                training_dataset(source, config, plan, rank=1),
+                epochs=plan.num_epochs,
+                steps_per_epoch=plan.batches_per_epoch,
+                shuffle=False,
+                verbose=0,
+            )
+
+    mine = examples_of_steps(config)[:, 4:]
+    step, place = np.argwhere(np.isin(mine, list(BAD)))[0]
+    with pytest.raises(DataError) as raised:
+        train()
+    assert str(raised.value).startswith(source.name_of("train", int(mine[step, place])))
+    assert str(raised.value).endswith(f"[rank 1, epoch {step // 3 + 1}, step {step + 1}]")
 
 
 def small_model():
