@@ -112,7 +112,9 @@ def check_data(
 
 def describe(table: pa.Table) -> str:
     """Returns how many images of which formats and sizes there are, in lines."""
-    rows = table.select(["format", "height", "width", "problem", "remarks"]).to_pylist()
+    rows = table.select(
+        ["path", "split", "checksum", "format", "height", "width", "problem", "remarks"]
+    ).to_pylist()
     good = [row for row in rows if row["problem"] is None]
     formats = Counter(row["format"] for row in good)
     lines = [f"{len(good):,} of {len(rows):,} images can be read"]
@@ -126,7 +128,24 @@ def describe(table: pa.Table) -> str:
     remarks = Counter(r for row in good for r in row["remarks"].split(", ") if r)
     if remarks:
         lines.append("  remarks: " + _counts(remarks))
+    lines += _in_both_splits(rows)
     return "\n".join(lines)
+
+
+def _in_both_splits(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Returns a line on held-out images that are in training too: they test nothing."""
+    of_training = {row["checksum"]: row["path"] for row in rows if row["split"] == "train"}
+    both = [
+        (row["path"], of_training[row["checksum"]])
+        for row in rows
+        if row["split"] == "held_out" and row["checksum"] and row["checksum"] in of_training
+    ]
+    if not both:
+        return []
+    return [
+        f"  {len(both):,} held-out images are in the training split too, byte for byte, such as "
+        f"{both[0][0]}, which is {both[0][1]}"
+    ]
 
 
 def _counts(counter: Counter[str]) -> str:

@@ -193,7 +193,9 @@ def _report(error: HvdImgclsError) -> None:
     if rank == 0:
         sys.stderr.write(f"error: {error}\n")
     elif not isinstance(error, PeerFailedError):
-        if error.is_of_all_ranks or error.exit_code == USAGE_EXIT_CODE:
+        # What fails before that: the source of the images, which every rank has opened.
+        have_met = "hvd_imgcls.distributed" in sys.modules
+        if error.is_of_all_ranks or error.exit_code == USAGE_EXIT_CODE or not have_met:
             # All ranks read the same file and command line: the root says the same now,
             # and the launcher ends this rank while it waits, with the same exit code.
             signal.signal(signal.SIGTERM, lambda *_: os._exit(error.exit_code))

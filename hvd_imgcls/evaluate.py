@@ -21,6 +21,7 @@ from hvd_imgcls.data.unreadable import name_unreadable_block
 from hvd_imgcls.errors import CheckpointError
 from hvd_imgcls.metrics import Tally
 from hvd_imgcls.plan import EvaluationPlan, available_cores, make_evaluation_plan, share_cores
+from hvd_imgcls.quarantine import report_held_out
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +100,7 @@ def evaluate_model(
     *,
     collectives: distributed.Collectives,
     num_threads: int,
+    quarantine_path: Path | None = None,
 ) -> dict[str, Any]:
     """Evaluates a model on the held-out split; every example is counted once.
 
@@ -111,9 +113,14 @@ def evaluate_model(
         plan: How the split is cut into blocks.
         collectives: How the ranks talk.
         num_threads: Threads of the dataset.
+        quarantine_path: File to which the root adds what `data.bad_examples: quarantine`
+            leaves out; None writes nothing.
 
     Returns:
         The metrics, the same on all ranks.
+
+    Raises:
+        DataError: If an image cannot be read; with `quarantine`, if too many cannot.
     """
     rank, size = collectives.topology.rank, collectives.topology.size
     numbers, blocks = rank_blocks(plan, rank=rank, size=size, division=source.division)
@@ -129,13 +136,23 @@ def evaluate_model(
     batches = iter(dataset)
     for number, examples in zip(numbers.tolist(), blocks, strict=True):
         try:
-            images, targets, _ = next(batches)
+            images, targets, weights = next(batches)
         except tf.errors.OpError as error:
             raise name_unreadable_block(source, config, examples, error) from None
         if number < 0:
             continue
         logits = tf.cast(predict(images), tf.float32)
-        tally.add(number, examples, np.argmax(targets, axis=-1), logits.numpy())
+        is_good = weights.numpy() > 0
+        tally.leave_out(examples[(examples >= 0) & ~is_good])
+        counted = np.where(is_good, examples, -1)
+        tally.add(number, counted, np.argmax(targets, axis=-1), logits.numpy())
+    report_held_out(
+        np.flatnonzero(tally.times_unreadable),
+        source,
+        config,
+        collectives=collectives,
+        path=quarantine_path,
+    )
     return tally.summed_over_ranks(collectives.sum_arrays).result(source.class_names)
 
 
@@ -164,7 +181,9 @@ def load_model(path: Path, image_shape: tuple[int, int, int], num_classes: int) 
 def describe(metrics: dict[str, Any]) -> str:
     """Returns the metrics in one line."""
     loss = "not a finite number" if metrics["loss"] is None else f"{metrics['loss']:.4f}"
+    unreadable = metrics["num_unreadable"]
+    left_out = f"; {unreadable:,} unreadable left out" if unreadable else ""
     return (
         f"held-out accuracy {metrics['top1']:.4f} ({metrics['num_correct']:,} of "
-        f"{metrics['num_examples']:,}), loss {loss}"
+        f"{metrics['num_examples']:,}), loss {loss}{left_out}"
     )

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import tensorflow as tf
 import xxhash
 
 from hvd_imgcls import distributed, logs, run_dir
@@ -21,7 +20,7 @@ from hvd_imgcls.data.records.layout import INDEX_SCHEMA, Manifest, RecordsDir, r
 from hvd_imgcls.data.records.reading import Records
 from hvd_imgcls.data.records.writing import Record, write_block, write_rows
 from hvd_imgcls.data.source import SPLITS, EncodedSource, Numbers, Split
-from hvd_imgcls.data.unreadable import reason_of
+from hvd_imgcls.data.unreadable import READ_ERRORS, reason_of
 from hvd_imgcls.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
@@ -206,7 +205,7 @@ def _records(
         name = source.name_of(block.split, example)
         try:
             contents = read(np.int64(example)).numpy()
-        except tf.errors.OpError as error:
+        except READ_ERRORS as error:
             raise DataError(
                 f"{name}: cannot be read ({reason_of(error)}); replace or remove it"
             ) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,11 @@ class RunDir:
     def metrics(self) -> Path:
         """One JSON object per epoch."""
         return self.path / "metrics.jsonl"
+
+    @property
+    def quarantine(self) -> Path:
+        """One JSON object per image that was left out; there if any was."""
+        return self.path / "quarantine.jsonl"
 
     @property
     def evaluation(self) -> Path:
@@ -151,6 +157,14 @@ def write_model(path: Path, model: Any) -> None:
 def digest(path: Path) -> str:
     """Returns 16 hex digits of the SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def append_json_lines(path: Path, values: Iterable[Any]) -> None:
+    """Appends one line of JSON for every value."""
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(
+            json.dumps(value, allow_nan=False, ensure_ascii=False) + "\n" for value in values
+        )
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -13,6 +13,7 @@ import hvd_imgcls.keras as hvd
 from hvd_imgcls import distributed, logs, run_dir
 from hvd_imgcls.config import RunConfig, to_tree, to_yaml
 from hvd_imgcls.data import ImageSource, host_shares_of, image_shape_of, open_images, open_source
+from hvd_imgcls.data.blanks import Sightings
 from hvd_imgcls.data.dataset import training_dataset
 from hvd_imgcls.data.placing import place
 from hvd_imgcls.data.unreadable import naming_unreadable_images
@@ -24,6 +25,7 @@ from hvd_imgcls.models import build_model
 from hvd_imgcls.optimizers import build_optimizer
 from hvd_imgcls.plan import Plan, available_cores, describe, make_plan, share_cores
 from hvd_imgcls.progress import Progress, StopAfterSteps
+from hvd_imgcls.quarantine import Quarantine
 from hvd_imgcls.run_dir import RunDir
 from hvd_imgcls.schedules import build_schedule
 from hvd_imgcls.versions import code_version
@@ -122,6 +124,7 @@ def train(
         plan.evaluation,
         collectives=collectives,
         num_threads=plan.threads.data,
+        quarantine_path=files.quarantine,
     )
     result = TrainResult(run_dir=files, metrics=metrics, weights_digest=digest)
     _write_and_tell(result, model, collectives)
@@ -188,8 +191,18 @@ def _fit(
     files: RunDir,
 ) -> None:
     """Trains to the end of the plan. Collective."""
-    topology = collectives.topology
-    dataset = training_dataset(source, config, plan, rank=topology.rank, collectives=collectives)
+    topology, sightings = collectives.topology, Sightings()
+    callbacks = _make_callbacks(plan, files.metrics if topology.is_root else None)
+    if config.data.bad_examples == "quarantine":
+        callbacks.append(Quarantine(source, config, plan, sightings, collectives, files.quarantine))
+    dataset = training_dataset(
+        source,
+        config,
+        plan,
+        rank=topology.rank,
+        collectives=collectives,
+        sightings=sightings,
+    )
     with naming_unreadable_images(
         source,
         config,
@@ -201,7 +214,7 @@ def _fit(
             dataset,
             epochs=plan.num_epochs,
             steps_per_epoch=plan.batches_per_epoch,
-            callbacks=_make_callbacks(plan, files.metrics if topology.is_root else None),
+            callbacks=callbacks,
             # The dataset has its order already.
             shuffle=False,
             verbose=0,

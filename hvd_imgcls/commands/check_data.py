@@ -8,9 +8,9 @@ from pathlib import Path
 from hvd_imgcls.commands.ending import end_with_the_cause
 from hvd_imgcls.commands.image_source import add_source, source_of
 from hvd_imgcls.commands.quiet import import_tensorflow_quietly
+from hvd_imgcls.config import DEFAULT_MAX_PIXELS
 from hvd_imgcls.data import open_source
 from hvd_imgcls.data.file_source import FileSource
-from hvd_imgcls.data.inspector import DEFAULT_MAX_PIXELS
 from hvd_imgcls.errors import ConfigError
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from hvd_imgcls.commands.ending import end_with_the_cause
 from hvd_imgcls.commands.image_source import add_source, source_of
 from hvd_imgcls.commands.quiet import import_tensorflow_quietly
+from hvd_imgcls.config import DEFAULT_MAX_PIXELS
 from hvd_imgcls.data import EncodedSource, open_source
 from hvd_imgcls.errors import ConfigError
 
@@ -26,6 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     files.add_argument(
         "--examples-per-block", type=int, default=1024, help="images in a file (default: 1024)"
     )
+    files.add_argument(
+        "--max-pixels",
+        type=int,
+        default=DEFAULT_MAX_PIXELS,
+        help=f"refuse larger images before decoding them (default: {DEFAULT_MAX_PIXELS:,})",
+    )
     files.add_argument("--seed", type=int, default=0, help="seed of the order in the files")
     files.add_argument(
         "--hosts",
@@ -37,7 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Prepares. Collective: every rank must call this."""
-    for option, least, most in (("max_side", 1, 2**16), ("quality", 1, 100), ("hosts", 1, 999)):
+    for option, least, most in (
+        ("max_side", 1, 2**16),
+        ("quality", 1, 100),
+        ("max_pixels", 1, 2**63),
+        ("hosts", 1, 999),
+    ):
         _require_between(arguments, option, least, most)
     for option in ("examples_per_block", "seed", "split_seed"):
         _require_between(arguments, option, int(option == "examples_per_block"), 2**32 - 1)
@@ -59,7 +71,11 @@ def run(arguments: argparse.Namespace) -> None:
     prepare(
         source,
         Path(arguments.destination).expanduser(),
-        encoding=Encoding(max_side=arguments.max_side, quality=arguments.quality),
+        encoding=Encoding(
+            max_side=arguments.max_side,
+            quality=arguments.quality,
+            max_pixels=arguments.max_pixels,
+        ),
         examples_per_block=arguments.examples_per_block,
         seed=arguments.seed,
         num_hosts=arguments.hosts,

@@ -8,9 +8,10 @@ from hvd_imgcls.config.loading import (
     to_tree,
     to_yaml,
 )
-from hvd_imgcls.config.schema import RunConfig
+from hvd_imgcls.config.schema import DEFAULT_MAX_PIXELS, RunConfig
 
 __all__ = [
+    "DEFAULT_MAX_PIXELS",
     "RunConfig",
     "fingerprint",
     "load_config",

@@ -20,8 +20,18 @@ from hvd_imgcls.config.parts import (
     Schedule,
 )
 from hvd_imgcls.config.placement import Placement, Shared
-from hvd_imgcls.config.sections import STRICT, LeftOpenFraction, NonNegativeInt, PositiveInt, Seed
+from hvd_imgcls.config.sections import (
+    STRICT,
+    LeftOpenFraction,
+    NonNegativeInt,
+    PositiveInt,
+    Probability,
+    Seed,
+)
 from hvd_imgcls.config.sources import Source
+
+DEFAULT_MAX_PIXELS = 178_956_970
+"""Where Pillow refuses a decompression bomb: twice its `MAX_IMAGE_PIXELS`, 512 MiB of RGB."""
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
@@ -52,6 +62,26 @@ class Data:
     `decoded`: every image is decoded and resized once, at the start, on every rank, which
     pays for small images. It takes `image_size * image_size * num_channels` bytes for each.
     """
+
+    max_pixels: PositiveInt = DEFAULT_MAX_PIXELS
+    """Pixels that an image file may have. Larger ones are refused before they are decoded."""
+
+    bad_examples: Literal["fail", "quarantine"] = "fail"
+    """What happens with images that cannot be read.
+
+    `fail`: the run ends and names the first one. `quarantine`: they are left out, that is, they
+    have no weight in training and no part in the metrics, and the run directory lists them
+    in `quarantine.jsonl`; too many of them end the run.
+    """
+
+    max_bad_fraction: Probability = 0.001
+    """With `quarantine`: part of a split that may be bad.
+
+    It is rounded up to whole images, so of a small split one image may be bad, unless this is 0.
+    """
+
+    max_bad_examples: NonNegativeInt = 100
+    """With `quarantine`: images of a split that may be bad. The smaller of both limits counts."""
 
     def __post_init__(self) -> None:
         if self.placement.name != "shared" and self.source.name != "records":

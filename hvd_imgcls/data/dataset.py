@@ -12,10 +12,15 @@ from hvd_imgcls import distributed
 from hvd_imgcls.config import RunConfig
 from hvd_imgcls.data import order
 from hvd_imgcls.data.augment import Batch, make_augment
+from hvd_imgcls.data.blanks import (
+    Sightings,
+    make_contents_decoder,
+    make_loader,
+    make_weigh,
+    readable,
+)
 from hvd_imgcls.data.exchange import Exchange, exchanged_records
 from hvd_imgcls.data.image_files import (
-    decode_images,
-    load_images,
     make_evaluation_decoder,
     make_training_decoder,
     random_resized_crop_of,
@@ -45,6 +50,7 @@ def training_dataset(
     start_step: int = 0,
     collectives: distributed.Collectives | None = None,
     choose_rows: Callable[[int], order.Numbers] | None = None,
+    sightings: Sightings | None = None,
 ) -> tf.data.Dataset:
     """Returns this rank's batches from a position to the end of the run.
 
@@ -60,11 +66,13 @@ def training_dataset(
         collectives: How the ranks talk, for images that come from other hosts.
         choose_rows: For looking at some examples: returns what to read in an epoch instead of
             what the plan says, `[batches, per_rank_batch_size]`.
+        sightings: Where bad images are noted that `data.bad_examples: quarantine` leaves out.
 
     Returns:
         A dataset of (images `[per_rank_batch_size, height, width, channels]` uint8, targets
         `[per_rank_batch_size, num_classes]` float32, sample_weight `[per_rank_batch_size]`
-        float32, 0 for padding). There are `gradient_accumulation_steps` batches per step.
+        float32: 0 for padding and bad images). There are `gradient_accumulation_steps`
+        batches per step.
     """
     image_shape = image_shape_of(source, config)
     first_index = 1 if random_resized_crop_of(config) else 0
@@ -76,6 +84,7 @@ def training_dataset(
     )
     labels = tf.constant(source.labels("train"))
     batch_size, num_threads = plan.per_rank_batch_size, plan.threads.data
+    weigh = make_weigh(config, sightings or Sightings())
 
     def rows_of(epoch: np.int64) -> tuple[order.Numbers, npt.NDArray[np.float32]]:
         if choose_rows is not None:
@@ -106,20 +115,32 @@ def training_dataset(
 
     @_as_it_is
     def finish(
-        images: tf.Tensor, examples: tf.Tensor, others: tuple[tf.Tensor, tf.Tensor]
+        images: tf.Tensor,
+        examples: tf.Tensor,
+        others: tuple[tf.Tensor, tf.Tensor],
+        is_good: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         epochs, weights = others
         targets = tf.one_hot(tf.gather(labels, examples), plan.num_classes)
         # All of one epoch: an epoch has whole batches only.
         batch = augment(Batch(images=images, targets=targets, examples=examples, epoch=epochs[0]))
+        if is_good is not None:
+            weights *= weigh(is_good, examples, epochs[0])
         return batch.images, batch.targets, weights
 
     # Whole batches of example numbers: one by one they cost more than what small images do.
     dataset = tf.data.Dataset.range(start_epoch, plan.num_epochs).flat_map(batches_of)
     if isinstance(source, ArraySource):
-        images = tf.constant(source.images("train"))
+        images, is_good = tf.constant(source.images("train")), readable(source, "train")
         dataset = dataset.map(
-            _as_it_is(lambda chosen, _, others: finish(tf.gather(images, chosen), chosen, others)),
+            _as_it_is(
+                lambda chosen, _, others: finish(
+                    tf.gather(images, chosen),
+                    chosen,
+                    others,
+                    None if is_good is None else tf.gather(is_good, chosen),
+                )
+            ),
             num_parallel_calls=num_threads,
             deterministic=True,
         )
@@ -129,7 +150,8 @@ def training_dataset(
         records = exchanged_records(source, plan.size)
         if records is None:
             slots = dataset.flat_map(lambda *columns: tf.data.Dataset.from_tensor_slices(columns))
-            dataset = load_images(slots, source, "train", decode, **parallel)
+            load = make_loader(config, image_shape)
+            dataset = load(slots, source, "train", decode, **parallel)
         else:
             exchange = Exchange(records, plan, rank, collectives or distributed.current())
             contents = exchange.contents(start_epoch, start_step).map(
@@ -140,7 +162,8 @@ def training_dataset(
                     (epoch, weight),
                 )
             )
-            dataset = decode_images(contents, decode, **parallel)
+            decode_contents = make_contents_decoder(config, image_shape)
+            dataset = decode_contents(contents, decode, **parallel)
         dataset = dataset.map(finish)
     return dataset.prefetch(PREFETCHED_BATCHES).with_options(_options(num_threads))
 
@@ -166,8 +189,8 @@ def evaluation_dataset(
 
     Returns:
         A dataset of (images, targets, sample_weight) like `training_dataset`, with
-        `plan.block_size` slots; padding has weight 0. Its examples are, in this order,
-        those of `positions.rank_blocks`.
+        `plan.block_size` slots; padding and bad images have weight 0. Its examples are, in
+        this order, those of `positions.rank_blocks`.
     """
     num_classes = len(source.class_names)
     labels = tf.constant(source.labels("held_out"))
@@ -176,29 +199,33 @@ def evaluation_dataset(
 
     @_as_it_is
     def finish(
-        images: tf.Tensor, block: tf.Tensor, examples: tf.Tensor
+        images: tf.Tensor, examples: tf.Tensor, block: tf.Tensor, is_good: tf.Tensor | bool = True
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         targets = tf.one_hot(tf.gather(labels, examples), num_classes)
-        return images, targets, tf.cast(block >= 0, tf.float32)
+        return images, targets, tf.cast((block >= 0) & is_good, tf.float32)
 
     if isinstance(source, ArraySource):
-        images = tf.constant(source.images("held_out"))
+        images, is_good = tf.constant(source.images("held_out")), readable(source, "held_out")
         dataset = tf.data.Dataset.from_tensor_slices((blocks, examples)).map(
-            lambda block, chosen: finish(tf.gather(images, chosen), block, chosen),
+            lambda block, chosen: finish(
+                tf.gather(images, chosen),
+                chosen,
+                block,
+                True if is_good is None else tf.gather(is_good, chosen),
+            ),
             num_parallel_calls=num_threads,
             deterministic=True,
         )
     else:
-        numbers = examples.reshape(-1)
-        dataset = load_images(
+        numbers, image_shape = examples.reshape(-1), image_shape_of(source, config)
+        dataset = make_loader(config, image_shape)(
             tf.data.Dataset.from_tensor_slices((numbers, numbers, blocks.reshape(-1))),
             source,
             "held_out",
-            make_evaluation_decoder(config, image_shape_of(source, config)),
+            make_evaluation_decoder(config, image_shape),
             batch_size=plan.block_size,
             num_threads=num_threads,
-        )
-        dataset = dataset.map(lambda images, chosen, block: finish(images, block, chosen))
+        ).map(finish)
     return dataset.prefetch(PREFETCHED_BATCHES).with_options(_options(num_threads))
 
 

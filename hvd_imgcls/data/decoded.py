@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from hvd_imgcls.config import RunConfig
 from hvd_imgcls.data.source import ArraySource, EncodedSource, Numbers, Split
+from hvd_imgcls.errors import BadImagesError
 from hvd_imgcls.logs import Pace
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,12 @@ class DecodedImages(ArraySource):
         self._config = config
         self._num_threads = num_threads
         self._images: dict[Split, npt.NDArray[np.uint8]] = {}
+        self._unreadable: dict[Split, Numbers] = {}
+
+    @property
+    def encoded(self) -> EncodedSource:
+        """The other source."""
+        return self._source
 
     @property
     def class_names(self) -> Sequence[str]:
@@ -73,10 +80,16 @@ class DecodedImages(ArraySource):
             self._images[split] = self._decode(split)
         return self._images[split]
 
+    def unreadable(self, split: Split) -> Numbers:
+        """Returns the examples that `data.bad_examples: quarantine` leaves out, in order."""
+        self.images(split)
+        return self._unreadable[split]
+
     def _decode(self, split: Split) -> npt.NDArray[np.uint8]:
         import tensorflow as tf
 
-        from hvd_imgcls.data.image_files import load_images, make_evaluation_decoder
+        from hvd_imgcls.data.blanks import make_loader
+        from hvd_imgcls.data.image_files import make_evaluation_decoder
         from hvd_imgcls.data.unreadable import find_unreadable
 
         decode = make_evaluation_decoder(self._config, self.image_shape)
@@ -85,7 +98,7 @@ class DecodedImages(ArraySource):
         slots = tf.data.Dataset.range(-(-number // _BATCH_SIZE) * _BATCH_SIZE).map(
             lambda slot: (tf.minimum(slot, number - 1), slot, slot)
         )
-        dataset = load_images(
+        dataset = make_loader(self._config, self.image_shape)(
             slots,
             self._source,
             split,
@@ -94,19 +107,24 @@ class DecodedImages(ArraySource):
             num_threads=self._num_threads,
         )
         images = np.empty((number, *self.image_shape), np.uint8)
+        is_good = np.ones(number, np.bool_)
         done, pace = 0, Pace()
         batches = dataset.as_numpy_iterator()
         while done < number:
             try:
-                batch = next(batches)[0][: number - done]
+                batch, _, _, *good = (array[: number - done] for array in next(batches))
             except tf.errors.OpError:
                 suspects = zip(range(done, min(done + _BATCH_SIZE, number)), itertools.repeat(0))
                 bad = find_unreadable(self._source, split, decode, suspects)
                 if bad is None:
                     raise
-                raise bad from None
+                # Every rank decodes all of them.
+                raise BadImagesError(str(bad)) from None
             images[done : done + len(batch)] = batch
+            if good:
+                is_good[done : done + len(batch)] = good[0]
             done += len(batch)
             if pace.is_due():
                 logger.info("decoding: %s of %s images (%s)", f"{done:,}", f"{number:,}", split)
+        self._unreadable[split] = np.flatnonzero(~is_good)
         return images

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from hvd_imgcls.config.augmentations import RandomResizedCrop
+from hvd_imgcls.data.image_size import decode_no_jpeg, require_size
 
 # Height and width of an image, int32 `[2]`, in; the window's first row and column and its
 # height and width, int32 `[4]`, out.
@@ -20,7 +21,12 @@ _MAX_ATTEMPTS = 10
 
 
 def decode_window(
-    contents: tf.Tensor, choose: ChooseWindow, *, image_size: int, num_channels: int
+    contents: tf.Tensor,
+    choose: ChooseWindow,
+    *,
+    image_size: int,
+    num_channels: int,
+    max_pixels: int,
 ) -> tf.Tensor:
     """Decodes a window of an image and resizes it, bilinearly and without antialiasing.
 
@@ -30,19 +36,30 @@ def decode_window(
         choose: Chooses the window.
         image_size: Height and width of the result, in pixels.
         num_channels: 1 or 3.
+        max_pixels: Larger images are refused by their header.
 
     Returns:
         `[image_size, image_size, num_channels]`, uint8.
     """
 
     def of_jpeg() -> tf.Tensor:
-        window = choose(tf.io.extract_jpeg_shape(contents)[:2])
-        return tf.image.decode_and_crop_jpeg(contents, window, channels=num_channels)
+        shape = tf.io.extract_jpeg_shape(contents)
+        window = choose(require_size(shape[:2], max_pixels))
+
+        def crop(channels: int) -> tf.Tensor:
+            return tf.image.decode_and_crop_jpeg(contents, window, channels=channels)
+
+        if num_channels == 3:
+            return crop(3)
+        # The decoder makes no grey of four colours.
+        return tf.cond(shape[2] == 4, lambda: _to_grey(crop(3)), lambda: crop(1))
 
     def of_others() -> tf.Tensor:
-        image = tf.io.decode_image(contents, channels=num_channels, expand_animations=False)
+        image = decode_no_jpeg(contents, max_pixels)
         window = choose(tf.shape(image)[:2])
-        return tf.slice(image, [window[0], window[1], 0], [window[2], window[3], num_channels])
+        cut = tf.slice(image, [window[0], window[1], 0], [window[2], window[3], 3])
+        # Of the others, PNG alone would be decoded to grey.
+        return cut if num_channels == 3 else _to_grey(cut)
 
     window = tf.cond(tf.io.is_jpeg(contents), of_jpeg, of_others)
     window = tf.ensure_shape(window, [None, None, num_channels])
@@ -51,6 +68,14 @@ def decode_window(
     )
     pixels = tf.cast(tf.round(resized[0]), tf.uint8)
     return tf.ensure_shape(pixels, [image_size, image_size, num_channels])
+
+
+def _to_grey(image: tf.Tensor) -> tf.Tensor:
+    """Returns `[height, width, 3]` uint8 as `[height, width, 1]`, weighted as JPEG does."""
+    red, green, blue = tf.unstack(tf.cast(image, tf.int32), axis=-1)
+    # ITU-R BT.601, in thousandths: integers round the same everywhere.
+    grey = (299 * red + 587 * green + 114 * blue + 500) // 1000
+    return tf.cast(grey[..., tf.newaxis], tf.uint8)
 
 
 def centre_window(size: tf.Tensor, crop_fraction: float) -> tf.Tensor:

@@ -128,7 +128,7 @@ class Exchange:
         for reader in self._positions:
             examples, _ = self._part(position, reader)
             mine = examples[(self._senders(examples, reader) == own) & (reader != own)]
-            payloads.append(_joined(self._records.read("train", mine)))
+            payloads.append(_joined(self._records.read_or_nothing("train", mine)))
         splits = np.array([len(payload) for payload in payloads], np.int32)
         return np.frombuffer(b"".join(payloads), np.uint8), splits
 
@@ -142,7 +142,7 @@ class Exchange:
         examples = self._part(position, own, filled=True)[0]
         contents = np.empty(len(examples), dtype=object)
         local = senders == own
-        contents[local] = self._records.read("train", examples[local])
+        contents[local] = self._records.read_or_nothing("train", examples[local])
         # The others' bytes are in the order of their ranks, each in the order of this round.
         visiting = _parted(received.tobytes())
         by_rank = np.array(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,7 @@ class FileSource(EncodedSource):
 
     @property
     def notes(self) -> Sequence[str]:
-        """What was left out, and classes without a held-out image."""
+        """What was left out, classes without images of a split or with nearly the same name."""
         return self._notes
 
     @property
@@ -104,7 +105,20 @@ class FileSource(EncodedSource):
             if missing:
                 more = f" and {len(missing) - 1} more classes" if len(missing) > 1 else ""
                 notes.append(f"no {what} image of {missing[0]}{more}")
-        return notes
+        return notes + [
+            f"two classes have nearly the same name: {one} and {other}"
+            for one, other in _nearly_equal(self.class_names)
+        ]
+
+
+def _nearly_equal(names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yields names that differ only in upper and lower case or in how letters are composed."""
+    first_of: dict[str, str] = {}
+    for name in names:
+        plain = unicodedata.normalize("NFC", name).casefold()
+        if plain in first_of:
+            yield first_of[plain], name
+        first_of.setdefault(plain, name)
 
 
 def printable(path: str | Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -65,11 +66,11 @@ def scan_class_folders(folder: Path, key: str) -> Scan:
             expected=f"a folder that can be read ({error.strerror})",
             fix="give the folder that holds one folder per class",
         ) from error
-    scan = Scan(class_names=[entry.name for entry in entries if entry.is_dir()], files=[])
+    scan = Scan(class_names=[entry.name for entry in entries if _is_folder(entry)], files=[])
     scan.left_out.update(
         f"{_suffix(entry.name) or 'file'} beside the class folders"
         for entry in entries
-        if not entry.is_dir()
+        if not _is_folder(entry)
     )
     try:
         for name in scan.class_names:
@@ -112,14 +113,24 @@ def _walk(root: Path, inside: str, above: frozenset[tuple[int, int]]) -> Iterato
         relative = f"{inside}/{entry.name}"
         if entry.name[0] == ".":
             continue
-        if entry.is_dir():
+        if _is_folder(entry):
             yield from _walk(root, relative, above | {identity})
-        elif entry.is_file() or entry.is_symlink():
+        elif entry.is_symlink() or entry.is_file():
             # A broken link has the name of an image: reading it says what is wrong.
             yield relative, True
         else:
             # Reading a pipe would wait for ever.
             yield relative, False
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is one, or a link to one; a circle of links is as bad as a broken link."""
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        return False
 
 
 def _bytes_of(entry: os.DirEntry[str]) -> bytes:

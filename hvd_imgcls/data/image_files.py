@@ -35,6 +35,7 @@ def make_training_decoder(config: RunConfig, image_shape: tuple[int, int, int]) 
             lambda size: random_window(size, crop, keys),
             image_size=image_shape[0],
             num_channels=image_shape[2],
+            max_pixels=config.data.max_pixels,
         )
 
     return decode
@@ -51,6 +52,7 @@ def make_evaluation_decoder(config: RunConfig, image_shape: tuple[int, int, int]
             lambda size: centre_window(size, crop_fraction),
             image_size=image_shape[0],
             num_channels=image_shape[2],
+            max_pixels=config.data.max_pixels,
         )
 
     return decode

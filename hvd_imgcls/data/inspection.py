@@ -13,18 +13,21 @@ import tensorflow as tf
 import xxhash
 from PIL import Image, UnidentifiedImageError
 
-from hvd_imgcls.data.inspector import DEFAULT_MAX_PIXELS
+from hvd_imgcls.config import DEFAULT_MAX_PIXELS
+from hvd_imgcls.data.image_size import JPEG_XL_STARTS, decode_whole
 from hvd_imgcls.data.unreadable import reason_of
 
 # Pillow would refuse to say how large a large image is. `inspect_file` has its own limit.
 Image.MAX_IMAGE_PIXELS = None
 
-# What TensorFlow decodes, by the bytes that such files begin with.
+# What is given to the decoder, by the bytes that such files begin with.
 _DECODABLE = {
     b"\xff\xd8\xff": "JPEG",
     b"\x89PNG\r\n\x1a\n": "PNG",
     b"GIF8": "GIF",
     b"BM": "BMP",
+    # TensorFlow would, but we refuse it: see `image_size`.
+    **dict.fromkeys(JPEG_XL_STARTS, "JPEG XL"),
 }
 _ORIENTATION = 274  # the number of this EXIF tag
 
@@ -86,11 +89,11 @@ def inspect_file(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> Facts:
     if known is None:
         kind = facts["format"] or "a format that nobody knows"
         return Facts(**facts, problem=f"{kind}, which TensorFlow does not decode; convert it")
-    return Facts(**facts, problem=_decode(content))
+    return Facts(**facts, problem=_decode(content, max_pixels))
 
 
 def _format_of(content: bytes) -> str | None:
-    """Returns the format if TensorFlow decodes it."""
+    """Returns the format if the decoder is to look at it."""
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return "WEBP"
     return next((name for start, name in _DECODABLE.items() if content.startswith(start)), None)
@@ -132,10 +135,10 @@ def _remarks(image: Image.Image) -> list[str]:
     return remarks
 
 
-def _decode(content: bytes) -> str | None:
+def _decode(content: bytes, max_pixels: int) -> str | None:
     """Returns why the whole image cannot be decoded."""
     try:
-        tf.io.decode_image(content, channels=3, expand_animations=False)
+        decode_whole(content, max_pixels)
     except tf.errors.OpError as error:
         return reason_of(error)
     return None

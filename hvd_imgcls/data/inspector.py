@@ -17,9 +17,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-DEFAULT_MAX_PIXELS = 178_956_970
-"""Where Pillow refuses a decompression bomb: twice its `MAX_IMAGE_PIXELS`, 512 MiB of RGB."""
-
 # Longer than any image takes; a decoder may also go round in circles.
 DEFAULT_SECONDS_PER_FILE = 60.0
 _START_SECONDS = 120.0

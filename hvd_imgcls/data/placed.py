@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import xxhash
 
 from hvd_imgcls.data.source import EncodedSource, Numbers, Split
 from hvd_imgcls.errors import DataError
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 # Open files at a time; a process may usually have 1,024.
 _MAX_OPEN_FILES = 256
+
+_DAMAGED = "not what was written (its checksum is another); copy or make the file again"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,12 +34,14 @@ class Places:
         file: Position in `files` for every example, `[examples]`.
         offset: First byte in it, `[examples]`, int64.
         size: Number of bytes, `[examples]`.
+        checksum: XXH3 of those bytes, 64 bits, `[examples]`, uint64.
     """
 
     files: Sequence[Path]
     file: npt.NDArray[np.integer]
     offset: npt.NDArray[np.int64]
     size: npt.NDArray[np.integer]
+    checksum: npt.NDArray[np.uint64]
 
 
 class PlacedImages(EncodedSource):
@@ -54,35 +59,70 @@ class PlacedImages(EncodedSource):
         """Returns the encoded images of some examples.
 
         Raises:
-            DataError: If a file cannot be read or is cut short.
+            DataError: If one is not what was written.
         """
-        places = self._places[split]
-        columns = (
-            column[examples].tolist() for column in (places.file, places.offset, places.size)
-        )
+        contents = self.read_places(split, examples)
+        for example, content in zip(examples.tolist(), contents, strict=True):
+            if self.is_damaged(split, example, content):
+                raise DataError(f"{self.name_of(split, example)}: {_DAMAGED}")
+        return contents
+
+    def read_or_nothing(self, split: Split, examples: Numbers) -> list[bytes]:
+        """Returns encoded images; nothing, which no decoder takes for an image, if damaged."""
+        contents = self.read_places(split, examples)
         return [
-            self._read_one(split, int(example), places.files[file], offset, size)
-            for example, file, offset, size in zip(examples, *columns, strict=True)
+            b"" if self.is_damaged(split, example, content) else content
+            for example, content in zip(examples.tolist(), contents, strict=True)
         ]
 
+    def read_places(self, split: Split, examples: Numbers) -> list[bytes]:
+        """Returns what the files hold in the places of some examples, whatever that is.
+
+        Raises:
+            OSError: If a file cannot be read.
+        """
+        places = self._places[split]
+        columns = (c[examples].tolist() for c in (places.file, places.offset, places.size))
+        contents = []
+        for number, offset, size in zip(*columns, strict=True):
+            # Held until it is read: another thread may make the cache forget it.
+            file = self._open(places.files[number])
+            contents.append(os.pread(file.descriptor, size, offset))
+        return contents
+
+    def is_damaged(self, split: Split, example: int, content: bytes) -> bool:
+        """Returns whether this is not what was written for an example."""
+        return xxhash.xxh3_64_intdigest(content) != int(self._places[split].checksum[example])
+
     def make_reader(self, split: Split) -> Callable[[tf.Tensor], tf.Tensor]:
-        """Returns a function from an example number to its encoded image."""
-        read_batch = self.make_batch_reader(split)
+        """Returns a function from an example number to its encoded image.
+
+        What is not what was written is a `tf.errors.OpError`.
+        """
+        import tensorflow as tf
+
+        def read_one(example: np.ndarray) -> np.ndarray:
+            (content,) = self.read_places(split, example.reshape(1))
+            if self.is_damaged(split, int(example), content):
+                raise DataError(_DAMAGED)
+            return np.array(content, dtype=object)
 
         def read(example: tf.Tensor) -> tf.Tensor:
-            return read_batch(example[..., None])[0]
+            content = tf.numpy_function(read_one, [example], tf.string, stateful=False)
+            return tf.ensure_shape(content, [])
 
         return read
 
     def make_batch_reader(self, split: Split) -> Callable[[tf.Tensor], tf.Tensor]:
         """Returns a function from example numbers `[batch]` to encoded images `[batch]`.
 
-        One call into Python for a batch: per record it costs more than the reading.
+        One call into Python for a batch: per record it costs more than the reading. In the
+        place of what is not what was written is nothing, which no decoder takes for an image.
         """
         import tensorflow as tf
 
         def read_many(examples: np.ndarray) -> np.ndarray:
-            return np.array(self.read(split, examples), dtype=object)
+            return np.array(self.read_or_nothing(split, examples), dtype=object)
 
         def read(examples: tf.Tensor) -> tf.Tensor:
             contents = tf.numpy_function(read_many, [examples], tf.string, stateful=False)
@@ -90,27 +130,14 @@ class PlacedImages(EncodedSource):
 
         return read
 
-    def _read_one(self, split: Split, example: int, path: Path, offset: int, size: int) -> bytes:
-        try:
-            content = os.pread(self._open(path).descriptor, size, offset)
-        except OSError as error:
-            raise DataError(
-                f"{self.name_of(split, example)}: {error.strerror}; copy or make the file again"
-            ) from error
-        if len(content) != size:
-            raise DataError(
-                f"{self.name_of(split, example)}: {len(content)} bytes instead of {size}; copy or "
-                "make the file again"
-            )
-        return content
-
 
 class _OpenFile:
     """A file that is closed when nobody needs it any more."""
 
     def __init__(self, path: Path) -> None:
+        self.descriptor = -1
         self.descriptor = os.open(path, os.O_RDONLY)
 
     def __del__(self) -> None:
-        if hasattr(self, "descriptor"):
+        if self.descriptor >= 0:
             os.close(self.descriptor)

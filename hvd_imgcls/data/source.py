@@ -74,6 +74,11 @@ class ArraySource(LabelledImages):
     def images(self, split: Split) -> npt.NDArray[np.uint8]:
         """Returns all images, `[examples, height, width, channels]`, uint8."""
 
+    def unreadable(self, split: Split) -> Numbers:
+        """Returns the numbers of examples that have zeros for an image, `[bad]`, int64."""
+        del split
+        return np.zeros(0, np.int64)
+
 
 class EncodedSource(LabelledImages):
     """Encoded images of any size."""

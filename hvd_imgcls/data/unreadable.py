@@ -11,11 +11,13 @@ import tensorflow as tf
 
 from hvd_imgcls.config import RunConfig
 from hvd_imgcls.data import order
+from hvd_imgcls.data.decoded import DecodedImages
 from hvd_imgcls.data.image_files import (
     Decode,
     make_evaluation_decoder,
     make_training_decoder,
 )
+from hvd_imgcls.data.image_size import plain_reason
 from hvd_imgcls.data.opening import image_shape_of
 from hvd_imgcls.data.positions import crop_key, rank_rows
 from hvd_imgcls.data.source import EncodedSource, ImageSource, Split
@@ -23,8 +25,12 @@ from hvd_imgcls.distributed.failures import as_peer_failure
 from hvd_imgcls.errors import DataError
 from hvd_imgcls.plan import Plan
 
-# The batch that failed is the next one; one step more, should the count be behind.
-_SUSPECTED_STEPS = 2
+# The batch that failed is the next one. But a failing step may have counted itself, because the
+# optimizer's counter does not wait for the images; and one step more, should the count be behind.
+_SUSPECTED_STEPS = (-1, 0, 1)
+
+READ_ERRORS = (tf.errors.OpError, DataError, OSError)
+"""What reading and decoding raise eagerly; a reader in Python raises the last two."""
 
 
 @contextlib.contextmanager
@@ -54,8 +60,8 @@ def naming_unreadable_images(
         if as_peer_failure(error) is not None or not isinstance(source, EncodedSource):
             raise
         decode = make_training_decoder(config, image_shape_of(source, config))
-        first = finished_steps()
-        for step in range(first, min(first + _SUSPECTED_STEPS, plan.num_steps)):
+        suspects_of = (finished_steps() + ahead for ahead in _SUSPECTED_STEPS)
+        for step in (step for step in suspects_of if 0 <= step < plan.num_steps):
             epoch, step_in_epoch = divmod(step, plan.steps_per_epoch)
             rows = rank_rows(
                 plan,
@@ -68,7 +74,8 @@ def naming_unreadable_images(
             keyed = zip(suspects, itertools.repeat(crop_key(plan, epoch)))
             bad = find_unreadable(source, "train", decode, keyed)
             if bad is not None:
-                raise DataError(f"{bad} [epoch {epoch + 1}, step {step + 1}]") from None
+                who = f"rank {rank}, " if plan.size > 1 else ""
+                raise DataError(f"{bad} [{who}epoch {epoch + 1}, step {step + 1}]") from None
         raise
 
 
@@ -101,20 +108,61 @@ def find_unreadable(
         decode: What the dataset decodes them with.
         examples: Example numbers, each with the key that it was decoded with.
     """
-    read = source.make_reader(split)
-    for number, key in examples:
-        example = tf.constant(number, tf.int64)
-        try:
-            decode(read(example), example, tf.constant(key, tf.int64))
-        except tf.errors.OpError as error:
+    why = _make_probe(source, split, decode)
+    for example, key in examples:
+        reason = why(example, key)
+        if reason is not None:
             return DataError(
-                f"{source.name_of(split, number)}: cannot be read as an image "
-                f"({reason_of(error)}); replace or remove it"
+                f"{source.name_of(split, example)}: cannot be read as an image ({reason}); "
+                "replace or remove it"
             )
     return None
 
 
-def reason_of(error: tf.errors.OpError) -> str:
-    """Returns TensorFlow's reason without the names of operations."""
-    text = re.sub(r"\{\{.*?\}\}\s*", "", error.message)
-    return re.sub(r"\s*\[Op:.*", "", text, flags=re.DOTALL).strip().splitlines()[0]
+def why_left_out(
+    source: ImageSource, config: RunConfig, split: Split, examples: Iterable[tuple[int, int]]
+) -> list[str]:
+    """Returns why examples could not be read, by reading each once more.
+
+    Args:
+        source: The images.
+        config: Says how they are cut.
+        split: Where they belong.
+        examples: Example numbers, each with the key that it was decoded with.
+    """
+    encoded = source.encoded if isinstance(source, DecodedImages) else source
+    if not isinstance(encoded, EncodedSource):
+        raise TypeError(f"{type(source).__name__} has no files that could not be read")
+    make = make_training_decoder if split == "train" else make_evaluation_decoder
+    why = _make_probe(encoded, split, make(config, image_shape_of(source, config)))
+    return [why(*keyed) or "could be read when it was tried again" for keyed in examples]
+
+
+def _make_probe(
+    source: EncodedSource, split: Split, decode: Decode
+) -> Callable[[int, int], str | None]:
+    """Returns a function from example number and key to why it cannot be read, None if it can."""
+    read = source.make_reader(split)
+
+    def why(number: int, key: int) -> str | None:
+        example = tf.constant(number, tf.int64)
+        try:
+            decode(read(example), example, tf.constant(key, tf.int64))
+        except READ_ERRORS as error:
+            return reason_of(error)
+        return None
+
+    return why
+
+
+def reason_of(error: tf.errors.OpError | DataError | OSError) -> str:
+    """Returns the reason in an error of reading or decoding, without the names of operations.
+
+    Outside of a graph, what a reader raises in Python arrives as it is.
+    """
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    message = str(error) if isinstance(error, DataError) else error.message
+    text = re.sub(r"\{\{.*?\}\}\s*", "", message)
+    text = re.sub(r"\s*\[Op:.*", "", text, flags=re.DOTALL).strip().splitlines()[0]
+    return plain_reason(text).removeprefix("DataError: ")

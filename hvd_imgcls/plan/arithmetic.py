@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Literal
 
 from hvd_imgcls.errors import ConfigError
@@ -112,6 +113,19 @@ def scaled_learning_rate(
     ratio = global_batch_size / base_batch_size
     factor = {"linear": ratio, "square_root": math.sqrt(ratio), "none": 1.0}[scaling]
     return base_learning_rate * factor
+
+
+def max_bad_examples(most: int, fraction: float, num_examples: int) -> int:
+    """Returns how many images of a split may be bad under `data.bad_examples: quarantine`.
+
+    The smaller of `most` and of a fraction of the split, rounded up: otherwise not a single
+    image of a small split could be left out, and `quarantine` be `fail`.
+
+    >>> max_bad_examples(100, 0.001, 24), max_bad_examples(100, 0.001, 1_000_000)
+    (1, 100)
+    """
+    # The decimal number that was written, not the binary one next to it.
+    return min(most, math.ceil(Fraction(repr(fraction)) * num_examples))
 
 
 def evaluation_steps(num_examples: int, block_size: int, size: int) -> tuple[int, int]:

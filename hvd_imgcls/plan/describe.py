@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hvd_imgcls.config.schema import RunConfig
+from hvd_imgcls.plan import arithmetic
 from hvd_imgcls.plan.hosts import HostShares
 from hvd_imgcls.plan.making import Plan
 
@@ -13,6 +14,7 @@ def describe(plan: Plan, config: RunConfig) -> str:
         ("ranks", _ranks(plan)),
         ("data", _data(plan, config)),
         *([("hosts", _hosts(plan.hosts))] if plan.hosts else []),
+        *([("bad images", _bad_images(plan, config))] if _quarantines(config) else []),
         ("augment", ", ".join(part.name for part in config.augment) or "nothing"),
         ("batch", _batch(plan)),
         ("epoch", _epoch(plan)),
@@ -51,6 +53,19 @@ def _hosts(hosts: HostShares) -> str:
         f"{hosts.exchange:.0%} exchanged, {hosts.distance_from_global_shuffle:.3f} from a global "
         "shuffle"
     )
+
+
+def _quarantines(config: RunConfig) -> bool:
+    return config.data.bad_examples == "quarantine"
+
+
+def _bad_images(plan: Plan, config: RunConfig) -> str:
+    data = config.data
+    of_training, of_held_out = (
+        arithmetic.max_bad_examples(data.max_bad_examples, data.max_bad_fraction, number)
+        for number in (plan.num_train_examples, plan.evaluation.num_examples)
+    )
+    return f"left out, at most {of_training:,} of training and {of_held_out:,} held out"
 
 
 def _batch(plan: Plan) -> str:

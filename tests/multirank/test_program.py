@@ -170,6 +170,17 @@ def test_a_wrong_key_is_said_once_with_a_suggestion(tmp_path):
     assert TRACEBACK not in output, output
 
 
+@pytest.mark.ranks(2)
+def test_a_source_that_cannot_be_opened_is_said_once(tmp_path):
+    source = f"{{name: image_folder, path: {tmp_path}}}"
+    words = hvd_imgcls("train", PIPELINE, "--data.source", source)
+    with running(words, size=2, cwd=tmp_path) as program:
+        assert program.wait(60) == 3, program.output
+        output = program.output
+    assert output.count("no class folders in it") == 1, output
+    assert TRACEBACK not in output, output
+
+
 FAIL_ON_ONE = """
 import os, sys
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # as the command line sets it

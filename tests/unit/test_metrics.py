@@ -7,13 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hvd_imgcls.data.order import blocks_of
+from hvd_imgcls.errors import BadImagesError
 from hvd_imgcls.metrics import Tally, cross_entropies
 
 NUM_CLASSES = 4
 NAMES = ("a", "b", "c", "d")
 
 
-def evaluate_on(size, labels, logits, block_size=8):
+def evaluate_on(size, labels, logits, block_size=8, unreadable=()):
     """Evaluates as `size` ranks would and adds their tallies up in turn."""
     num_examples = len(labels)
     tallies = []
@@ -23,13 +24,17 @@ def evaluate_on(size, labels, logits, block_size=8):
             num_blocks=len(blocks), num_classes=NUM_CLASSES, num_examples=num_examples
         )
         for number in range(rank, len(blocks), size):
-            safe = np.maximum(blocks[number], 0)
-            tally.add(number, blocks[number], labels[safe], logits[safe])
+            is_bad = np.isin(blocks[number], unreadable)
+            tally.leave_out(blocks[number][is_bad])
+            counted = np.where(is_bad, -1, blocks[number])
+            safe = np.maximum(counted, 0)
+            tally.add(number, counted, labels[safe], logits[safe])
         tallies.append(tally)
     arrays = {
         "evaluation.block_losses": sum(tally.block_losses for tally in tallies),
         "evaluation.confusion": sum(tally.confusion for tally in tallies),
         "evaluation.times_seen": sum(tally.times_seen for tally in tallies),
+        "evaluation.times_unreadable": sum(tally.times_unreadable for tally in tallies),
     }
     return tallies[0].summed_over_ranks(lambda name, _: arrays[name])
 
@@ -45,6 +50,25 @@ def test_result_on_any_number_of_ranks_has_the_same_bytes(size, num_examples, se
     labels, logits = random_outputs(num_examples, seed)
     alone = json.dumps(evaluate_on(1, labels, logits).result(NAMES))
     assert json.dumps(evaluate_on(size, labels, logits).result(NAMES)) == alone
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_result_without_unreadable_examples_is_that_of_the_others(size):
+    labels, logits = random_outputs(50)
+    unreadable = [0, 7, 8, 49]
+    result = evaluate_on(size, labels, logits, unreadable=unreadable).result(NAMES)
+    assert (result.pop("num_unreadable"), result["num_examples"]) == (4, 46)
+    rest = np.setdiff1d(np.arange(50), unreadable)
+    others = evaluate_on(1, labels[rest], logits[rest]).result(NAMES)
+    assert others.pop("num_unreadable") == 0
+    assert result.pop("loss") == pytest.approx(others.pop("loss"), rel=1e-12)
+    assert result == others
+
+
+def test_result_of_unreadable_examples_alone_is_an_error():
+    labels, logits = random_outputs(2)
+    with pytest.raises(BadImagesError, match="none of the 2 held-out images can be read"):
+        evaluate_on(1, labels, logits, unreadable=[0, 1]).result(NAMES)
 
 
 def test_result_is_that_of_scikit_learn():

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from hvd_imgcls.config import DEFAULT_MAX_PIXELS
+from hvd_imgcls.data.image_size import decode_whole
 from hvd_imgcls.data.unreadable import reason_of
 from hvd_imgcls.errors import DataError
 
@@ -18,10 +20,12 @@ class Encoding:
         max_side: Longest side in pixels; larger images are made smaller and written as
             JPEG. None leaves every file as it is.
         quality: Quality of those JPEGs, 1 to 100.
+        max_pixels: Larger images are refused by their header, before they are decoded.
     """
 
     max_side: int | None = None
     quality: int = 95
+    max_pixels: int = DEFAULT_MAX_PIXELS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,17 +55,18 @@ def encode(contents: bytes, name: str, encoding: Encoding) -> EncodedImage:
         DataError: If it cannot be decoded.
     """
     try:
-        image = tf.io.decode_image(contents, expand_animations=False)
+        # Three channels, as training decodes it: what can be decoded to others may not be to these.
+        image = decode_whole(contents, encoding.max_pixels).numpy()
     except tf.errors.OpError as error:
         raise DataError(
             f"{name}: cannot be read as an image ({reason_of(error)}); replace or remove it"
         ) from None
-    height, width = int(image.shape[0]), int(image.shape[1])
+    height, width = image.shape[:2]
     if encoding.max_side is None or max(height, width) <= encoding.max_side:
         return EncodedImage(contents=contents, height=height, width=width)
     scale = encoding.max_side / max(height, width)
     size = [max(1, round(height * scale)), max(1, round(width * scale))]
-    channels = 1 if image.shape[2] <= 2 else 3
+    channels = 1 if (image == image[..., :1]).all() else 3  # grey is stored as grey
     smaller = tf.image.resize(image[..., :channels], size, antialias=True)
     smaller = tf.cast(tf.clip_by_value(tf.round(smaller), 0, 255), tf.uint8)
     written = tf.io.encode_jpeg(smaller, quality=encoding.quality).numpy()

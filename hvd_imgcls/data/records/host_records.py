@@ -14,7 +14,12 @@ from hvd_imgcls.data.division import Division
 from hvd_imgcls.data.placed import PlacedImages, Places
 from hvd_imgcls.data.records.hosts import label_distances, read_assignment
 from hvd_imgcls.data.records.layout import RecordsDir, read_manifest
-from hvd_imgcls.data.records.reading import missing_block, read_rows
+from hvd_imgcls.data.records.reading import (
+    missing_block,
+    read_index,
+    read_rows,
+    require_labels,
+)
 from hvd_imgcls.data.source import SPLITS, Numbers, Split
 from hvd_imgcls.errors import DataError
 
@@ -98,16 +103,22 @@ class HostRecords(PlacedImages):
         """Takes the labels of all hosts' examples."""
         self._labels[split] = labels
 
-    def read(self, split: Split, examples: Numbers) -> list[bytes]:
-        """Returns the encoded images of some examples that are here, or are visiting.
+    def read_places(self, split: Split, examples: Numbers) -> list[bytes]:
+        """Returns what is in the places of examples that are here, or what is visiting.
 
         Raises:
-            DataError: If a file cannot be read or is cut short.
+            OSError: If a file cannot be read.
         """
         for kept in self._visiting:
             if split == "train" and len(examples) == 1 and int(examples[0]) in kept:
                 return [kept[int(examples[0])]]
-        return super().read(split, examples)
+        return super().read_places(split, examples)
+
+    def is_damaged(self, split: Split, example: int, content: bytes) -> bool:
+        """Returns whether this is not what was written; who has sent it has looked."""
+        return bool(self._places[split].size[example]) and super().is_damaged(
+            split, example, content
+        )
 
     def keep_visiting(self, contents: dict[int, bytes]) -> None:
         """Keeps training images that came from other hosts, until two more times.
@@ -141,7 +152,8 @@ class HostRecords(PlacedImages):
             if not path.exists():
                 self.problems[host] = f"{path}: missing; copy it here"
                 return None
-            tables[split] = read_rows(path)
+            tables[split] = read_index(path)
+            require_labels(path, tables[split], len(self.class_names))
             problem = missing_block(self._dir, split, tables[split])
             if problem is not None:
                 self.problems[host] = problem
@@ -152,7 +164,8 @@ class HostRecords(PlacedImages):
         """Keeps names and labels of rows, and returns the places of all examples."""
         number = self.num_examples(split)
         labels = np.full(number, -1, np.int64)
-        file, offset, size = np.zeros(number, np.int32), np.zeros(number, np.int64), labels * 0
+        file, checksum = np.zeros(number, np.int32), np.zeros(number, np.uint64)
+        offset, size = np.zeros(number, np.int64), np.zeros(number, np.int64)
         names: dict[int, str] = {}
         for table in tables:
             blocks = table["block"].to_numpy()
@@ -162,10 +175,11 @@ class HostRecords(PlacedImages):
             file[rows] = blocks
             offset[rows] = table["offset"].to_numpy()
             size[rows] = table["size"].to_numpy()
+            checksum[rows] = table["checksum"].to_numpy()
             names.update(zip(rows.tolist(), table["name"].to_pylist(), strict=True))
         self._labels[split], self._names[split] = labels, names
         files = [self._dir.block(split, n) for n in range(self._manifest.num_blocks(split))]
-        return Places(files=files, file=file, offset=offset, size=size)
+        return Places(files=files, file=file, offset=offset, size=size, checksum=checksum)
 
     def require_whole_blocks(self, block_size: int) -> None:
         """Raises unless no block of the evaluation lies in two files.

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from hvd_imgcls.data.placed import PlacedImages, Places
-from hvd_imgcls.data.records.layout import RecordsDir, read_manifest
+from hvd_imgcls.data.records.layout import INDEX_SCHEMA, RecordsDir, read_manifest
 from hvd_imgcls.data.source import SPLITS, Numbers, Split
 from hvd_imgcls.errors import DataError
 
@@ -79,11 +79,12 @@ class Records(PlacedImages):
             file=index["block"].to_numpy(),
             offset=index["offset"].to_numpy(),
             size=index["size"].to_numpy(),
+            checksum=index["checksum"].to_numpy(),
         )
 
     def _read_index(self, split: Split) -> pa.Table:
         path = self._dir.index(split)
-        index = read_rows(path)
+        index = read_index(path)
         expected = self._manifest.num_examples[split]
         if index.num_rows != expected:
             raise DataError(
@@ -92,7 +93,18 @@ class Records(PlacedImages):
         problem = missing_block(self._dir, split, index)
         if problem is not None:
             raise DataError(problem)
+        require_labels(path, index, len(self.class_names))
         return index
+
+
+def require_labels(path: Path, index: pa.Table, num_classes: int) -> None:
+    """Raises if a label is no class."""
+    labels = index["label"].to_numpy()
+    if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
+        raise DataError(
+            f"{path}: labels from {labels.min()} to {labels.max()}, expected 0 to "
+            f"{num_classes - 1}; prepare the folder again"
+        )
 
 
 def read_rows(path: Path) -> pa.Table:
@@ -105,6 +117,18 @@ def read_rows(path: Path) -> pa.Table:
         return pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path}: cannot be read ({error}); prepare the folder again") from error
+
+
+def read_index(path: Path) -> pa.Table:
+    """Returns rows of an index.
+
+    Raises:
+        DataError: If they cannot be read or are no rows of an index.
+    """
+    index = read_rows(path)
+    if not index.schema.equals(INDEX_SCHEMA):
+        raise DataError(f"{path}: other columns than an index has; prepare the folder again")
+    return index
 
 
 def missing_block(files: RecordsDir, split: Split, index: pa.Table) -> str | None:

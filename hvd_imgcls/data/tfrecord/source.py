@@ -53,6 +53,7 @@ class TfRecords(PlacedImages):
                 file=np.repeat(np.arange(len(lengths)), lengths),
                 offset=table["offset"].to_numpy(),
                 size=table["size"].to_numpy(),
+                checksum=table["checksum"].to_numpy(),
             )
         super().__init__(places)
         self._labels = {

@@ -23,12 +23,15 @@ def test_a_window_is_cut_out_of_the_decoded_image(suffix, num_channels):
         lambda size: tf.constant([3, 6, 16, 16]),
         image_size=16,
         num_channels=num_channels,
+        max_pixels=10**6,
     )
     # JPEG holds colours at half the resolution: those at the edge are interpolated with what
     # is beyond it, and that is not decoded.
     difference = np.abs(pixels.numpy().astype(int) - whole[3:19, 6:22])
-    assert difference.max() <= (4 if suffix == ".jpg" and num_channels == 3 else 0)
-    assert difference[:, 1:-1].max() == 0
+    # And the grey of a PNG is rounded here, but cut off by libpng.
+    inside = 1 if (suffix, num_channels) == (".png", 1) else 0
+    assert difference.max() <= (4 if suffix == ".jpg" and num_channels == 3 else inside)
+    assert difference[:, 1:-1].max() <= inside
 
 
 def test_resizing_interpolates_between_pixel_centres():
@@ -38,6 +41,7 @@ def test_resizing_interpolates_between_pixel_centres():
         lambda size: tf.constant([0, 0, 2, 2]),
         image_size=4,
         num_channels=1,
+        max_pixels=10**6,
     )
     assert pixels.numpy()[0, :, 0].tolist() == [0, 25, 75, 100]
     assert pixels.dtype == tf.uint8

@@ -201,9 +201,7 @@ def spoil(folder, tmp_path, split, example, content):
     return config, name
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>", encoded(".jpg", 3)[:200]])
-def test_a_broken_training_image_is_named_with_epoch_and_step(folder, tmp_path, content):
-    config, name = spoil(folder, tmp_path, "train", 17, content)
+def train_to_the_end(config):
     source = open_images(config)
     plan = make_plan(
         config,
@@ -213,18 +211,25 @@ def test_a_broken_training_image_is_named_with_epoch_and_step(folder, tmp_path, 
         topology=Topology.on_hosts(0, 1, 1),
     )
     done = 0
+    with naming_unreadable_images(source, config, plan, rank=0, finished_steps=lambda: done):
+        for _ in training_dataset(source, config, plan, rank=0):
+            done += 1
 
-    def train():
-        nonlocal done
-        with naming_unreadable_images(source, config, plan, rank=0, finished_steps=lambda: done):
-            for _ in training_dataset(source, config, plan, rank=0):
-                done += 1
 
+@pytest.mark.parametrize("content", [b"", b"<html>", encoded(".jpg", 3)[:200]])
+def test_a_broken_training_image_is_named_with_epoch_and_step(folder, tmp_path, content):
+    config, name = spoil(folder, tmp_path, "train", 17, content)
     with pytest.raises(DataError) as raised:
-        train()
-    order = epoch_order(24, plan.seed, 0).tolist()
+        train_to_the_end(config)
+    order = epoch_order(24, config.train.seed, 0).tolist()
     assert str(raised.value).startswith(f"{name}: cannot be read as an image (")
     assert str(raised.value).endswith(f"[epoch 1, step {order.index(17) // 8 + 1}]")
+
+
+def test_an_image_of_more_pixels_than_allowed_is_named(folder, tmp_path):
+    train_to_the_end(make_config(folder, tmp_path, max_pixels=24 * 32))
+    with pytest.raises(DataError, match="32 x 24 pixels, more than the 767 allowed"):
+        train_to_the_end(make_config(folder, tmp_path, max_pixels=24 * 32 - 1))
 
 
 def test_a_broken_held_out_image_is_named(folder, tmp_path):

@@ -197,5 +197,5 @@ def test_a_record_that_was_cut_after_indexing_is_named_when_it_is_read(tmp_path)
     write_good(tmp_path, num_shards=1)
     source = open_files(tmp_path)
     os.truncate(tmp_path / "train-00000-of-00001", 30)
-    with pytest.raises(DataError, match=r"train-00000-of-00001, record 0: \d+ bytes instead of"):
+    with pytest.raises(DataError, match=r"train-00000-of-00001, record 0: not what was written"):
         source.read("train", np.array([0]))

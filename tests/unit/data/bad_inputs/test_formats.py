@@ -1,0 +1,99 @@
+"""Groups I to III: what is in a file. `check-data`, training and quarantine agree on all."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hvd_imgcls.config.sources import ImageFolderSource
+from hvd_imgcls.data.decoding import decode_window
+from hvd_imgcls.data.image_folder import open_image_folder
+from hvd_imgcls.data.image_size import decode_whole
+from hvd_imgcls.data.inspection import inspect_file
+from hvd_imgcls.data.records.encoding import Encoding, encode
+from hvd_imgcls.errors import DataError
+from tests.unit.data.bad_inputs import jpeg, other_formats, png
+from tests.unit.data.bad_inputs.reading import problems_in_training
+
+GOOD = {**jpeg.GOOD, **png.GOOD, **other_formats.GOOD}
+BAD = {**jpeg.BAD, **png.BAD, **other_formats.BAD}
+CASES = [*GOOD.items(), *BAD.items()]
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory):
+    """Returns path, what training says and whether quarantine leaves it out, by name of case."""
+    root = tmp_path_factory.mktemp("formats")
+    for folder in ("train/a", "held_out/a"):
+        (root / folder).mkdir(parents=True)
+    (root / "held_out/a/1.jpg").write_bytes(jpeg.JPEG)
+    for number, (_, case) in enumerate(CASES):
+        # Suffixes say nothing.
+        (root / f"train/a/{number:03}.jpg").write_bytes(case.content)
+    source = open_image_folder(
+        ImageFolderSource(
+            name="image_folder", path=str(root), train_folder="train", held_out_folder="held_out"
+        )
+    )
+    reasons, left_out = problems_in_training(source)
+    paths = [source.path_of("train", example) for example in range(len(CASES))]
+    return {
+        name: outcome for (name, _), *outcome in zip(CASES, paths, reasons, left_out, strict=True)
+    }
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_good_file_is_read(seen, name):
+    case, (path, reason, is_left_out) = GOOD[name], seen[name]
+    facts = inspect_file(path)
+    assert facts.problem is None
+    assert (facts.format, facts.height, facts.width) == (case.kind, *case.size)
+    assert (facts.remarks, facts.num_bytes) == (case.remark, len(case.content))
+    assert reason is None
+    assert not is_left_out
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_is_named_with_a_reason(seen, name):
+    case, (path, reason, is_left_out) = BAD[name], seen[name]
+    assert case.check in str(inspect_file(path).problem)
+    assert (case.train or case.check) in str(reason)
+    assert is_left_out
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_prepare_refuses_a_bad_file(name):
+    with pytest.raises(DataError, match=r"^x.jpg: cannot be read as an image \("):
+        encode(BAD[name].content, "x.jpg", Encoding())
+
+
+def test_prepare_refuses_more_pixels_than_allowed():
+    with pytest.raises(DataError, match="32 x 24 pixels, more than the 700 allowed"):
+        encode(jpeg.JPEG, "x.jpg", Encoding(max_pixels=700))
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_good_file_is_read_as_grey(name):
+    contents = tf.constant(GOOD[name].content)
+
+    def decode(num_channels):
+        return decode_window(
+            contents,
+            lambda size: tf.concat([[0, 0], size], axis=0),
+            image_size=8,
+            num_channels=num_channels,
+            max_pixels=10**6,
+        )
+
+    colours = tf.cast(decode(3), tf.float32)
+    grey = tf.tensordot(colours, [[0.299], [0.587], [0.114]], axes=1)
+    # JPEG stores the brightness, and colours at half the resolution.
+    assert np.abs(tf.cast(decode(1), tf.float32) - grey).mean() < 2
+
+
+def test_the_header_of_a_gif_that_ends_anywhere_is_no_error():
+    contents = other_formats.GOOD["gif: animated"].content
+    for length in range(0, len(contents) // 3, 7):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"Invalid GIF|Unknown|empty"):
+            decode_whole(tf.constant(contents[:length]), 10**6)
