@@ -101,7 +101,7 @@ class Records(EncodedSource):
         """Returns what the files hold in the places of some examples, whatever that is."""
         blocks, offsets, sizes = (column[examples].tolist() for column in self._places[split])
         return [
-            os.pread(self._open(self._dir.block(split, block)).descriptor, size, offset)
+            self._open(self._dir.block(split, block)).read(size, offset)
             for block, offset, size in zip(blocks, offsets, sizes, strict=True)
         ]
 
@@ -197,9 +197,17 @@ class _OpenFile:
     """A file that is closed when nobody needs it any more."""
 
     def __init__(self, path: Path) -> None:
-        self.descriptor = -1
-        self.descriptor = os.open(path, os.O_RDONLY)
+        self._descriptor = -1
+        self._descriptor = os.open(path, os.O_RDONLY)
+
+    def read(self, size: int, offset: int) -> bytes:
+        """Reads inside of a method, so that the file stays open meanwhile.
+
+        When two threads open one file, the cache keeps one of the two objects; it may
+        also drop any at any time.
+        """
+        return os.pread(self._descriptor, size, offset)
 
     def __del__(self) -> None:
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
