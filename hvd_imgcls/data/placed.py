@@ -83,12 +83,10 @@ class PlacedImages(EncodedSource):
         """
         places = self._places[split]
         columns = (c[examples].tolist() for c in (places.file, places.offset, places.size))
-        contents = []
-        for number, offset, size in zip(*columns, strict=True):
-            # Held until it is read: another thread may make the cache forget it.
-            file = self._open(places.files[number])
-            contents.append(os.pread(file.descriptor, size, offset))
-        return contents
+        return [
+            self._open(places.files[file]).read(size, offset)
+            for file, offset, size in zip(*columns, strict=True)
+        ]
 
     def is_damaged(self, split: Split, example: int, content: bytes) -> bool:
         """Returns whether this is not what was written for an example."""
@@ -132,11 +130,15 @@ class PlacedImages(EncodedSource):
 
 
 class _OpenFile:
-    """A file that is closed when nobody needs it any more."""
+    """A file that is closed when nobody needs it any more, and so not while it is read."""
 
     def __init__(self, path: Path) -> None:
         self.descriptor = -1
         self.descriptor = os.open(path, os.O_RDONLY)
+
+    def read(self, size: int, offset: int) -> bytes:
+        """Returns bytes from a place in the file; fewer at its end."""
+        return os.pread(self.descriptor, size, offset)
 
     def __del__(self) -> None:
         if self.descriptor >= 0:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -157,6 +160,20 @@ def test_a_file_that_goes_after_the_start_is_named(copy):
     error = find_unreadable(records, "train", lambda content, *_: content, [(4, 0), (5, 0)])
     assert str(error).startswith(f"{copy}/train-00001.tfrecord, record 0 (")
     assert "(No such file or directory)" in str(error)
+
+
+def test_threads_that_open_a_file_at_the_same_time_read_it(prepared):
+    """The one whose file the cache did not keep used to read from a closed one."""
+    expected = Records(prepared).read("train", np.array([0]))
+
+    def read(records):
+        barrier.wait()
+        return records.read("train", np.array([0]))
+
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(300):
+            barrier, records = threading.Barrier(8), Records(prepared)
+            assert list(pool.map(read, [records] * 8)) == [expected] * 8
 
 
 def test_a_wrong_length_in_a_file_does_no_harm(copy):
