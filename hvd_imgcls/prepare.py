@@ -130,7 +130,7 @@ def prepare(
 def _make_manifest(
     source: EncodedSource, encoding: Encoding, examples_per_block: int, seed: int
 ) -> Manifest:
-    changed = encoding.max_side is not None
+    writes_jpeg = encoding.max_side is not None and not encoding.is_raw
     return Manifest(
         class_names=tuple(source.class_names),
         num_examples={split: source.num_examples(split) for split in SPLITS},
@@ -139,7 +139,8 @@ def _make_manifest(
         source_fingerprint=source.fingerprint,
         encoding={
             "max_side": encoding.max_side,
-            "quality": encoding.quality if changed else None,
+            "quality": encoding.quality if writes_jpeg else None,
+            "is_raw": encoding.is_raw,
         },
     )
 

@@ -25,6 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--quality", type=int, default=95, help="JPEG quality of those (default: 95)"
     )
     files.add_argument(
+        "--raw", action="store_true", help="write pixels (24-bit BMP): large, and quick to decode"
+    )
+    files.add_argument(
         "--examples-per-block", type=int, default=1024, help="images in a file (default: 1024)"
     )
     files.add_argument(
@@ -74,6 +77,7 @@ def run(arguments: argparse.Namespace) -> None:
         encoding=Encoding(
             max_side=arguments.max_side,
             quality=arguments.quality,
+            is_raw=arguments.raw,
             max_pixels=arguments.max_pixels,
         ),
         examples_per_block=arguments.examples_per_block,

@@ -56,10 +56,11 @@ class Data:
     normalization: Normalization = UnitRange()
     """What is done to pixels of 0 to 255 at the entrance of the network; part of the model."""
 
-    cache: Literal["none", "decoded"] = "none"
-    """What is kept in memory.
+    cache: Literal["none", "encoded", "decoded"] = "none"
+    """What is kept in memory, on every rank.
 
-    `decoded`: every image is decoded and resized once, at the start, on every rank, which
+    `encoded`: image files as they are, read once, at the start; for disks that are slow to read
+    from again and again. It takes as much memory as the files. `decoded`: every image is decoded and resized once, at the start, which
     pays for small images. It takes `image_size * image_size * num_channels` bytes for each.
     """
 

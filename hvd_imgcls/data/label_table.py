@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,17 +14,16 @@ import xxhash
 
 from hvd_imgcls.config.placement import Hybrid, Vertical
 from hvd_imgcls.data.class_list import pinned_class_names, resolve_labels
+from hvd_imgcls.data.encoded_view import EncodedView
 from hvd_imgcls.data.manifest import read_table
 from hvd_imgcls.data.source import EncodedSource, Numbers, Split
 from hvd_imgcls.errors import ConfigError
 
 if TYPE_CHECKING:
-    import tensorflow as tf
-
     from hvd_imgcls.distributed import Collectives
 
 
-class Relabelled(EncodedSource):
+class Relabelled(EncodedView):
     """Another source's images with labels of a table.
 
     Args:
@@ -44,22 +43,16 @@ class Relabelled(EncodedSource):
         label_of: dict[str, int],
         table: str,
     ) -> None:
-        self._source = source
+        super().__init__(source)
         self._class_names = tuple(class_names)
         self._labels: dict[Split, Numbers] = {
             "train": self._join("train", label_of, table),
             "held_out": self._join("held_out", label_of, table),
         }
-        self.division = source.division
         digest = xxhash.xxh3_64("\0".join(class_names).encode())
         for name, label in sorted(label_of.items()):
             digest.update(f"{name}\0{label}\0".encode())
         self._digest = digest.hexdigest()
-
-    @property
-    def source(self) -> EncodedSource:
-        """Where the images are."""
-        return self._source
 
     @property
     def class_names(self) -> Sequence[str]:
@@ -67,18 +60,9 @@ class Relabelled(EncodedSource):
         return self._class_names
 
     @property
-    def notes(self) -> Sequence[str]:
-        """Those of the source."""
-        return self._source.notes
-
-    @property
     def fingerprint(self) -> str:
         """That of the source and a hash of the table."""
         return f"{self._source.fingerprint}-{self._digest}"
-
-    def num_examples(self, split: Split) -> int:
-        """Returns the number of examples of a split."""
-        return self._source.num_examples(split)
 
     def labels(self, split: Split) -> Numbers:
         """Returns the table's label of every example, `[examples]`, int64."""
@@ -87,22 +71,6 @@ class Relabelled(EncodedSource):
     def complete_labels(self, split: Split, labels: Numbers) -> None:
         """Takes the labels of all hosts' examples."""
         self._labels[split] = labels
-
-    def name_of(self, split: Split, example: int) -> str:
-        """Returns the source's name of an example."""
-        return self._source.name_of(split, example)
-
-    def id_of(self, split: Split, example: int) -> str:
-        """Returns the name that the table knows an image by."""
-        return self._source.id_of(split, example)
-
-    def make_reader(self, split: Split) -> Callable[[tf.Tensor], tf.Tensor]:
-        """Returns the source's reader."""
-        return self._source.make_reader(split)
-
-    def make_batch_reader(self, split: Split) -> Callable[[tf.Tensor], tf.Tensor] | None:
-        """Returns the source's reader of batches."""
-        return self._source.make_batch_reader(split)
 
     def _join(self, split: Split, label_of: dict[str, int], table: str) -> Numbers:
         names = [self._source.id_of(split, e) for e in range(self._source.num_examples(split))]

@@ -18,6 +18,7 @@ from hvd_imgcls.config.sources import (
 )
 from hvd_imgcls.data.decoded import DecodedImages
 from hvd_imgcls.data.digits import Digits
+from hvd_imgcls.data.encoded import EncodedImages
 from hvd_imgcls.data.image_folder import open_image_folder
 from hvd_imgcls.data.source import ArraySource, EncodedSource, ImageSource
 from hvd_imgcls.errors import ConfigError, DataError
@@ -96,7 +97,7 @@ def open_images(
     Args:
         config: What the pipeline file says.
         source: Its source, if it is open already, and placed.
-        num_threads: Threads that decode for `data.cache`.
+        num_threads: Threads that read and decode for `data.cache`.
 
     Raises:
         ConfigError: If the size of the images or the first augmentation does not go with
@@ -115,12 +116,14 @@ def open_images(
             expected=f"none with data.placement.name {config.data.placement.name}",
             fix="leave it out: a rank does not have all images",
         )
+    if isinstance(source, EncodedSource) and config.data.cache == "encoded":
+        return EncodedImages(source, num_threads)
     if crops:
         raise ConfigError(
             "augment.0.name",
             got="random_resized_crop",
             expected="image files that are decoded for every epoch",
-            fix="leave data.cache at none, or use random_crop"
+            fix="use data.cache none or encoded, or random_crop"
             if isinstance(source, EncodedSource)
             else f"use random_crop with data.source.name {config.data.source.name}",
         )

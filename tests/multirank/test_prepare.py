@@ -138,12 +138,24 @@ def test_larger_images_are_made_smaller(folder, tmp_path):
     prepare_on(1, folder, tmp_path / "records", "--max-side", "30")
     records = Records(tmp_path / "records")
     manifest = json.loads((tmp_path / "records" / "dataset.json").read_text())
-    assert manifest["encoding"] == {"max_side": 30, "quality": 95}
+    assert manifest["encoding"] == {"max_side": 30, "quality": 95, "is_raw": False}
     sizes = set()
     for split in SPLITS:
         for content in records.read(split, np.arange(records.num_examples(split))):
             sizes.add(tuple(tf.io.decode_image(content).shape))
     assert sizes == {(22, 30, 3), (20, 30, 3)}
+
+
+def test_raw_images_have_the_pixels_of_their_files(folder, tmp_path):
+    prepare_on(1, folder, tmp_path / "records", "--raw")
+    records = Records(tmp_path / "records")
+    for example, content in enumerate(records.read("train", np.arange(6))):
+        file = (folder / records.id_of("train", example)).read_bytes()
+        assert content[:2] == b"BM"
+        np.testing.assert_array_equal(
+            tf.io.decode_image(content, channels=3),
+            tf.io.decode_image(file, channels=3),
+        )
 
 
 def test_a_folder_with_something_else_is_refused(folder, prepared, tmp_path):

@@ -56,7 +56,7 @@ class Manifest:
         examples_per_block: Examples of a file; the last one of a split may have fewer.
         seed: Seed of the order in which examples were dealt to the files.
         source_fingerprint: Fingerprint of the source.
-        encoding: How images were changed: `max_side` and `quality`, or both null.
+        encoding: How images were changed: `max_side`, `quality` and `is_raw`.
         format_version: Version of this layout.
     """
 
@@ -65,7 +65,7 @@ class Manifest:
     examples_per_block: int
     seed: int
     source_fingerprint: str
-    encoding: dict[str, int | None]
+    encoding: dict[str, int | bool | None]
     format_version: int = FORMAT_VERSION
 
     def num_blocks(self, split: Split) -> int:

@@ -101,6 +101,12 @@ def test_any_number_of_ranks_and_threads_and_any_beginning_give_the_same_pixels(
     assert_equal(rest, [array[5:] for array in alone])
 
 
+def test_files_kept_in_memory_give_the_same_pixels(folder, records, tmp_path):
+    for path in (folder, records):
+        expected = stream(make_config(path, tmp_path))
+        assert_equal(stream(make_config(path, tmp_path, cache="encoded"), size=2), expected)
+
+
 def test_records_give_the_same_pixels_on_any_number_of_ranks_and_from_anywhere(records, tmp_path):
     config = make_config(records, tmp_path)
     alone = stream(config)
@@ -216,9 +222,11 @@ def train_to_the_end(config):
             done += 1
 
 
+@pytest.mark.parametrize("cache", ["none", "encoded"])
 @pytest.mark.parametrize("content", [b"", b"<html>", encoded(".jpg", 3)[:200]])
-def test_a_broken_training_image_is_named_with_epoch_and_step(folder, tmp_path, content):
+def test_a_broken_training_image_is_named_with_epoch_and_step(folder, tmp_path, content, cache):
     config, name = spoil(folder, tmp_path, "train", 17, content)
+    config = make_config(tmp_path / "copy", tmp_path, cache=cache)
     with pytest.raises(DataError) as raised:
         train_to_the_end(config)
     order = epoch_order(24, config.train.seed, 0).tolist()
