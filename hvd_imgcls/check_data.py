@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import os
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -20,8 +22,9 @@ from hvd_imgcls import distributed, logs
 from hvd_imgcls.data.class_list import CLASS_NAMES_KEY
 from hvd_imgcls.data.file_source import FileSource, printable
 from hvd_imgcls.data.inspector import DEFAULT_SECONDS_PER_FILE, Inspector
+from hvd_imgcls.data.placed import PlacedImages
 from hvd_imgcls.data.source import SPLITS, Split
-from hvd_imgcls.errors import BadImagesError, ConfigError
+from hvd_imgcls.errors import BadImagesError, ConfigError, DataError
 from hvd_imgcls.plan import available_cores, share_cores
 
 logger = logging.getLogger(__name__)
@@ -50,7 +53,7 @@ _PIECE = 64
 
 
 def check_data(
-    source: FileSource,
+    source: FileSource | PlacedImages,
     manifest_path: Path,
     *,
     max_pixels: int,
@@ -153,7 +156,7 @@ def _counts(counter: Counter[str]) -> str:
 
 
 def _inspect(
-    source: FileSource,
+    source: FileSource | PlacedImages,
     pieces: Sequence[Sequence[tuple[Split, int]]],
     num_processes: int,
     max_pixels: int,
@@ -176,8 +179,8 @@ def _inspect(
                 {
                     "format": "",
                     "remarks": "",
-                    **own.inspector.inspect(source.path_of(split, example)),
-                    **_path_columns(source.path_of(split, example)),
+                    **_facts_of(source, split, example, own.inspector),
+                    **_path_columns(source, split, example),
                     "split": split,
                     "label": label,
                     "class_name": source.class_names[label],
@@ -199,9 +202,27 @@ def _inspect(
             inspector.close()
 
 
-def _path_columns(path: Path) -> dict[str, Any]:
+def _facts_of(
+    source: FileSource | PlacedImages, split: Split, example: int, inspector: Inspector
+) -> dict[str, Any]:
+    """Returns what the inspector says of an image; what is in a larger file gets its own."""
+    if isinstance(source, FileSource):
+        return inspector.inspect(source.path_of(split, example))
+    try:
+        (content,) = source.read(split, np.array([example]))
+    except (DataError, OSError) as error:
+        return {"problem": str(error)}
+    with tempfile.NamedTemporaryFile(prefix="hvd-imgcls-image-") as file:
+        file.write(content)
+        file.flush()
+        return inspector.inspect(Path(file.name))
+
+
+def _path_columns(source: FileSource | PlacedImages, split: Split, example: int) -> dict[str, Any]:
     """Returns the path of an image from anywhere, and its bytes if they are not text."""
-    absolute = os.path.abspath(path)
+    if not isinstance(source, FileSource):
+        return {"path": source.name_of(split, example), "path_bytes": None}
+    absolute = os.path.abspath(source.path_of(split, example))
     text = printable(absolute)
     return {"path": text, "path_bytes": None if text == absolute else os.fsencode(absolute)}
 

@@ -60,8 +60,9 @@ class Data:
     """What is kept in memory, on every rank.
 
     `encoded`: image files as they are, read once, at the start; for disks that are slow to read
-    from again and again. It takes as much memory as the files. `decoded`: every image is decoded and resized once, at the start, which
-    pays for small images. It takes `image_size * image_size * num_channels` bytes for each.
+    from again and again. It takes as much memory as the files. `decoded`: every image decoded
+    and resized once, at the start, which pays for small images. It takes
+    `image_size * image_size * num_channels` bytes for each.
     """
 
     max_pixels: PositiveInt = DEFAULT_MAX_PIXELS

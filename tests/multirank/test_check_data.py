@@ -7,6 +7,8 @@ import sys
 import pyarrow.parquet as pq
 import pytest
 
+from hvd_imgcls.prepare import prepare
+from tests.multirank.test_prepare import open_folder
 from tests.support.program import running
 from tests.unit.data.images import encoded, write_class_folders
 
@@ -51,3 +53,29 @@ def test_a_manifest_that_cannot_be_written_is_said_before_anything_is_read(tmp_p
     assert exit_code == 2, output
     assert output.count("--manifest: got") == 1, output
     assert "images can be read" not in output
+
+
+def test_record_files_are_looked_at_too(tmp_path):
+    write_class_folders(tmp_path / "images", {"a": 5, "b": 6})
+    prepare(open_folder(tmp_path / "images"), tmp_path / "records", examples_per_block=4)
+    block = tmp_path / "records" / "train-00001.tfrecord"
+    content = bytearray(block.read_bytes())
+    index = pq.read_table(tmp_path / "records" / "train.parquet").to_pylist()
+    content[next(row["offset"] for row in index if row["block"] == 1) + 100] ^= 255
+    block.write_bytes(content)
+    pipeline = tmp_path / "records.yaml"
+    pipeline.write_text(PIPELINE)
+    exit_code, output = check(pipeline, tmp_path / "manifest.parquet", 1)
+    assert exit_code == 3, output
+    assert "10 of 11 images can be read" in output
+    assert "train-00001.tfrecord, record" in output
+    assert "not what was written" in output
+
+
+PIPELINE = """
+data: {source: {name: records, path: records}, image_size: 8}
+model: {name: small_cnn}
+optimizer: {name: sgd}
+schedule: {name: constant, base_learning_rate: 0.1}
+train: {global_batch_size: 8, num_epochs: 2}
+"""

@@ -11,7 +11,7 @@ def keys_below(prefix, section):
     for name, annotation in walk.field_types(section).items():
         element = walk.element_of(annotation)
         below = walk.sections_of(element or annotation)
-        place = f"{prefix}{name}" + (".N" if element else "")
+        place = f"{prefix}{name}" + (".N" if walk.sections_of(element) else "")
         if not below:
             yield place
         for one in below:
