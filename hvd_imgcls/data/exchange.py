@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -56,7 +57,7 @@ class Exchange:
         self._plan = plan
         self._collectives = collectives
         self._positions = [self._division.position_of(other) for other in range(plan.size)]
-        self._rank = rank
+        self._own = self._positions[rank]
         self._homes = self._division.home_of()
         # The last epoch's slots: rounds of one epoch follow each other.
         self._slots_of = functools.lru_cache(maxsize=2)(
@@ -75,15 +76,15 @@ class Exchange:
             np.array(list(self._rounds(start_epoch, start_step)), np.int64).reshape(-1, 3)
         )
 
-        def exchange(position: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            payload, splits = tf.numpy_function(self._pack, [position], (tf.uint8, tf.int32))
+        def exchange(this: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            payload, splits = tf.numpy_function(self._pack, [this], (tf.uint8, tf.int32))
             received, _ = self._collectives.alltoall(
                 tf.ensure_shape(payload, [None]), tf.ensure_shape(splits, [None]), name="exchange"
             )
             types = (tf.string, tf.int64, tf.float32)
-            parts = tf.numpy_function(self._unpack, [position, received], types)
+            parts = tf.numpy_function(self._unpack, [this, received], types)
             contents, examples, weights = (tf.ensure_shape(part, [None]) for part in parts)
-            return contents, examples, weights, tf.fill(tf.shape(examples), position[0])
+            return contents, examples, weights, tf.fill(tf.shape(examples), this[0])
 
         # One at a time, on all ranks in the same order; the next round travels while this
         # one is trained on.
@@ -99,20 +100,10 @@ class Exchange:
             for step in range(first, last, self.steps_per_round):
                 yield epoch, step, min(step + self.steps_per_round, last)
 
-    def _part(
-        self, position: Numbers, reader: int, *, filled: bool = False
-    ) -> tuple[Numbers, npt.NDArray[np.float32]]:
-        """Returns examples and weights of one part of a round, in order.
-
-        Padding is -1, or an example of the host if it is to be filled.
-        """
-        epoch, first, last = position.tolist()
-        slots = self._slots_of(epoch)[first:last]
+    def _part(self, slots: npt.NDArray[Any], position: int) -> npt.NDArray[Any]:
+        """Returns one part of some global batches, in order, `[steps * batch / size]`."""
         whole, size = self._plan.global_batch_size, self._plan.size
-        part = slice(reader * whole // size, (reader + 1) * whole // size)
-        examples = positions.filled(slots, self._division) if filled else slots
-        weights = positions.slot_weights(slots)
-        return examples[:, part].reshape(-1), weights[:, part].reshape(-1)
+        return slots[:, position * whole // size : (position + 1) * whole // size].reshape(-1)
 
     def _senders(self, examples: Numbers, reader: int) -> Numbers:
         """Returns the position of the rank that sends each example; the reader's for padding."""
@@ -121,38 +112,37 @@ class Exchange:
         )
         return np.where(examples < 0, reader, senders)
 
-    def _pack(self, position: Numbers) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+    def _pack(self, this: Numbers) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
         """Returns what this rank sends in a round, and how many bytes of it to each rank."""
-        own = self._positions[self._rank]
+        epoch, first, last = this.tolist()
+        slots = self._slots_of(epoch)[first:last]
         payloads = []
         for reader in self._positions:
-            examples, _ = self._part(position, reader)
-            mine = examples[(self._senders(examples, reader) == own) & (reader != own)]
-            payloads.append(_joined(self._records.read_or_nothing("train", mine)))
+            examples = self._part(slots, reader)
+            is_sent = (self._senders(examples, reader) == self._own) & (reader != self._own)
+            payloads.append(_joined(self._records.read_or_nothing("train", examples[is_sent])))
         splits = np.array([len(payload) for payload in payloads], np.int32)
         return np.frombuffer(b"".join(payloads), np.uint8), splits
 
     def _unpack(
-        self, position: Numbers, received: npt.NDArray[np.uint8]
+        self, this: Numbers, received: npt.NDArray[np.uint8]
     ) -> tuple[npt.NDArray[np.object_], Numbers, npt.NDArray[np.float32]]:
         """Returns this rank's images of a round, from its own disk and from the others."""
-        own = self._positions[self._rank]
-        examples, weights = self._part(position, own)
-        senders = self._senders(examples, own)
-        examples = self._part(position, own, filled=True)[0]
+        epoch, first, last = this.tolist()
+        slots = self._slots_of(epoch)[first:last]
+        senders = self._senders(self._part(slots, self._own), self._own)
+        examples = self._part(positions.filled(slots, self._division), self._own)
         contents = np.empty(len(examples), dtype=object)
-        local = senders == own
-        contents[local] = self._records.read_or_nothing("train", examples[local])
+        is_here = senders == self._own
+        contents[is_here] = self._records.read_or_nothing("train", examples[is_here])
         # The others' bytes are in the order of their ranks, each in the order of this round.
         visiting = _parted(received.tobytes())
-        by_rank = np.array(
-            [np.flatnonzero(senders == p) for p in self._positions if p != own], object
-        )
-        slots = np.concatenate([np.zeros(0, np.int64), *by_rank]).astype(np.int64)
-        for slot, content in zip(slots.tolist(), visiting, strict=True):
-            contents[slot] = content
-        self._records.keep_visiting(dict(zip(examples[slots].tolist(), visiting, strict=True)))
-        return contents, examples, weights
+        others = [position for position in self._positions if position != self._own]
+        places = np.concatenate([np.flatnonzero(senders == sender) for sender in others])
+        for place, content in zip(places.tolist(), visiting, strict=True):
+            contents[place] = content
+        self._records.keep_visiting(dict(zip(examples[places].tolist(), visiting, strict=True)))
+        return contents, examples, self._part(positions.slot_weights(slots), self._own)
 
 
 def _joined(contents: Sequence[bytes]) -> bytes:

@@ -21,7 +21,7 @@ from hvd_imgcls.data.records.reading import (
     require_labels,
 )
 from hvd_imgcls.data.source import SPLITS, Numbers, Split
-from hvd_imgcls.errors import DataError
+from hvd_imgcls.errors import ConfigError
 
 # The one that is decoded, the next one, which is there already, and one on its way.
 _KEPT_ROUNDS = 3
@@ -37,7 +37,8 @@ class HostRecords(PlacedImages):
         exchange: Fraction of every epoch's slots that are filled from all hosts.
 
     Raises:
-        DataError: If nothing can be read, or no host's files are whole.
+        DataError: If what every host needs cannot be read. What is missing of a host's own files
+            is kept in `problems`.
     """
 
     division: Division
@@ -185,12 +186,14 @@ class HostRecords(PlacedImages):
         """Raises unless no block of the evaluation lies in two files.
 
         Raises:
-            DataError: Naming sizes that go.
+            ConfigError: If one would have to be evaluated by two hosts.
         """
         per_file = self._manifest.examples_per_block
         if per_file % block_size and self._manifest.num_blocks("held_out") > 1:
-            raise DataError(
-                f"{self._dir.manifest}: files of {per_file} images, which evaluation.block_size "
-                f"{block_size} does not divide, so that a block would lie on two hosts; prepare "
-                "with another --examples-per-block or change evaluation.block_size"
+            raise ConfigError(
+                "evaluation.block_size",
+                got=block_size,
+                expected=f"a number that divides {per_file}, the images of a file in "
+                f"{self._dir.path}, so that no block lies on two hosts",
+                fix="change it, or prepare with another --examples-per-block",
             )

@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 
 from hvd_imgcls.config import load_config
+from hvd_imgcls.config.parts import CrossEntropy
 from hvd_imgcls.data import open_source
 from hvd_imgcls.data.dataset import evaluation_dataset, training_dataset
 from hvd_imgcls.data.positions import rank_blocks
 from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.losses import build_loss
 from hvd_imgcls.plan import make_plan
 from hvd_imgcls.topology import Topology
 
@@ -124,3 +126,31 @@ def test_odd_batches_that_would_be_mixed_are_refused_with_the_key(source):
     config, plan = setup(source, "--augment=[{name: mixup}]", "--train.global_batch_size=63")
     with pytest.raises(ConfigError, match=r"train\.global_batch_size"):
         training_dataset(source, config, plan, rank=0)
+
+
+def test_the_loss_of_a_filled_batch_is_the_mean_of_its_examples(source):
+    """1,438 digits are 22 batches of 64 and 30 more: of two ranks, one has padding only."""
+    loss = build_loss(CrossEntropy())
+    config, plan = setup(
+        source,
+        "--train.last_batch=weighted",
+        "--train.num_steps=null",
+        "--train.num_epochs=1",
+        "--augment=[]",
+        size=2,
+    )
+    assert (plan.steps_per_epoch, plan.num_padded_examples) == (23, 34)
+    lasts = [
+        list(training_dataset(source, config, plan, rank=rank).as_numpy_iterator())[-1]
+        for rank in range(2)
+    ]
+    generator = np.random.default_rng(0)
+    logits = [generator.normal(size=(32, 10)).astype(np.float32) for _ in range(2)]
+    of_ranks = [
+        float(loss(targets, guess, sample_weight=weights))
+        for (_, targets, weights), guess in zip(lasts, logits, strict=True)
+    ]
+    real = [weights > 0 for _, _, weights in lasts]
+    assert [int(is_real.sum()) for is_real in real] == [30, 0]
+    expected = float(loss(lasts[0][1][real[0]], logits[0][real[0]]))
+    assert np.mean(of_ranks) == pytest.approx(expected, rel=1e-6)
