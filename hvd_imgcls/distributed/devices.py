@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+
 import tensorflow as tf
+
+logger = logging.getLogger(__name__)
 
 
 def configure(*, intra_op_threads: int, inter_op_threads: int, local_rank: int) -> None:
@@ -10,18 +14,22 @@ def configure(*, intra_op_threads: int, inter_op_threads: int, local_rank: int) 
 
     Several ranks on a host would otherwise start one thread per core each, and
     compete (horovod#2295, #2804). With GPUs, local rank r sees GPU r alone, and
-    memory grows as needed instead of being taken whole. (Untried on several GPUs.)
+    memory grows as needed instead of being taken whole. (Untried on several GPUs.) In a process
+    that has used TensorFlow before, everything stays as it is.
 
     Args:
         intra_op_threads: Threads inside one operation, at least 1.
         inter_op_threads: Operations at the same time, at least 1.
         local_rank: Index of this rank on its host.
     """
-    tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
-    tf.config.threading.set_inter_op_parallelism_threads(inter_op_threads)
-    gpus = tf.config.list_physical_devices("GPU")
-    if not gpus:
-        return
-    mine = gpus[local_rank % len(gpus)]
-    tf.config.set_visible_devices(mine, "GPU")
-    tf.config.experimental.set_memory_growth(mine, True)
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
+        tf.config.threading.set_inter_op_parallelism_threads(inter_op_threads)
+        gpus = tf.config.list_physical_devices("GPU")
+        if gpus:
+            mine = gpus[local_rank % len(gpus)]
+            tf.config.set_visible_devices(mine, "GPU")
+            tf.config.experimental.set_memory_growth(mine, True)
+    except RuntimeError as error:
+        # TensorFlow's own words: "cannot be modified after initialization".
+        logger.info("note: threads and GPUs stay as they are, TensorFlow is in use: %s", error)
