@@ -7,14 +7,17 @@ import json
 import logging
 import os
 import platform
-import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from hvd_imgcls import logs
 from hvd_imgcls.bench import input as input_bench
 from hvd_imgcls.bench import step
 from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.topology import Topology
+
+logger = logging.getLogger(__name__)
 
 BENCHMARKS = {"input": input_bench, "step": step}
 
@@ -46,9 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Runs a benchmark, prints its verdicts and writes its numbers."""
     if arguments.pairs < 1:
         raise ConfigError("--pairs", got=arguments.pairs, expected="1 or more", fix="correct it")
-    logger = logging.getLogger("hvd_imgcls")
-    logger.setLevel(logging.INFO)
-    logger.addHandler(logging.StreamHandler(sys.stdout))
+    logs.start(Topology.single())
     load_before = os.getloadavg()[0]
     logger.info("load of the machine before: %.2f", load_before)
     results = _measure(arguments)

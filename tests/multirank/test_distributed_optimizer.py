@@ -129,7 +129,7 @@ def test_every_optimizer_on_two_ranks_equals_one_rank_with_the_same_global_batch
 
 
 @pytest.mark.ranks(3)
-@pytest.mark.parametrize("size", [3, 4])
+@pytest.mark.parametrize("size", [3, pytest.param(4, marks=pytest.mark.slow)])
 def test_more_ranks_equal_one_rank(size):
     jobs = [("SGD", {"learning_rate": 0.1, "momentum": 0.9}, {}, {})]
     one = single_process(jobs)

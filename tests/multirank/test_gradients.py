@@ -56,7 +56,7 @@ def adasum(a, b):
 
 
 @pytest.mark.ranks(4)
-@pytest.mark.parametrize("size", [2, 4])
+@pytest.mark.parametrize("size", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_adasum_is_the_formula_of_its_paper(size):
     from hvd_imgcls.distributed import ReduceOp
 

@@ -132,6 +132,7 @@ def test_ranks_find_their_part_whatever_their_order(hosts, alone):
     assert_equal_streams(streams_of([hosts / "host-1", hosts / "host-0"]), alone)
 
 
+@pytest.mark.slow
 @pytest.mark.ranks(4)
 def test_four_ranks_on_two_hosts_read_the_same(hosts, alone):
     folders = [hosts / f"host-{host}" for host in (0, 0, 1, 1)]

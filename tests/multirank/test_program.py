@@ -88,7 +88,7 @@ def test_the_trained_model_loads_in_plain_keras(trained):
 
 
 @pytest.mark.ranks(2)
-@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_killing_a_rank_ends_everything_within_15_seconds(tmp_path, victim):
     words = hvd_imgcls("train", PIPELINE, "--train.num_epochs", "100000")
     with running(words, size=2, cwd=tmp_path) as program:
@@ -234,7 +234,7 @@ run()
 
 
 @pytest.mark.ranks(2)
-@pytest.mark.parametrize("launcher", ["gloo", "mpi"])
+@pytest.mark.parametrize("launcher", ["gloo", pytest.param("mpi", marks=pytest.mark.slow)])
 def test_a_rank_that_hangs_is_named_and_ends_the_run(tmp_path, launcher):
     if launcher == "mpi" and not has_mpi():
         pytest.skip("Horovod was built without MPI, or there is no mpirun")
