@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -100,18 +101,17 @@ def training_dataset(
         return np.int64(crop_key(plan, int(epoch)))
 
     def batches_of(epoch: tf.Tensor) -> tf.data.Dataset:
-        rows = tf.numpy_function(rows_of, [epoch], (tf.int64, tf.float32), stateful=False)
+        rows, weights = tf.numpy_function(rows_of, [epoch], (tf.int64, tf.float32), stateful=False)
+        rows = tf.ensure_shape(rows, [None, batch_size])
+        # A column, not a `map` over the batches: that took some 50 us for each of them.
+        epochs = tf.fill(tf.shape(rows)[:1], epoch)
+        weights = tf.ensure_shape(weights, [None, batch_size])
+        return tf.data.Dataset.from_tensor_slices((rows, epochs, weights))
+
+    def slots_of(row: tf.Tensor, epoch: tf.Tensor, weights: tf.Tensor) -> tf.data.Dataset:
         key = tf.numpy_function(key_of, [epoch], tf.int64, stateful=False)
-        batches = tf.data.Dataset.from_tensor_slices(
-            tuple(tf.ensure_shape(part, [None, batch_size]) for part in rows)
-        )
-        return batches.map(
-            lambda row, weights: (
-                row,
-                tf.fill([batch_size], key),
-                (tf.fill([batch_size], epoch), weights),
-            )
-        )
+        columns = row, tf.fill([batch_size], key), (tf.fill([batch_size], epoch), weights)
+        return tf.data.Dataset.from_tensor_slices(columns)
 
     @_as_it_is
     def finish(
@@ -120,12 +120,12 @@ def training_dataset(
         others: tuple[tf.Tensor, tf.Tensor],
         is_good: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        epochs, weights = others
-        targets = tf.one_hot(tf.gather(labels, examples), plan.num_classes)
         # All of one epoch: an epoch has whole batches only.
-        batch = augment(Batch(images=images, targets=targets, examples=examples, epoch=epochs[0]))
+        epoch, weights = tf.reshape(others[0], [-1])[0], others[1]
+        targets = tf.one_hot(tf.gather(labels, examples), plan.num_classes)
+        batch = augment(Batch(images=images, targets=targets, examples=examples, epoch=epoch))
         if is_good is not None:
-            weights *= weigh(is_good, examples, epochs[0])
+            weights *= weigh(is_good, examples, epoch)
         return batch.images, batch.targets, weights
 
     # Whole batches of example numbers: one by one they cost more than what small images do.
@@ -134,22 +134,21 @@ def training_dataset(
         images, is_good = tf.constant(source.images("train")), readable(source, "train")
         dataset = dataset.map(
             _as_it_is(
-                lambda chosen, _, others: finish(
+                lambda chosen, epoch, weights: finish(
                     tf.gather(images, chosen),
                     chosen,
-                    others,
+                    (epoch, weights),
                     None if is_good is None else tf.gather(is_good, chosen),
                 )
             ),
-            num_parallel_calls=num_threads,
-            deterministic=True,
+            **_parallel(num_threads),
         )
     else:
         decode = make_training_decoder(config, image_shape)
         parallel = {"batch_size": batch_size, "num_threads": num_threads}
         records = exchanged_records(source, plan.size)
         if records is None:
-            slots = dataset.flat_map(lambda *columns: tf.data.Dataset.from_tensor_slices(columns))
+            slots = dataset.flat_map(slots_of)
             load = make_loader(config, image_shape)
             dataset = load(slots, source, "train", decode, **parallel)
         else:
@@ -236,6 +235,14 @@ def _held_out_example(source: ImageSource, rank: int, size: int) -> int:
         return 0
     host = division.hosts_of(division.position_of(rank), size)[0]
     return int(division.shares["held_out"][host][0])
+
+
+def _parallel(num_threads: int) -> dict[str, Any]:
+    """Returns the arguments of a `map` that so many threads work on, in order."""
+    if num_threads == 1:
+        # `prefetch` works beside the training already: no second thread to wait for.
+        return {}
+    return {"num_parallel_calls": num_threads, "deterministic": True}
 
 
 def _options(num_threads: int) -> tf.data.Options:
