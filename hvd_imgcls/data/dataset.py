@@ -37,6 +37,9 @@ from hvd_imgcls.plan import EvaluationPlan, Plan
 
 PREFETCHED_BATCHES = 2
 
+# From an epoch to example numbers and weights, `[batches, per_rank_batch_size]`.
+RowsOf = Callable[[np.int64], tuple[order.Numbers, npt.NDArray[np.float32]]]
+
 # AutoGraph would wrap errors that are raised while a function is traced.
 _as_it_is = tf.autograph.experimental.do_not_convert
 
@@ -97,22 +100,6 @@ def training_dataset(
         )
         return rows.examples, rows.weights
 
-    def key_of(epoch: np.int64) -> np.int64:
-        return np.int64(crop_key(plan, int(epoch)))
-
-    def batches_of(epoch: tf.Tensor) -> tf.data.Dataset:
-        rows, weights = tf.numpy_function(rows_of, [epoch], (tf.int64, tf.float32), stateful=False)
-        rows = tf.ensure_shape(rows, [None, batch_size])
-        # A column, not a `map` over the batches: that took some 50 us for each of them.
-        epochs = tf.fill(tf.shape(rows)[:1], epoch)
-        weights = tf.ensure_shape(weights, [None, batch_size])
-        return tf.data.Dataset.from_tensor_slices((rows, epochs, weights))
-
-    def slots_of(row: tf.Tensor, epoch: tf.Tensor, weights: tf.Tensor) -> tf.data.Dataset:
-        key = tf.numpy_function(key_of, [epoch], tf.int64, stateful=False)
-        columns = row, tf.fill([batch_size], key), (tf.fill([batch_size], epoch), weights)
-        return tf.data.Dataset.from_tensor_slices(columns)
-
     @_as_it_is
     def finish(
         images: tf.Tensor,
@@ -129,7 +116,9 @@ def training_dataset(
         return batch.images, batch.targets, weights
 
     # Whole batches of example numbers: one by one they cost more than what small images do.
-    dataset = tf.data.Dataset.range(start_epoch, plan.num_epochs).flat_map(batches_of)
+    dataset = tf.data.Dataset.range(start_epoch, plan.num_epochs).flat_map(
+        _make_batches_of(rows_of, batch_size)
+    )
     if isinstance(source, ArraySource):
         images, is_good = tf.constant(source.images("train")), readable(source, "train")
         dataset = dataset.map(
@@ -148,7 +137,7 @@ def training_dataset(
         parallel = {"batch_size": batch_size, "num_threads": num_threads}
         records = exchanged_records(source, plan.size)
         if records is None:
-            slots = dataset.flat_map(slots_of)
+            slots = dataset.flat_map(_make_slots_of(plan))
             load = make_loader(config, image_shape)
             dataset = load(slots, source, "train", decode, **parallel)
         else:
@@ -157,7 +146,7 @@ def training_dataset(
                 lambda content, example, weight, epoch: (
                     content,
                     example,
-                    tf.ensure_shape(tf.numpy_function(key_of, [epoch], tf.int64, False), []),
+                    _crop_key(plan, epoch),
                     (epoch, weight),
                 )
             )
@@ -165,6 +154,39 @@ def training_dataset(
             dataset = decode_contents(contents, decode, **parallel)
         dataset = dataset.map(finish)
     return dataset.prefetch(PREFETCHED_BATCHES).with_options(_options(num_threads))
+
+
+def _make_batches_of(rows_of: RowsOf, batch_size: int) -> Callable[[tf.Tensor], tf.data.Dataset]:
+    """Returns a function from an epoch to its batches: (examples, epoch, weights) of each."""
+
+    def batches_of(epoch: tf.Tensor) -> tf.data.Dataset:
+        rows, weights = tf.numpy_function(rows_of, [epoch], (tf.int64, tf.float32), stateful=False)
+        rows = tf.ensure_shape(rows, [None, batch_size])
+        # A column, not a `map` over the batches: that took some 50 us for each of them.
+        epochs = tf.fill(tf.shape(rows)[:1], epoch)
+        weights = tf.ensure_shape(weights, [None, batch_size])
+        return tf.data.Dataset.from_tensor_slices((rows, epochs, weights))
+
+    return batches_of
+
+
+def _make_slots_of(plan: Plan) -> Callable[..., tf.data.Dataset]:
+    """Returns a function from a batch to its slots: (example, key, (epoch, weight)) of each."""
+    shape = [plan.per_rank_batch_size]
+
+    def slots_of(row: tf.Tensor, epoch: tf.Tensor, weights: tf.Tensor) -> tf.data.Dataset:
+        columns = row, tf.fill(shape, _crop_key(plan, epoch)), (tf.fill(shape, epoch), weights)
+        return tf.data.Dataset.from_tensor_slices(columns)
+
+    return slots_of
+
+
+def _crop_key(plan: Plan, epoch: tf.Tensor) -> tf.Tensor:
+    """Returns the key of an epoch's random resized crops, scalar, int64."""
+    key = tf.numpy_function(
+        lambda of: np.int64(crop_key(plan, int(of))), [epoch], tf.int64, stateful=False
+    )
+    return tf.ensure_shape(key, [])
 
 
 def evaluation_dataset(
