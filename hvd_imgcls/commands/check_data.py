@@ -6,13 +6,9 @@ import argparse
 from pathlib import Path
 
 from hvd_imgcls.commands.ending import end_with_the_cause
-from hvd_imgcls.commands.image_source import add_source, source_of
+from hvd_imgcls.commands.image_source import add_source, open_named
 from hvd_imgcls.commands.quiet import import_tensorflow_quietly
 from hvd_imgcls.config import DEFAULT_MAX_PIXELS
-from hvd_imgcls.data import open_source, opens_without_tensorflow
-from hvd_imgcls.data.file_source import FileSource
-from hvd_imgcls.data.placed import PlacedImages
-from hvd_imgcls.errors import ConfigError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,18 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Checks. Collective: every rank must call this."""
-    named = source_of(arguments)
-    if not opens_without_tensorflow(named):
-        import_tensorflow_quietly()
-    source = open_source(named)
-    if not isinstance(source, FileSource | PlacedImages):
-        raise ConfigError(
-            "SOURCE",
-            got=arguments.source,
-            expected="image files",
-            fix="give a folder of class folders, or a pipeline file that reads image files",
-        )
-
+    source = open_named(arguments)
     end_with_the_cause()
     if not arguments.verbose:
         import_tensorflow_quietly()

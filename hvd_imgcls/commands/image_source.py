@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pydantic
 
+from hvd_imgcls.commands.quiet import import_tensorflow_quietly
 from hvd_imgcls.config import load_config
 from hvd_imgcls.config.sources import ImageFolderSource, Source
+from hvd_imgcls.data import open_source, opens_without_tensorflow
+from hvd_imgcls.data.file_source import FileSource
+from hvd_imgcls.data.placed import PlacedImages
 from hvd_imgcls.errors import ConfigError
 
 
@@ -55,3 +59,24 @@ def source_of(arguments: argparse.Namespace) -> Source:
             expected=problem["msg"],
             fix="correct the command line",
         ) from error
+
+
+def open_named(arguments: argparse.Namespace) -> FileSource | PlacedImages:
+    """Returns the image files that SOURCE names.
+
+    Raises:
+        ConfigError: If it names no image files.
+        DataError: If there is something wrong with them.
+    """
+    named = source_of(arguments)
+    if not opens_without_tensorflow(named):
+        import_tensorflow_quietly()
+    source = open_source(named)
+    if isinstance(source, FileSource | PlacedImages):
+        return source
+    raise ConfigError(
+        "SOURCE",
+        got=arguments.source,
+        expected="image files",
+        fix="give a folder of class folders, or a pipeline file that reads image files",
+    )

@@ -6,10 +6,9 @@ import argparse
 from pathlib import Path
 
 from hvd_imgcls.commands.ending import end_with_the_cause
-from hvd_imgcls.commands.image_source import add_source, source_of
+from hvd_imgcls.commands.image_source import add_source, open_named
 from hvd_imgcls.commands.quiet import import_tensorflow_quietly
 from hvd_imgcls.config import DEFAULT_MAX_PIXELS
-from hvd_imgcls.data import EncodedSource, open_source, opens_without_tensorflow
 from hvd_imgcls.errors import ConfigError
 
 
@@ -56,18 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
         _require_between(arguments, option, least, most)
     for option in ("examples_per_block", "seed", "split_seed"):
         _require_between(arguments, option, int(option == "examples_per_block"), 2**32 - 1)
-    named = source_of(arguments)
-    if not opens_without_tensorflow(named):
-        import_tensorflow_quietly()
-    source = open_source(named)
-    if not isinstance(source, EncodedSource):
-        raise ConfigError(
-            "SOURCE",
-            got=arguments.source,
-            expected="image files",
-            fix="give a folder of class folders, or a pipeline file that reads image files",
-        )
-
+    source = open_named(arguments)
     end_with_the_cause()
     if not arguments.verbose:
         import_tensorflow_quietly()

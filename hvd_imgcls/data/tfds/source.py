@@ -10,13 +10,7 @@ from typing import Any
 from hvd_imgcls.config.sources import TfdsSource
 from hvd_imgcls.data.placed import PlacedImages
 from hvd_imgcls.data.source import Split
-from hvd_imgcls.data.tfrecord.index import Keys, indexed
-from hvd_imgcls.data.tfrecord.source import (
-    INDEX_DIR,
-    TfRecords,
-    require_all_shards,
-    scan_when_needed,
-)
+from hvd_imgcls.data.tfrecord.source import TfRecords, index_of_splits, require_all_shards
 from hvd_imgcls.errors import ConfigError, DataError, SetupError
 
 OWN_DATASET = "hvd_digits"
@@ -54,16 +48,7 @@ def open_tfds(config: TfdsSource) -> PlacedImages:
     }
     class_names = _names_of(info, config)
     files = {split: _files_of(info, name, split) for split, name in split_names.items()}
-    index_dir = Path(config.index_dir).expanduser() if config.index_dir else folder / INDEX_DIR
-    tables = indexed(
-        [*files["train"], *files["held_out"]],
-        folder,
-        index_dir,
-        Keys(image=config.image_key, label=config.label_key),
-        scan_when_needed,
-    )
-    num_train = len(files["train"])
-    tables_of: dict[Split, Any] = {"train": tables[:num_train], "held_out": tables[num_train:]}
+    tables_of = index_of_splits(files, folder, config)
     for split, name in split_names.items():
         number = sum(table.num_rows for table in tables_of[split])
         if number != info.splits[name].num_examples:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 
-from hvd_imgcls.config.sources import TfRecordSource
+from hvd_imgcls.config.sources import TfdsSource, TfRecordSource
 from hvd_imgcls.data.placed import PlacedImages, Places
 from hvd_imgcls.data.source import Numbers, Split
 from hvd_imgcls.data.tfrecord.index import Keys, indexed
@@ -155,21 +155,33 @@ def open_tfrecord(config: TfRecordSource) -> TfRecords:
             expected="other files than the training files",
             fix=f"{min(both)} is in both; correct the patterns",
         )
-    index_dir = Path(config.index_dir).expanduser() if config.index_dir else folder / INDEX_DIR
+    return TfRecords(
+        files,
+        index_of_splits(files, folder, config),
+        first_label=config.first_label,
+        class_names=_read_names(config.class_names_file),
+    )
+
+
+def index_of_splits(
+    files: Mapping[Split, Sequence[Path]], folder: Path, config: TfRecordSource | TfdsSource
+) -> dict[Split, list[pa.Table]]:
+    """Returns the rows of every file of each split; makes the index if it is not there.
+
+    Args:
+        files: Files of each split.
+        folder: They are in it.
+        config: Names the features, and where the index is kept.
+    """
     tables = indexed(
         [*files["train"], *files["held_out"]],
         folder,
-        index_dir,
+        Path(config.index_dir).expanduser() if config.index_dir else folder / INDEX_DIR,
         Keys(image=config.image_key, label=config.label_key),
         scan_when_needed,
     )
     num_train = len(files["train"])
-    return TfRecords(
-        files,
-        {"train": tables[:num_train], "held_out": tables[num_train:]},
-        first_label=config.first_label,
-        class_names=_read_names(config.class_names_file),
-    )
+    return {"train": tables[:num_train], "held_out": tables[num_train:]}
 
 
 def scan_when_needed(path: Path, keys: Keys) -> pa.Table:
