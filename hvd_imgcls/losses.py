@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from hvd_imgcls.config.parts import Loss
+from hvd_imgcls.config.losses import Loss
 
 
 def build_loss(config: Loss) -> keras.losses.Loss:

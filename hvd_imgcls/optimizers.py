@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from hvd_imgcls.config.parts import Optimizer
+from hvd_imgcls.config.optimizers import Optimizer
 
 
 def build_optimizer(config: Optimizer, learning_rate: Any) -> keras.optimizers.Optimizer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from hvd_imgcls.config.parts import Schedule
+from hvd_imgcls.config.schedules import Schedule
 from hvd_imgcls.plan import Plan
 
 

@@ -11,15 +11,12 @@ from typing import Literal
 from pydantic.dataclasses import dataclass
 
 from hvd_imgcls.config.augmentations import Augmentation
+from hvd_imgcls.config.losses import CrossEntropy, Loss
+from hvd_imgcls.config.models import Model
 from hvd_imgcls.config.normalization import Normalization, UnitRange
-from hvd_imgcls.config.parts import (
-    CrossEntropy,
-    Loss,
-    Model,
-    Optimizer,
-    Schedule,
-)
+from hvd_imgcls.config.optimizers import Optimizer
 from hvd_imgcls.config.placement import Placement, Shared
+from hvd_imgcls.config.schedules import Schedule
 from hvd_imgcls.config.sections import (
     STRICT,
     LeftOpenFraction,

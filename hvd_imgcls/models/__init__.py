@@ -2,8 +2,8 @@
 
 import keras
 
+from hvd_imgcls.config.models import Model
 from hvd_imgcls.config.normalization import Normalization, UnitRange
-from hvd_imgcls.config.parts import Model
 from hvd_imgcls.models.normalization import make_normalization
 from hvd_imgcls.models.small_cnn import build_small_cnn
 

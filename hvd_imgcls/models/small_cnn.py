@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from hvd_imgcls.config.parts import SmallCnn
+from hvd_imgcls.config.models import SmallCnn
 
 
 def build_small_cnn(

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from hvd_imgcls.config import load_config
-from hvd_imgcls.config.parts import CrossEntropy
+from hvd_imgcls.config.losses import CrossEntropy
 from hvd_imgcls.data import open_source
 from hvd_imgcls.data.dataset import evaluation_dataset, training_dataset
 from hvd_imgcls.data.positions import rank_blocks

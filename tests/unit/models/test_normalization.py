@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
+from hvd_imgcls.config.models import SmallCnn
 from hvd_imgcls.config.normalization import GivenStatistics, ImageNetStatistics, UnitRange
-from hvd_imgcls.config.parts import SmallCnn
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.models import build_model
 from hvd_imgcls.models.normalization import make_normalization

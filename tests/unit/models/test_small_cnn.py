@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from hvd_imgcls.config.parts import SmallCnn
+from hvd_imgcls.config.models import SmallCnn
 from hvd_imgcls.models import build_model
 
 CONFIG = SmallCnn(name="small_cnn", num_filters=(4, 6), num_hidden_units=5)
