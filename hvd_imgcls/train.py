@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,10 +111,15 @@ def train(
         plan.num_classes,
         config.data.normalization,
     )
+    if config.synchronization.batch_normalization == "synchronized":
+        hvd.synchronize_batch_normalization(model)
+    hvd.accelerate(model)
     compile_model(model, config, plan)
 
     # Train.
     _fit(model, source, config, plan, collectives, files)
+
+    settle_moving_statistics(model, source, config, plan, collectives)
 
     # What came of it: the same model on all ranks, its exact metrics, its files.
     digest = _require_same_weights(model, collectives)
@@ -219,6 +225,31 @@ def _fit(
             shuffle=False,
             verbose=0,
         )
+
+
+def settle_moving_statistics(
+    model: keras.Model,
+    source: ImageSource,
+    config: RunConfig,
+    plan: Plan,
+    collectives: distributed.Collectives,
+) -> None:
+    """Gives all ranks the same statistics of batch normalisation. Collective."""
+    num_batches = config.train.recalibration_batches
+    if not num_batches:
+        hvd.average_moving_statistics(model)
+        return
+    # The images of the epoch after the last: none that this run has trained on like this.
+    one_more = dataclasses.replace(plan, num_epochs=plan.num_epochs + num_batches)
+    batches = training_dataset(
+        source,
+        config,
+        one_more,
+        rank=collectives.topology.rank,
+        start_epoch=plan.num_epochs,
+        collectives=collectives,
+    )
+    hvd.recalibrate(model, batches, num_batches=num_batches)
 
 
 def _make_callbacks(plan: Plan, metrics_path: Path | None) -> list[keras.callbacks.Callback]:
