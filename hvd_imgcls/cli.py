@@ -80,6 +80,10 @@ COMMANDS = {
         module="hvd_imgcls.commands.statistics",
         help="mean and deviation of the training images over all ranks, for data.normalization",
     ),
+    "models": Command(
+        module="hvd_imgcls.commands.models",
+        help="all models by name, with their parameters and multiply-adds",
+    ),
     "prepare": Command(
         module="hvd_imgcls.commands.prepare",
         help="image files into record files with an index, over all ranks",

@@ -21,6 +21,8 @@ from hvd_imgcls.data.positions import rank_blocks
 from hvd_imgcls.data.unreadable import name_unreadable_block
 from hvd_imgcls.errors import CheckpointError
 from hvd_imgcls.metrics import Tally
+from hvd_imgcls.models.files import read_model
+from hvd_imgcls.models.fitting import fits
 from hvd_imgcls.plan import EvaluationPlan, available_cores, make_evaluation_plan, share_cores
 from hvd_imgcls.quarantine import report_held_out
 
@@ -163,17 +165,12 @@ def load_model(path: Path, image_shape: tuple[int, int, int], num_classes: int) 
     Raises:
         CheckpointError: If the file is no model or does not fit the data.
     """
-    try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise CheckpointError(
-            f"{path}: not a model that can be loaded ({reason}); give a .keras file"
-        ) from error
+    model = read_model(path)
     expected = (None, *image_shape), (None, num_classes)
-    if (model.input_shape, model.output_shape) != expected:
+    shapes = getattr(model, "input_shape", ()), getattr(model, "output_shape", ())
+    if not all(fits(shape, wanted) for shape, wanted in zip(shapes, expected, strict=True)):
         raise CheckpointError(
-            f"{path}: a model from {model.input_shape} to {model.output_shape}, but the data "
+            f"{path}: a model from {shapes[0]} to {shapes[1]}, but the data "
             f"need one from {expected[0]} to {expected[1]}; give the pipeline it was trained with"
         )
     return hvd.accelerate(model)

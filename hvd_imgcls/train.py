@@ -13,6 +13,7 @@ import keras
 import hvd_imgcls.keras as hvd
 from hvd_imgcls import distributed, logs, run_dir
 from hvd_imgcls.config import RunConfig, to_tree, to_yaml
+from hvd_imgcls.config.models import GivenModel
 from hvd_imgcls.data import ImageSource, host_shares_of, image_shape_of, open_images, open_source
 from hvd_imgcls.data.blanks import Sightings
 from hvd_imgcls.data.dataset import training_dataset
@@ -22,7 +23,8 @@ from hvd_imgcls.evaluate import describe as describe_metrics
 from hvd_imgcls.evaluate import evaluate_model
 from hvd_imgcls.keras.proof import weights_digest
 from hvd_imgcls.losses import build_loss
-from hvd_imgcls.models import build_model
+from hvd_imgcls.models import accept_given_model, build_model, no_model_given
+from hvd_imgcls.models.files import digests_of_files
 from hvd_imgcls.optimizers import build_optimizer
 from hvd_imgcls.plan import Plan, available_cores, describe, make_plan, share_cores
 from hvd_imgcls.progress import Progress, StopAfterSteps
@@ -54,6 +56,7 @@ class TrainResult:
 def train(
     config: RunConfig,
     *,
+    model: keras.Model | None = None,
     source: ImageSource | None = None,
     pipeline_name: str = "run",
     verbose: bool = False,
@@ -64,15 +67,26 @@ def train(
 
     Args:
         config: What to train.
+        model: A model of your own, which takes the place of the configuration's and is trained
+            itself, not a copy: from images `[batch, height, width, channels]`, uint8 pixels
+            0 .. 255, to float32 logits `[batch, num_classes]`, without a softmax. The run
+            directory's configuration says `model: {name: given}` then.
         source: The images, if the configuration's source is open already.
         pipeline_name: Names the run directory if the configuration does not.
         verbose: Whether every rank says everything.
 
     Raises:
         ConfigError: If the configuration does not go with the data, the ranks, or a run
-            that is there already.
+            that is there already; if a given model does not fit, or none is given for the
+            name `given`.
+        CheckpointError: If the model comes from a file that does not fit.
         RankMismatchError: If the ranks do not hold the same thing.
     """
+    if model is not None:
+        config = dataclasses.replace(config, model=GivenModel(name="given"))
+    elif isinstance(config.model, GivenModel):
+        raise no_model_given()
+
     # Who are we?
     collectives = distributed.start()
     topology = collectives.topology
@@ -105,12 +119,12 @@ def train(
     # The parts. Equal seeds: every rank builds the same weights.
     keras.utils.set_random_seed(plan.seed)
     keras.config.set_dtype_policy(config.train.precision)
-    model = build_model(
-        config.model,
-        image_shape_of(source, config),
-        plan.num_classes,
-        config.data.normalization,
-    )
+    image_shape, num_classes = image_shape_of(source, config), plan.num_classes
+    if model is None:
+        model = build_model(config.model, image_shape, num_classes, config.data.normalization)
+    else:
+        model = accept_given_model(model, image_shape, num_classes, config.train.precision)
+    _require_same_variables(model, collectives)
     if config.synchronization.batch_normalization == "synchronized":
         hvd.synchronize_batch_normalization(model)
     hvd.accelerate(model)
@@ -146,11 +160,23 @@ def _require_same(
         "configuration": to_tree(config),
         "plan": plan.agreed(),
         "data": source.fingerprint,
+        "model files": digests_of_files(config.model),
     }
     distributed.agreement.require_same(
         collectives,
         values,
-        "start every rank with the same version, pipeline file, command line and images",
+        "start every rank with the same version, pipeline file, command line, images and model "
+        "files",
+    )
+
+
+def _require_same_variables(model: keras.Model, collectives: distributed.Collectives) -> None:
+    """Raises on all ranks if their models differ in a variable's place or shape. Collective."""
+    variables = [f"{list(v.shape)} {v.dtype} {v.name}" for v in model.variables]
+    distributed.agreement.require_same(
+        collectives,
+        {"model": {"number of variables": len(variables), "variable": variables}},
+        "give every rank the same model",
     )
 
 

@@ -25,11 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `plan`."""
     add_pipeline(parser)
     parser.add_argument(
-        "--size", type=_positive, metavar="N", help="number of ranks; default: those launched, or 1"
+        "--size", type=positive, metavar="N", help="number of ranks; default: those launched, or 1"
     )
     parser.add_argument(
         "--ranks-per-host",
-        type=_positive,
+        type=positive,
         metavar="M",
         help="ranks on a host like this one; default: one per core",
     )
@@ -85,7 +85,8 @@ def _num_classes(config: RunConfig, images: ImageSource) -> int:
     return len(images.class_names)
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """Returns the number in a word of the command line, for `argparse`."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")

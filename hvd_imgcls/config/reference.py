@@ -60,10 +60,10 @@ def _chapter(path: str, annotation: Any, meaning: str, level: int = 2) -> Iterat
     yield f"{'#' * level} `{path}`\n"
     yield f"{meaning}\n"
     for section in _sections(annotation):
-        name = walk.name_of(section)
+        names = walk.names_of(section)
         below = f"{path}.N" if is_list else path
-        if name is not None:
-            yield f"**`name: {name}`**: {inspect.getdoc(section)}\n"
+        if names:
+            yield f"**`name: {'`, `'.join(names)}`**: {inspect.getdoc(section)}\n"
         types = walk.field_types(section)
         plain = [key for key in types if not _sections(types[key])]
         if plain:
@@ -108,7 +108,8 @@ def _kind(annotation: Any) -> str:
     if origin is typing.Literal:
         return " or ".join(f"`{choice}`" for choice in arguments)
     if origin is tuple:
-        return f"list of {len(arguments)}: {_kind(arguments[0])}"
+        length = "" if arguments[-1] is Ellipsis else f" of {len(arguments)}"
+        return f"list{length}: {_kind(arguments[0])}"
     if arguments:
         return " or ".join(_kind(argument) for argument in arguments)
     words = {int: "integer", float: "number", bool: "true or false", str: "text"}

@@ -40,10 +40,9 @@ def sections_of(annotation: Any) -> tuple[type, ...]:
     return ()
 
 
-def name_of(section: type) -> str | None:
-    """Returns the value of `name` that chooses this section, None if it is not chosen."""
-    annotation = field_types(section).get("name")
-    return None if annotation is None else str(typing.get_args(annotation)[0])
+def names_of(section: type) -> tuple[str, ...]:
+    """Returns the values of `name` that choose this section; none if it is not chosen."""
+    return tuple(map(str, typing.get_args(field_types(section).get("name"))))
 
 
 def choose(sections: Sequence[type], value: Any) -> type | None:
@@ -52,7 +51,7 @@ def choose(sections: Sequence[type], value: Any) -> type | None:
         return None
     if len(sections) == 1:
         return sections[0]
-    named = [section for section in sections if name_of(section) == value.get("name")]
+    named = [section for section in sections if value.get("name") in names_of(section)]
     return named[0] if named else None
 
 
@@ -101,7 +100,7 @@ def without_union_tags(location: Sequence[str | int]) -> Path:
             candidates, element = sections_of(element), None
             path.append(piece)
             continue
-        tagged = [one for one in candidates if len(candidates) > 1 and name_of(one) == piece]
+        tagged = [one for one in candidates if len(candidates) > 1 and piece in names_of(one)]
         if tagged:
             candidates = (tagged[0],)
             continue

@@ -1,15 +1,20 @@
-"""The models by the name that a pipeline file uses."""
+"""The models by the name that a pipeline file uses.
+
+Every one of them takes images `[batch, height, width, channels]` with pixels 0 .. 255 and
+gives float32 logits `[batch, num_classes]`.
+"""
+
+from __future__ import annotations
 
 import keras
 
 from hvd_imgcls.config.models import Model
 from hvd_imgcls.config.normalization import Normalization, UnitRange
+from hvd_imgcls.models.fitting import accept_given_model
 from hvd_imgcls.models.normalization import make_normalization
-from hvd_imgcls.models.small_cnn import build_small_cnn
+from hvd_imgcls.models.table import MODELS, no_model_given
 
-# Each takes its section of the configuration, the image shape, the number of classes and the
-# layer that normalises pixels.
-BUILDERS = {"small_cnn": build_small_cnn}
+__all__ = ["MODELS", "accept_given_model", "build_model", "no_model_given"]
 
 
 def build_model(
@@ -24,11 +29,16 @@ def build_model(
         config: The `model` section.
         image_shape: Height, width and channels.
         num_classes: Number of classes.
-        normalization: The `data.normalization` section; pixels divided by 255 when None.
+        normalization: The `data.normalization` section; pixels divided by 255 when None. A
+            model that normalises pixels itself makes no use of it.
 
     Returns:
         A model from images `[batch, height, width, channels]` to logits
-        `[batch, num_classes]`, with new weights from Keras's seed.
+        `[batch, num_classes]`, with new weights from Keras's seed or those of a file.
+
+    Raises:
+        ConfigError: If the model cannot be built for such images.
+        CheckpointError: If it comes from a file that does not fit.
     """
     normalize = make_normalization(normalization or UnitRange(), image_shape[2])
-    return BUILDERS[config.name](config, image_shape, num_classes, normalize)
+    return MODELS[config.name].build(config, image_shape, num_classes, normalize)

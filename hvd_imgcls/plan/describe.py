@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hvd_imgcls.config.models import KerasApplication, KerasFile
 from hvd_imgcls.config.schema import RunConfig
 from hvd_imgcls.plan import arithmetic
 from hvd_imgcls.plan.hosts import HostShares
@@ -19,7 +20,7 @@ def describe(plan: Plan, config: RunConfig) -> str:
         ("batch", _batch(plan)),
         ("epoch", _epoch(plan)),
         ("run", _run(plan)),
-        ("model", f"{config.model.name}, {config.train.precision}, seed {plan.seed}"),
+        ("model", f"{_model(config)}, {config.train.precision}, seed {plan.seed}"),
         ("optimizer", f"{config.optimizer.name}, {config.loss.name}"),
         ("learning rate", _learning_rate(plan, config)),
         ("gradients", _gradients(plan, config)),
@@ -33,6 +34,13 @@ def describe(plan: Plan, config: RunConfig) -> str:
 def _count(number: int, thing: str, things: str | None = None) -> str:
     """Returns `1 rank` or `2 ranks`."""
     return f"{number:,} {thing if number == 1 else things or thing + 's'}"
+
+
+def _model(config: RunConfig) -> str:
+    model = config.model
+    if isinstance(model, KerasApplication):
+        return f"{model.name} {model.application}"
+    return f"{model.name} {model.path}" if isinstance(model, KerasFile) else model.name
 
 
 def _ranks(plan: Plan) -> str:

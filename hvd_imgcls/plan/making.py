@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from hvd_imgcls.config.consistency import require_one_normalization
 from hvd_imgcls.config.schema import RunConfig
 from hvd_imgcls.errors import DataError
 from hvd_imgcls.plan import arithmetic
@@ -119,6 +120,7 @@ def make_plan(
         ConfigError: If the configuration does not go with so many examples or ranks.
         DataError: If a split is empty or there are fewer than two classes.
     """
+    require_one_normalization(config)
     _require_data(num_train_examples, num_held_out_examples, num_classes)
     train, schedule, size = config.train, config.schedule, topology.size
     batch_size = train.global_batch_size

@@ -1,0 +1,129 @@
+"""`hvd-imgcls models [--all] [--image-size N] [--channels C] [--classes N] [--json]`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from hvd_imgcls.commands.plan import positive
+from hvd_imgcls.commands.quiet import import_tensorflow_quietly
+from hvd_imgcls.topology import launched_rank_and_size
+
+if TYPE_CHECKING:
+    from hvd_imgcls.models.listing import Row
+
+EPILOG = (
+    "Parameters are those that training changes. Multiply-adds are those of convolutions, dense layers\n"
+    "and attention, for one image. The numbers are for each model's own images (32 by 32 pixels\n"
+    "and 10 classes, or 224 by 224 and 1,000) unless you say otherwise, and its default sizes."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `models`."""
+    parser.epilog = EPILOG
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help="numbers of all models of keras.applications too, which takes a minute or two",
+    )
+    parser.add_argument(
+        "--image-size", type=positive, metavar="N", help="height and width of the images"
+    )
+    parser.add_argument(
+        "--channels", type=int, choices=(1, 3), default=3, help="channels of the images (default 3)"
+    )
+    parser.add_argument("--classes", type=positive, metavar="N", help="number of classes")
+    parser.add_argument("--json", action="store_true", help="print the list as JSON")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Prints the list, on the root alone if several ranks were launched."""
+    rank, _ = launched_rank_and_size()
+    if rank != 0:
+        return
+    if not arguments.verbose:
+        import_tensorflow_quietly()
+    from hvd_imgcls.models.applications import APPLICATIONS
+    from hvd_imgcls.models.listing import Request, list_applications, list_models
+
+    request = Request(
+        image_size=arguments.image_size,
+        num_channels=arguments.channels,
+        num_classes=arguments.classes,
+    )
+    rows = list(list_models(request))
+    applications: list[Row] = []
+    if arguments.all:
+        for number, row in enumerate(list_applications(request), start=1):
+            sys.stderr.write(f"{row.name} ({number} of {len(APPLICATIONS)})\n")
+            applications.append(row)
+    if arguments.json:
+        tree: dict[str, Any] = {
+            "models": [dataclasses.asdict(row) for row in rows],
+            "applications": [dataclasses.asdict(row) for row in applications] or [*APPLICATIONS],
+        }
+        sys.stdout.write(json.dumps(tree, indent=2) + "\n")
+        return
+    sys.stdout.write(_table(rows))
+    sys.stdout.write("\nmodel.application, for keras_application")
+    if arguments.all:
+        sys.stdout.write(":\n" + _table(applications))
+    else:
+        sys.stdout.write(f" (--all shows their numbers):\n{_wrapped(list(APPLICATIONS))}")
+
+
+def _table(rows: Sequence[Row]) -> str:
+    """Returns the list as text, a line for every model."""
+    heading = ("name", "image", "classes", "parameters", "multiply-adds", "")
+    cells = [heading, *map(_cells, rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(5)]
+    lines = []
+    for name, *numbers, description in cells:
+        right = "  ".join(
+            f"{number:>{width}}" for number, width in zip(numbers, widths[1:], strict=True)
+        )
+        lines.append(f"{name:<{widths[0]}}  {right}  {description}".rstrip())
+    return "\n".join(lines) + "\n"
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    if row.multiply_adds is None or row.num_trainable_parameters is None:
+        nothing = ("-",) * 4
+        return row.name, *nothing, row.problem or row.description
+    return (
+        row.name,
+        f"{row.image_size} x {row.image_size} x {row.num_channels}",
+        f"{row.num_classes:,}",
+        f"{row.num_trainable_parameters:,}",
+        short(row.multiply_adds),
+        row.description,
+    )
+
+
+def short(count: int) -> str:
+    """Returns a number with three digits and its unit.
+
+    >>> short(4_089_184_256), short(40_551_040), short(2_096)
+    ('4.09 G', '40.6 M', '2.10 k')
+    """
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if count >= size:
+            value = count / size
+            digits = 2 if value < 10 else 1 if value < 100 else 0
+            return f"{value:.{digits}f} {unit}"
+    return str(count)
+
+
+def _wrapped(names: Sequence[str], width: int = 96) -> str:
+    """Returns names in lines of at most so many characters, indented."""
+    lines = [" "]
+    for name in names:
+        if len(lines[-1]) + len(name) + 1 > width:
+            lines.append(" ")
+        lines[-1] += f" {name}"
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,47 @@
+"""The models that a pipeline chooses by `name`.
+
+A new kind is a new section in one of these modules, a member of the union, and an entry in
+the table of `hvd_imgcls.models`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import pydantic
+
+from hvd_imgcls.config.models.networks import (
+    Cae,
+    CifarResNet,
+    PlainCnn,
+    ResNet,
+    SmallCnn,
+    Vit,
+)
+from hvd_imgcls.config.models.ready_made import GivenModel, KerasApplication, KerasFile
+
+Model = Annotated[
+    SmallCnn
+    | PlainCnn
+    | CifarResNet
+    | ResNet
+    | Vit
+    | Cae
+    | KerasApplication
+    | KerasFile
+    | GivenModel,
+    pydantic.Field(discriminator="name"),
+]
+
+__all__ = [
+    "Cae",
+    "CifarResNet",
+    "GivenModel",
+    "KerasApplication",
+    "KerasFile",
+    "Model",
+    "PlainCnn",
+    "ResNet",
+    "SmallCnn",
+    "Vit",
+]

@@ -1,0 +1,80 @@
+"""The residual networks for small images of He et al. 2015 (arXiv:1512.03385, section 4.2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from hvd_imgcls.config.models import CifarResNet
+from hvd_imgcls.models.batch_normalization import batch_normalization
+
+NUM_FILTERS = (16, 32, 64)
+"""Filters of the three stages, the paper's."""
+
+
+def build_cifar_resnet(
+    config: CifarResNet,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    normalize: keras.layers.Layer,
+) -> keras.Model:
+    """Returns the residual network of 20, 32 or 56 layers.
+
+    A network of 6 n + 2 layers has three stages of n blocks of two 3 by 3 convolutions.
+    Shortcuts have no parameters (option A): where the filters double, every second pixel of
+    the input is taken and the new channels are 0. Initial weights: He et al. 2015
+    (arXiv:1502.01852).
+
+    Args:
+        config: Says how many layers.
+        image_shape: Height, width and channels.
+        num_classes: Number of classes.
+        normalize: From pixels 0 .. 255 to what the first convolution takes.
+
+    Returns:
+        A model from images `[batch, height, width, channels]` with pixels 0 .. 255 to
+        logits `[batch, num_classes]`, float32 under every precision.
+    """
+    num_layers = int(config.name.removeprefix("resnet"))
+    images = keras.Input(shape=image_shape, name="images")
+    features = _convolution(normalize(images), NUM_FILTERS[0], 1, "stem")
+    features = keras.layers.Activation("relu", name="stem_relu")(features)
+    for stage, num_filters in enumerate(NUM_FILTERS, start=1):
+        for number in range(1, (num_layers - 2) // 6 + 1):
+            halves = stage > 1 and number == 1
+            features = _block(features, num_filters, halves, f"stage_{stage}_{number}")
+    features = keras.layers.GlobalAveragePooling2D(name="pooling")(features)
+    logits = keras.layers.Dense(
+        num_classes, kernel_initializer="he_normal", dtype="float32", name="logits"
+    )(features)
+    return keras.Model(images, logits, name=config.name)
+
+
+def _block(features: Any, num_filters: int, halves: bool, name: str) -> Any:
+    layers = keras.layers
+    branch = _convolution(features, num_filters, 2 if halves else 1, f"{name}_1")
+    branch = layers.Activation("relu", name=f"{name}_1_relu")(branch)
+    branch = _convolution(branch, num_filters, 1, f"{name}_2")
+    shortcut = features
+    if halves:
+        # Pooling over one pixel: every second one in both directions.
+        shortcut = layers.MaxPooling2D(1, strides=2, name=f"{name}_subsample")(shortcut)
+        new = num_filters - features.shape[-1]
+        added = ((0, 0), (0, 0), (0, 0), (new // 2, new - new // 2))
+        shortcut = keras.ops.pad(shortcut, added)
+    total = layers.Add(name=f"{name}_add")([branch, shortcut])
+    return layers.Activation("relu", name=f"{name}_relu")(total)
+
+
+def _convolution(features: Any, num_filters: int, strides: int, name: str) -> Any:
+    features = keras.layers.Conv2D(
+        num_filters,
+        3,
+        strides=strides,
+        padding="same",
+        use_bias=False,
+        kernel_initializer="he_normal",
+        name=f"{name}_conv",
+    )(features)
+    return batch_normalization(f"{name}_bn")(features)

@@ -1,0 +1,156 @@
+"""Whole models in `.keras` files, made by anybody: read without executing anything in them."""
+
+from __future__ import annotations
+
+import logging
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from hvd_imgcls import run_dir
+from hvd_imgcls.config.models import KerasApplication, KerasFile, Model
+from hvd_imgcls.errors import CheckpointError
+from hvd_imgcls.models.fitting import fits
+from hvd_imgcls.models.heads import with_logits
+
+logger = logging.getLogger(__name__)
+
+_POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
+
+
+def read_model(path: Path) -> keras.Model:
+    """Returns the model in a file, without its optimizer and without executing anything.
+
+    Raises:
+        CheckpointError: If the file is no model, or holds code.
+    """
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        ImportError,
+        zipfile.BadZipFile,
+    ) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CheckpointError(
+            f"{path}: not a model that can be loaded ({reason}); give a .keras file"
+        ) from error
+
+
+def build_keras_file(
+    config: KerasFile,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    normalize: keras.layers.Layer,
+) -> keras.Model:
+    """Returns the model of a file as a classifier of our images.
+
+    Its layers compute in the dtype policy that is set, unless some of them are in that one already.
+
+    Args:
+        config: The file, and what is done with its last layer.
+        image_shape: Height, width and channels.
+        num_classes: Number of classes.
+        normalize: From pixels 0 .. 255 to what the model takes, if the section says that it
+            does not take pixels.
+
+    Returns:
+        A model from images `[batch, height, width, channels]` with pixels 0 .. 255 to
+        logits `[batch, num_classes]`, float32 under every precision.
+
+    Raises:
+        CheckpointError: If the file is no such model.
+    """
+    path = Path(config.path).expanduser()
+    if path.suffix != ".keras" or not path.is_file():
+        problem = "not a .keras file" if path.is_file() else "no such file"
+        raise CheckpointError(f"{path}: {problem}; model.path must name a .keras file")
+    model = read_model(path)
+    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
+        raise CheckpointError(f"{path}: not a model made of layers (functional or sequential)")
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise CheckpointError(
+            f"{path}: {len(model.inputs)} inputs and {len(model.outputs)} outputs; give a model "
+            "from one batch of images to one batch of logits"
+        )
+    if not fits(model.input_shape, (None, *image_shape)):
+        raise CheckpointError(
+            f"{path}: a model for inputs {model.input_shape}, but the images are "
+            f"{(None, *image_shape)}; change data.image_size or data.num_channels, or give "
+            "another file"
+        )
+    model = _in_precision(model, keras.config.dtype_policy().name)
+    model, said = with_logits(
+        model, num_classes, config.replace_head, image_shape=image_shape, origin=str(path)
+    )
+    for text in said:
+        logger.info("%s: %s", path, text)
+    return _with_images(model, image_shape, config, normalize)
+
+
+def _with_images(
+    model: keras.Model,
+    image_shape: tuple[int, int, int],
+    config: KerasFile,
+    normalize: keras.layers.Layer,
+) -> keras.Model:
+    """Returns a model that takes our images, with normalisation in front if it needs it."""
+    if not config.normalization_in_model:
+        images = keras.Input(shape=image_shape, name="images")
+        return keras.Model(images, model(normalize(images)), name=f"normalized_{model.name}")
+    scaling = keras.layers.Rescaling | keras.layers.Normalization
+    if not any(isinstance(layer, scaling) for layer in model._flatten_layers()):
+        logger.warning(
+            "%s: no layer of it normalises pixels, and it gets those of 0 to 255; if it was "
+            "trained on others, set model.normalization_in_model to false",
+            config.path,
+        )
+    return model
+
+
+def _in_precision(model: keras.Model, policy: str) -> keras.Model:
+    """Returns the model with layers that compute in a policy, and the same weights."""
+    names = {layer.dtype_policy.name for layer in model._flatten_layers()}
+    if policy in names or not names.intersection(_POLICIES):
+        return model
+    config = _with_policy(keras.saving.serialize_keras_object(model), policy)
+    changed = keras.saving.deserialize_keras_object(config, safe_mode=True)
+    changed.set_weights(model.get_weights())
+    return changed
+
+
+def _with_policy(config: Any, policy: str) -> Any:
+    """Returns the description of a model with another dtype policy in all its layers."""
+    if isinstance(config, list | tuple):
+        return [_with_policy(item, policy) for item in config]
+    if not isinstance(config, dict):
+        return config
+    if config.get("class_name") == "DTypePolicy" and config["config"]["name"] in _POLICIES:
+        return {**config, "config": {**config["config"], "name": policy}}
+    return {key: _with_policy(value, policy) for key, value in config.items()}
+
+
+def digests_of_files(config: Model) -> dict[str, str]:
+    """Returns hashes of the files that a model is made from, for comparing ranks.
+
+    A file that cannot be read has the hash "(cannot be read)".
+    """
+    names = []
+    if isinstance(config, KerasFile):
+        names.append(config.path)
+    elif isinstance(config, KerasApplication) and config.weights is not None:
+        names.append(config.weights)
+    return {name: _digest(Path(name).expanduser()) for name in names}
+
+
+def _digest(path: Path) -> str:
+    try:
+        return run_dir.digest(path)
+    except OSError:
+        return "(cannot be read)"

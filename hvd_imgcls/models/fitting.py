@@ -1,0 +1,107 @@
+"""Does a model that somebody made fit our images and classes?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.models.heads import activation_name, are_probabilities
+
+_KEY = "model"
+
+
+def fits(shape: Sequence[int | None], needed: Sequence[int | None]) -> bool:
+    """Returns whether a shape, whose unknown sizes are None, can be the one that is needed.
+
+    >>> fits((None, None, None, 3), (None, 32, 32, 3)), fits((None, 8, 8, 1), (None, 32, 32, 3))
+    (True, False)
+    """
+    return len(shape) == len(needed) and all(
+        size is None or size == wanted for size, wanted in zip(shape, needed, strict=True)
+    )
+
+
+def accept_given_model(
+    model: Any, image_shape: tuple[int, int, int], num_classes: int, precision: str
+) -> keras.Model:
+    """Returns a user's own model after a look at what it takes and gives.
+
+    It is called once, on two random images, and built by that if it is not built.
+
+    Args:
+        model: What the user has handed over.
+        image_shape: Height, width and channels.
+        num_classes: Number of classes.
+        precision: The `train.precision` of the run.
+
+    Raises:
+        ConfigError: If it is no model from such images to float32 logits of so many classes.
+    """
+    if not isinstance(model, keras.Model):
+        raise ConfigError(
+            _KEY, got=type(model).__name__, expected="a keras.Model", fix="hand over a model"
+        )
+    if getattr(model, "inputs", None) and not fits(model.input_shape, (None, *image_shape)):
+        raise _not_for_images(f"one for inputs {model.input_shape}", image_shape)
+    images = np.random.default_rng(0).integers(0, 256, (2, *image_shape), dtype=np.uint8)
+    try:
+        logits = model(images, training=False)
+    except (ValueError, TypeError, NotImplementedError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise _not_for_images(f"one that fails on uint8 images ({reason})", image_shape) from error
+    _require_precision(model, precision)
+    _require_logits(model, logits, num_classes)
+    return model
+
+
+def _not_for_images(got: str, image_shape: tuple[int, int, int]) -> ConfigError:
+    return ConfigError(
+        _KEY,
+        got=got,
+        expected=f"a model for images {(None, *image_shape)}, pixels 0 to 255",
+        fix="change the model, or data.image_size and data.num_channels",
+    )
+
+
+def _require_precision(model: keras.Model, precision: str) -> None:
+    """Refuses a model that was built for another precision, which it would silently keep."""
+    policies = sorted({layer.dtype_policy.name for layer in model._flatten_layers()})
+    if precision not in policies:
+        raise ConfigError(
+            "train.precision",
+            got=precision,
+            expected=f"the policy that the given model was built in ({', '.join(policies)})",
+            fix=f"change it, or call keras.config.set_dtype_policy({precision!r}) before building",
+        )
+
+
+def _require_logits(model: keras.Model, logits: Any, num_classes: int) -> None:
+    """Refuses anything else than float32 logits of the right number of classes."""
+    shape = getattr(logits, "shape", None)
+    if shape is None or tuple(shape) != (2, num_classes):
+        given = f"outputs {(None, *shape[1:])}" if shape is not None else "several outputs"
+        raise ConfigError(
+            _KEY,
+            got=f"one with {given}",
+            expected=f"logits {(None, num_classes)}, one for each of the {num_classes} classes",
+            fix="change its last layer",
+        )
+    if keras.backend.standardize_dtype(logits.dtype) != "float32":
+        raise ConfigError(
+            _KEY,
+            got=f"one with {keras.backend.standardize_dtype(logits.dtype)} outputs",
+            expected="float32 logits",
+            fix='give its last layer dtype="float32"',
+        )
+    activation = activation_name(model)
+    if activation != "linear" or are_probabilities(np.asarray(logits)):
+        raise ConfigError(
+            _KEY,
+            got=f"one that ends in {activation if activation != 'linear' else 'probabilities'}",
+            expected="logits: the loss applies the softmax itself",
+            fix="leave the activation of its last layer out",
+        )

@@ -1,0 +1,120 @@
+"""Any model of `keras.applications` as a classifier of our images."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import keras
+
+from hvd_imgcls.config.models import KerasApplication
+from hvd_imgcls.config.models.applications import ApplicationName
+from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.models.application_weights import load_application_weights
+from hvd_imgcls.models.applications import APPLICATIONS, preprocess
+
+logger = logging.getLogger(__name__)
+
+NUM_CHANNELS = 3
+
+
+def build_keras_application(
+    config: KerasApplication,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    normalize: keras.layers.Layer,
+) -> keras.Model:
+    """Returns a model of `keras.applications`, its last layer made for our classes.
+
+    The layers between the pooling and the last one belong to it (VGG's dense layers, say).
+
+    Args:
+        config: Which model, its weights, and dropout.
+        image_shape: Height, width and channels.
+        num_classes: Number of classes.
+        normalize: Not used: each model has its own.
+
+    Returns:
+        A model from images `[batch, height, width, channels]` with pixels 0 .. 255 to
+        logits `[batch, num_classes]`, float32 under every precision.
+
+    Raises:
+        ConfigError: If the model cannot be built for such images.
+        CheckpointError: If the file of weights does not fit the model.
+    """
+    images = keras.Input(shape=image_shape, name="images")
+    application = _build(config.application, images, num_classes)
+    head = last_weighted_layer(application)
+    has_head_weights = False
+    if config.weights is not None:
+        loaded = load_application_weights(application, head, config.application, config.weights)
+        has_head_weights = loaded.has_head
+        logger.info("%s", loaded.text)
+    features = _input_of(head)
+    if config.dropout is not None:
+        features = _without_dropout(features)
+    if len(features.shape) == 4:  # a convolution of one pixel as the last layer
+        features = keras.layers.Flatten(name="flatten_features")(features)
+    if config.dropout:
+        features = keras.layers.Dropout(config.dropout, name="head_dropout")(features)
+    new_head = keras.layers.Dense(num_classes, dtype="float32", name="class_logits")
+    model = keras.Model(images, new_head(features), name=config.application.lower())
+    if has_head_weights:
+        kernel, bias = head.get_weights()
+        new_head.set_weights([kernel.reshape(-1, num_classes), bias])
+    return model
+
+
+def _build(name: ApplicationName, images: Any, num_classes: int) -> keras.Model:
+    """Returns the model as Keras makes it, on top of its own normalisation of pixels."""
+    image_shape = tuple(images.shape[1:])
+    if image_shape[2] != NUM_CHANNELS:
+        raise ConfigError(
+            "model.application",
+            got=f"{name} for images with {image_shape[2]} channel",
+            expected=f"images with {NUM_CHANNELS} channels",
+            fix="set data.num_channels to 3, or choose another model",
+        )
+    pixels = preprocess(images, APPLICATIONS[name].pixels)
+    try:
+        return getattr(keras.applications, name)(
+            weights=None,
+            input_tensor=pixels,
+            input_shape=image_shape,
+            classes=num_classes,
+            classifier_activation=None,
+        )
+    except ValueError as error:
+        raise ConfigError(
+            "data.image_size",
+            got=f"{image_shape[0]} by {image_shape[1]} pixels",
+            expected=f"images that {name} can be built for ({_first_line(error)})",
+            fix="make it larger, or choose another model",
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
+
+
+def last_weighted_layer(model: keras.Model) -> Any:
+    """Returns the last layer that has weights, on the straight way to the output."""
+    tensor = model.outputs[0]
+    while True:
+        layer = tensor._keras_history.operation
+        if getattr(layer, "weights", None):
+            return layer
+        tensor = _input_of(layer)
+
+
+def _input_of(layer: Any) -> Any:
+    """Returns the tensor that a layer, called once, was called with."""
+    (node,) = layer._inbound_nodes
+    (tensor,) = node.input_tensors
+    return tensor
+
+
+def _without_dropout(features: Any) -> Any:
+    """Returns what a dropout layer takes, if these features come from one."""
+    layer = features._keras_history.operation
+    return _input_of(layer) if isinstance(layer, keras.layers.Dropout) else features

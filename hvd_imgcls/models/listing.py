@@ -1,0 +1,121 @@
+"""What `hvd-imgcls models` lists: every model with its size, for its own images or for others."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from hvd_imgcls.config.models import KerasApplication
+from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.models import build_model
+from hvd_imgcls.models.applications import APPLICATIONS
+from hvd_imgcls.models.multiply_adds import count_multiply_adds
+from hvd_imgcls.models.table import MODELS
+
+APPLICATION_CLASSES = 1000
+"""Classes of ImageNet, which the models of `keras.applications` were made for."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """For which images the models are built.
+
+    Attributes:
+        image_size: Height and width in pixels; each model's own when None.
+        num_channels: Channels.
+        num_classes: Number of classes; each model's own when None.
+    """
+
+    image_size: int | None = None
+    num_channels: int = 3
+    num_classes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One model of the list.
+
+    Attributes:
+        name: What `model.name` or, for models of `keras.applications`, `model.application` says.
+        description: One line.
+        image_size: Height and width that the numbers are for; None without numbers.
+        num_channels: Channels; None without numbers.
+        num_classes: Number of classes; None without numbers.
+        num_parameters: Numbers in all weights, moving statistics included.
+        num_trainable_parameters: Those that training changes.
+        multiply_adds: Multiply-adds for one image (see `count_multiply_adds`).
+        problem: Why there are no numbers, if the model cannot be built for such images.
+    """
+
+    name: str
+    description: str
+    image_size: int | None = None
+    num_channels: int | None = None
+    num_classes: int | None = None
+    num_parameters: int | None = None
+    num_trainable_parameters: int | None = None
+    multiply_adds: int | None = None
+    problem: str | None = None
+
+
+def list_models(request: Request) -> Iterator[Row]:
+    """Yields every model of the table, in its order, with its default sizes."""
+    for name, entry in MODELS.items():
+        if entry.section is None:
+            yield Row(name=name, description=entry.description)
+        else:
+            yield _measured(
+                name,
+                entry.description,
+                entry.section(),
+                request,
+                (entry.image_size, entry.num_classes),
+            )
+
+
+def list_applications(request: Request) -> Iterator[Row]:
+    """Yields every model of `keras.applications`; each takes seconds to build."""
+    for name, application in APPLICATIONS.items():
+        section = KerasApplication(name="keras_application", application=name)
+        own = (application.image_size, APPLICATION_CLASSES)
+        yield _measured(name, f"keras.applications.{name}", section, request, own)
+
+
+def _measured(
+    name: str, description: str, section: Any, request: Request, own: tuple[int, int]
+) -> Row:
+    """Builds a model and returns its numbers; `own` is its own image size and classes."""
+    size = request.image_size or own[0]
+    num_classes = request.num_classes or own[1]
+    place: dict[str, Any] = {
+        "name": name,
+        "description": description,
+        "image_size": size,
+        "num_channels": request.num_channels,
+        "num_classes": num_classes,
+    }
+    with _own_memory():
+        try:
+            model = build_model(section, (size, size, request.num_channels), num_classes)
+        except ConfigError as error:
+            return Row(**place, problem=str(error))
+        return Row(
+            **place,
+            num_parameters=model.count_params(),
+            num_trainable_parameters=sum(math.prod(v.shape) for v in model.trainable_variables),
+            multiply_adds=count_multiply_adds(model),
+        )
+
+
+@contextlib.contextmanager
+def _own_memory() -> Iterator[None]:
+    """Forgets afterwards what Keras remembers of the models built inside."""
+    try:
+        yield
+    finally:
+        keras.utils.clear_session()
