@@ -108,7 +108,8 @@ def _kind(annotation: Any) -> str:
     if origin is typing.Literal:
         return " or ".join(f"`{choice}`" for choice in arguments)
     if origin is tuple:
-        return f"list of {len(arguments)}: {_kind(arguments[0])}"
+        length = "" if arguments[-1] is Ellipsis else f" of {len(arguments)}"
+        return f"list{length}: {_kind(arguments[0])}"
     if arguments:
         return " or ".join(_kind(argument) for argument in arguments)
     words = {int: "integer", float: "number", bool: "true or false", str: "text"}
