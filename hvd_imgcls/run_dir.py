@@ -56,6 +56,16 @@ class RunDir:
         return self.path / "model.keras"
 
     @property
+    def model_without_ema(self) -> Path:
+        """The model of the weights themselves; there if `train.ema` made `model` the average."""
+        return self.path / "model_without_ema.keras"
+
+    @property
+    def evaluation_without_ema(self) -> Path:
+        """Its metrics."""
+        return self.path / "evaluation_without_ema.json"
+
+    @property
     def log(self) -> Path:
         """What the root said."""
         return self.path / "log.txt"

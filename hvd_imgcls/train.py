@@ -22,10 +22,12 @@ from hvd_imgcls.data.unreadable import naming_unreadable_images
 from hvd_imgcls.evaluate import describe as describe_metrics
 from hvd_imgcls.evaluate import evaluate_model
 from hvd_imgcls.keras.proof import weights_digest
+from hvd_imgcls.keras.saving import portable
 from hvd_imgcls.losses import build_loss
 from hvd_imgcls.models import accept_given_model, build_model, no_model_given
 from hvd_imgcls.models.files import digests_of_files
-from hvd_imgcls.optimizers import build_optimizer
+from hvd_imgcls.optimizers import take_averages
+from hvd_imgcls.optimizers.recipe import build_recipe
 from hvd_imgcls.plan import Plan, available_cores, describe, make_plan, share_cores
 from hvd_imgcls.progress import Progress, StopAfterSteps
 from hvd_imgcls.quarantine import Quarantine
@@ -46,11 +48,13 @@ class TrainResult:
         run_dir: Where everything is.
         metrics: Exact metrics of the held-out split.
         weights_digest: Hash of the model's weights, the same on all ranks.
+        metrics_without_ema: Metrics before `train.ema` put the average in the weights' place.
     """
 
     run_dir: RunDir
     metrics: dict[str, Any]
     weights_digest: str
+    metrics_without_ema: dict[str, Any] | None = None
 
 
 def train(
@@ -133,20 +137,35 @@ def train(
     # Train.
     _fit(model, source, config, plan, collectives, files)
 
-    settle_moving_statistics(model, source, config, plan, collectives)
-
     # What came of it: the same model on all ranks, its exact metrics, its files.
-    digest = _require_same_weights(model, collectives)
-    metrics = evaluate_model(
-        model,
-        source,
-        config,
-        plan.evaluation,
-        collectives=collectives,
-        num_threads=plan.threads.data,
-        quarantine_path=files.quarantine,
+    def judge(quarantine_path: Path | None) -> tuple[str, dict[str, Any]]:
+        settle_moving_statistics(model, source, config, plan, collectives)
+        digest = _require_same_weights(model, collectives)
+        metrics = evaluate_model(
+            model,
+            source,
+            config,
+            plan.evaluation,
+            collectives=collectives,
+            num_threads=plan.threads.data,
+            quarantine_path=quarantine_path,
+        )
+        return digest, metrics
+
+    digest, metrics = judge(files.quarantine)
+    metrics_without_ema = None
+    if config.train.ema is not None:
+        metrics_without_ema = metrics
+        if topology.is_root:
+            _write(model, metrics, files.model_without_ema, files.evaluation_without_ema)
+        take_averages(model)
+        digest, metrics = judge(None)
+    result = TrainResult(
+        run_dir=files,
+        metrics=metrics,
+        weights_digest=digest,
+        metrics_without_ema=metrics_without_ema,
     )
-    result = TrainResult(run_dir=files, metrics=metrics, weights_digest=digest)
     _write_and_tell(result, model, collectives)
     return result
 
@@ -200,7 +219,7 @@ def _begin_run_dir(
 
 def compile_model(model: keras.Model, config: RunConfig, plan: Plan) -> None:
     """Gives the model its loss, its metrics and an optimizer that averages over the ranks."""
-    optimizer = build_optimizer(config.optimizer, build_schedule(config.schedule, plan))
+    optimizer = build_recipe(config, build_schedule(config.schedule, plan), model)
     model.compile(
         optimizer=hvd.DistributedOptimizer(
             optimizer,
@@ -308,9 +327,10 @@ def _write_and_tell(
 ) -> None:
     """Writes what came of the training; all ranks wait until it is there. Collective."""
     if collectives.topology.is_root:
-        run_dir.write_json(result.run_dir.evaluation, result.metrics)
-        run_dir.write_model(result.run_dir.model, model)
+        _write(model, result.metrics, result.run_dir.model, result.run_dir.evaluation)
     collectives.barrier()
+    if result.metrics_without_ema is not None:
+        logger.info("without ema: %s", describe_metrics(result.metrics_without_ema))
     logger.info("%s", describe_metrics(result.metrics))
     logger.info(
         "the same model on all ranks: yes (%d x %s)",
@@ -318,3 +338,11 @@ def _write_and_tell(
         result.weights_digest,
     )
     logger.info("everything is in %s", result.run_dir.path)
+
+
+def _write(
+    model: keras.Model, metrics: dict[str, Any], model_path: Path, metrics_path: Path
+) -> None:
+    """Writes a model and its metrics. Root only."""
+    run_dir.write_json(metrics_path, metrics)
+    run_dir.write_model(model_path, portable(model))

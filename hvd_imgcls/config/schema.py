@@ -11,6 +11,9 @@ from typing import Literal
 from pydantic.dataclasses import dataclass
 
 from hvd_imgcls.config.augmentations import Augmentation
+from hvd_imgcls.config.averaging import Ema
+from hvd_imgcls.config.fine_tuning import FineTuning
+from hvd_imgcls.config.gradient_clipping import GradientClipping, NoClipping
 from hvd_imgcls.config.losses import CrossEntropy, Loss
 from hvd_imgcls.config.models import Model
 from hvd_imgcls.config.normalization import Normalization, UnitRange
@@ -121,6 +124,17 @@ class Train:
     are computed anew, as the plain mean. 0 keeps the moving ones.
     """
 
+    class_weights: Literal["none", "balanced"] = "none"
+    """What examples of a class count in the loss.
+
+    `balanced`: every class counts the same, however many examples it has. The weight of a class
+    is `num_examples / (num_classes * examples of it)`, their mean over the examples is 1. A mixed
+    image has the mean of its classes' weights. Metrics of the held-out split have no weights.
+    """
+
+    ema: Ema | None = None
+    """A running average of the weights, which then is the model of the run. null for none."""
+
     check_every_steps: NonNegativeInt = 100
     """Steps between two comparisons of weights and optimizer state over all ranks.
 
@@ -195,6 +209,12 @@ class RunConfig:
 
     loss: Loss = CrossEntropy()
     """What training minimises."""
+
+    gradient_clipping: GradientClipping = NoClipping()
+    """How gradients are clipped, after all ranks have added theirs up."""
+
+    fine_tuning: FineTuning = FineTuning()
+    """What is different when a trained network is trained further."""
 
     synchronization: Synchronization = Synchronization()
     """How the ranks bring their gradients together."""

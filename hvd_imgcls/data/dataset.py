@@ -33,7 +33,7 @@ from hvd_imgcls.data.positions import (
     rank_rows,
 )
 from hvd_imgcls.data.source import ArraySource, ImageSource
-from hvd_imgcls.plan import EvaluationPlan, Plan
+from hvd_imgcls.plan import EvaluationPlan, Plan, balanced_class_weights
 
 PREFETCHED_BATCHES = 2
 
@@ -75,8 +75,8 @@ def training_dataset(
     Returns:
         A dataset of (images `[per_rank_batch_size, height, width, channels]` uint8, targets
         `[per_rank_batch_size, num_classes]` float32, sample_weight `[per_rank_batch_size]`
-        float32: 0 for padding and bad images). There are `gradient_accumulation_steps`
-        batches per step.
+        float32: 0 for padding and bad images, else that of `train.class_weights`). There are
+        `gradient_accumulation_steps` batches per step.
     """
     image_shape = image_shape_of(source, config)
     first_index = 1 if random_resized_crop_of(config) else 0
@@ -89,6 +89,7 @@ def training_dataset(
     labels = tf.constant(source.labels("train"))
     batch_size, num_threads = plan.per_rank_batch_size, plan.threads.data
     weigh = make_weigh(config, sightings or Sightings())
+    class_weights = _class_weights(source, config, plan)
 
     def rows_of(epoch: np.int64) -> tuple[order.Numbers, npt.NDArray[np.float32]]:
         if choose_rows is not None:
@@ -113,6 +114,9 @@ def training_dataset(
         batch = augment(Batch(images=images, targets=targets, examples=examples, epoch=epoch))
         if is_good is not None:
             weights *= weigh(is_good, examples, epoch)
+        if class_weights is not None:
+            # Of a mixed image, the mean of its classes' weights.
+            weights *= tf.linalg.matvec(batch.targets, class_weights)
         return batch.images, batch.targets, weights
 
     # Whole batches of example numbers: one by one they cost more than what small images do.
@@ -154,6 +158,17 @@ def training_dataset(
             dataset = decode_contents(contents, decode, **parallel)
         dataset = dataset.map(finish)
     return dataset.prefetch(PREFETCHED_BATCHES).with_options(_options(num_threads))
+
+
+def _class_weights(source: ImageSource, config: RunConfig, plan: Plan) -> tf.Tensor | None:
+    """Returns the weight of every class, `[num_classes]`, float32; None if all weigh 1.
+
+    From the labels of the whole training split, which every rank has.
+    """
+    if config.train.class_weights == "none":
+        return None
+    counts = np.bincount(source.labels("train"), minlength=plan.num_classes)
+    return tf.constant(balanced_class_weights(counts.tolist()), tf.float32)
 
 
 def _make_batches_of(rows_of: RowsOf, batch_size: int) -> Callable[[tf.Tensor], tf.data.Dataset]:

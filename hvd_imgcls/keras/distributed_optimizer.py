@@ -30,6 +30,7 @@ from hvd_imgcls.keras.synchronization import (
     synchronizer_of,
     variables_of,
 )
+from hvd_imgcls.optimizers.extending import dressed_as
 
 DEFAULT_CHECK_EVERY_STEPS = 100
 
@@ -196,6 +197,7 @@ class _SynchronizedApply:
 
     _synchronizer: Synchronizer
     _original_class: type
+    _wrapped_class: type
 
     @without_autograph
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
@@ -224,25 +226,28 @@ class _SynchronizedApply:
     def from_config(cls, config: dict[str, Any], **keywords: Any) -> Any:
         """Returns a new optimizer of this configuration, wrapped in the same way."""
         plain = cls._original_class.from_config(config, **keywords)  # type: ignore[attr-defined]
-        return _wrap(plain, cls._synchronizer.arguments)
+        return _wrap(dressed_as(cls._wrapped_class, plain), cls._synchronizer.arguments)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         """Returns a copy that is wrapped too; Keras copies by what it would save."""
         reduced: Any = self.__reduce__()
         make, arguments = reduced[:2]
-        return _wrap(make(*arguments), self._synchronizer.arguments)
+        plain = dressed_as(self._wrapped_class, make(*arguments))
+        return _wrap(plain, self._synchronizer.arguments)
 
 
 def _wrap(optimizer: Any, arguments: SynchronizerArguments) -> Any:
-    original = type(optimizer)
+    # Of an optimizer with extensions, the made class that has them; `__class__` is Keras's.
+    wrapped_class = type(optimizer)
     made = type(
-        original.__name__,
-        (_SynchronizedApply, original),
+        wrapped_class.__name__,
+        (_SynchronizedApply, wrapped_class),
         {
             "_synchronizer": Synchronizer(*arguments),
-            "_original_class": original,
-            "__module__": original.__module__,
-            "__doc__": original.__doc__,
+            "_original_class": optimizer.__class__,
+            "_wrapped_class": wrapped_class,
+            "__module__": wrapped_class.__module__,
+            "__doc__": wrapped_class.__doc__,
         },
     )
     wrapped: Any = object.__new__(made)

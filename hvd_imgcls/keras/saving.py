@@ -69,6 +69,18 @@ def load_model(
     return model
 
 
+def portable(model: keras.Model) -> keras.Model:
+    """Returns a model whose file plain Keras loads, without this package.
+
+    That is the model itself, with its optimizer, as long as loss, optimizer and schedule are of
+    Keras. Otherwise it is a model of the same layers that is not compiled: a loader that does
+    not know a loss could not load the model at all.
+    """
+    if "hvd_imgcls>" not in json.dumps(model.get_compile_config()):
+        return model
+    return keras.Model(model.inputs, model.outputs, name=model.name)
+
+
 def _optimizer_name(path: Path) -> str:
     """Returns the class name of the optimizer that a `.keras` file names; "" if none."""
     if not zipfile.is_zipfile(path):

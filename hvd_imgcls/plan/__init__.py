@@ -1,7 +1,9 @@
 """What a run will do, derived from configuration, data and ranks by plain arithmetic."""
 
+from hvd_imgcls.plan.arithmetic import balanced_class_weights
 from hvd_imgcls.plan.describe import describe
 from hvd_imgcls.plan.hosts import HostShares
+from hvd_imgcls.plan.learning_rate import learning_rate_at, milestone_steps, warmup_start
 from hvd_imgcls.plan.making import EvaluationPlan, Plan, make_evaluation_plan, make_plan
 from hvd_imgcls.plan.threads import Threads, available_cores, share_cores
 
@@ -11,8 +13,12 @@ __all__ = [
     "Plan",
     "Threads",
     "available_cores",
+    "balanced_class_weights",
     "describe",
+    "learning_rate_at",
     "make_evaluation_plan",
     "make_plan",
+    "milestone_steps",
     "share_cores",
+    "warmup_start",
 ]

@@ -115,6 +115,30 @@ def scaled_learning_rate(
     return base_learning_rate * factor
 
 
+def balanced_class_weights(num_examples_per_class: Sequence[int]) -> list[float]:
+    """Returns a weight per class so that every class counts the same in a loss.
+
+    `num_examples / (num_classes * num_examples_per_class)`: their mean over the examples is 1,
+    so a learning rate keeps its meaning. The same on any number of ranks.
+
+    Raises:
+        ConfigError: If a class has no example.
+
+    >>> balanced_class_weights([30, 10])
+    [0.6666666666666666, 2.0]
+    """
+    counts = [int(count) for count in num_examples_per_class]
+    if 0 in counts:
+        empty = [str(label) for label, count in enumerate(counts) if not count]
+        raise ConfigError(
+            "train.class_weights",
+            got=f"balanced, and no training example of class {', '.join(empty[:10])}",
+            expected="examples of every class",
+            fix="use none, or leave the class out of the class list",
+        )
+    return [sum(counts) / (len(counts) * count) for count in counts]
+
+
 def max_bad_examples(most: int, fraction: float, num_examples: int) -> int:
     """Returns how many images of a split may be bad under `data.bad_examples: quarantine`.
 

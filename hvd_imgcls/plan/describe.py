@@ -6,6 +6,7 @@ from hvd_imgcls.config.models import KerasApplication, KerasFile
 from hvd_imgcls.config.schema import RunConfig
 from hvd_imgcls.plan import arithmetic
 from hvd_imgcls.plan.hosts import HostShares
+from hvd_imgcls.plan.learning_rate import describe_learning_rate
 from hvd_imgcls.plan.making import Plan
 
 
@@ -21,8 +22,9 @@ def describe(plan: Plan, config: RunConfig) -> str:
         ("epoch", _epoch(plan)),
         ("run", _run(plan)),
         ("model", f"{_model(config)}, {config.train.precision}, seed {plan.seed}"),
-        ("optimizer", f"{config.optimizer.name}, {config.loss.name}"),
-        ("learning rate", _learning_rate(plan, config)),
+        ("loss", _loss(config)),
+        ("optimizer", _optimizer(config)),
+        ("learning rate", describe_learning_rate(config.schedule, plan)),
         ("gradients", _gradients(plan, config)),
         ("evaluation", _evaluation(plan)),
         ("threads", _threads(plan)),
@@ -101,16 +103,24 @@ def _run(plan: Plan) -> str:
     return f"{_count(plan.num_steps, 'step')}: {epochs}"
 
 
-def _learning_rate(plan: Plan, config: RunConfig) -> str:
-    schedule = config.schedule
-    warmup = f"warmup over {_count(plan.warmup_steps, 'step')} to " if plan.warmup_steps else ""
-    after = "constant" if schedule.name == "constant" else "then a cosine"
-    if schedule.name == "cosine":
-        after += f" to {plan.peak_learning_rate * schedule.final_fraction:g}"
-    return (
-        f"{warmup}{plan.peak_learning_rate:g} (base {schedule.base_learning_rate:g} for a batch "
-        f"of {schedule.base_batch_size}, scaling {schedule.scaling}), {after}"
-    )
+def _loss(config: RunConfig) -> str:
+    weighted = config.train.class_weights == "balanced"
+    return config.loss.name + (", every class counts the same" if weighted else "")
+
+
+def _optimizer(config: RunConfig) -> str:
+    optimizer, ema = config.optimizer, config.train.ema
+    parts = [str(optimizer.name)]
+    if optimizer.name != "adam" and optimizer.weight_decay:
+        kind = "l2 " if optimizer.name == "sgd" and optimizer.weight_decay_kind == "l2" else ""
+        parts.append(f"{kind}weight decay {optimizer.weight_decay:g} ({optimizer.weight_decay_on})")
+    if config.gradient_clipping.name != "none":
+        parts.append(f"gradients clipped: {config.gradient_clipping.name}")
+    if config.fine_tuning.layer_decay < 1:
+        parts.append(f"layer decay {config.fine_tuning.layer_decay:g}")
+    if ema is not None:
+        parts.append(f"ema {ema.decay:g}")
+    return ", ".join(parts)
 
 
 def _gradients(plan: Plan, config: RunConfig) -> str:

@@ -58,7 +58,8 @@ def test_parse_with_override_of_whole_section_replaces_it():
 
 
 def test_parse_with_override_of_absent_section_adds_it():
-    assert parse("--loss.label_smoothing", "0.1").loss.label_smoothing == 0.1
+    assert parse("--evaluation.block_size", "7").evaluation.block_size == 7
+    assert parse("--train.ema.decay", "0.5").train.ema.decay == 0.5
 
 
 def test_parse_with_unknown_key_suggests_the_likely_one():

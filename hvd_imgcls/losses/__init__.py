@@ -1,0 +1,33 @@
+"""What training minimises, by the name that a pipeline file uses."""
+
+from __future__ import annotations
+
+import keras
+
+from hvd_imgcls.config.losses import BinaryCrossEntropy, CrossEntropy, Focal, Loss
+from hvd_imgcls.losses.of_logits import (
+    FocalCrossEntropy,
+    PerClassCrossEntropy,
+    SquaredProbabilityError,
+)
+
+
+def build_loss(config: Loss) -> keras.losses.Loss:
+    """Returns the loss between targets and logits, both `[batch, num_classes]`.
+
+    With a sample_weight, `[batch]`, it is the mean over the batch of weight times loss: divided
+    by the examples, not by the weights, so that the mean over ranks is that of one rank with all
+    of the batch. It is Keras's own where Keras has it, so that a saved model can go on without
+    this package.
+    """
+    if isinstance(config, CrossEntropy):
+        return keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=config.label_smoothing
+        )
+    if isinstance(config, BinaryCrossEntropy):
+        if config.target_threshold is None and config.over_classes == "mean":
+            return keras.losses.BinaryCrossentropy(from_logits=True)
+        return PerClassCrossEntropy(config.over_classes, config.target_threshold)
+    if isinstance(config, Focal):
+        return FocalCrossEntropy(config.gamma)
+    return SquaredProbabilityError()

@@ -1,0 +1,78 @@
+"""LARS, which Keras does not have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable("hvd_imgcls")
+class Lars(keras.optimizers.SGD):
+    """SGD with a step length per layer, for large batches.
+
+    You et al. 2017 (arXiv:1708.03888, section 4, equations 5 and 6, and algorithm 1). For a
+    variable w with gradient g and weight decay b:
+
+        trust = trust_coefficient * |w| / (|g| + b * |w| + epsilon)
+        v = momentum * v - learning_rate * trust * (g + b * w)
+        w = w + v
+
+    Norms are L2, over the whole variable. Where |w| or the divisor is 0, trust is 1. Variables of
+    one dimension, that is biases and normalisation, have trust 1 (Grill et al. 2020,
+    arXiv:2006.07733, section 3.2: "excluding the biases and batch normalization parameters from
+    both LARS adaptation and weight decay"). What `exclude_from_weight_decay` names has b = 0.
+
+    Args:
+        learning_rate: A number or a schedule.
+        momentum: In [0, 1].
+        nesterov: Whether the momentum is Nesterov's, as in `keras.optimizers.SGD`. Not in the
+            paper.
+        weight_decay: b, which goes through the gradient. None for none.
+        trust_coefficient: eta in the paper.
+        epsilon: Not in the paper.
+        **keywords: The other ones of `keras.optimizers.SGD`.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 1.0,
+        momentum: float = 0.9,
+        nesterov: bool = False,
+        weight_decay: float | None = None,
+        trust_coefficient: float = 0.001,
+        epsilon: float = 0.0,
+        **keywords: Any,
+    ) -> None:
+        super().__init__(
+            learning_rate,
+            momentum=momentum,
+            nesterov=nesterov,
+            weight_decay=weight_decay,
+            **keywords,
+        )
+        self.trust_coefficient = trust_coefficient
+        self.epsilon = epsilon
+
+    def _apply_weight_decay(self, variables: Any) -> None:
+        """Does nothing: here the decay is part of the gradient."""
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Updates one variable."""
+        gradient, weights = tf.convert_to_tensor(gradient), tf.convert_to_tensor(variable)
+        gradient = tf.cast(gradient, weights.dtype)
+        decay = self.weight_decay if self.weight_decay and self._use_weight_decay(variable) else 0.0
+        update = gradient + decay * weights if decay else gradient
+        if len(weights.shape) > 1:
+            length = tf.norm(weights)
+            divisor = tf.norm(gradient) + decay * length + self.epsilon
+            is_usual = (length > 0) & (divisor > 0)
+            trust = self.trust_coefficient * length / tf.where(is_usual, divisor, 1.0)
+            update *= tf.where(is_usual, trust, 1.0)
+        super().update_step(update, variable, learning_rate)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments."""
+        own = {"trust_coefficient": self.trust_coefficient, "epsilon": self.epsilon}
+        return {**super().get_config(), **own}

@@ -1,0 +1,111 @@
+"""Everything that a pipeline says about the update of the weights, put together."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import keras
+
+from hvd_imgcls.config import RunConfig
+from hvd_imgcls.config.gradient_clipping import (
+    AdaptiveClipping,
+    ClipByGlobalNorm,
+    ClipByNorm,
+    ClipByValue,
+)
+from hvd_imgcls.config.optimizers import Adam, Optimizer, Sgd
+from hvd_imgcls.optimizers.adaptive_clipping import fan_in_axes, with_adaptive_clipping
+from hvd_imgcls.optimizers.averaging import with_averaged_weights
+from hvd_imgcls.optimizers.building import build_optimizer
+from hvd_imgcls.optimizers.depth import last_kernel_layer, layer_decay_multipliers
+from hvd_imgcls.optimizers.momentum_correction import with_momentum_correction
+from hvd_imgcls.optimizers.multipliers import with_learning_rate_multipliers
+from hvd_imgcls.optimizers.weight_decay import with_weight_decay_on
+
+
+def build_recipe(
+    config: RunConfig, learning_rate: Any, model: keras.Model
+) -> keras.optimizers.Optimizer:
+    """Returns the optimizer of a run, not distributed yet.
+
+    It works on gradients of the whole global batch, in this order: clipping, weight decay,
+    momentum and the update, the average of the weights. So `hvd_imgcls.keras`'s
+    `DistributedOptimizer` has to be put around it, which reduces before all of it.
+
+    Args:
+        config: Sections `optimizer`, `gradient_clipping`, `fine_tuning` and `train.ema`.
+        learning_rate: A number or a schedule.
+        model: The built model: some rules depend on where in it a variable is.
+
+    Raises:
+        ConfigError: If a rule needs the order of the layers and the model does not tell it.
+    """
+    optimizer = build_optimizer(config.optimizer, learning_rate)
+    optimizer = _with_own_options(optimizer, config.optimizer, model)
+    optimizer = _with_clipping(optimizer, config, model)
+    decay, ema = config.fine_tuning.layer_decay, config.train.ema
+    if decay < 1:
+        optimizer = with_learning_rate_multipliers(optimizer, layer_decay_multipliers(model, decay))
+    if ema is not None:
+        optimizer = with_averaged_weights(optimizer, ema.decay, warms_up=ema.warms_up)
+    return optimizer
+
+
+def _with_own_options(optimizer: Any, config: Optimizer, model: keras.Model) -> Any:
+    """Returns the optimizer with what its section says beyond its class's arguments."""
+    if isinstance(config, Adam):
+        return optimizer
+    if config.name == "muon":
+        # Keras asks for regular expressions; this is the path of one variable.
+        kernels = [v for v in last_kernel_layer(model).trainable_variables if len(v.shape) > 1]
+        optimizer.exclude_layers = [f"^{re.escape(v.path)}$" for v in kernels]
+    is_l2 = isinstance(config, Sgd) and config.weight_decay_kind == "l2"
+    l2 = config.weight_decay if is_l2 else 0.0
+    if config.weight_decay_on == "kernels":
+        optimizer = with_weight_decay_on(optimizer, l2=l2)
+    elif l2:
+        optimizer = with_weight_decay_on(optimizer, lambda _: True, l2=l2)
+    if isinstance(config, Sgd) and config.momentum_correction:
+        optimizer = with_momentum_correction(optimizer)
+    return optimizer
+
+
+def _with_clipping(optimizer: Any, config: RunConfig, model: keras.Model) -> Any:
+    clipping = config.gradient_clipping
+    if isinstance(clipping, ClipByValue):
+        optimizer.clipvalue = clipping.max_value
+    elif isinstance(clipping, ClipByNorm):
+        optimizer.clipnorm = clipping.max_norm
+    elif isinstance(clipping, ClipByGlobalNorm):
+        optimizer.global_clipnorm = clipping.max_norm
+    elif isinstance(clipping, AdaptiveClipping):
+        return with_adaptive_clipping(
+            optimizer,
+            max_ratio=clipping.max_ratio,
+            epsilon=clipping.epsilon,
+            axes_of=unit_axes_of(model),
+        )
+    return optimizer
+
+
+def unit_axes_of(model: keras.Model) -> Any:
+    """Returns a function from a variable to the axes of its units; None for the last layer.
+
+    A depthwise kernel is `[height, width, channels, multiplier]`, and every channel is a unit.
+    """
+    last = {id(variable) for variable in last_kernel_layer(model).weights}
+    depthwise = {
+        id(layer.kernel)
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.DepthwiseConv1D | keras.layers.DepthwiseConv2D)
+    }
+
+    def axes_of(variable: Any) -> tuple[int, ...] | None:
+        if id(variable) in last:
+            return None
+        if id(variable) in depthwise:
+            return tuple(range(len(variable.shape) - 2))
+        return fan_in_axes(variable)
+
+    return axes_of

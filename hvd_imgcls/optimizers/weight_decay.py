@@ -1,0 +1,62 @@
+"""Which variables decay, exactly, and decay by way of the gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from hvd_imgcls.optimizers.extending import Extension, extend
+
+
+def is_kernel(variable: Any) -> bool:
+    """Returns whether a variable is a kernel: two or more dimensions, and named so by Keras.
+
+    The rule of big_vision, `.*/kernel$`: neither biases nor normalisation nor embeddings, class
+    tokens and position tables, whatever their shape. `depthwise_kernel` is one too.
+
+    Args:
+        variable: A `keras.Variable`. Its own name counts, not those of its layers.
+    """
+    own_name = str(variable.name).rsplit("/", maxsplit=1)[-1]
+    return len(variable.shape) > 1 and own_name.endswith("kernel")
+
+
+def with_weight_decay_on(
+    optimizer: Any, is_decayed: Callable[[Any], bool] = is_kernel, *, l2: float = 0.0
+) -> Any:
+    """Returns the optimizer with weight decay on some variables only.
+
+    Keras's `exclude_from_weight_decay(var_names=...)` takes every variable whose name holds a
+    text anywhere; this asks for every variable.
+
+    Args:
+        optimizer: A Keras optimizer that is not built yet.
+        is_decayed: From a variable to whether it decays.
+        l2: Decay by way of the gradient: `l2 * weight` is added to it, after clipping. Leave
+            the optimizer's own, decoupled `weight_decay` out then.
+
+    Raises:
+        ConfigError: If the optimizer is built already.
+    """
+    return extend(optimizer, _ChosenWeightDecay, _is_decayed=is_decayed, _l2=l2)
+
+
+class _ChosenWeightDecay(Extension):
+    _is_decayed: Callable[[Any], bool]
+    _l2: float
+
+    def build(self, variables: Sequence[Any]) -> None:
+        """Excludes what does not decay, then builds."""
+        optimizer: Any = self
+        excluded = [variable for variable in variables if not self._is_decayed(variable)]
+        optimizer.exclude_from_weight_decay(var_list=excluded)
+        super().build(variables)  # type: ignore[misc]
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Adds the decay to the gradient, if it goes that way."""
+        optimizer: Any = self
+        if self._l2 and optimizer._use_weight_decay(variable):
+            gradient = tf.convert_to_tensor(gradient) + self._l2 * variable
+        super().update_step(gradient, variable, learning_rate)  # type: ignore[misc]
