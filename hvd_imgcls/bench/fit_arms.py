@@ -49,7 +49,7 @@ def main(words: list[str]) -> None:
     from hvd_imgcls import distributed
     from hvd_imgcls.data.dataset import training_dataset
     from hvd_imgcls.models import build_model
-    from hvd_imgcls.train import compile_model
+    from hvd_imgcls.training.model import compile_model
 
     logging.getLogger("hvd_imgcls").setLevel(logging.ERROR)
     distributed.start()

@@ -83,7 +83,7 @@ def train_case(overrides):
     from hvd_imgcls.data import open_source
     from hvd_imgcls.data.dataset import training_dataset
     from hvd_imgcls.plan import make_plan
-    from hvd_imgcls.train import compile_model
+    from hvd_imgcls.training.model import compile_model
 
     config = parse_config(PIPELINE, overrides, origin="x.yaml")
     source, topology = open_source(config.data.source), distributed.current().topology

@@ -1,0 +1,1 @@
+"""The chapters of a training: beginning, model, fitting, outcome. `hvd_imgcls.train` tells it."""

@@ -1,0 +1,137 @@
+"""What came of a training: the same model on all ranks, its exact metrics, its files."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+
+import hvd_imgcls.keras as hvd
+from hvd_imgcls import distributed, run_dir
+from hvd_imgcls.data.dataset import training_dataset
+from hvd_imgcls.evaluate import describe, evaluate_model
+from hvd_imgcls.keras.proof import weights_digest
+from hvd_imgcls.keras.saving import portable
+from hvd_imgcls.optimizers import take_averages
+from hvd_imgcls.run_dir import RunDir
+from hvd_imgcls.training.run import Run
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainResult:
+    """What a training has led to.
+
+    Attributes:
+        run_dir: Where everything is.
+        metrics: Exact metrics of the held-out split.
+        weights_digest: Hash of the model's weights, the same on all ranks.
+        metrics_without_ema: Metrics before `train.ema` put the average in the weights' place.
+    """
+
+    run_dir: RunDir
+    metrics: dict[str, Any]
+    weights_digest: str
+    metrics_without_ema: dict[str, Any] | None = None
+
+
+def conclude(run: Run, model: keras.Model) -> TrainResult:
+    """Evaluates a trained model and writes it.
+
+    With averaged weights, both models are evaluated and written; the averaged one is the
+    model of the run.
+
+    Collective: every rank must call this. All ranks wait until the files are there.
+
+    Raises:
+        RankMismatchError: If the ranks do not hold the same weights.
+        DataError: If an image of the held-out split cannot be read.
+    """
+    digest, metrics = _judge(run, model, run.files.quarantine)
+    metrics_without_ema = None
+    if run.config.train.ema is not None:
+        metrics_without_ema = metrics
+        if run.is_root:
+            _write(model, metrics, run.files.model_without_ema, run.files.evaluation_without_ema)
+        take_averages(model)
+        digest, metrics = _judge(run, model, None)
+    if run.is_root:
+        _write(model, metrics, run.files.model, run.files.evaluation)
+    run.collectives.barrier()
+    result = TrainResult(
+        run_dir=run.files,
+        metrics=metrics,
+        weights_digest=digest,
+        metrics_without_ema=metrics_without_ema,
+    )
+    _tell(result, run.plan.size)
+    return result
+
+
+def _judge(
+    run: Run, model: keras.Model, quarantine_path: Path | None
+) -> tuple[str, dict[str, Any]]:
+    """Returns the hash of the weights and the exact metrics. Collective."""
+    settle_moving_statistics(run, model)
+    digest = _require_same_weights(model, run.collectives)
+    metrics = evaluate_model(
+        model,
+        run.source,
+        run.config,
+        run.plan.evaluation,
+        collectives=run.collectives,
+        num_threads=run.plan.threads.data,
+        quarantine_path=quarantine_path,
+    )
+    return digest, metrics
+
+
+def settle_moving_statistics(run: Run, model: keras.Model) -> None:
+    """Gives all ranks the same statistics of batch normalisation. Collective."""
+    num_batches = run.config.train.recalibration_batches
+    if not num_batches:
+        hvd.average_moving_statistics(model)
+        return
+    # The images of the epoch after the last: none that this run has trained on like this.
+    longer = dataclasses.replace(run.plan, num_epochs=run.plan.num_epochs + num_batches)
+    batches = training_dataset(
+        run.source,
+        run.config,
+        longer,
+        rank=run.rank,
+        start_epoch=run.plan.num_epochs,
+        collectives=run.collectives,
+    )
+    hvd.recalibrate(model, batches, num_batches=num_batches)
+
+
+def _require_same_weights(model: keras.Model, collectives: distributed.Collectives) -> str:
+    """Returns the hash of the weights; raises on all ranks if it differs. Collective."""
+    digest: str = weights_digest(model)
+    distributed.agreement.require_same(
+        collectives,
+        {"weights": digest},
+        "this is a bug in the synchronisation: please report it with the log and config.yaml",
+    )
+    return digest
+
+
+def _write(
+    model: keras.Model, metrics: dict[str, Any], model_path: Path, metrics_path: Path
+) -> None:
+    """Writes a model and its metrics. Root only."""
+    run_dir.write_json(metrics_path, metrics)
+    run_dir.write_model(model_path, portable(model))
+
+
+def _tell(result: TrainResult, size: int) -> None:
+    if result.metrics_without_ema is not None:
+        logger.info("without ema: %s", describe(result.metrics_without_ema))
+    logger.info("%s", describe(result.metrics))
+    logger.info("the same model on all ranks: yes (%d x %s)", size, result.weights_digest)
+    logger.info("everything is in %s", result.run_dir.path)

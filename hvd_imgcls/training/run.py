@@ -1,0 +1,132 @@
+"""One training run on one rank: what all its chapters need."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from hvd_imgcls import distributed, logs, run_dir
+from hvd_imgcls.config import RunConfig, to_tree, to_yaml
+from hvd_imgcls.data import ImageSource, host_shares_of, open_images, open_source
+from hvd_imgcls.data.placing import place
+from hvd_imgcls.models.files import digests_of_files
+from hvd_imgcls.plan import Plan, available_cores, describe, make_plan, share_cores
+from hvd_imgcls.run_dir import RunDir
+from hvd_imgcls.versions import code_version
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """A run that has begun.
+
+    Attributes:
+        config: What the pipeline file says.
+        plan: What follows from it.
+        source: The images.
+        collectives: How the ranks talk.
+        files: The run directory.
+    """
+
+    config: RunConfig
+    plan: Plan
+    source: ImageSource
+    collectives: distributed.Collectives
+    files: RunDir
+
+    @property
+    def rank(self) -> int:
+        """This rank."""
+        return self.collectives.topology.rank
+
+    @property
+    def is_root(self) -> bool:
+        """Whether this rank writes files."""
+        return self.collectives.topology.is_root
+
+
+def begin(
+    config: RunConfig,
+    *,
+    source: ImageSource | None,
+    pipeline_name: str,
+    collectives: distributed.Collectives,
+) -> Run:
+    """Opens the images, makes the plan and the run directory, and says the plan.
+
+    Collective: every rank must call this with equal arguments.
+
+    Args:
+        config: What to train.
+        source: The images, if the configuration's source is open already.
+        pipeline_name: Names the run directory if the configuration does not.
+        collectives: How the ranks talk.
+
+    Raises:
+        ConfigError: If the configuration does not go with the data, the ranks, or a run
+            that is there already.
+        RankMismatchError: If the ranks do not hold the same thing.
+    """
+    topology = collectives.topology
+    threads = share_cores(available_cores(), topology.local_size)
+    distributed.devices.configure(
+        intra_op_threads=threads.intra_op,
+        inter_op_threads=threads.inter_op,
+        local_rank=topology.local_rank,
+    )
+    source = source or open_source(config.data.source, config.data.placement)
+    source = place(source, config, collectives)
+    source = open_images(config, source=source, num_threads=threads.data)
+    plan = make_plan(
+        config,
+        num_train_examples=source.num_examples("train"),
+        num_held_out_examples=source.num_examples("held_out"),
+        num_classes=len(source.class_names),
+        topology=topology,
+        hosts=host_shares_of(source, config),
+    )
+    _require_same(config, plan, source, collectives)
+    files = _begin_run_dir(config, plan, pipeline_name, collectives)
+    logger.info("%s", describe(plan, config))
+    for note in source.notes:
+        logger.info("note: %s", note)
+    return Run(config=config, plan=plan, source=source, collectives=collectives, files=files)
+
+
+def _require_same(
+    config: RunConfig, plan: Plan, source: ImageSource, collectives: distributed.Collectives
+) -> None:
+    """Raises on all ranks if they would not train the same. Collective."""
+    values = {
+        "version": code_version(),
+        "configuration": to_tree(config),
+        "plan": plan.agreed(),
+        "data": source.fingerprint,
+        "model files": digests_of_files(config.model),
+    }
+    distributed.agreement.require_same(
+        collectives,
+        values,
+        "start every rank with the same version, pipeline file, command line, images and model "
+        "files",
+    )
+
+
+def _begin_run_dir(
+    config: RunConfig, plan: Plan, pipeline_name: str, collectives: distributed.Collectives
+) -> RunDir:
+    """Returns the run directory that the root makes and writes configuration and plan into.
+
+    Collective: every rank must call this. All ranks fail if the root cannot make it.
+    """
+
+    def begin() -> str:
+        begun = run_dir.begin_named(config.run_dir, pipeline_name)
+        logs.add_file(begun.log)
+        run_dir.write_text(begun.config, to_yaml(config))
+        run_dir.write_json(begun.plan, plan.to_json())
+        return str(begun.path)
+
+    return RunDir(Path(distributed.agreement.on_root(collectives, begin)))
