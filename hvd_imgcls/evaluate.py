@@ -25,6 +25,7 @@ from hvd_imgcls.models.files import read_model
 from hvd_imgcls.models.fitting import fits
 from hvd_imgcls.plan import EvaluationPlan, available_cores, make_evaluation_plan, share_cores
 from hvd_imgcls.quarantine import report_held_out
+from hvd_imgcls.views_of_images import make_predict
 
 logger = logging.getLogger(__name__)
 
@@ -135,7 +136,7 @@ def evaluate_model(
         num_classes=len(source.class_names),
         num_examples=plan.num_examples,
     )
-    predict = tf.function(lambda images: model(images, training=False))
+    predict = make_predict(model, config.evaluation.views)
     batches = iter(dataset)
     for number, examples in zip(numbers.tolist(), blocks, strict=True):
         try:
@@ -144,7 +145,7 @@ def evaluate_model(
             raise name_unreadable_block(source, config, examples, error) from None
         if number < 0:
             continue
-        logits = tf.cast(predict(images), tf.float32)
+        logits = predict(images)
         is_good = weights.numpy() > 0
         tally.leave_out(examples[(examples >= 0) & ~is_good])
         counted = np.where(is_good, examples, -1)

@@ -71,6 +71,17 @@ class RandomFlip:
     vertical: bool = False
     """Mirrors upside down instead of left to right."""
 
+    alternating: bool = False
+    """Whether an image that was mirrored in an even epoch is not in the next one, and vice versa.
+
+    In every two epochs the network then sees both sides of each image once (Jordan 2024,
+    arXiv:2404.00498, section 3.6). `probability` must be 0.5.
+    """
+
+    def __post_init__(self) -> None:
+        if self.alternating and self.probability != 0.5:
+            raise ValueError("alternating needs probability 0.5")
+
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class RandomRotation:

@@ -36,6 +36,12 @@ class Sgd:
     the learning rate falls in steps.
     """
 
+    bias_multiplier: PositiveFloat = 1.0
+    """What the learning rate is multiplied by for biases, those of normalisation among them.
+
+    Page 2019 ("How to train your ResNet", part 8) for the idea.
+    """
+
     weight_decay: NonNegativeFloat = 0.0
     """Weight decay of the kind `weight_decay_kind`. 0 for none."""
 

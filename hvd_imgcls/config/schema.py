@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic.dataclasses import dataclass
 
 from hvd_imgcls.config.augmentations import Augmentation
-from hvd_imgcls.config.averaging import Ema
+from hvd_imgcls.config.averaging import Ema, Lookahead
 from hvd_imgcls.config.fine_tuning import FineTuning
 from hvd_imgcls.config.gradient_clipping import GradientClipping, NoClipping
 from hvd_imgcls.config.losses import CrossEntropy, Loss
@@ -132,6 +132,9 @@ class Train:
     image has the mean of its classes' weights. Metrics of the held-out split have no weights.
     """
 
+    lookahead: Lookahead | None = None
+    """Slow weights that the optimizer's weights are pulled back to. null for none."""
+
     ema: Ema | None = None
     """A running average of the weights, which then is the model of the run. null for none."""
 
@@ -174,6 +177,15 @@ class Evaluation:
 
     The held-out examples are cut into blocks of this many and the blocks are dealt to the
     ranks, so that every number of ranks computes the very same blocks.
+    """
+
+    views: Literal["one", "flip", "flip_and_shift"] = "one"
+    """What an image is looked at as; the logits of the views are averaged.
+
+    `one`: as it is. `flip`: also mirrored left to right. `flip_and_shift`: also both of them
+    shifted by a pixel up and left, and down and right, which count half together (Jordan 2024,
+    arXiv:2404.00498, section 3.5). Say it with any result: more views mean fewer errors, and
+    2 or 6 times the work.
     """
 
     crop_fraction: LeftOpenFraction = 0.875

@@ -12,6 +12,7 @@ from hvd_imgcls.config import models as sections
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.models.autoencoder import build_cae
 from hvd_imgcls.models.cifar_resnet import build_cifar_resnet
+from hvd_imgcls.models.fast_cnn import build_fast_cnn
 from hvd_imgcls.models.files import build_keras_file
 from hvd_imgcls.models.keras_application import build_keras_application
 from hvd_imgcls.models.plain_cnn import build_plain_cnn
@@ -96,6 +97,12 @@ MODELS = {
         sections.PlainCnn,
         "plain_cnn",
         "six convolutions in three blocks, without shortcuts (after arXiv:1409.1556)",
+    ),
+    "fast_cnn": _small(
+        build_fast_cnn,
+        sections.FastCnn,
+        "fast_cnn",
+        "six convolutions on whitened patches, for few epochs (after arXiv:2404.00498)",
     ),
     "cae": _small(
         build_cae,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -19,13 +20,14 @@ from hvd_imgcls.optimizers.adaptive_clipping import fan_in_axes, with_adaptive_c
 from hvd_imgcls.optimizers.averaging import with_averaged_weights
 from hvd_imgcls.optimizers.building import build_optimizer
 from hvd_imgcls.optimizers.depth import last_kernel_layer, layer_decay_multipliers
+from hvd_imgcls.optimizers.lookahead import rising_fraction, with_lookahead
 from hvd_imgcls.optimizers.momentum_correction import with_momentum_correction
 from hvd_imgcls.optimizers.multipliers import with_learning_rate_multipliers
 from hvd_imgcls.optimizers.weight_decay import with_weight_decay_on
 
 
 def build_recipe(
-    config: RunConfig, learning_rate: Any, model: keras.Model
+    config: RunConfig, learning_rate: Any, model: keras.Model, *, num_steps: int
 ) -> keras.optimizers.Optimizer:
     """Returns the optimizer of a run, not distributed yet.
 
@@ -34,9 +36,11 @@ def build_recipe(
     `DistributedOptimizer` has to be put around it, which reduces before all of it.
 
     Args:
-        config: Sections `optimizer`, `gradient_clipping`, `fine_tuning` and `train.ema`.
+        config: Sections `optimizer`, `gradient_clipping`, `fine_tuning`, `train.lookahead` and
+            `train.ema`.
         learning_rate: A number or a schedule.
         model: The built model: some rules depend on where in it a variable is.
+        num_steps: Steps of the whole run.
 
     Raises:
         ConfigError: If a rule needs the order of the layers and the model does not tell it.
@@ -44,12 +48,34 @@ def build_recipe(
     optimizer = build_optimizer(config.optimizer, learning_rate)
     optimizer = _with_own_options(optimizer, config.optimizer, model)
     optimizer = _with_clipping(optimizer, config, model)
-    decay, ema = config.fine_tuning.layer_decay, config.train.ema
-    if decay < 1:
-        optimizer = with_learning_rate_multipliers(optimizer, layer_decay_multipliers(model, decay))
+    multiplier_of = _multipliers(config, model)
+    if multiplier_of is not None:
+        optimizer = with_learning_rate_multipliers(optimizer, multiplier_of)
+    lookahead, ema = config.train.lookahead, config.train.ema
+    if lookahead is not None:
+        optimizer = with_lookahead(
+            optimizer,
+            every_steps=lookahead.every_steps,
+            slow_fraction=rising_fraction(lookahead, num_steps),
+        )
     if ema is not None:
         optimizer = with_averaged_weights(optimizer, ema.decay, warms_up=ema.warms_up)
     return optimizer
+
+
+def _multipliers(config: RunConfig, model: keras.Model) -> Callable[[Any], float] | None:
+    """Returns what each variable's learning rate is multiplied by; None if all are alike."""
+    decay = config.fine_tuning.layer_decay
+    of_biases = config.optimizer.bias_multiplier if isinstance(config.optimizer, Sgd) else 1.0
+    of_depth = layer_decay_multipliers(model, decay) if decay < 1 else None
+    if of_depth is None and of_biases == 1.0:
+        return None
+
+    def multiplier_of(variable: Any) -> float:
+        own = of_biases if variable.path.rsplit("/", 1)[-1] in ("bias", "beta") else 1.0
+        return own * (of_depth(variable) if of_depth is not None else 1.0)
+
+    return multiplier_of
 
 
 def _with_own_options(optimizer: Any, config: Optimizer, model: keras.Model) -> Any:

@@ -7,13 +7,19 @@ import keras
 import hvd_imgcls.keras as hvd
 from hvd_imgcls import distributed
 from hvd_imgcls.config import RunConfig
+from hvd_imgcls.config.models import FastCnn
 from hvd_imgcls.data import image_shape_of
+from hvd_imgcls.data.first_images import first_images
 from hvd_imgcls.losses import build_loss
 from hvd_imgcls.models import accept_given_model, build_model
+from hvd_imgcls.models.fast_cnn import whiten
 from hvd_imgcls.optimizers.recipe import build_recipe
 from hvd_imgcls.plan import Plan
 from hvd_imgcls.schedules import build_schedule
 from hvd_imgcls.training.run import Run
+
+# As many as Jordan 2024 takes (arXiv:2404.00498).
+NUM_WHITENING_IMAGES = 5000
 
 COMPRESSIONS = {"none": hvd.Compression.none, "fp16": hvd.Compression.fp16}
 
@@ -40,15 +46,31 @@ def make_model(run: Run, given: keras.Model | None) -> keras.Model:
         model = build_model(config.model, image_shape, num_classes, config.data.normalization)
     else:
         model = accept_given_model(given, image_shape, num_classes, config.train.precision)
+    if given is None and isinstance(config.model, FastCnn):
+        _whiten_on_root(run, model)
     _require_same_variables(model, run.collectives)
     if config.synchronization.batch_normalization == "synchronized":
         hvd.synchronize_batch_normalization(model)
     return hvd.accelerate(model)
 
 
+def _whiten_on_root(run: Run, model: keras.Model) -> None:
+    """Gives the root's first layer what its images say; the first step shares it. Collective."""
+
+    def action() -> None:
+        images = first_images(
+            run.source, run.config, NUM_WHITENING_IMAGES, rank=run.rank, size=run.plan.size
+        )
+        whiten(model, images)
+
+    distributed.agreement.on_root(run.collectives, action)
+
+
 def compile_model(model: keras.Model, config: RunConfig, plan: Plan) -> None:
     """Gives the model its loss, its metrics and an optimizer that averages over the ranks."""
-    optimizer = build_recipe(config, build_schedule(config.schedule, plan), model)
+    optimizer = build_recipe(
+        config, build_schedule(config.schedule, plan), model, num_steps=plan.num_steps
+    )
     model.compile(
         optimizer=hvd.DistributedOptimizer(
             optimizer,

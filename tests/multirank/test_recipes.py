@@ -190,7 +190,7 @@ def clip_different_gradients():
         dense = keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")
         last = keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")
         model = keras.Sequential([keras.Input((2,)), dense, last])
-        optimizer = hvd.DistributedOptimizer(build_recipe(config, 1.0, model))
+        optimizer = hvd.DistributedOptimizer(build_recipe(config, 1.0, model, num_steps=10))
         # Long and against each other on each rank; short and clear in the mean.
         far = 100.0 if hvd.rank() == 0 else -100.0
         gradient = np.array([[far + 0.6], [0.8]], np.float32)

@@ -13,6 +13,7 @@ import pydantic
 from hvd_imgcls.config.models.networks import (
     Cae,
     CifarResNet,
+    FastCnn,
     PlainCnn,
     ResNet,
     SmallCnn,
@@ -23,6 +24,7 @@ from hvd_imgcls.config.models.ready_made import GivenModel, KerasApplication, Ke
 Model = Annotated[
     SmallCnn
     | PlainCnn
+    | FastCnn
     | CifarResNet
     | ResNet
     | Vit
@@ -36,6 +38,7 @@ Model = Annotated[
 __all__ = [
     "Cae",
     "CifarResNet",
+    "FastCnn",
     "GivenModel",
     "KerasApplication",
     "KerasFile",

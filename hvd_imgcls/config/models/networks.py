@@ -48,6 +48,26 @@ class PlainCnn:
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
+class FastCnn:
+    """A network that learns small images in few epochs (after Jordan 2024, arXiv:2404.00498).
+
+    Its first layer whitens patches of 2 by 2 pixels, by their covariance in the training images,
+    and is not trained; convolutions begin as the identity; batch normalisation has no scale.
+    It needs images of at least 24 pixels, and what the paper's recipe does: a learning rate of
+    biases that is many times that of kernels (`optimizer.bias_multiplier`).
+    """
+
+    name: Literal["fast_cnn"]
+    """Which model this is."""
+
+    num_filters: tuple[PositiveInt, PositiveInt, PositiveInt] = (64, 256, 256)
+    """Filters of the two convolutions of each block. Every block halves height and width."""
+
+    logit_scale: PositiveFloat = 1 / 9
+    """What the last layer's outputs are multiplied by. The default is the paper's."""
+
+
+@dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class CifarResNet:
     """Residual networks for images of about 32 by 32 (He et al. 2015, arXiv:1512.03385).
 

@@ -52,6 +52,11 @@ class Transform:
     compile_as_whole: bool = True
     """Whether `change_images` is to be compiled as a whole; False if it compiles its parts."""
 
+    in_pairs_of_epochs: Callable[[Parameters, tf.Tensor], Parameters] | None = None
+    """If given: random words are drawn for two epochs at once, and this takes what `draw`
+    returned and whether it is the second of them, scalar bool, and returns the parameters.
+    """
+
     mixes: bool = False
     """Whether examples are changed in pairs, so that the batch must be even."""
 

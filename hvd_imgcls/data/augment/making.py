@@ -79,12 +79,23 @@ def make_augment(
         for word in range(transform.num_words)
     ]
 
+    numbers = [transform.num_words for transform in transforms]
+
     def draw(examples: tf.Tensor, epoch: tf.Tensor) -> list[Parameters]:
         words = uniform_words(examples, seed=seed, epoch=epoch, streams=streams)
-        by_transform = tf.split(words, [transform.num_words for transform in transforms])
-        return [
-            transform.draw(own) for transform, own in zip(transforms, by_transform, strict=True)
-        ]
+        drawn = []
+        for index, (transform, own) in enumerate(
+            zip(transforms, tf.split(words, numbers), strict=True)
+        ):
+            if transform.in_pairs_of_epochs is None:
+                drawn.append(transform.draw(own))
+                continue
+            first = sum(numbers[:index])
+            of_pair = uniform_words(
+                examples, seed=seed, epoch=epoch // 2, streams=streams[first:][: numbers[index]]
+            )
+            drawn.append(transform.in_pairs_of_epochs(transform.draw(of_pair), epoch % 2 == 1))
+        return drawn
 
     draw = compiled(draw)
 

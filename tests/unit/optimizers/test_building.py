@@ -138,7 +138,7 @@ def test_muon_leaves_the_last_layer_to_adamw():
     model = keras.Sequential(
         [keras.Input((4,)), keras.layers.Dense(3, name="dense"), keras.layers.Dense(3, name="den")]
     )
-    optimizer = build_recipe(config_of("--optimizer={name: muon}"), 0.1, model)
+    optimizer = build_recipe(config_of("--optimizer={name: muon}"), 0.1, model, num_steps=10)
     optimizer.build(model.trainable_variables)
     with_adamw = {
         v.path.split("/", 1)[1] for v in model.trainable_variables if optimizer._should_use_adamw(v)
@@ -157,5 +157,5 @@ def test_muon_leaves_the_last_layer_to_adamw():
 def test_clipping_is_kerass_own_where_keras_has_it(words, attribute):
     config = config_of("--gradient_clipping", words)
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
-    built = build_recipe(config, 0.1, model).get_config()
+    built = build_recipe(config, 0.1, model, num_steps=10).get_config()
     assert built[attribute] == 0.3

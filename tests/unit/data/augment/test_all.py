@@ -17,6 +17,7 @@ ALL = (
     sections.RandomCrop(name="random_crop", padding_mode="reflect"),
     sections.RandomFlip(name="random_flip"),
     sections.RandomFlip(name="random_flip", vertical=True),
+    sections.RandomFlip(name="random_flip", alternating=True),
     sections.RandomRotation(name="random_rotation", degrees=30.0),
     sections.RandomErasing(name="random_erasing"),
     sections.RandomErasing(name="random_erasing", value="random"),

@@ -1,0 +1,45 @@
+"""Some training images as arrays, for what is computed from pixels before a training."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from hvd_imgcls.config import RunConfig
+from hvd_imgcls.data.image_files import make_evaluation_decoder
+from hvd_imgcls.data.opening import image_shape_of
+from hvd_imgcls.data.source import ArraySource, ImageSource
+
+
+def first_images(
+    source: ImageSource, config: RunConfig, number: int, *, rank: int, size: int
+) -> npt.NDArray[np.uint8]:
+    """Returns the first training images that this rank can read, cut as for an evaluation.
+
+    Args:
+        source: The images.
+        config: Says how images are cut.
+        number: At most so many.
+        rank: This rank.
+        size: Number of ranks.
+
+    Returns:
+        `[examples, height, width, channels]`, uint8. Images that cannot be read are left out.
+    """
+    if isinstance(source, ArraySource):
+        return source.images("train")[:number]
+    import tensorflow as tf
+
+    decode = make_evaluation_decoder(config, image_shape_of(source, config))
+    read = source.make_reader("train")
+    numbers = np.arange(source.num_examples("train"))
+    division = source.division
+    if division is not None:
+        host = division.hosts_of(division.position_of(rank), size)[0]
+        numbers = np.sort(division.shares["train"][host])
+    images = (
+        tf.data.Dataset.from_tensor_slices(numbers[:number].astype(np.int64))
+        .map(lambda example: decode(read(example), example, example))
+        .ignore_errors()
+    )
+    return np.stack(list(images.as_numpy_iterator()))

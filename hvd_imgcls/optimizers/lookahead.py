@@ -1,0 +1,95 @@
+"""Lookahead: slow weights that follow the fast ones, and pull them back.
+
+The slow weights are the optimizer's own variables, so whoever saves, compares or broadcasts its
+state has them too. Every rank makes the same updates without communication.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from hvd_imgcls.config.averaging import Lookahead
+from hvd_imgcls.optimizers.extending import Extension, extend
+
+
+def with_lookahead(
+    optimizer: Any, *, every_steps: int, slow_fraction: Callable[[tf.Tensor], tf.Tensor]
+) -> Any:
+    """Returns the optimizer with slow weights beside the ones that it updates.
+
+    After every `every_steps` updates `slow = fraction * slow + (1 - fraction) * weight`, and the
+    weight becomes the slow one (Zhang et al. 2019, arXiv:1907.08610; there, the fraction is
+    1 - alpha). The slow weights begin as the weights.
+
+    Args:
+        optimizer: A Keras optimizer that is not built yet.
+        every_steps: At least 1.
+        slow_fraction: From the number of finished updates, scalar float32, to the part of the
+            slow weights that is kept, in [0, 1].
+
+    Raises:
+        ConfigError: If the optimizer is built already.
+    """
+    return extend(optimizer, _Lookahead, _every_steps=every_steps, _slow_fraction=slow_fraction)
+
+
+def rising_fraction(config: Lookahead, num_steps: int) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns the part of the slow weights that is kept after so many updates.
+
+    With `rises`, it rises from 0 with the third power of the updates done, as in Jordan 2024
+    (arXiv:2404.00498, section 3.4).
+
+    Args:
+        config: The `train.lookahead` section.
+        num_steps: Updates of the whole run.
+    """
+
+    def fraction(finished: tf.Tensor) -> tf.Tensor:
+        if not config.rises:
+            return tf.constant(config.slow_fraction, tf.float32)
+        return config.slow_fraction * (finished / num_steps) ** 3
+
+    return fraction
+
+
+class _Lookahead(Extension):
+    _every_steps: int
+    _slow_fraction: Callable[[tf.Tensor], tf.Tensor]
+
+    def build(self, variables: Sequence[Any]) -> None:
+        """Makes the slow weights."""
+        super().build(variables)  # type: ignore[misc]
+        optimizer: Any = self
+        slow = [
+            optimizer.add_variable_from_reference(variable, name="slow", initializer="zeros")
+            for variable in variables
+        ]
+        for weight, variable in zip(slow, variables, strict=True):
+            weight.assign(variable)
+        self.__dict__["_slow_weights"] = slow
+
+    def _backend_apply_gradients(
+        self, grads: Sequence[Any], trainable_variables: Sequence[Any]
+    ) -> None:
+        """Updates the weights, then lets the slow ones follow."""
+        super()._backend_apply_gradients(grads, trainable_variables)  # type: ignore[misc]
+        optimizer: Any = self
+        # Keras counts this update after it.
+        finished = tf.cast(tf.convert_to_tensor(optimizer.iterations), tf.int64) + 1
+        pairs = list(zip(trainable_variables, self.__dict__["_slow_weights"], strict=True))
+
+        def follow() -> tf.Tensor:
+            kept = self._slow_fraction(tf.cast(finished, tf.float32))
+            for variable, slow in pairs:
+                own = tf.cast(kept, slow.dtype)
+                moved = own * tf.convert_to_tensor(slow) + (1 - own) * tf.convert_to_tensor(
+                    variable
+                )
+                slow.assign(moved)
+                variable.assign(moved)
+            return tf.constant(True)
+
+        tf.cond(finished % self._every_steps == 0, follow, lambda: tf.constant(False))
