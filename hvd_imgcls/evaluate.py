@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+import hvd_imgcls.keras as hvd
 from hvd_imgcls import distributed, logs, run_dir
 from hvd_imgcls.config import RunConfig, to_tree
 from hvd_imgcls.data import ImageSource, host_shares_of, image_shape_of, open_images, open_source
@@ -175,7 +176,7 @@ def load_model(path: Path, image_shape: tuple[int, int, int], num_classes: int) 
             f"{path}: a model from {model.input_shape} to {model.output_shape}, but the data "
             f"need one from {expected[0]} to {expected[1]}; give the pipeline it was trained with"
         )
-    return model
+    return hvd.accelerate(model)
 
 
 def describe(metrics: dict[str, Any]) -> str:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import keras
 
@@ -17,14 +15,10 @@ from hvd_imgcls.data.blanks import Sightings
 from hvd_imgcls.data.dataset import training_dataset
 from hvd_imgcls.data.placing import place
 from hvd_imgcls.data.unreadable import naming_unreadable_images
-from hvd_imgcls.evaluate import describe as describe_metrics
-from hvd_imgcls.evaluate import evaluate_model
-from hvd_imgcls.keras.proof import weights_digest
-from hvd_imgcls.keras.saving import portable
 from hvd_imgcls.losses import build_loss
 from hvd_imgcls.models import build_model
-from hvd_imgcls.optimizers import take_averages
 from hvd_imgcls.optimizers.recipe import build_recipe
+from hvd_imgcls.outcome import TrainResult, conclude
 from hvd_imgcls.plan import Plan, available_cores, describe, make_plan, share_cores
 from hvd_imgcls.progress import Progress, StopAfterSteps
 from hvd_imgcls.quarantine import Quarantine
@@ -35,23 +29,6 @@ from hvd_imgcls.versions import code_version
 logger = logging.getLogger(__name__)
 
 COMPRESSIONS = {"none": hvd.Compression.none, "fp16": hvd.Compression.fp16}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrainResult:
-    """What a training has led to.
-
-    Attributes:
-        run_dir: Where everything is.
-        metrics: Exact metrics of the held-out split.
-        weights_digest: Hash of the model's weights, the same on all ranks.
-        metrics_without_ema: Metrics before `train.ema` put the average in the weights' place.
-    """
-
-    run_dir: RunDir
-    metrics: dict[str, Any]
-    weights_digest: str
-    metrics_without_ema: dict[str, Any] | None = None
 
 
 def train(
@@ -114,41 +91,16 @@ def train(
         plan.num_classes,
         config.data.normalization,
     )
+    if config.synchronization.batch_normalization == "synchronized":
+        hvd.synchronize_batch_normalization(model)
+    hvd.accelerate(model)
     compile_model(model, config, plan)
 
     # Train.
     _fit(model, source, config, plan, collectives, files)
 
     # What came of it: the same model on all ranks, its exact metrics, its files.
-    def judge(quarantine_path: Path | None) -> tuple[str, dict[str, Any]]:
-        digest = _require_same_weights(model, collectives)
-        metrics = evaluate_model(
-            model,
-            source,
-            config,
-            plan.evaluation,
-            collectives=collectives,
-            num_threads=plan.threads.data,
-            quarantine_path=quarantine_path,
-        )
-        return digest, metrics
-
-    digest, metrics = judge(files.quarantine)
-    metrics_without_ema = None
-    if config.train.ema is not None:
-        metrics_without_ema = metrics
-        if topology.is_root:
-            _write(model, metrics, files.model_without_ema, files.evaluation_without_ema)
-        take_averages(model)
-        digest, metrics = judge(None)
-    result = TrainResult(
-        run_dir=files,
-        metrics=metrics,
-        weights_digest=digest,
-        metrics_without_ema=metrics_without_ema,
-    )
-    _write_and_tell(result, model, collectives)
-    return result
+    return conclude(model, source, config, plan, files, collectives)
 
 
 def _require_same(
@@ -253,40 +205,3 @@ def _make_callbacks(plan: Plan, metrics_path: Path | None) -> list[keras.callbac
     if plan.num_steps % plan.steps_per_epoch:
         callbacks.append(StopAfterSteps(plan))
     return callbacks
-
-
-def _require_same_weights(model: keras.Model, collectives: distributed.Collectives) -> str:
-    """Returns the hash of the weights; raises on all ranks if it differs. Collective."""
-    digest: str = weights_digest(model)
-    distributed.agreement.require_same(
-        collectives,
-        {"weights": digest},
-        "this is a bug in the synchronisation: please report it with the log and config.yaml",
-    )
-    return digest
-
-
-def _write_and_tell(
-    result: TrainResult, model: keras.Model, collectives: distributed.Collectives
-) -> None:
-    """Writes what came of the training; all ranks wait until it is there. Collective."""
-    if collectives.topology.is_root:
-        _write(model, result.metrics, result.run_dir.model, result.run_dir.evaluation)
-    collectives.barrier()
-    if result.metrics_without_ema is not None:
-        logger.info("without ema: %s", describe_metrics(result.metrics_without_ema))
-    logger.info("%s", describe_metrics(result.metrics))
-    logger.info(
-        "the same model on all ranks: yes (%d x %s)",
-        collectives.topology.size,
-        result.weights_digest,
-    )
-    logger.info("everything is in %s", result.run_dir.path)
-
-
-def _write(
-    model: keras.Model, metrics: dict[str, Any], model_path: Path, metrics_path: Path
-) -> None:
-    """Writes a model and its metrics. Root only."""
-    run_dir.write_json(metrics_path, metrics)
-    run_dir.write_model(model_path, portable(model))

@@ -130,6 +130,11 @@ class Train:
     ema: Ema | None = None
     """A running average of the weights, which then is the model of the run. null for none."""
 
+    recalibration_batches: NonNegativeInt = 0
+    """Batches per rank over which, after the training, batch normalisation's moving statistics
+    are computed anew, as the plain mean. 0 keeps the moving ones.
+    """
+
     check_every_steps: NonNegativeInt = 100
     """Steps between two comparisons of weights and optimizer state over all ranks.
 
@@ -150,6 +155,14 @@ class Synchronization:
 
     compression: Literal["none", "fp16"] = "none"
     """What gradients are sent as. `fp16` halves the traffic and rounds the gradients."""
+
+    batch_normalization: Literal["local", "synchronized"] = "local"
+    """Whose images batch normalisation takes its moments of.
+
+    `local`: those of one rank; the moving statistics are averaged over the ranks before they
+    are used. `synchronized`: those of the whole batch, so that the result does not depend on
+    the number of ranks; it costs two small reductions per layer and step.
+    """
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)

@@ -42,7 +42,9 @@ from hvd_imgcls.keras.distributed_optimizer import (
     DistributedOptimizer,
     PartialDistributedOptimizer,
 )
+from hvd_imgcls.keras.fused_batch_normalization import accelerate
 from hvd_imgcls.keras.gradient_tape import DistributedGradientTape
+from hvd_imgcls.keras.moving_statistics import average_moving_statistics, recalibrate
 from hvd_imgcls.keras.objects import allgather_object, broadcast_object, broadcast_variables
 from hvd_imgcls.keras.operations import (
     Adasum,
@@ -60,7 +62,10 @@ from hvd_imgcls.keras.operations import (
     reducescatter,
 )
 from hvd_imgcls.keras.saving import load_model
-from hvd_imgcls.keras.sync_batch_normalization import SyncBatchNormalization
+from hvd_imgcls.keras.sync_batch_normalization import (
+    SyncBatchNormalization,
+    synchronize_batch_normalization,
+)
 
 __all__ = [
     "Adasum",
@@ -75,11 +80,13 @@ __all__ = [
     "Product",
     "Sum",
     "SyncBatchNormalization",
+    "accelerate",
     "add_process_set",
     "allgather",
     "allgather_object",
     "allreduce",
     "alltoall",
+    "average_moving_statistics",
     "barrier",
     "broadcast",
     "broadcast_object",
@@ -105,6 +112,7 @@ __all__ = [
     "mpi_threads_supported",
     "nccl_built",
     "rank",
+    "recalibrate",
     "reducescatter",
     "remove_process_set",
     "rocm_built",
@@ -112,4 +120,5 @@ __all__ = [
     "size",
     "start_timeline",
     "stop_timeline",
+    "synchronize_batch_normalization",
 ]

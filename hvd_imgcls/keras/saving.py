@@ -14,7 +14,7 @@ import keras
 from hvd_imgcls.errors import CheckpointError
 from hvd_imgcls.keras.compression import Compression
 from hvd_imgcls.keras.distributed_optimizer import DistributedOptimizer
-from hvd_imgcls.keras.sync_batch_normalization import SyncBatchNormalization
+from hvd_imgcls.keras.sync_batch_normalization import synchronize_batch_normalization
 from hvd_imgcls.keras.synchronization import synchronizer_of
 
 
@@ -62,7 +62,7 @@ def load_model(
         model = keras.models.load_model(filepath, custom_objects=names)
     except (ValueError, OSError, KeyError, TypeError) as error:
         raise CheckpointError(f"{filepath}: cannot be loaded: {error}") from error
-    synchronize_batch_normalization(model)
+    synchronize_batch_normalization(model, only_marked=True)
     optimizer = getattr(model, "optimizer", None)
     if optimizer is not None and synchronizer_of(optimizer) is None:
         model.optimizer = DistributedOptimizer(optimizer, compression=compression, **keywords)
@@ -74,9 +74,11 @@ def portable(model: keras.Model) -> keras.Model:
 
     That is the model itself, with its optimizer, as long as loss, optimizer and schedule are of
     Keras. Otherwise it is a model of the same layers that is not compiled: a loader that does
-    not know a loss could not load the model at all.
+    not know a loss could not load the model at all. A subclass of `keras.Model` needs its own
+    code in any case, and is returned as it is.
     """
-    if "hvd_imgcls>" not in json.dumps(model.get_compile_config()):
+    is_of_keras = "hvd_imgcls>" not in json.dumps(model.get_compile_config())
+    if is_of_keras or not getattr(model, "inputs", None):
         return model
     return keras.Model(model.inputs, model.outputs, name=model.name)
 
@@ -101,12 +103,3 @@ def _class_made_by(factory: Callable[..., Any]) -> type:
         return factory(**config)
 
     return type(factory.__name__, (), {"from_config": classmethod(from_config)})
-
-
-def synchronize_batch_normalization(model: keras.Model) -> None:
-    """Makes the layers that were saved as synchronised communicate again."""
-    for layer in model._flatten_layers():
-        if type(layer) is keras.layers.BatchNormalization and layer.synchronized:
-            # The class differs in behaviour alone, and the layer may already be part of
-            # a graph of layers, so it is changed in place.
-            object.__setattr__(layer, "__class__", SyncBatchNormalization)

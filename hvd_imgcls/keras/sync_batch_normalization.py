@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from hvd_imgcls import distributed
 from hvd_imgcls.distributed import ReduceOp
+from hvd_imgcls.keras.objects import change_class
 
 
 class SyncBatchNormalization(keras.layers.BatchNormalization):
@@ -54,6 +55,20 @@ class SyncBatchNormalization(keras.layers.BatchNormalization):
         # mean is large against the spread.
         squares = tf.reduce_sum(weights * tf.square(inputs - tf.reshape(mean, shape)), axes)
         return mean, _sum_over_ranks(squares, "squares") / total[-1]
+
+
+def synchronize_batch_normalization(model: keras.Model, *, only_marked: bool = False) -> None:
+    """Makes the batch normalisation of any model communicate, in place.
+
+    Args:
+        model: Any Keras 3 model. What it saves is plain Keras with `synchronized=True`.
+        only_marked: Leave layers alone whose `synchronized` is False: what a file says.
+    """
+    for layer in model._flatten_layers():
+        is_plain = type(layer) is keras.layers.BatchNormalization
+        if is_plain and (layer.synchronized or not only_marked):
+            layer.synchronized = True
+            change_class(layer, SyncBatchNormalization)
 
 
 def _sum_over_ranks(tensor: tf.Tensor, what: str) -> tf.Tensor:

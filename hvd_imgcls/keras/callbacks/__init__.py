@@ -10,8 +10,10 @@ from hvd_imgcls.keras.callbacks.metric_average import (
     MetricAverageCallback,
     metrics_over_ranks,
 )
+from hvd_imgcls.keras.callbacks.moving_statistics import AverageMovingStatisticsCallback
 
 __all__ = [
+    "AverageMovingStatisticsCallback",
     "BestModelCheckpoint",
     "BroadcastGlobalVariablesCallback",
     "LearningRateScheduleCallback",
