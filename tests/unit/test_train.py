@@ -83,8 +83,8 @@ def test_evaluate_of_the_saved_model_writes_the_same_bytes(result, tmp_path):
 
 OWN_PARTS = (
     "--loss={name: focal}",
-    "--optimizer={name: lars, trust_coefficient: 0.02}",
-    "--schedule={name: polynomial, base_learning_rate: 8, power: 2, warmup_epochs: 0.5}",
+    "--optimizer={name: lars, trust_coefficient: 0.05}",
+    "--schedule={name: polynomial, base_learning_rate: 1, power: 2, warmup_epochs: 0.5}",
     "--train.ema={decay: 0.9}",
     "--train.class_weights=balanced",
 )
