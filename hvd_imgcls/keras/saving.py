@@ -74,9 +74,11 @@ def portable(model: keras.Model) -> keras.Model:
 
     That is the model itself, with its optimizer, as long as loss, optimizer and schedule are of
     Keras. Otherwise it is a model of the same layers that is not compiled: a loader that does
-    not know a loss could not load the model at all.
+    not know a loss could not load the model at all. A subclass of `keras.Model` needs its own
+    code in any case, and is returned as it is.
     """
-    if "hvd_imgcls>" not in json.dumps(model.get_compile_config()):
+    is_of_keras = "hvd_imgcls>" not in json.dumps(model.get_compile_config())
+    if is_of_keras or not getattr(model, "inputs", None):
         return model
     return keras.Model(model.inputs, model.outputs, name=model.name)
 

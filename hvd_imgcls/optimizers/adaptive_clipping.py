@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from hvd_imgcls.optimizers.extending import Extension, extend
+from hvd_imgcls.optimizers.weight_decay import own_name
 
 UnitAxes = Callable[[Any], tuple[int, ...] | None]
 
@@ -16,14 +17,15 @@ def fan_in_axes(variable: Any) -> tuple[int, ...] | None:
     """Returns the axes that one unit's weights lie along; None for no clipping.
 
     Of kernels `[inputs, outputs]` and `[height, width, inputs, outputs]` a unit is an output.
-    Kernels of three dimensions are those of several attention heads: the first axis is the input.
-    Variables of one dimension have no units. (The authors' code clips them as a whole.)
+    Of kernels of three dimensions, those of several attention heads, the first axis is taken for
+    the inputs, as in the authors' code. Biases and normalisation, that is what has one dimension
+    or a name that ends in `bias`, have no units. (The authors' code clips them as a whole.)
 
     Args:
-        variable: A variable.
+        variable: A `keras.Variable`.
     """
     num_axes = len(variable.shape)
-    if num_axes < 2:
+    if num_axes < 2 or own_name(variable).endswith("bias"):
         return None
     return (0,) if num_axes == 3 else tuple(range(num_axes - 1))
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
+
+from hvd_imgcls.optimizers.weight_decay import own_name
 
 
 @keras.saving.register_keras_serializable("hvd_imgcls")
@@ -19,10 +22,10 @@ class Lars(keras.optimizers.SGD):
         v = momentum * v - learning_rate * trust * (g + b * w)
         w = w + v
 
-    Norms are L2, over the whole variable. Where |w| or the divisor is 0, trust is 1. Variables of
-    one dimension, that is biases and normalisation, have trust 1 (Grill et al. 2020,
-    arXiv:2006.07733, section 3.2: "excluding the biases and batch normalization parameters from
-    both LARS adaptation and weight decay"). What `exclude_from_weight_decay` names has b = 0.
+    Norms are L2, over the whole variable. Where |w| or the divisor is 0, trust is 1. Biases and
+    normalisation, that is what has one dimension or a name that ends in `bias`, have trust 1
+    (Grill et al. 2020, arXiv:2006.07733, section 3.2, leave them out of both adaptation and
+    decay). What `exclude_from_weight_decay` names has b = 0.
 
     Args:
         learning_rate: A number or a schedule.
@@ -55,6 +58,18 @@ class Lars(keras.optimizers.SGD):
         self.trust_coefficient = trust_coefficient
         self.epsilon = epsilon
 
+    def build(self, variables: Sequence[Any]) -> None:
+        """Creates the momentum, and notes what has a step length of its own."""
+        if self.built:
+            return
+        # Past Keras's tracking of attributes: this is no state.
+        self.__dict__["_adapted"] = {
+            self._var_key(variable)
+            for variable in variables
+            if len(variable.shape) > 1 and not own_name(variable).endswith("bias")
+        }
+        super().build(variables)
+
     def _apply_weight_decay(self, variables: Any) -> None:
         """Does nothing: here the decay is part of the gradient."""
 
@@ -64,7 +79,7 @@ class Lars(keras.optimizers.SGD):
         gradient = tf.cast(gradient, weights.dtype)
         decay = self.weight_decay if self.weight_decay and self._use_weight_decay(variable) else 0.0
         update = gradient + decay * weights if decay else gradient
-        if len(weights.shape) > 1:
+        if self._var_key(variable) in self.__dict__["_adapted"]:
             length = tf.norm(weights)
             divisor = tf.norm(gradient) + decay * length + self.epsilon
             is_usual = (length > 0) & (divisor > 0)

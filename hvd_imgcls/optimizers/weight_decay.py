@@ -10,6 +10,11 @@ import tensorflow as tf
 from hvd_imgcls.optimizers.extending import Extension, extend
 
 
+def own_name(variable: Any) -> str:
+    """Returns the name of a `keras.Variable` without those of its layers."""
+    return str(variable.name).rsplit("/", maxsplit=1)[-1]
+
+
 def is_kernel(variable: Any) -> bool:
     """Returns whether a variable is a kernel: two or more dimensions, and named so by Keras.
 
@@ -19,8 +24,7 @@ def is_kernel(variable: Any) -> bool:
     Args:
         variable: A `keras.Variable`. Its own name counts, not those of its layers.
     """
-    own_name = str(variable.name).rsplit("/", maxsplit=1)[-1]
-    return len(variable.shape) > 1 and own_name.endswith("kernel")
+    return len(variable.shape) > 1 and own_name(variable).endswith("kernel")
 
 
 def with_weight_decay_on(

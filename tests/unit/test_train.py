@@ -1,6 +1,9 @@
 """The whole story in one process; tests/multirank tells it on several ranks."""
 
 import json
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import keras
@@ -76,6 +79,62 @@ def test_evaluate_of_the_saved_model_writes_the_same_bytes(result, tmp_path):
     config = load_config(result.run_dir.config)
     evaluate_file(config, result.run_dir.model, out_path=tmp_path / "again.json")
     assert (tmp_path / "again.json").read_bytes() == result.run_dir.evaluation.read_bytes()
+
+
+OWN_PARTS = (
+    "--loss={name: focal}",
+    "--optimizer={name: lars, trust_coefficient: 0.05}",
+    "--schedule={name: polynomial, base_learning_rate: 1, power: 2, warmup_epochs: 0.5}",
+    "--train.ema={decay: 0.9}",
+    "--train.class_weights=balanced",
+)
+
+
+@pytest.fixture(scope="module")
+def averaged(tmp_path_factory):
+    """A run whose loss, optimizer and schedule are ours, and whose model is an average."""
+    directory = tmp_path_factory.mktemp("runs") / "averaged"
+    config = load_config(PIPELINE, ["--train.num_epochs=4", *OWN_PARTS, f"--run_dir={directory}"])
+    return train(config)
+
+
+def test_ema_writes_both_models_and_both_evaluations(averaged):
+    files, without = averaged.run_dir, averaged.metrics_without_ema
+    assert json.loads(files.evaluation.read_text()) == averaged.metrics
+    assert json.loads(files.evaluation_without_ema.read_text()) == without
+    assert averaged.metrics["loss"] != without["loss"]
+    assert min(averaged.metrics["top1"], without["top1"]) > 0.4
+    model, raw = (keras.models.load_model(p) for p in (files.model, files.model_without_ema))
+    differences = [
+        np.abs(a - b).max() for a, b in zip(model.get_weights(), raw.get_weights(), strict=True)
+    ]
+    assert min(differences) > 1e-5
+
+
+def test_evaluate_of_the_average_writes_the_same_bytes(averaged, tmp_path):
+    files, config = averaged.run_dir, load_config(averaged.run_dir.config)
+    for model, metrics in (
+        (files.model, files.evaluation),
+        (files.model_without_ema, files.evaluation_without_ema),
+    ):
+        evaluate_file(config, model, out_path=tmp_path / "again.json")
+        assert (tmp_path / "again.json").read_bytes() == metrics.read_bytes()
+
+
+PLAIN_KERAS = """
+import sys
+sys.modules["hvd_imgcls"] = sys.modules["horovod"] = None  # importing them would fail
+import keras
+print(keras.models.load_model(sys.argv[1]).output_shape)
+"""
+
+
+def test_model_trained_with_our_own_parts_loads_in_plain_keras(averaged):
+    with zipfile.ZipFile(averaged.run_dir.model) as archive:
+        assert b"hvd_imgcls" not in archive.read("config.json")
+    words = [sys.executable, "-c", PLAIN_KERAS, str(averaged.run_dir.model)]
+    finished = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert "(None, 10)" in finished.stdout, finished.stderr
 
 
 def test_evaluate_without_a_file_to_write_prints_the_metrics(result, capsys):

@@ -154,3 +154,42 @@ def test_the_loss_of_a_filled_batch_is_the_mean_of_its_examples(source):
     assert [int(is_real.sum()) for is_real in real] == [30, 0]
     expected = float(loss(lasts[0][1][real[0]], logits[0][real[0]]))
     assert np.mean(of_ranks) == pytest.approx(expected, rel=1e-6)
+
+
+def test_balanced_class_weights_are_those_of_the_targets_on_any_number_of_ranks(source):
+    """Every class weighs the same over an epoch; a mixed image weighs what its classes do."""
+    counts = np.bincount(source.labels("train"), minlength=10)
+    of_class = len(source.labels("train")) / (10 * counts)
+    words = ["--train.class_weights=balanced", "--augment=[{name: mixup}]"]
+    weights_of_size = []
+    for size in (1, 2):
+        config, plan = setup(source, *words, size=size)
+        parts = [
+            list(training_dataset(source, config, plan, rank=rank).take(3).as_numpy_iterator())
+            for rank in range(size)
+        ]
+        for batch in (batch for of_rank in parts for batch in of_rank):
+            np.testing.assert_allclose(batch[2], batch[1] @ of_class, rtol=1e-5)
+        of_steps = [np.concatenate([b[2] for b in batches]) for batches in zip(*parts, strict=True)]
+        weights_of_size.append(np.stack(of_steps))
+    np.testing.assert_allclose(weights_of_size[0], weights_of_size[1], rtol=1e-6)
+    assert np.ptp(weights_of_size[0]) > 0.02
+
+
+def test_balanced_class_weights_sum_up_to_the_same_for_every_class(source):
+    config, plan = setup(
+        source,
+        "--train.class_weights=balanced",
+        "--train.last_batch=weighted",
+        "--train.num_steps=null",
+        "--train.num_epochs=1",
+        "--augment=[]",
+    )
+    totals = np.zeros(10)
+    batches = list(training_dataset(source, config, plan, rank=0).as_numpy_iterator())
+    for _, targets, weights in batches[:-1]:
+        totals += weights @ targets
+    _, targets, weights = batches[-1]
+    num_real = int((weights > 0).sum())
+    totals += (weights * num_real / 64) @ targets  # what fills up the batch has raised the others
+    np.testing.assert_allclose(totals, 1438 / 10, rtol=1e-5)
