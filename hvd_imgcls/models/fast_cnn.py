@@ -82,7 +82,7 @@ def whiten(model: keras.Model, images: npt.NDArray[np.uint8]) -> None:
         images: Training images, `[examples, height, width, channels]`, uint8.
     """
     layer = model.get_layer(WHITENING)
-    before = keras.Model(model.inputs, layer.input)
+    before = keras.Model(model.input, layer.input)
     pixels = np.asarray(
         keras.ops.convert_to_numpy(keras.ops.cast(before(images), "float32")), np.float64
     )

@@ -7,6 +7,7 @@ from hvd_imgcls.optimizers.adaptive_clipping import with_adaptive_clipping
 from hvd_imgcls.optimizers.averaging import take_averages, with_averaged_weights
 from hvd_imgcls.optimizers.depth import blocks_of, layer_decay_multipliers
 from hvd_imgcls.optimizers.lars import Lars
+from hvd_imgcls.optimizers.lookahead import with_lookahead
 from hvd_imgcls.optimizers.momentum_correction import with_momentum_correction
 from hvd_imgcls.optimizers.multipliers import with_learning_rate_multipliers
 from hvd_imgcls.optimizers.weight_decay import is_kernel, with_weight_decay_on
@@ -20,6 +21,7 @@ __all__ = [
     "with_adaptive_clipping",
     "with_averaged_weights",
     "with_learning_rate_multipliers",
+    "with_lookahead",
     "with_momentum_correction",
     "with_weight_decay_on",
 ]

@@ -71,6 +71,26 @@ class _Lookahead(Extension):
             weight.assign(variable)
         self.__dict__["_slow_weights"] = slow
 
+    def save_own_variables(self, store: Any) -> None:
+        """Saves what the optimizer under it has: a file that plain Keras reads whole."""
+        for index, variable in enumerate(self._variables_of_keras()):
+            store[str(index)] = variable.numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        """Loads such a file; the slow weights begin anew as the weights."""
+        optimizer: Any = self
+        for index, variable in enumerate(self._variables_of_keras()):
+            variable.assign(store[str(index)])
+        for slow, variable in zip(
+            self.__dict__.get("_slow_weights", ()), optimizer._trainable_variables, strict=True
+        ):
+            slow.assign(variable)
+
+    def _variables_of_keras(self) -> list[Any]:
+        optimizer: Any = self
+        slow = {id(variable) for variable in self.__dict__.get("_slow_weights", ())}
+        return [variable for variable in optimizer.variables if id(variable) not in slow]
+
     def _backend_apply_gradients(
         self, grads: Sequence[Any], trainable_variables: Sequence[Any]
     ) -> None:

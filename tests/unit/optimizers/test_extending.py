@@ -13,6 +13,7 @@ from hvd_imgcls.optimizers import (
     with_adaptive_clipping,
     with_averaged_weights,
     with_learning_rate_multipliers,
+    with_lookahead,
     with_momentum_correction,
     with_weight_decay_on,
 )
@@ -23,6 +24,7 @@ EXTENSIONS = {
     "momentum correction": with_momentum_correction,
     "adaptive clipping": lambda o: with_adaptive_clipping(o, max_ratio=0.5),
     "multipliers": lambda o: with_learning_rate_multipliers(o, lambda v: 0.5 + (v.name == "bias")),
+    "lookahead": lambda o: with_lookahead(o, every_steps=2, slow_fraction=lambda _: 0.3),
     "averages": lambda o: with_averaged_weights(o, 0.9, warms_up=True),
 }
 

@@ -10,6 +10,7 @@ from hvd_imgcls.optimizers import (
     with_adaptive_clipping,
     with_averaged_weights,
     with_learning_rate_multipliers,
+    with_lookahead,
     with_momentum_correction,
     with_weight_decay_on,
 )
@@ -208,3 +209,19 @@ def test_average_follows_its_formula_and_leaves_the_weights_alone(warms_up):
     assert_close([values(averages)], [average])
     optimizer.finalize_variable_values(variables)  # as fit does at its end
     assert_close([values(variables)], [seen[-1]], rtol=0, atol=0)
+
+
+def test_lookahead_follows_its_formula():
+    gradients, fractions = make_gradients(7), {3: 0.3, 6: 0.6}
+    optimizer = with_lookahead(
+        keras.optimizers.SGD(0.5), every_steps=3, slow_fraction=lambda finished: finished / 10
+    )
+    seen = take_steps(optimizer, gradients)
+    weights = slow = values(make_variables())
+    for step, of_step in enumerate(gradients, start=1):
+        weights = [w - 0.5 * g for w, g in zip(weights, of_step, strict=True)]
+        if step in fractions:
+            kept = fractions[step]
+            slow = [kept * s + (1 - kept) * w for s, w in zip(slow, weights, strict=True)]
+            weights = slow
+        assert_close([seen[step - 1]], [weights])
