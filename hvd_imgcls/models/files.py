@@ -9,10 +9,9 @@ from typing import Any
 
 import keras
 
-from hvd_imgcls import run_dir
-from hvd_imgcls.config.models import KerasApplication, KerasFile, Model
+from hvd_imgcls.config.models import KerasFile
 from hvd_imgcls.errors import CheckpointError
-from hvd_imgcls.models.fitting import fits
+from hvd_imgcls.models.fitting import fits, policies_of
 from hvd_imgcls.models.heads import with_logits
 
 logger = logging.getLogger(__name__)
@@ -116,7 +115,7 @@ def _with_images(
 
 def _in_precision(model: keras.Model, policy: str) -> keras.Model:
     """Returns the model with layers that compute in a policy, and the same weights."""
-    names = {layer.dtype_policy.name for layer in model._flatten_layers()}
+    names = policies_of(model)
     if policy in names or not names.intersection(_POLICIES):
         return model
     config = _with_policy(keras.saving.serialize_keras_object(model), policy)
@@ -134,23 +133,3 @@ def _with_policy(config: Any, policy: str) -> Any:
     if config.get("class_name") == "DTypePolicy" and config["config"]["name"] in _POLICIES:
         return {**config, "config": {**config["config"], "name": policy}}
     return {key: _with_policy(value, policy) for key, value in config.items()}
-
-
-def digests_of_files(config: Model) -> dict[str, str]:
-    """Returns hashes of the files that a model is made from, for comparing ranks.
-
-    A file that cannot be read has the hash "(cannot be read)".
-    """
-    names = []
-    if isinstance(config, KerasFile):
-        names.append(config.path)
-    elif isinstance(config, KerasApplication) and config.weights is not None:
-        names.append(config.weights)
-    return {name: _digest(Path(name).expanduser()) for name in names}
-
-
-def _digest(path: Path) -> str:
-    try:
-        return run_dir.digest(path)
-    except OSError:
-        return "(cannot be read)"

@@ -55,6 +55,7 @@ def be_rank(monkeypatch):
         ["plan", "--help"],
         ["evaluate", "--help"],
         ["show-data", "--help"],
+        ["models", "--help"],
         ["plan", PIPELINE, "--size", "64"],
     ],
 )
