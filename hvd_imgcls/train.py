@@ -24,7 +24,7 @@ from hvd_imgcls.evaluate import evaluate_model
 from hvd_imgcls.keras.proof import weights_digest
 from hvd_imgcls.losses import build_loss
 from hvd_imgcls.models import accept_given_model, build_model, no_model_given
-from hvd_imgcls.models.on_all_ranks import digests_of_files, require_files, require_same_variables
+from hvd_imgcls.models.files import digests_of_files
 from hvd_imgcls.optimizers import build_optimizer
 from hvd_imgcls.plan import Plan, available_cores, describe, make_plan, share_cores
 from hvd_imgcls.progress import Progress, StopAfterSteps
@@ -111,7 +111,6 @@ def train(
         hosts=host_shares_of(source, config),
     )
     _require_same(config, plan, source, collectives)
-    require_files(config.model)
     files = _begin_run_dir(config, plan, pipeline_name, collectives)
     logger.info("%s", describe(plan, config))
     for note in source.notes:
@@ -125,7 +124,7 @@ def train(
         model = build_model(config.model, image_shape, num_classes, config.data.normalization)
     else:
         model = accept_given_model(model, image_shape, num_classes, config.train.precision)
-    require_same_variables(model, collectives)
+    _require_same_variables(model, collectives)
     compile_model(model, config, plan)
 
     # Train.
@@ -163,6 +162,16 @@ def _require_same(
         values,
         "start every rank with the same version, pipeline file, command line, images and model "
         "files",
+    )
+
+
+def _require_same_variables(model: keras.Model, collectives: distributed.Collectives) -> None:
+    """Raises on all ranks if their models differ in a variable's place or shape. Collective."""
+    variables = [f"{list(v.shape)} {v.dtype} {v.name}" for v in model.variables]
+    distributed.agreement.require_same(
+        collectives,
+        {"model": {"number of variables": len(variables), "variable": variables}},
+        "give every rank the same model",
     )
 
 

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 EPILOG = (
     "Parameters are those that training changes. Multiply-adds are those of convolutions, dense\n"
-    "layers and attention, for one image. The numbers are for the default sizes of each model and\n"
-    "its own images (32 by 32 pixels and 10 classes, or 224 by 224 and 1,000), or those you name."
+    "layers and attention, for one image. The numbers are for each model's own images (32 by 32\n"
+    "pixels and 10 classes, or 224 by 224 and 1,000) unless you say otherwise, and its default\n"
+    "sizes."
 )
 
 

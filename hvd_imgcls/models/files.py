@@ -9,7 +9,9 @@ from typing import Any
 
 import keras
 
-from hvd_imgcls.config.models import KerasFile
+from hvd_imgcls import run_dir
+from hvd_imgcls.config.model_files import files_of, require_files
+from hvd_imgcls.config.models import KerasFile, Model
 from hvd_imgcls.errors import CheckpointError
 from hvd_imgcls.models.fitting import fits, policies_of
 from hvd_imgcls.models.heads import with_logits
@@ -66,10 +68,10 @@ def build_keras_file(
     Raises:
         CheckpointError: If the file is no such model.
     """
-    path = Path(config.path).expanduser()
-    if path.suffix != ".keras" or not path.is_file():
-        problem = "not a .keras file" if path.is_file() else "no such file"
-        raise CheckpointError(f"{path}: {problem}; model.path must name a .keras file")
+    require_files(config)
+    path = files_of(config)["model.path"]
+    if path.suffix != ".keras":
+        raise CheckpointError(f"{path}: not a .keras file; model.path must name one")
     model = read_model(path)
     if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
         raise CheckpointError(f"{path}: not a model made of layers (functional or sequential)")
@@ -133,3 +135,18 @@ def _with_policy(config: Any, policy: str) -> Any:
     if config.get("class_name") == "DTypePolicy" and config["config"]["name"] in _POLICIES:
         return {**config, "config": {**config["config"], "name": policy}}
     return {key: _with_policy(value, policy) for key, value in config.items()}
+
+
+def digests_of_files(config: Model) -> dict[str, str]:
+    """Returns hashes of the files that a model is made from, for comparing ranks.
+
+    A file that cannot be read has the hash "(cannot be read)".
+    """
+    return {str(path): _digest(path) for path in files_of(config).values()}
+
+
+def _digest(path: Path) -> str:
+    try:
+        return run_dir.digest(path)
+    except OSError:
+        return "(cannot be read)"

@@ -132,13 +132,6 @@ def test_train_of_a_model_from_a_file_goes_on_from_its_weights(result, tmp_path)
     assert again.metrics["num_correct"] == result.metrics["num_correct"]
 
 
-def test_train_of_a_model_from_an_absent_file_begins_no_run(tmp_path):
-    words = ["--model={name: keras_file, path: absent.keras}", f"--run_dir={tmp_path / 'run'}"]
-    with pytest.raises(CheckpointError, match=r"absent\.keras: no such file"):
-        train(load_config(PIPELINE, words))
-    assert not (tmp_path / "run").exists()
-
-
 def test_evaluate_of_a_model_for_other_images_says_so(tmp_path):
     inputs = keras.Input((4,))
     keras.Model(inputs, keras.layers.Dense(10)(inputs)).save(tmp_path / "other.keras")

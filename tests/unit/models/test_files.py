@@ -4,12 +4,13 @@ import keras
 import numpy as np
 import pytest
 
+from hvd_imgcls.config.model_files import require_files
 from hvd_imgcls.config.models import KerasFile
 from hvd_imgcls.config.normalization import ImageNetStatistics
 from hvd_imgcls.errors import CheckpointError, ConfigError
 from hvd_imgcls.models import accept_given_model, build_model
 from hvd_imgcls.models.normalization import make_normalization
-from hvd_imgcls.models.on_all_ranks import digests_of_files, require_files
+from hvd_imgcls.models.files import digests_of_files
 from tests.unit.models.precision import precision
 
 layers = keras.layers
@@ -210,6 +211,7 @@ def test_ranks_compare_the_files_by_their_content(path):
     config = KerasFile(name="keras_file", path=str(path))
     with pytest.raises(CheckpointError, match=r"other\.keras: no such file.*model\.path"):
         require_files(config)
+    assert digests_of_files(config) == {str(path): "(cannot be read)"}
     path.write_bytes(b"1")
     require_files(config)
     one = digests_of_files(config)
