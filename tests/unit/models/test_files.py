@@ -9,8 +9,8 @@ from hvd_imgcls.config.models import KerasFile
 from hvd_imgcls.config.normalization import ImageNetStatistics
 from hvd_imgcls.errors import CheckpointError, ConfigError
 from hvd_imgcls.models import accept_given_model, build_model
-from hvd_imgcls.models.normalization import make_normalization
 from hvd_imgcls.models.files import digests_of_files
+from hvd_imgcls.models.normalization import make_normalization
 from tests.unit.models.precision import precision
 
 layers = keras.layers
