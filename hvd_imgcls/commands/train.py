@@ -10,6 +10,7 @@ from hvd_imgcls.commands.overrides import add_pipeline
 from hvd_imgcls.commands.plan import plan_for
 from hvd_imgcls.commands.quiet import import_tensorflow_quietly
 from hvd_imgcls.config import load_config
+from hvd_imgcls.config.model_files import require_files
 from hvd_imgcls.data import open_source, opens_without_tensorflow
 from hvd_imgcls.run_dir import RunDir, require_no_run
 from hvd_imgcls.topology import Topology, launched_rank_and_size
@@ -24,6 +25,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Trains. Collective: every rank must call this."""
     # All that can be known without TensorFlow, whose import takes seconds, is said before it.
     config = load_config(arguments.pipeline, arguments.overrides)
+    require_files(config.model)
     rank, size = launched_rank_and_size()
     source = None
     if opens_without_tensorflow(config.data.source):

@@ -69,12 +69,13 @@ def load_application_weights(model: keras.Model, head: Any, name: str, filename:
     missing = [v for v in variables if not np.isfinite(np.asarray(v)).all()]
     top = {id(v) for layer in _top_of(model) for v in layer.weights}
     _require_trunk(missing, top, len(variables), name, path)
-    _require_nothing_left_over(num_in_file, len(variables) - len(missing), head, name, path)
+    num_loaded = len(variables) - len(missing)
+    _require_nothing_left_over(num_in_file, num_loaded, len(missing), name, path)
     missing_ids = {id(v) for v in missing}
     for variable, value in zip(variables, initial, strict=True):
         if id(variable) in missing_ids:
             variable.assign(value)
-    _correct_efficientnet(model)
+    correct_efficientnet(model)
     has_head = not any(id(v) in missing_ids for v in head.weights)
     return Loaded(has_head, _describe(path, len(variables), [v.path for v in missing]))
 
@@ -205,20 +206,22 @@ def _require_trunk(
 
 
 def _require_nothing_left_over(
-    num_in_file: int, num_loaded: int, head: Any, name: str, path: Path
+    num_in_file: int, num_loaded: int, num_missing: int, name: str, path: Path
 ) -> None:
     """Refuses a file of a larger model, whose first layers happen to fit."""
-    surplus = num_in_file - num_loaded
-    # The last layer of a file for another number of classes.
-    if surplus not in (0, len(head.weights)):
+    # What is missing may be there in another shape: the top for other classes or images.
+    if not 0 <= num_in_file - num_loaded <= num_missing:
         raise CheckpointError(
             f"{path}: {num_in_file} weights, of which {name} has a place for {num_loaded}; give a "
             "file of this model"
         )
 
 
-def _correct_efficientnet(model: keras.Model) -> None:
-    """Makes the published weights of EfficientNetB0 to B7 mean what they meant in training."""
+def correct_efficientnet(model: keras.Model) -> None:
+    """Makes the published weights of EfficientNetB0 to B7 mean what they meant in training.
+
+    Their first layer subtracts the mean of ImageNet and divides by its standard deviation.
+    """
     for layer in model.layers:
         if isinstance(layer, keras.layers.Normalization) and layer.input_variance is None:
             variance = np.asarray(layer.adapt_variance)

@@ -10,9 +10,10 @@ from typing import Any
 import keras
 
 from hvd_imgcls import run_dir
-from hvd_imgcls.config.models import KerasApplication, KerasFile, Model
+from hvd_imgcls.config.model_files import files_of, require_files
+from hvd_imgcls.config.models import KerasFile, Model
 from hvd_imgcls.errors import CheckpointError
-from hvd_imgcls.models.fitting import fits
+from hvd_imgcls.models.fitting import fits, policies_of
 from hvd_imgcls.models.heads import with_logits
 
 logger = logging.getLogger(__name__)
@@ -67,10 +68,10 @@ def build_keras_file(
     Raises:
         CheckpointError: If the file is no such model.
     """
-    path = Path(config.path).expanduser()
-    if path.suffix != ".keras" or not path.is_file():
-        problem = "not a .keras file" if path.is_file() else "no such file"
-        raise CheckpointError(f"{path}: {problem}; model.path must name a .keras file")
+    require_files(config)
+    path = files_of(config)["model.path"]
+    if path.suffix != ".keras":
+        raise CheckpointError(f"{path}: not a .keras file; model.path must name one")
     model = read_model(path)
     if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
         raise CheckpointError(f"{path}: not a model made of layers (functional or sequential)")
@@ -116,7 +117,7 @@ def _with_images(
 
 def _in_precision(model: keras.Model, policy: str) -> keras.Model:
     """Returns the model with layers that compute in a policy, and the same weights."""
-    names = {layer.dtype_policy.name for layer in model._flatten_layers()}
+    names = policies_of(model)
     if policy in names or not names.intersection(_POLICIES):
         return model
     config = _with_policy(keras.saving.serialize_keras_object(model), policy)
@@ -141,12 +142,7 @@ def digests_of_files(config: Model) -> dict[str, str]:
 
     A file that cannot be read has the hash "(cannot be read)".
     """
-    names = []
-    if isinstance(config, KerasFile):
-        names.append(config.path)
-    elif isinstance(config, KerasApplication) and config.weights is not None:
-        names.append(config.weights)
-    return {name: _digest(Path(name).expanduser()) for name in names}
+    return {str(path): _digest(path) for path in files_of(config).values()}
 
 
 def _digest(path: Path) -> str:

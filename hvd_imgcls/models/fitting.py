@@ -25,6 +25,15 @@ def fits(shape: Sequence[int | None], needed: Sequence[int | None]) -> bool:
     )
 
 
+def policies_of(model: keras.Model) -> set[str]:
+    """Returns the names of the dtype policies of the layers that compute."""
+    return {
+        layer.dtype_policy.name
+        for layer in model._flatten_layers(include_self=False)
+        if not isinstance(layer, keras.Model | keras.layers.InputLayer)
+    }
+
+
 def accept_given_model(
     model: Any, image_shape: tuple[int, int, int], num_classes: int, precision: str
 ) -> keras.Model:
@@ -69,8 +78,8 @@ def _not_for_images(got: str, image_shape: tuple[int, int, int]) -> ConfigError:
 
 def _require_precision(model: keras.Model, precision: str) -> None:
     """Refuses a model that was built for another precision, which it would silently keep."""
-    policies = sorted({layer.dtype_policy.name for layer in model._flatten_layers()})
-    if precision not in policies:
+    policies = sorted(policies_of(model))
+    if policies and precision not in policies:
         raise ConfigError(
             "train.precision",
             got=precision,

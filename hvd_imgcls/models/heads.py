@@ -54,7 +54,7 @@ def _changed(
     layer = tensor._keras_history.operation
     if _is_model(layer):
         inner = _changed(layer, num_classes, replace, origin, said)
-        return keras.Model(model.inputs, inner(_input_of(tensor)), name=model.name)
+        return keras.Model(model.inputs[0], inner(_input_of(tensor)), name=model.name)
     is_wrong = tuple(tensor.shape) != (None, num_classes)
     if is_wrong and replace == "never":
         raise CheckpointError(
@@ -69,7 +69,7 @@ def _changed(
     problem = _problem_with(layer, is_new)
     if problem:
         raise CheckpointError(f"{origin}: {problem}")
-    return keras.Model(model.inputs, logits, name=model.name)
+    return keras.Model(model.inputs[0], logits, name=model.name)
 
 
 def _problem_with(layer: Any, is_new: bool) -> str:

@@ -55,6 +55,7 @@ def be_rank(monkeypatch):
         ["plan", "--help"],
         ["evaluate", "--help"],
         ["show-data", "--help"],
+        ["models", "--help"],
         ["plan", PIPELINE, "--size", "64"],
     ],
 )
@@ -119,6 +120,22 @@ def test_train_in_a_directory_that_holds_a_run_is_refused_before_tensorflow(tmp_
     words = ["train", PIPELINE, "--run_dir", str(tmp_path)]
     assert cli.exit_code_of(lambda: cli.main(words)) == 2
     assert str(tmp_path) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "{name: keras_file, path: absent.keras}",
+        "{name: keras_application, application: VGG16, weights: absent.keras}",
+    ],
+)
+def test_train_of_a_model_from_an_absent_file_exits_with_4_before_tensorflow(
+    model, tmp_path, capsys
+):
+    words = ["train", PIPELINE, "--model", model, "--run_dir", str(tmp_path / "run")]
+    assert cli.exit_code_of(lambda: cli.main(words)) == 4
+    assert "absent.keras: no such file" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_evaluate_of_a_directory_without_a_model_exits_with_4(tmp_path, capsys):

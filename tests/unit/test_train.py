@@ -148,6 +148,49 @@ def test_train_into_the_same_directory_is_refused(result):
         train(load_config(result.run_dir.config))
 
 
+def own_model(activation=None):
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Flatten(),
+            keras.layers.Dense(10, activation=activation),
+        ]
+    )
+
+
+def test_train_of_a_given_model_trains_that_one_and_says_so(tmp_path):
+    model = own_model()
+    config = load_config(PIPELINE, [*SHORT, f"--run_dir={tmp_path / 'run'}"])
+    result = train(config, model=model)
+    assert int(model.optimizer.iterations.numpy()) == 30
+    assert result.metrics["top1"] > 0.4
+    recorded = load_config(result.run_dir.config)
+    assert recorded.model.name == "given"
+    again = evaluate_file(recorded, result.run_dir.model, out_path=tmp_path / "again.json")
+    assert again["num_correct"] == result.metrics["num_correct"]
+
+
+def test_train_of_a_given_model_that_ends_in_softmax_is_refused(tmp_path):
+    config = load_config(PIPELINE, [*SHORT, f"--run_dir={tmp_path / 'run'}"])
+    with pytest.raises(ConfigError, match="ends in softmax"):
+        train(config, model=own_model("softmax"))
+
+
+def test_train_of_a_pipeline_for_a_given_model_needs_one(tmp_path):
+    config = load_config(PIPELINE, ["--model={name: given}", f"--run_dir={tmp_path / 'run'}"])
+    with pytest.raises(ConfigError, match=r"model\.name: got 'given', expected a program"):
+        train(config)
+    assert not (tmp_path / "run").exists()
+
+
+def test_train_of_a_model_from_a_file_goes_on_from_its_weights(result, tmp_path):
+    model = f"{{name: keras_file, path: '{result.run_dir.model}'}}"
+    words = [*SHORT, f"--model={model}", "--schedule.base_learning_rate=1e-9"]
+    again = train(load_config(PIPELINE, [*words, f"--run_dir={tmp_path / 'run'}"]))
+    assert again.metrics["num_correct"] == result.metrics["num_correct"]
+
+
 def test_evaluate_of_a_model_for_other_images_says_so(tmp_path):
     inputs = keras.Input((4,))
     keras.Model(inputs, keras.layers.Dense(10)(inputs)).save(tmp_path / "other.keras")
