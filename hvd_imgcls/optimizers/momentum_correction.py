@@ -19,7 +19,8 @@ def with_momentum_correction(optimizer: Any) -> Any:
     made with. Goyal et al. 2017 (arXiv:1706.02677, section 3, remark 2) multiply it by new / old
     rate; then the update is that of `u = momentum * u + gradient`, `w -= rate * u`, which is
     PyTorch's; except that gradients of a step with rate 0 are lost, as they are without it. The
-    old rate is that of the schedule one update earlier, so a restart changes nothing. `hvd_imgcls.keras.callbacks` do the same for a rate that is set by a callback.
+    old rate is that of the schedule one update earlier, so a restart changes nothing.
+    `hvd_imgcls.keras.callbacks` do the same for a rate that is set by a callback.
 
     Args:
         optimizer: A `keras.optimizers.SGD` that is not built yet.
