@@ -18,8 +18,9 @@ def with_momentum_correction(optimizer: Any) -> Any:
     Keras's velocity is `v = momentum * v - rate * gradient`: it holds the learning rate it was
     made with. Goyal et al. 2017 (arXiv:1706.02677, section 3, remark 2) multiply it by new / old
     rate; then the update is that of `u = momentum * u + gradient`, `w -= rate * u`, which is
-    PyTorch's. The old rate is that of the schedule one update earlier, so a restart changes
-    nothing. `hvd_imgcls.keras.callbacks` do the same for a rate that is set by a callback.
+    PyTorch's; except that gradients of a step with rate 0 are lost, as they are without it. The
+    old rate is that of the schedule one update earlier, so a restart changes nothing.
+    `hvd_imgcls.keras.callbacks` do the same for a rate that is set by a callback.
 
     Args:
         optimizer: A `keras.optimizers.SGD` that is not built yet.

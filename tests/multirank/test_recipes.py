@@ -15,9 +15,9 @@ data: {source: {name: digits}}
 model: {name: small_cnn}
 optimizer: {name: sgd}
 schedule: {name: cosine, base_learning_rate: 1, warmup_epochs: 0.05}
-train: {global_batch_size: 24, num_steps: 6, check_every_steps: 2}
+train: {global_batch_size: 36, num_steps: 6, check_every_steps: 2}
 """
-STEPS = "{name: step, base_learning_rate: 2, warmup_epochs: 0.05, milestones: [0.07, 0.085]}"
+STEPS = "{name: step, base_learning_rate: 2, warmup_epochs: 0.05, milestones: [0.08, 0.12]}"
 BALANCED = "--train.class_weights=balanced"
 CASES = {
     "sgd, l2, corrected, global norm": [
@@ -137,29 +137,28 @@ def one():
     return run_on_ranks(train_cases, size=1, timeout_seconds=200)[0]
 
 
-@pytest.fixture(scope="module")
-def two():
-    return run_on_ranks(train_cases, size=2, timeout_seconds=200)
+@pytest.fixture(scope="module", params=[2, pytest.param(3, marks=pytest.mark.slow)])
+def several(request):
+    return run_on_ranks(train_cases, size=request.param, timeout_seconds=300)
 
 
-@pytest.mark.ranks(2)
+@pytest.mark.ranks(3)
 @pytest.mark.parametrize("name", CASES)
-def test_recipe_trains_the_same_on_one_rank_and_on_two(one, two, name):
-    alone, (rank_0, rank_1) = one[name], [by_case[name] for by_case in two]
-    state_0, state_1 = (rank["weights"] + rank["state"] for rank in (rank_0, rank_1))
-    for a, b in zip(state_0, state_1, strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert alone["updates"] == rank_0["updates"] == 6
+def test_recipe_trains_the_same_on_one_rank_and_on_several(one, several, name):
+    alone, (first, *others) = one[name], [by_case[name] for by_case in several]
+    for other in others:
+        for a, b in zip(
+            other["weights"] + other["state"], first["weights"] + first["state"], strict=True
+        ):
+            np.testing.assert_array_equal(a, b)
+    assert alone["updates"] == first["updates"] == 6
     # Rounding, in another order; float16 rounds the gradients of other batches.
     tolerance = 5e-3 if "float16" in name else 2e-4
-    np.testing.assert_allclose(rank_0["losses"], alone["losses"], rtol=tolerance)
-    for a, b in zip(rank_0["weights"], alone["weights"], strict=True):
-        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * np.abs(b).max())
-    assert (
-        len(rank_0["averages"]) == len(alone["averages"]) == (4 if "ema" in str(CASES[name]) else 0)
-    )
-    for a, b in zip(rank_0["averages"], alone["averages"], strict=True):
-        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * np.abs(b).max())
+    np.testing.assert_allclose(first["losses"], alone["losses"], rtol=tolerance)
+    assert len(first["averages"]) == (4 if "ema" in str(CASES[name]) else 0)
+    for kind in ("weights", "averages"):
+        for a, b in zip(first[kind], alone[kind], strict=True):
+            np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * np.abs(b).max())
     # It moved, so being the same says something.
     assert abs(alone["losses"][-1] / alone["losses"][0] - 1) > 5e-3
 

@@ -17,7 +17,12 @@ from hvd_imgcls.optimizers import (
     with_momentum_correction,
     with_weight_decay_on,
 )
-from tests.unit.optimizers.steps import assert_close, make_gradients, take_steps
+from tests.unit.optimizers.steps import (
+    assert_close,
+    make_gradients,
+    make_variables,
+    take_steps,
+)
 
 EXTENSIONS = {
     "weight decay on kernels": with_weight_decay_on,
@@ -93,6 +98,17 @@ def test_accumulated_passes_make_one_update_of_everything(gradients, expected):
     seen = take_steps(optimizer, passes)
     assert_close(seen[1::2], expected)
     assert int(optimizer.iterations.numpy()) == len(gradients)
+
+
+def test_restored_in_the_middle_it_goes_on_exactly(gradients, expected):
+    """What the extensions need is in the optimizer's variables, all of it."""
+    variables, first = make_variables(), extended_in_every_way()
+    take_steps(first, gradients[:2], variables)
+    second = extended_in_every_way()
+    second.build(variables)
+    for restored, saved in zip(second.variables, first.variables, strict=True):
+        restored.assign(saved)
+    assert_close(take_steps(second, gradients[2:], variables), expected[2:], rtol=0, atol=0)
 
 
 def test_trained_model_is_saved_as_plain_keras_with_its_averages(tmp_path):
