@@ -13,7 +13,7 @@ import numpy.typing as npt
 from hvd_imgcls import distributed, logs
 from hvd_imgcls.config import RunConfig
 from hvd_imgcls.config.augmentations import Cutmix, Mixup
-from hvd_imgcls.contact_sheet import Tile, draw_sheet, plain_name, write_sheet
+from hvd_imgcls.contact_sheet import Tile, blended, draw_sheet, plain_name, write_sheet
 from hvd_imgcls.data import ImageSource, Split, image_shape_of, open_images, open_source
 from hvd_imgcls.data.order import epoch_order
 from hvd_imgcls.data.placing import place
@@ -25,9 +25,6 @@ from hvd_imgcls.topology import Topology
 logger = logging.getLogger(__name__)
 
 EPOCHS_SHOWN = 3
-# Smaller parts of a blended target are not worth a line.
-_LEAST_WEIGHT = 0.005
-_MOST_LINES = 4
 
 
 def show_data(
@@ -135,16 +132,6 @@ def make_groups(
                 group.append(Tile(image=view.image, lines=lines))
         groups.append(group)
     return groups
-
-
-def blended(target: npt.NDArray[np.float32], names: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Returns the classes of a target with their weights, the largest first.
-
-    >>> blended(np.array([0.25, 0.0, 0.75], np.float32), ["cat", "dog", "owl"])
-    (('owl', ' 0.75'), ('cat', ' 0.25'))
-    """
-    order = np.argsort(-target, kind="stable")[:_MOST_LINES]
-    return tuple((names[i], f" {target[i]:.2f}") for i in order if target[i] >= _LEAST_WEIGHT)
 
 
 def _without_cache(config: RunConfig) -> RunConfig:

@@ -8,9 +8,10 @@ import hvd_imgcls.keras as hvd
 from hvd_imgcls.data.blanks import Sightings
 from hvd_imgcls.data.dataset import training_dataset
 from hvd_imgcls.data.unreadable import naming_unreadable_images
-from hvd_imgcls.progress import Progress, StopAfterSteps
+from hvd_imgcls.progress import StopAfterSteps
 from hvd_imgcls.quarantine import Quarantine
 from hvd_imgcls.training.run import Run
+from hvd_imgcls.training.watching import watch
 
 
 def fit(run: Run, model: keras.Model) -> None:
@@ -57,7 +58,7 @@ def _make_callbacks(run: Run) -> list[keras.callbacks.Callback]:
         hvd.callbacks.BroadcastGlobalVariablesCallback(0),
         # Before whoever reads the metrics of an epoch: they are one rank's until then.
         hvd.callbacks.MetricAverageCallback(),
-        Progress(plan, metrics_path=run.files.metrics if run.is_root else None),
+        watch(run),
     ]
     if plan.num_steps % plan.steps_per_epoch:
         callbacks.append(StopAfterSteps(plan))

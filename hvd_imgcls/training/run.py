@@ -12,6 +12,7 @@ from hvd_imgcls.data import ImageSource, host_shares_of, open_images, open_sourc
 from hvd_imgcls.data.placing import place
 from hvd_imgcls.models.files import digests_of_files
 from hvd_imgcls.plan import Plan, available_cores, describe, make_plan, share_cores
+from hvd_imgcls.progress import Board, Record
 from hvd_imgcls.run_dir import RunDir
 from hvd_imgcls.versions import code_version
 
@@ -28,6 +29,7 @@ class Run:
         source: The images.
         collectives: How the ranks talk.
         files: The run directory.
+        record: What has happened so far; filled in.
     """
 
     config: RunConfig
@@ -35,6 +37,7 @@ class Run:
     source: ImageSource
     collectives: distributed.Collectives
     files: RunDir
+    record: Record
 
     @property
     def rank(self) -> int:
@@ -69,6 +72,7 @@ def begin(
             that is there already.
         RankMismatchError: If the ranks do not hold the same thing.
     """
+    record = Record()
     topology = collectives.topology
     threads = share_cores(available_cores(), topology.local_size)
     distributed.devices.configure(
@@ -92,7 +96,16 @@ def begin(
     logger.info("%s", describe(plan, config))
     for note in source.notes:
         logger.info("note: %s", note)
-    return Run(config=config, plan=plan, source=source, collectives=collectives, files=files)
+    if topology.is_root and config.logging.tensorboard:
+        record.board = Board(files.tensorboard)
+    return Run(
+        config=config,
+        plan=plan,
+        source=source,
+        collectives=collectives,
+        files=files,
+        record=record,
+    )
 
 
 def _require_same(
