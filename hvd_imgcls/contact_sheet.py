@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import textwrap
 import unicodedata
@@ -229,5 +230,6 @@ def _wrap(text: str, width: int) -> list[str]:
     return textwrap.wrap(text, letters) or [""]
 
 
+@functools.cache
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size=size)

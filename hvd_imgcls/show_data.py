@@ -37,7 +37,7 @@ def show_data(
     split: Split = "train",
     num_examples: int = 16,
     first_epoch: int = 0,
-    verbose: bool = False,
+    verbosity: logs.Verbosity = logs.Verbosity.NORMAL,
 ) -> list[list[Tile]]:
     """Writes a contact sheet of examples, before and after the random changes of training.
 
@@ -53,7 +53,7 @@ def show_data(
             are in up to three epochs. "held_out": some examples, as evaluation sees them.
         num_examples: How many, at least 1; fewer are shown if there are not so many.
         first_epoch: 0-based, within the run.
-        verbose: Whether to say everything.
+        verbosity: How much is said.
 
     Returns:
         What is on the sheet: the tiles of each example.
@@ -63,7 +63,7 @@ def show_data(
         DataError: If an image cannot be read.
     """
     # Who are we? One process, with all cores for itself.
-    logs.start(Topology.on_hosts(0, 1, 1), verbose=verbose)
+    logs.start(Topology.on_hosts(0, 1, 1), verbosity=verbosity)
     threads = plan.threads
     distributed.devices.configure(
         intra_op_threads=threads.intra_op, inter_op_threads=threads.inter_op, local_rank=0
@@ -94,7 +94,9 @@ def show_data(
     for number, example in enumerate(chosen, 1):
         name = source.class_names[labels[example]]
         logger.info("#%-3d %s  (%s)", number, source.name_of(split, example), name)
-    logger.info("%d examples of %d by %d pixels: %s", len(chosen), *before.shape[1:3], out)
+    logger.log(
+        logs.RESULT, "%d examples of %d by %d pixels: %s", len(chosen), *before.shape[1:3], out
+    )
     return groups
 
 

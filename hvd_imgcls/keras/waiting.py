@@ -28,25 +28,26 @@ class BatchClock:
 
     Attributes:
         seconds: Waited since `reset`.
-        is_running: Whether anything is measured: not with `steps_per_execution` above 1, where
-            TensorFlow takes the batches in a loop of its own.
     """
 
     def __init__(self, on_first_batch: Callable[[Any], None] | None = None) -> None:
         self.seconds = 0.0
-        self.is_running = False
         self._on_first_batch = on_first_batch
+        self._function: Callable[[Any], Any] | None = None
         self._plain_function: Callable[[Any], Any] | None = None
 
-    def start(self, model: keras.Model) -> None:
-        """Puts itself in front of a model's step function, in `on_train_begin` of a callback.
+    def start(self, model: keras.Model) -> bool:
+        """Puts itself in front of a model's step function, inside `fit`; `stop` must follow.
 
-        The model must have its variables. `stop` must follow: Keras keeps the function.
+        With `steps_per_execution` above 1 nothing is measured: TensorFlow takes the batches in a
+        loop of its own.
+
+        Returns:
+            Whether it was not there yet: `fit` has a new step function, which will be traced.
         """
-        if model.steps_per_execution != 1:
-            return
-        plain_function = self._plain_function = model.train_function
-        self.is_running = True
+        if model.train_function is self._function or model.steps_per_execution != 1:
+            return False
+        plain_function = model.train_function
 
         def function(iterator: Any) -> Any:
             began = time.perf_counter()
@@ -58,13 +59,15 @@ class BatchClock:
                 on_first_batch(batch)
             return plain_function(iter((batch,)))
 
-        model.train_function = function
+        model.train_function = self._function = function
+        self._plain_function = plain_function
+        return True
 
     def stop(self, model: keras.Model) -> None:
-        """Takes itself away again."""
-        if self._plain_function is not None:
-            model.train_function, self._plain_function = self._plain_function, None
-        self.is_running = False
+        """Takes itself away again: Keras would keep the function for the next `fit`."""
+        if self._function is not None and model.train_function is self._function:
+            model.train_function = self._plain_function
+        self._function = self._plain_function = None
 
     def reset(self) -> None:
         """Starts from zero."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from hvd_imgcls.plan import Plan
 from hvd_imgcls.progress.entries import as_json
 from hvd_imgcls.progress.lines import progress_line
 from hvd_imgcls.progress.record import EpochRecord, Record, images_per_second
+from hvd_imgcls.progress.summary import peak_memory_bytes
 from hvd_imgcls.progress.waiting import Times, exchange
 
 logger = logging.getLogger(__name__)
@@ -40,6 +40,7 @@ class Progress(keras.callbacks.Callback):
         collectives: How the ranks talk.
         metrics_path: Where to write one JSON line per epoch; None writes nothing.
         on_first_batch: Called with the first batch, before the first step.
+        name: Stands before the names of the curves.
         interval_seconds: Time between two lines, at least.
     """
 
@@ -51,6 +52,7 @@ class Progress(keras.callbacks.Callback):
         *,
         metrics_path: Path | None,
         on_first_batch: Callable[[Any], None] | None = None,
+        name: str = "",
         interval_seconds: float = 3.0,
     ) -> None:
         super().__init__()
@@ -58,28 +60,31 @@ class Progress(keras.callbacks.Callback):
         self._record = record
         self._collectives = collectives
         self._metrics_path = metrics_path
+        self._name = name
         self._interval_seconds = interval_seconds
         self._batches = BatchClock(on_first_batch)
         self._reductions: ReductionClock | None = None
         self._num_batches = self._num_measured = self._epoch = self._num_updates = 0
-        self._began = self._epoch_began = self._measured_from = self._last_line = 0.0
-        self._last_batch = 0.0
+        self._began = self._epoch_began = self._last_batch = self._last_line = 0.0
+        self._first_batch_ended: float | None = None
+        self._is_tracing = False
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Starts the clocks."""
         self._began = self._last_line = self._record.clock()
         self._num_updates = int(self.model.optimizer.iterations)
-        self._batches.start(self.model)
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Notes the epoch, 0-based."""
+        self._epoch = epoch
+        # Not only when a training begins: a model that is compiled again has a new step.
+        self._is_tracing = self._batches.start(self.model) or not self._num_batches
         synchronizer = synchronizer_of(self.model.optimizer)
         if self._plan.size > 1 and synchronizer is not None:
             reduction = synchronizer.reduction
             # A step that was traced already has the clock of that time in it.
             reduction.clock = reduction.clock or ReductionClock(self._plan.steps_per_epoch)
             self._reductions = reduction.clock
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Notes the epoch, 0-based."""
-        self._epoch = epoch
         self._start_measuring()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -87,16 +92,17 @@ class Progress(keras.callbacks.Callback):
         self._num_batches += 1
         self._num_measured += 1
         now = self._last_batch = self._record.clock()
-        if self._num_batches == 1:
-            # The first batch traces and compiles: it says nothing about the speed.
-            self._measured_from = now
+        if self._is_tracing:
+            # This batch has traced and compiled the step: it says nothing about the speed.
+            self._is_tracing = False
+            self._first_batch_ended = self._first_batch_ended or now
             self._start_measuring()
         if now - self._last_line >= self._interval_seconds:
             waiting = {"data": self._own_share(self._batches.seconds)}
             if self._reductions is not None:
                 waiting["exchange"] = self._own_share(float(self._reductions.peek().sum()))
             self._say(logs or {}, waiting, is_of_this_rank=self._plan.size > 1)
-            self._draw("within epochs", logs or {})
+            self._draw("within an epoch", logs or {})
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes the metrics of the epoch, which are those of all ranks by now. Collective."""
@@ -116,7 +122,7 @@ class Progress(keras.callbacks.Callback):
         if self._metrics_path is not None:
             entry = self._entry(logs or {}, measured)
             run_dir.append_json_lines(self._metrics_path, [entry])
-            self._draw("epochs", {key: entry[key] for key in entry if key != "step"})
+            self._draw("by epoch", {key: entry[key] for key in entry if key != "step"})
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Adds this training to what the run has done."""
@@ -166,9 +172,9 @@ class Progress(keras.callbacks.Callback):
         """Returns how long the rest takes, with the pauses that there have been until now."""
         done = self._num_batches - 1
         all_batches = self._plan.num_steps * self._plan.gradient_accumulation_steps
-        if not done:
+        if not done or self._first_batch_ended is None:
             return None
-        passed = self._record.clock() - self._measured_from
+        passed = self._record.clock() - self._first_batch_ended
         return passed / done * (all_batches - self._num_batches)
 
     def _say(
@@ -202,13 +208,13 @@ class Progress(keras.callbacks.Callback):
             "rank_wait_share": _rounded(times.rank_share),
             "slowest_rank": times.slowest_rank,
             "seconds": round(measured.seconds, 4),
-            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "peak_memory_bytes": peak_memory_bytes(),
         }
 
     def _draw(self, group: str, values: dict[str, Any]) -> None:
         if self._record.board is not None:
-            step = self._record.num_steps + self._step
-            self._record.board.write_numbers(group, as_json(values), step)
+            name = f"{self._name} {group}".strip()
+            self._record.board.write_numbers(name, as_json(values), self._step)
 
 
 class StopAfterSteps(keras.callbacks.Callback):

@@ -42,6 +42,7 @@ class Record:
             gradient was not finite.
         training_seconds: From the first to the last moment of `fit`.
         evaluation_seconds: What the final evaluation took.
+        pretraining: The same of the training without labels; None without one.
     """
 
     board: Board | None = None
@@ -52,6 +53,7 @@ class Record:
     num_skipped_steps: int = 0
     training_seconds: float = 0.0
     evaluation_seconds: float = 0.0
+    pretraining: Record | None = None
 
     def __post_init__(self) -> None:
         self.began = self.began or self.clock()

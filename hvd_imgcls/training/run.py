@@ -10,6 +10,7 @@ from hvd_imgcls import distributed, logs, run_dir
 from hvd_imgcls.config import RunConfig, to_tree, to_yaml
 from hvd_imgcls.data import ImageSource, host_shares_of, open_images, open_source
 from hvd_imgcls.data.placing import place
+from hvd_imgcls.data.subset import labelled_part
 from hvd_imgcls.models.files import digests_of_files
 from hvd_imgcls.plan import Plan, available_cores, describe, make_plan, share_cores
 from hvd_imgcls.progress import Board, Record
@@ -26,7 +27,8 @@ class Run:
     Attributes:
         config: What the pipeline file says.
         plan: What follows from it.
-        source: The images.
+        source: The images that are trained on with labels, and the held-out ones.
+        whole_source: Those, and the training images whose labels are not used.
         collectives: How the ranks talk.
         files: The run directory.
         record: What has happened so far; filled in.
@@ -35,6 +37,7 @@ class Run:
     config: RunConfig
     plan: Plan
     source: ImageSource
+    whole_source: ImageSource
     collectives: distributed.Collectives
     files: RunDir
     record: Record
@@ -56,6 +59,7 @@ def begin(
     source: ImageSource | None,
     pipeline_name: str,
     collectives: distributed.Collectives,
+    verbosity: logs.Verbosity = logs.Verbosity.NORMAL,
 ) -> Run:
     """Opens the images, makes the plan and the run directory, and says the plan.
 
@@ -66,6 +70,7 @@ def begin(
         source: The images, if the configuration's source is open already.
         pipeline_name: Names the run directory if the configuration does not.
         collectives: How the ranks talk.
+        verbosity: How much the log file holds.
 
     Raises:
         ConfigError: If the configuration does not go with the data, the ranks, or a run
@@ -82,7 +87,8 @@ def begin(
     )
     source = source or open_source(config.data.source, config.data.placement)
     source = place(source, config, collectives)
-    source = open_images(config, source=source, num_threads=threads.data)
+    whole_source = open_images(config, source=source, num_threads=threads.data)
+    source = labelled_part(whole_source, config)
     plan = make_plan(
         config,
         num_train_examples=source.num_examples("train"),
@@ -92,7 +98,7 @@ def begin(
         hosts=host_shares_of(source, config),
     )
     _require_same(config, plan, source, collectives)
-    files = _begin_run_dir(config, plan, pipeline_name, collectives)
+    files = _begin_run_dir(config, plan, pipeline_name, collectives, verbosity)
     logger.info("%s", describe(plan, config))
     for note in source.notes:
         logger.info("note: %s", note)
@@ -102,6 +108,7 @@ def begin(
         config=config,
         plan=plan,
         source=source,
+        whole_source=whole_source,
         collectives=collectives,
         files=files,
         record=record,
@@ -128,7 +135,11 @@ def _require_same(
 
 
 def _begin_run_dir(
-    config: RunConfig, plan: Plan, pipeline_name: str, collectives: distributed.Collectives
+    config: RunConfig,
+    plan: Plan,
+    pipeline_name: str,
+    collectives: distributed.Collectives,
+    verbosity: logs.Verbosity,
 ) -> RunDir:
     """Returns the run directory that the root makes and writes configuration and plan into.
 
@@ -137,7 +148,7 @@ def _begin_run_dir(
 
     def begin() -> str:
         begun = run_dir.begin_named(config.run_dir, pipeline_name)
-        logs.add_file(begun.log)
+        logs.add_file(begun.log, collectives.topology, verbosity=verbosity)
         run_dir.write_text(begun.config, to_yaml(config))
         run_dir.write_json(begun.plan, plan.to_json())
         return str(begun.path)

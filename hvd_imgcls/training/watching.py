@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -11,7 +12,8 @@ import numpy as np
 from hvd_imgcls.data.positions import rank_blocks
 from hvd_imgcls.data.views import evaluation_images
 from hvd_imgcls.errors import DataError
-from hvd_imgcls.progress import Board, Progress
+from hvd_imgcls.plan import Plan
+from hvd_imgcls.progress import Board, Progress, Record
 from hvd_imgcls.progress.confusion import draw_confusion
 from hvd_imgcls.progress.samples import draw_batch, draw_predictions
 from hvd_imgcls.training.run import Run
@@ -26,20 +28,31 @@ def watch(run: Run) -> Progress:
 
     It must come after all callbacks that change an epoch's `logs`.
     """
-    board = run.record.board
+    return _watch(run, run.plan, run.record, run.files.metrics, "")
+
+
+def watch_pretraining(run: Run, plan: Plan) -> Progress:
+    """Returns the callback that shows the training without labels, which has this plan."""
+    record = run.record.pretraining = Record(board=run.record.board)
+    return _watch(run, plan, record, run.files.pretraining, "pre-training")
+
+
+def _watch(run: Run, plan: Plan, record: Record, path: Path, name: str) -> Progress:
+    board = record.board
 
     def draw(batch: tuple[Any, ...]) -> None:
         assert board is not None  # noqa: S101 - for mypy: nobody calls this otherwise
         images, targets = (np.asarray(part[:NUM_SAMPLES]) for part in batch[:2])
-        picture = draw_batch(images, targets, run.source.class_names)
-        board.write_picture("images/first training batch", picture, run.record.num_steps)
+        picture, shown = draw_batch(images, targets, run.source.class_names), f"{name} first batch"
+        board.write_picture(f"images/{shown.strip()}", picture, 0)
 
     return Progress(
-        run.plan,
-        run.record,
+        plan,
+        record,
         run.collectives,
-        metrics_path=run.files.metrics if run.is_root else None,
+        metrics_path=path if run.is_root else None,
         on_first_batch=None if board is None else draw,
+        name=name,
     )
 
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from hvd_imgcls.config.models import Cae, CifarResNet, PlainCnn, ResNet, SmallCnn, Vit
+from hvd_imgcls.config.models import Cae, CifarResNet, FastCnn, PlainCnn, ResNet, SmallCnn, Vit
 from hvd_imgcls.models import MODELS, build_model
 from hvd_imgcls.models.multiply_adds import count_multiply_adds
 from tests.unit.models.precision import precision
@@ -12,6 +12,7 @@ from tests.unit.models.precision import precision
 TINY = {
     "small_cnn": SmallCnn(name="small_cnn", num_filters=(2, 3), num_hidden_units=4),
     "plain_cnn": PlainCnn(name="plain_cnn", num_filters=(2, 3), dropout=0.5),
+    "fast_cnn": FastCnn(name="fast_cnn", num_filters=(3, 4, 5)),
     "cae": Cae(name="cae", num_filters=(2, 3, 4), features="flatten"),
     "vit": Vit(name="vit", patch_size=3, width=8, depth=1, num_heads=2, dropout=0.1),
     "resnet20": CifarResNet(name="resnet20"),
