@@ -85,7 +85,10 @@ def _waiting(summary: dict[str, Any]) -> str:
     line = f"waiting: data {percent(summary['data_wait_share'])}{_worst(ranks, 'data_wait_share')}"
     if len(ranks) > 1:
         line += f", other ranks {percent(summary['rank_wait_share'])}"
-        line += f"{_worst(ranks, 'rank_wait_share')}; slowest: rank {summary['slowest_rank']}"
+        line += _worst(ranks, "rank_wait_share")
+        shares = [rank["rank_wait_share"] for rank in ranks]
+        if max(shares) - min(shares) >= NOTABLE_DIFFERENCE:
+            line += f"; slowest: rank {summary['slowest_rank']}"
     return line
 
 
