@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from hvd_imgcls import run_dir
 from hvd_imgcls.distributed import Collectives
@@ -68,6 +70,8 @@ class Progress(keras.callbacks.Callback):
         self._began = self._epoch_began = self._last_batch = self._last_line = 0.0
         self._first_batch_ended: float | None = None
         self._is_tracing = False
+        self._optimizer: keras.optimizers.Optimizer | None = None
+        self._learning_rate: Callable[[], Any] = lambda: math.nan
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Starts the clocks."""
@@ -79,6 +83,10 @@ class Progress(keras.callbacks.Callback):
         self._epoch = epoch
         # Not only when a training begins: a model that is compiled again has a new step.
         self._is_tracing = self._batches.start(self.model) or not self._num_batches
+        if self.model.optimizer is not self._optimizer:
+            optimizer = self._optimizer = self.model.optimizer
+            # A schedule is some thirty operations: 3 ms one by one, next to nothing as a graph.
+            self._learning_rate = tf.function(lambda: tf.convert_to_tensor(optimizer.learning_rate))
         synchronizer = synchronizer_of(self.model.optimizer)
         if self._plan.size > 1 and synchronizer is not None:
             reduction = synchronizer.reduction
@@ -202,7 +210,7 @@ class Progress(keras.callbacks.Callback):
             "epoch": self._epoch + 1,
             "step": self._step,
             **as_json(logs),
-            "learning_rate": float(np.asarray(self.model.optimizer.learning_rate)),
+            "learning_rate": float(self._learning_rate()),
             "images_per_second": None if speed is None else round(speed, 1),
             "data_wait_share": _rounded(times.data_share),
             "rank_wait_share": _rounded(times.rank_share),
