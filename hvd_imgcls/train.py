@@ -26,7 +26,7 @@ def train(
     model: keras.Model | None = None,
     source: ImageSource | None = None,
     pipeline_name: str = "run",
-    verbose: bool = False,
+    verbosity: logs.Verbosity = logs.Verbosity.NORMAL,
 ) -> TrainResult:
     """Trains one image classifier, evaluates it and writes its run directory.
 
@@ -40,7 +40,7 @@ def train(
             directory's configuration says `model: {name: given}` then.
         source: The images, if the configuration's source is open already.
         pipeline_name: Names the run directory if the configuration does not.
-        verbose: Whether every rank says everything.
+        verbosity: How much is said.
 
     Raises:
         ConfigError: If the configuration does not go with the data, the ranks, or a run
@@ -56,10 +56,16 @@ def train(
 
     # Who are we?
     collectives = distributed.start()
-    logs.start(collectives.topology, verbose=verbose)
+    logs.start(collectives.topology, verbosity=verbosity)
 
     # What will happen? Plain arithmetic, said before anything expensive starts.
-    run = begin(config, source=source, pipeline_name=pipeline_name, collectives=collectives)
+    run = begin(
+        config,
+        source=source,
+        pipeline_name=pipeline_name,
+        collectives=collectives,
+        verbosity=verbosity,
+    )
 
     # Train.
     trained = make_model(run, model)

@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Runs a benchmark, prints its verdicts and writes its numbers."""
     if arguments.pairs < 1:
         raise ConfigError("--pairs", got=arguments.pairs, expected="1 or more", fix="correct it")
-    logs.start(Topology.single())
+    logs.start(Topology.single(), verbosity=arguments.verbosity)
     load_before = os.getloadavg()[0]
     logger.info("load of the machine before: %.2f", load_before)
     results = _measure(arguments)
@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.out:
         text = json.dumps({"conditions": conditions, "results": results}, indent=1)
         arguments.out.write_text(text + "\n", encoding="utf-8")
-        logger.info("numbers and conditions are in %s", arguments.out)
+        logger.log(logs.RESULT, "numbers and conditions are in %s", arguments.out)
     return 0
 
 

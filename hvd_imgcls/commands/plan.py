@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
     ranks_per_host = min(size, arguments.ranks_per_host or num_cores)
     config = load_config(arguments.pipeline, arguments.overrides)
     if not opens_without_tensorflow(config.data.source):
-        import_tensorflow_quietly()
+        import_tensorflow_quietly(arguments.verbosity)
     source = open_source(config.data.source, config.data.placement)
     plan = plan_for(config, source, Topology.on_hosts(0, size, ranks_per_host), num_cores)
     text = json.dumps(plan.to_json(), indent=2) if arguments.json else describe(plan, config)

@@ -14,6 +14,7 @@ from hvd_imgcls.config.augmentations import Augmentation
 from hvd_imgcls.config.averaging import Ema, Lookahead
 from hvd_imgcls.config.fine_tuning import FineTuning
 from hvd_imgcls.config.gradient_clipping import GradientClipping, NoClipping
+from hvd_imgcls.config.logging_section import Logging
 from hvd_imgcls.config.losses import CrossEntropy, Loss
 from hvd_imgcls.config.models import Model
 from hvd_imgcls.config.normalization import Normalization, UnitRange
@@ -245,6 +246,9 @@ class RunConfig:
 
     evaluation: Evaluation = Evaluation()
     """How the held-out split is evaluated."""
+
+    logging: Logging = Logging()
+    """What the run writes to be looked at."""
 
     run_dir: str | None = None
     """Directory of the run. Without it `runs/<pipeline>-<n>` with the first free n."""

@@ -11,11 +11,13 @@ import hvd_imgcls.keras as hvd
 from hvd_imgcls.data.blanks import Sightings
 from hvd_imgcls.data.dataset import training_dataset
 from hvd_imgcls.data.unreadable import naming_unreadable_images
-from hvd_imgcls.progress import Progress, StopAfterSteps
+from hvd_imgcls.plan import Plan
+from hvd_imgcls.progress import StopAfterSteps
 from hvd_imgcls.quarantine import Quarantine
 from hvd_imgcls.training.freezing import Freezer, Segment, carry_over, segments
 from hvd_imgcls.training.model import compile_model
 from hvd_imgcls.training.run import Run
+from hvd_imgcls.training.watching import watch
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +32,7 @@ def fit(run: Run, model: keras.Model) -> None:
         DataError: If an image cannot be read; with `quarantine`, if too many cannot.
     """
     sightings, freezer = Sightings(), Freezer(model)
-    callbacks = OneTraining(_make_callbacks(run, sightings), model)
+    callbacks = OneTraining(_make_callbacks(run, sightings), model, run.plan)
     for segment in segments(run.config.fine_tuning.freeze, run.plan.num_epochs):
         _compile_for(segment, run, model, freezer)
         _fit_segment(segment, run, model, callbacks, sightings)
@@ -101,10 +103,19 @@ class OneTraining(keras.callbacks.CallbackList):
     Args:
         callbacks: In their order.
         model: What is trained.
+        plan: Says what `fit` would tell the callbacks.
     """
 
-    def __init__(self, callbacks: list[keras.callbacks.Callback], model: keras.Model) -> None:
-        super().__init__(callbacks, add_history=True, model=model)
+    def __init__(
+        self, callbacks: list[keras.callbacks.Callback], model: keras.Model, plan: Plan
+    ) -> None:
+        super().__init__(
+            callbacks,
+            add_history=True,
+            model=model,
+            epochs=plan.num_epochs,
+            steps=plan.batches_per_epoch,
+        )
         self._has_begun = False
         self._last_logs: dict[str, Any] | None = None
 
@@ -131,7 +142,7 @@ def _make_callbacks(run: Run, sightings: Sightings) -> list[keras.callbacks.Call
         hvd.callbacks.BroadcastGlobalVariablesCallback(0),
         # Before whoever reads the metrics of an epoch: they are one rank's until then.
         hvd.callbacks.MetricAverageCallback(),
-        Progress(plan, metrics_path=run.files.metrics if run.is_root else None),
+        watch(run),
     ]
     if plan.num_steps % plan.steps_per_epoch:
         callbacks.append(StopAfterSteps(plan))

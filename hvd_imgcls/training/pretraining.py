@@ -27,9 +27,9 @@ from hvd_imgcls.losses import PixelError
 from hvd_imgcls.models.autoencoder import Autoencoder, build_autoencoder
 from hvd_imgcls.models.normalization import MAX_PIXEL
 from hvd_imgcls.plan import Plan
-from hvd_imgcls.progress import Progress
 from hvd_imgcls.training.model import distribute
 from hvd_imgcls.training.run import Run
+from hvd_imgcls.training.watching import watch_pretraining
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ def _fit(run: Run, config: RunConfig, plan: Plan, whole: keras.Model) -> None:
             callbacks=[
                 hvd.callbacks.BroadcastGlobalVariablesCallback(0),
                 hvd.callbacks.MetricAverageCallback(),
-                Progress(plan, metrics_path=run.files.pretraining if run.is_root else None),
+                watch_pretraining(run, plan),
             ],
             shuffle=False,
             verbose=0,
