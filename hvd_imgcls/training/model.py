@@ -78,6 +78,8 @@ def compile_model(model: keras.Model, config: RunConfig, plan: Plan) -> None:
             backward_passes_per_step=plan.gradient_accumulation_steps,
             average_aggregated_gradients=True,
             check_every_steps=plan.check_every_steps,
+            # Whatever `train.non_finite` says: what is not finite never reaches the weights.
+            skip_non_finite=True,
         ),
         loss=build_loss(config.loss),
         weighted_metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],

@@ -66,7 +66,7 @@ class RankSafe(keras.callbacks.Callback):
         super().__init__()
         is_one = isinstance(callbacks, keras.callbacks.Callback)
         self.callbacks: list[keras.callbacks.Callback] = (
-            [callbacks] if is_one else list(callbacks)  # type: ignore[list-item, arg-type]
+            [callbacks] if is_one else list(callbacks)
         )
         for callback in self.callbacks:
             require_wrappable(callback)
@@ -227,7 +227,9 @@ class RankSafe(keras.callbacks.Callback):
         decisions.follow(self.model, logs, changes, with_weights=with_weights)
 
 
-def rank_safe(callbacks: Sequence[keras.callbacks.Callback]) -> list[keras.callbacks.Callback]:
+def rank_safe(
+    callbacks: Sequence[keras.callbacks.Callback], *, averages_metrics: bool = True
+) -> list[keras.callbacks.Callback]:
     """Returns the callbacks in their order, with those that need it inside `RankSafe`.
 
     Callbacks of this package and those with an attribute `is_collective = True` stay as they
@@ -235,10 +237,11 @@ def rank_safe(callbacks: Sequence[keras.callbacks.Callback]) -> list[keras.callb
 
     Args:
         callbacks: For `fit`, the same on all ranks.
+        averages_metrics: False if `MetricAverageCallback` comes before all of them.
     """
     result: list[keras.callbacks.Callback] = []
     group: list[keras.callbacks.Callback] = []
-    are_averaged = False
+    are_averaged = not averages_metrics
     for callback in [*callbacks, None]:
         if callback is not None and not knows_of_ranks(callback):
             group.append(callback)
