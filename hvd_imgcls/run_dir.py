@@ -41,6 +41,16 @@ class RunDir:
         return self.path / "metrics.jsonl"
 
     @property
+    def pretraining(self) -> Path:
+        """One JSON object per epoch of the training without labels; there if there was one."""
+        return self.path / "pretraining.jsonl"
+
+    @property
+    def reconstructions(self) -> Path:
+        """Held-out images beside what the autoencoder makes of them."""
+        return self.path / "reconstructions.png"
+
+    @property
     def quarantine(self) -> Path:
         """One JSON object per image that was left out; there if any was."""
         return self.path / "quarantine.jsonl"

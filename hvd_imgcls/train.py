@@ -13,8 +13,9 @@ from hvd_imgcls.config.models import GivenModel
 from hvd_imgcls.data import ImageSource
 from hvd_imgcls.models import no_model_given
 from hvd_imgcls.training.fitting import fit
-from hvd_imgcls.training.model import compile_model, make_model
+from hvd_imgcls.training.model import make_model
 from hvd_imgcls.training.outcome import TrainResult, conclude
+from hvd_imgcls.training.pretraining import pretrain
 from hvd_imgcls.training.run import begin
 
 __all__ = ["TrainResult", "train"]
@@ -69,7 +70,7 @@ def train(
 
     # Train.
     trained = make_model(run, model)
-    compile_model(trained, config, run.plan)
+    pretrain(run, trained)
     fit(run, trained, callbacks)
 
     # What came of it: the same model on all ranks, its exact metrics, its files.

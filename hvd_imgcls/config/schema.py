@@ -20,6 +20,7 @@ from hvd_imgcls.config.models import Model
 from hvd_imgcls.config.normalization import Normalization, UnitRange
 from hvd_imgcls.config.optimizers import Optimizer
 from hvd_imgcls.config.placement import Placement, Shared
+from hvd_imgcls.config.pretraining import Reconstruction
 from hvd_imgcls.config.schedules import Schedule
 from hvd_imgcls.config.sections import (
     STRICT,
@@ -66,6 +67,12 @@ class Data:
     `image_size * image_size * num_channels` bytes for each.
     """
 
+    labelled_fraction: LeftOpenFraction = 1.0
+    """Part of each class of the training images whose labels are used, chosen by `train.seed`.
+
+    At least one image of each class. The others serve `pretraining` only.
+    """
+
     max_pixels: PositiveInt = DEFAULT_MAX_PIXELS
     """Pixels that an image file may have. Larger ones are refused before they are decoded."""
 
@@ -89,6 +96,8 @@ class Data:
     def __post_init__(self) -> None:
         if self.placement.name != "shared" and self.source.name != "records":
             raise ValueError(f"placement {self.placement.name} needs source.name records")
+        if self.placement.name != "shared" and self.labelled_fraction < 1:
+            raise ValueError("labelled_fraction below 1 needs placement shared")
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
@@ -232,6 +241,9 @@ class RunConfig:
 
     train: Train
     """How long and how to train."""
+
+    pretraining: Reconstruction | None = None
+    """Training without labels before the training with labels. null for none."""
 
     augment: tuple[Augmentation, ...] = ()
     """Random changes of the training images, applied in this order."""

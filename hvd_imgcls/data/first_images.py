@@ -1,4 +1,4 @@
-"""Some training images as arrays, for what is computed from pixels before a training."""
+"""Some images as arrays, for what is computed from pixels or drawn."""
 
 from __future__ import annotations
 
@@ -8,13 +8,19 @@ import numpy.typing as npt
 from hvd_imgcls.config import RunConfig
 from hvd_imgcls.data.image_files import make_evaluation_decoder
 from hvd_imgcls.data.opening import image_shape_of
-from hvd_imgcls.data.source import ArraySource, ImageSource
+from hvd_imgcls.data.source import ArraySource, ImageSource, Split
 
 
 def first_images(
-    source: ImageSource, config: RunConfig, number: int, *, rank: int, size: int
+    source: ImageSource,
+    config: RunConfig,
+    number: int,
+    *,
+    rank: int,
+    size: int,
+    split: Split = "train",
 ) -> npt.NDArray[np.uint8]:
-    """Returns the first training images that this rank can read, cut as for an evaluation.
+    """Returns the first images that this rank can read, cut as for an evaluation.
 
     Args:
         source: The images.
@@ -22,21 +28,22 @@ def first_images(
         number: At most so many.
         rank: This rank.
         size: Number of ranks.
+        split: Which images.
 
     Returns:
         `[examples, height, width, channels]`, uint8. Images that cannot be read are left out.
     """
     if isinstance(source, ArraySource):
-        return source.images("train")[:number]
+        return source.images(split)[:number]
     import tensorflow as tf
 
     decode = make_evaluation_decoder(config, image_shape_of(source, config))
-    read = source.make_reader("train")
-    numbers = np.arange(source.num_examples("train"))
+    read = source.make_reader(split)
+    numbers = np.arange(source.num_examples(split))
     division = source.division
     if division is not None:
         host = division.hosts_of(division.position_of(rank), size)[0]
-        numbers = np.sort(division.shares["train"][host])
+        numbers = np.sort(division.shares[split][host])
     images = (
         tf.data.Dataset.from_tensor_slices(numbers[:number].astype(np.int64))
         .map(lambda example: decode(read(example), example, example))

@@ -10,6 +10,9 @@ from hvd_imgcls.losses.of_logits import (
     PerClassCrossEntropy,
     SquaredProbabilityError,
 )
+from hvd_imgcls.losses.reconstruction import PixelError
+
+__all__ = ["PixelError", "build_loss"]
 
 
 def build_loss(config: Loss) -> keras.losses.Loss:

@@ -41,6 +41,8 @@ def build_autoencoder(
     config: Cae,
     image_shape: tuple[int, int, int],
     normalize: keras.layers.Layer | None = None,
+    *,
+    encoder: keras.Model | None = None,
 ) -> Autoencoder:
     """Returns an autoencoder in the manner of Masci et al. 2011 (doi 10.1007/978-3-642-21735-7_7).
 
@@ -49,8 +51,9 @@ def build_autoencoder(
         image_shape: Height, width and channels.
         normalize: From pixels 0 .. 255 to what the first convolution takes; pixels divided by
             255 when None.
+        encoder: That of a classifier, to share; a new one when None.
     """
-    encoder = _build_encoder(config, image_shape, normalize)
+    encoder = encoder or _build_encoder(config, image_shape, normalize)
     decoder = _build_decoder(config, image_shape)
     images = keras.Input(shape=image_shape, name="images")
     whole = keras.Model(images, decoder(encoder(images)), name="autoencoder")

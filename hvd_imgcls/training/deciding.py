@@ -133,6 +133,9 @@ class _WriteCsv(keras.callbacks.CSVLogger):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         values = {**dict.fromkeys(self._extra, "NA"), **(logs or {})}
+        if self.writer is None:
+            # Keras would add a `val_` column for each.
+            self.keys: list[str] | None = sorted(values)
         super().on_epoch_end(epoch, values)
 
 

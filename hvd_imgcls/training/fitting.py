@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -13,32 +15,73 @@ from hvd_imgcls.data.unreadable import naming_unreadable_images
 from hvd_imgcls.progress import Progress, StopAfterSteps
 from hvd_imgcls.quarantine import Quarantine
 from hvd_imgcls.training.deciding import deciding_callbacks
+from hvd_imgcls.training.freezing import Freezer, Segment, carry_over, segments
+from hvd_imgcls.training.model import compile_model
 from hvd_imgcls.training.run import Run
+
+logger = logging.getLogger(__name__)
 
 
 def fit(run: Run, model: keras.Model, given: Sequence[keras.callbacks.Callback] = ()) -> None:
-    """Trains a compiled model to the end of the plan, or until a callback stops it.
+    """Compiles a model and trains it to the end of the plan, layers frozen as the run says.
+
+    A callback may stop it earlier.
 
     Collective: every rank must call this.
 
     Args:
         run: The run.
-        model: The model, compiled.
+        model: The model.
         given: Callbacks of the user's own, the same on all ranks.
+
+    Raises:
+        ConfigError: If there is no layer of the name that is to be frozen.
+        DataError: If an image cannot be read; with `quarantine`, if too many cannot.
     """
-    plan, sightings = run.plan, Sightings()
-    callbacks = _make_callbacks(run, model, given)
-    if run.config.data.bad_examples == "quarantine":
-        callbacks.append(
-            Quarantine(
-                run.source, run.config, plan, sightings, run.collectives, run.files.quarantine
-            )
+    sightings, freezer = Sightings(), Freezer(model)
+    callbacks = OneTraining(_make_callbacks(run, model, sightings, given), model)
+    for segment in segments(run.config.fine_tuning.freeze, run.plan.num_epochs):
+        _compile_for(segment, run, model, freezer)
+        _fit_segment(segment, run, model, callbacks, sightings)
+        if model.stop_training:
+            break
+    callbacks.end()
+    freezer.freeze([])
+
+
+def _compile_for(segment: Segment, run: Run, model: keras.Model, freezer: Freezer) -> None:
+    """Compiles the model for the layers that are trained now; the optimizer goes on."""
+    so_far = model.optimizer if segment.first_epoch else None
+    num_frozen = freezer.freeze(segment.frozen)
+    compile_model(model, run.config, run.plan)
+    model.optimizer.build(model.trainable_variables)
+    if so_far is not None:
+        carry_over(so_far, model.optimizer)
+    if segment.frozen or so_far is not None:
+        logger.info(
+            "epochs %d to %d: %d layers frozen (%s)",
+            segment.first_epoch + 1,
+            segment.last_epoch,
+            num_frozen,
+            ", ".join(segment.frozen) or "none",
         )
+
+
+def _fit_segment(
+    segment: Segment,
+    run: Run,
+    model: keras.Model,
+    callbacks: keras.callbacks.CallbackList,
+    sightings: Sightings,
+) -> None:
+    """Trains through some epochs. Collective."""
+    plan = run.plan
     dataset = training_dataset(
         run.source,
         run.config,
         plan,
         rank=run.rank,
+        start_epoch=segment.first_epoch,
         collectives=run.collectives,
         sightings=sightings,
     )
@@ -51,7 +94,8 @@ def fit(run: Run, model: keras.Model, given: Sequence[keras.callbacks.Callback] 
     ):
         model.fit(
             dataset,
-            epochs=plan.num_epochs,
+            initial_epoch=segment.first_epoch,
+            epochs=segment.last_epoch,
             steps_per_epoch=plan.batches_per_epoch,
             callbacks=callbacks,
             # The dataset has its order already.
@@ -60,8 +104,39 @@ def fit(run: Run, model: keras.Model, given: Sequence[keras.callbacks.Callback] 
         )
 
 
+class OneTraining(keras.callbacks.CallbackList):
+    """Callbacks for which several calls of `fit` are one training.
+
+    Args:
+        callbacks: In their order.
+        model: What is trained.
+    """
+
+    def __init__(self, callbacks: list[keras.callbacks.Callback], model: keras.Model) -> None:
+        super().__init__(callbacks, add_history=True, model=model)
+        self._has_begun = False
+        self._last_logs: dict[str, Any] | None = None
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Begins, the first time."""
+        if not self._has_begun:
+            self._has_begun = True
+            super().on_train_begin(logs)
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Waits for `end`."""
+        self._last_logs = logs
+
+    def end(self) -> None:
+        """Ends, once."""
+        super().on_train_end(self._last_logs)
+
+
 def _make_callbacks(
-    run: Run, model: keras.Model, given: Sequence[keras.callbacks.Callback]
+    run: Run,
+    model: keras.Model,
+    sightings: Sightings,
+    given: Sequence[keras.callbacks.Callback],
 ) -> list[keras.callbacks.Callback]:
     """Returns the callbacks, on every rank the same ones in the same order."""
     plan = run.plan
@@ -76,4 +151,10 @@ def _make_callbacks(
     ]
     if plan.num_steps % plan.steps_per_epoch:
         callbacks.append(StopAfterSteps(plan))
+    if run.config.data.bad_examples == "quarantine":
+        callbacks.append(
+            Quarantine(
+                run.source, run.config, plan, sightings, run.collectives, run.files.quarantine
+            )
+        )
     return callbacks

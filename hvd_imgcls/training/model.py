@@ -68,21 +68,24 @@ def _whiten_on_root(run: Run, model: keras.Model) -> None:
 
 def compile_model(model: keras.Model, config: RunConfig, plan: Plan) -> None:
     """Gives the model its loss, its metrics and an optimizer that averages over the ranks."""
-    optimizer = build_recipe(
-        config, build_schedule(config.schedule, plan), model, num_steps=plan.num_steps
-    )
     model.compile(
-        optimizer=hvd.DistributedOptimizer(
-            optimizer,
-            compression=COMPRESSIONS[config.synchronization.compression],
-            backward_passes_per_step=plan.gradient_accumulation_steps,
-            average_aggregated_gradients=True,
-            check_every_steps=plan.check_every_steps,
-            # Whatever `train.non_finite` says: what is not finite never reaches the weights.
-            skip_non_finite=True,
-        ),
+        optimizer=distribute(model, config, plan),
         loss=build_loss(config.loss),
         weighted_metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+    )
+
+
+def distribute(model: keras.Model, config: RunConfig, plan: Plan) -> keras.optimizers.Optimizer:
+    """Returns the optimizer of a model that averages gradients over the ranks."""
+    schedule = build_schedule(config.schedule, plan)
+    return hvd.DistributedOptimizer(
+        build_recipe(config, schedule, model, num_steps=plan.num_steps),
+        compression=COMPRESSIONS[config.synchronization.compression],
+        backward_passes_per_step=plan.gradient_accumulation_steps,
+        average_aggregated_gradients=True,
+        check_every_steps=plan.check_every_steps,
+        # Whatever `train.non_finite` says: what is not finite never reaches the weights.
+        skip_non_finite=True,
     )
 
 

@@ -10,6 +10,7 @@ from hvd_imgcls import distributed, logs, run_dir
 from hvd_imgcls.config import RunConfig, to_tree, to_yaml
 from hvd_imgcls.data import ImageSource, host_shares_of, open_images, open_source
 from hvd_imgcls.data.placing import place
+from hvd_imgcls.data.subset import labelled_part
 from hvd_imgcls.models.files import digests_of_files
 from hvd_imgcls.plan import Plan, available_cores, describe, make_plan, share_cores
 from hvd_imgcls.run_dir import RunDir
@@ -25,7 +26,8 @@ class Run:
     Attributes:
         config: What the pipeline file says.
         plan: What follows from it.
-        source: The images.
+        source: The images that are trained on with labels, and the held-out ones.
+        whole_source: Those, and the training images whose labels are not used.
         collectives: How the ranks talk.
         files: The run directory.
     """
@@ -33,6 +35,7 @@ class Run:
     config: RunConfig
     plan: Plan
     source: ImageSource
+    whole_source: ImageSource
     collectives: distributed.Collectives
     files: RunDir
 
@@ -78,7 +81,8 @@ def begin(
     )
     source = source or open_source(config.data.source, config.data.placement)
     source = place(source, config, collectives)
-    source = open_images(config, source=source, num_threads=threads.data)
+    whole_source = open_images(config, source=source, num_threads=threads.data)
+    source = labelled_part(whole_source, config)
     plan = make_plan(
         config,
         num_train_examples=source.num_examples("train"),
@@ -92,7 +96,14 @@ def begin(
     logger.info("%s", describe(plan, config))
     for note in source.notes:
         logger.info("note: %s", note)
-    return Run(config=config, plan=plan, source=source, collectives=collectives, files=files)
+    return Run(
+        config=config,
+        plan=plan,
+        source=source,
+        whole_source=whole_source,
+        collectives=collectives,
+        files=files,
+    )
 
 
 def _require_same(

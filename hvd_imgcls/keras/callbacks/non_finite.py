@@ -72,7 +72,7 @@ class NonFiniteCallback(keras.callbacks.Callback):
         self._max_in_a_row = max_in_a_row
         self._guard: Guard | None = None
         self._batches_per_step = 1
-        self._num_batches = self._epoch = 0
+        self._num_batches = self._num_batches_before = self._epoch = 0
         self._num_skipped = self._num_in_a_row = self._seen = 0
         self._before: _Copy | None = None
 
@@ -82,11 +82,15 @@ class NonFiniteCallback(keras.callbacks.Callback):
         return self._num_skipped
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Finds what counts.
+        """Begins to count.
 
         Raises:
             ConfigError: If the optimizer applies everything.
         """
+        self._num_batches = self._num_skipped = self._num_in_a_row = 0
+        self._find_guard()
+
+    def _find_guard(self) -> None:
         synchronizer = synchronizer_of(self.model.optimizer)
         if synchronizer is None or synchronizer.guard is None:
             raise ConfigError(
@@ -97,12 +101,12 @@ class NonFiniteCallback(keras.callbacks.Callback):
             )
         self._guard = synchronizer.guard
         self._batches_per_step = synchronizer.backward_passes_per_step
-        self._num_batches = self._num_skipped = self._num_in_a_row = 0
         self._seen = int(self._guard.num_held_back.numpy())
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Keeps what a skipped step would leave its trace in."""
-        self._epoch = epoch
+        self._epoch, self._num_batches_before = epoch, self._num_batches
+        self._find_guard()  # the model may have been compiled anew since
         self._keep(may_be_others=True)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -154,7 +158,8 @@ class NonFiniteCallback(keras.callbacks.Callback):
 
     @property
     def _is_first_step(self) -> bool:
-        return self._num_batches == self._batches_per_step
+        """Whether this is the first step of an epoch: metrics are made in the first of all."""
+        return self._num_batches - self._num_batches_before == self._batches_per_step
 
     def _keep(self, *, may_be_others: bool) -> None:
         """Copies what a step changes; looks anew for it if there may be other variables."""

@@ -65,9 +65,7 @@ class RankSafe(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         is_one = isinstance(callbacks, keras.callbacks.Callback)
-        self.callbacks: list[keras.callbacks.Callback] = (
-            [callbacks] if is_one else list(callbacks)
-        )
+        self.callbacks: list[keras.callbacks.Callback] = [callbacks] if is_one else list(callbacks)
         for callback in self.callbacks:
             require_wrappable(callback)
         self._batch_hooks = {

@@ -1,0 +1,28 @@
+"""What happens before the training with labels."""
+
+from __future__ import annotations
+
+from pydantic.dataclasses import dataclass
+
+from hvd_imgcls.config.optimizers import Optimizer
+from hvd_imgcls.config.schedules import Schedule
+from hvd_imgcls.config.sections import STRICT, PositiveInt
+
+
+@dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
+class Reconstruction:
+    """Training of an autoencoder, without labels, whose encoder the classifier then has.
+
+    It minimises the squared error of the pixels (Masci et al. 2011,
+    doi 10.1007/978-3-642-21735-7_7), on all training images, those that
+    `data.labelled_fraction` leaves out among them. Needs `model.name: cae`.
+    """
+
+    num_epochs: PositiveInt
+    """Passes over all training images."""
+
+    optimizer: Optimizer | None = None
+    """Its optimizer. null: that of the training with labels."""
+
+    schedule: Schedule | None = None
+    """Its learning rate. null: that of the training with labels."""
