@@ -12,6 +12,7 @@ import hvd_imgcls.keras as hvd
 from hvd_imgcls.data.blanks import Sightings
 from hvd_imgcls.data.dataset import training_dataset
 from hvd_imgcls.data.unreadable import naming_unreadable_images
+from hvd_imgcls.plan import Plan
 from hvd_imgcls.progress import Progress, StopAfterSteps
 from hvd_imgcls.quarantine import Quarantine
 from hvd_imgcls.training.deciding import deciding_callbacks
@@ -39,7 +40,7 @@ def fit(run: Run, model: keras.Model, given: Sequence[keras.callbacks.Callback] 
         DataError: If an image cannot be read; with `quarantine`, if too many cannot.
     """
     sightings, freezer = Sightings(), Freezer(model)
-    callbacks = OneTraining(_make_callbacks(run, model, sightings, given), model)
+    callbacks = OneTraining(_make_callbacks(run, model, sightings, given), model, run.plan)
     for segment in segments(run.config.fine_tuning.freeze, run.plan.num_epochs):
         _compile_for(segment, run, model, freezer)
         _fit_segment(segment, run, model, callbacks, sightings)
@@ -110,10 +111,15 @@ class OneTraining(keras.callbacks.CallbackList):
     Args:
         callbacks: In their order.
         model: What is trained.
+        plan: The plan of the whole training.
     """
 
-    def __init__(self, callbacks: list[keras.callbacks.Callback], model: keras.Model) -> None:
-        super().__init__(callbacks, add_history=True, model=model)
+    def __init__(
+        self, callbacks: list[keras.callbacks.Callback], model: keras.Model, plan: Plan
+    ) -> None:
+        # What `fit` tells callbacks that it is given in a plain list.
+        params = {"epochs": plan.num_epochs, "steps": plan.batches_per_epoch, "verbose": 0}
+        super().__init__(callbacks, add_history=True, model=model, **params)
         self._has_begun = False
         self._last_logs: dict[str, Any] | None = None
 
