@@ -92,6 +92,7 @@ def _configuration(config: RunConfig) -> RunConfig:
         optimizer=section.optimizer or config.optimizer,
         schedule=section.schedule or config.schedule,
         fine_tuning=FineTuning(),
+        callbacks=(),
     )
 
 
@@ -128,6 +129,7 @@ def _fit(run: Run, config: RunConfig, plan: Plan, whole: keras.Model) -> None:
             callbacks=[
                 hvd.callbacks.BroadcastGlobalVariablesCallback(0),
                 hvd.callbacks.MetricAverageCallback(),
+                hvd.callbacks.NonFiniteCallback(config.train.non_finite),
                 watch_pretraining(run, plan),
             ],
             shuffle=False,

@@ -55,7 +55,7 @@ def test_there_is_a_program_for_each_way():
         (2, 2),
         *(pytest.param(number, 1, marks=pytest.mark.slow) for number in range(3)),
     ],
-    ids=lambda value: str(value),
+    ids=str,
 )
 @pytest.mark.ranks(2)
 def test_program_runs_and_learns(number, size, tmp_path):
