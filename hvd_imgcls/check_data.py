@@ -58,7 +58,7 @@ def check_data(
     *,
     max_pixels: int,
     seconds_per_file: float = DEFAULT_SECONDS_PER_FILE,
-    verbose: bool = False,
+    verbosity: logs.Verbosity = logs.Verbosity.NORMAL,
 ) -> pa.Table:
     """Inspects every image, writes the manifest and names the bad ones.
 
@@ -69,7 +69,7 @@ def check_data(
         manifest_path: Parquet file that the root writes, one row for every image.
         max_pixels: Larger images are refused by their header.
         seconds_per_file: What takes longer is a problem of the file.
-        verbose: Whether every rank says everything.
+        verbosity: How much is said.
 
     Returns:
         The manifest, on all ranks.
@@ -81,7 +81,7 @@ def check_data(
     # Who are we?
     collectives = distributed.start()
     topology = collectives.topology
-    logs.start(topology, verbose=verbose)
+    logs.start(topology, verbosity=verbosity)
     distributed.agreement.require_same(
         collectives, {"data": source.fingerprint}, "start every rank with the same images"
     )
@@ -105,10 +105,10 @@ def check_data(
     pinned = json.dumps(list(source.class_names)).encode()
     table = table.replace_schema_metadata({CLASS_NAMES_KEY: pinned})
     distributed.agreement.on_root(collectives, lambda: _write(table, manifest_path))
-    logger.info("%s", describe(table))
+    logger.log(logs.RESULT, "%s", describe(table))
     for note in source.notes:
         logger.info("note: %s", note)
-    logger.info("the manifest is %s", manifest_path)
+    logger.log(logs.RESULT, "the manifest is %s", manifest_path)
     _require_good(table, manifest_path)
     return table
 

@@ -20,6 +20,7 @@ from typing import NoReturn
 
 from hvd_imgcls import __version__
 from hvd_imgcls.errors import HvdImgclsError, PeerFailedError, RootFailedError
+from hvd_imgcls.logs import Verbosity
 from hvd_imgcls.topology import launched_rank_and_size
 
 INTERRUPTED = 130
@@ -131,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    _add_verbose(parser)
+    _add_verbosity(parser)
     module.add_arguments(parser)
     others, overrides = _split_overrides(words, parser)
     arguments = parser.parse_args(others)
@@ -226,10 +227,21 @@ def _split_overrides(
     return split_overrides(words)
 
 
-def _add_verbose(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--verbose", action="store_true", help="say everything, and where an error came from"
-    )
+def _add_verbosity(parser: argparse.ArgumentParser) -> None:
+    """Adds `--verbose` and `--quiet`, which end up in `arguments.verbosity`."""
+    group = parser.add_mutually_exclusive_group()
+    for verbosity, told in (
+        (Verbosity.VERBOSE, "every rank says everything, and where an error came from"),
+        (Verbosity.QUIET, "say the result, warnings and errors alone"),
+    ):
+        group.add_argument(
+            f"--{verbosity.value}",
+            dest="verbosity",
+            action="store_const",
+            const=verbosity,
+            default=Verbosity.NORMAL,
+            help=told,
+        )
 
 
 def _make_overview() -> argparse.ArgumentParser:

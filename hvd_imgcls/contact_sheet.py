@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import textwrap
 import unicodedata
@@ -26,6 +27,9 @@ _GROUP_GAP = 28
 _WIDTH = 1200
 _LINE = 17
 _FONT_SIZE, _TITLE_SIZE = 13, 20
+# Smaller parts of a blended target are not worth a line.
+_LEAST_WEIGHT = 0.005
+_MOST_LINES = 4
 _BACKGROUND, _INK, _FAINT, _RULE = "#ffffff", "#1c1c1e", "#6b6b70", "#d8d8dc"
 
 
@@ -73,15 +77,15 @@ def draw_sheet(
 
     sheet = Image.new("RGB", (total, first_row + num_rows * row_height + _MARGIN - 8), _BACKGROUND)
     draw = ImageDraw.Draw(sheet)
-    _text(draw, (_MARGIN, _MARGIN), title, size=_TITLE_SIZE)
+    draw_text(draw, (_MARGIN, _MARGIN), title, size=_TITLE_SIZE)
     for i, line in enumerate(wrapped):
-        _text(draw, (_MARGIN, _MARGIN + _TITLE_SIZE + 10 + i * _LINE), line, colour=_FAINT)
+        draw_text(draw, (_MARGIN, _MARGIN + _TITLE_SIZE + 10 + i * _LINE), line, colour=_FAINT)
     draw.line([(_MARGIN, top - 8), (total - _MARGIN, top - 8)], fill=_RULE)
     for column in range(per_row):
         left = _MARGIN + column * (width + _GROUP_GAP)
         for i, heading in enumerate(headings):
             at = (left + i * (shown + _GAP), top)
-            _text(draw, at, _cut(heading, shown), colour=_FAINT)
+            draw_text(draw, at, cut_text(heading, shown), colour=_FAINT)
     for number, group in enumerate(groups):
         row, column = divmod(number, per_row)
         for i, tile in enumerate(group):
@@ -167,6 +171,16 @@ def plain_name(name: str, label: int) -> str:
     return text if kept and 2 * kept >= letters else f"class {label}"
 
 
+def blended(target: npt.NDArray[np.float32], names: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Returns the classes of a target with their weights, the largest first.
+
+    >>> blended(np.array([0.25, 0.0, 0.75], np.float32), ["cat", "dog", "owl"])
+    (('owl', ' 0.75'), ('cat', ' 0.25'))
+    """
+    order = np.argsort(-target, kind="stable")[:_MOST_LINES]
+    return tuple((names[i], f" {target[i]:.2f}") for i in order if target[i] >= _LEAST_WEIGHT)
+
+
 def _draw_tile(
     sheet: Image.Image, draw: ImageDraw.ImageDraw, tile: Tile, at: tuple[int, int], shown: int
 ) -> None:
@@ -176,10 +190,10 @@ def _draw_tile(
     else:
         sheet.paste(enlarged(tile.image), at)
     for i, (line, end) in enumerate(tile.lines):
-        _text(draw, (x, y + shown + 3 + i * _LINE), _cut(line, shown, end))
+        draw_text(draw, (x, y + shown + 3 + i * _LINE), cut_text(line, shown, end))
 
 
-def _text(
+def draw_text(
     draw: ImageDraw.ImageDraw,
     at: tuple[int, int],
     text: str,
@@ -187,12 +201,13 @@ def _text(
     size: int = _FONT_SIZE,
     colour: str = _INK,
 ) -> None:
+    """Draws a line of text whose upper left corner is at (x, y), in pixels."""
     # The font that comes with Pillow has ASCII alone; what else a file name holds becomes "?".
     drawn = text.encode("ascii", "replace").decode("ascii")
     draw.text(at, drawn, font=_font(size), fill=colour)
 
 
-def _cut(text: str, width: int, end: str = "") -> str:
+def cut_text(text: str, width: int, end: str = "") -> str:
     """Returns a text, shortened so that it is with its end at most so many pixels wide."""
     font = _font(_FONT_SIZE)
     if len(text) > width:  # No letter is narrower than a pixel.
@@ -204,11 +219,17 @@ def _cut(text: str, width: int, end: str = "") -> str:
     return f"{text.rstrip()}...{end}"
 
 
+def text_width(text: str) -> float:
+    """Returns how wide a text is as `draw_text` draws it, in pixels."""
+    return _font(_FONT_SIZE).getlength(text)
+
+
 def _wrap(text: str, width: int) -> list[str]:
     """Returns a text as lines of about so many pixels."""
     letters = int(width / _font(_FONT_SIZE).getlength("n") * 1.1)
     return textwrap.wrap(text, letters) or [""]
 
 
+@functools.cache
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size=size)

@@ -31,7 +31,11 @@ logger = logging.getLogger(__name__)
 
 
 def evaluate_file(
-    config: RunConfig, model_path: Path, *, out_path: Path | None = None, verbose: bool = False
+    config: RunConfig,
+    model_path: Path,
+    *,
+    out_path: Path | None = None,
+    verbosity: logs.Verbosity = logs.Verbosity.NORMAL,
 ) -> dict[str, Any]:
     """Evaluates a saved model on the held-out split, on any number of ranks.
 
@@ -41,7 +45,7 @@ def evaluate_file(
         config: Says which data, and in which blocks.
         model_path: A `.keras` file. Nothing in it is executed.
         out_path: Where the root writes the metrics; it prints them when None.
-        verbose: Whether every rank says everything.
+        verbosity: How much is said.
 
     Returns:
         The metrics, the same on all ranks.
@@ -52,7 +56,7 @@ def evaluate_file(
     # Who are we?
     collectives = distributed.start()
     topology = collectives.topology
-    logs.start(topology, verbose=verbose)
+    logs.start(topology, verbosity=verbosity)
     threads = share_cores(available_cores(), topology.local_size)
     distributed.devices.configure(
         intra_op_threads=threads.intra_op,
@@ -86,9 +90,9 @@ def evaluate_file(
     metrics = evaluate_model(
         model, source, config, plan, collectives=collectives, num_threads=threads.data
     )
-    logger.info("%s", describe(metrics))
+    logger.log(logs.RESULT, "%s", describe(metrics))
     if out_path is None:
-        logger.info("%s", json.dumps(metrics, indent=2))
+        logger.log(logs.RESULT, "%s", json.dumps(metrics, indent=2))
     elif topology.is_root:
         run_dir.write_json(out_path, metrics)
         logger.info("written to %s", out_path)

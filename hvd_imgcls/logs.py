@@ -6,6 +6,7 @@ library stays as it is.
 
 from __future__ import annotations
 
+import enum
 import logging
 import sys
 import time
@@ -14,11 +15,28 @@ from pathlib import Path
 from hvd_imgcls.topology import Topology
 
 LOGGER_NAME = "hvd_imgcls"
+RESULT = (logging.INFO + logging.WARNING) // 2
+"""Level of what a command was called for, which it says even if it is to be quiet."""
+
 _OURS = "_hvd_imgcls_handler"
 
 
-def start(topology: Topology, *, verbose: bool = False) -> None:
-    """Lets this rank speak: the root from level INFO on, the others from WARNING on.
+class Verbosity(enum.Enum):
+    """How much is said.
+
+    Attributes:
+        QUIET: The root says its result; all ranks say warnings and errors.
+        NORMAL: The root says what it does, too.
+        VERBOSE: Every rank says everything, down to DEBUG.
+    """
+
+    QUIET = "quiet"
+    NORMAL = "normal"
+    VERBOSE = "verbose"
+
+
+def start(topology: Topology, *, verbosity: Verbosity = Verbosity.NORMAL) -> None:
+    """Lets this rank speak.
 
     Warnings and errors go to standard error, the rest to standard output. With several
     ranks every line begins with its rank, `[rank 3/8]`. Calling it again replaces what an
@@ -26,27 +44,33 @@ def start(topology: Topology, *, verbose: bool = False) -> None:
 
     Args:
         topology: The rank that speaks.
-        verbose: Whether every rank says everything, down to DEBUG.
+        verbosity: How much it says.
     """
     stop()
-    level = logging.INFO if topology.is_root else logging.WARNING
-    if verbose:
-        level = logging.DEBUG
-    prefix = f"[rank {topology.rank}/{topology.size}] " if topology.size > 1 else ""
+    logging.addLevelName(RESULT, "RESULT")
     output, errors = logging.StreamHandler(sys.stdout), logging.StreamHandler(sys.stderr)
     output.addFilter(lambda record: record.levelno < logging.WARNING)
     errors.setLevel(logging.WARNING)
-    output.setLevel(level)
+    output.setLevel(_level(topology, verbosity))
     for handler in (output, errors):
-        handler.setFormatter(logging.Formatter(f"{prefix}%(message)s"))
+        handler.setFormatter(logging.Formatter(f"{_prefix(topology)}%(message)s"))
         _add(handler)
 
 
-def add_file(path: Path) -> None:
-    """Writes everything that this rank says to a file as well, with the time."""
+def add_file(path: Path, topology: Topology, *, verbosity: Verbosity = Verbosity.NORMAL) -> None:
+    """Writes what this rank says to a file as well, with the time and the rank.
+
+    A quiet rank writes there what it would have said otherwise.
+
+    Args:
+        path: The file; added to if it is there.
+        topology: The rank that speaks.
+        verbosity: How much it says.
+    """
     handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setLevel(logging.INFO)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setLevel(logging.DEBUG if verbosity is Verbosity.VERBOSE else logging.INFO)
+    form = f"%(asctime)s %(levelname)s {_prefix(topology)}%(message)s"
+    handler.setFormatter(logging.Formatter(form))
     _add(handler)
 
 
@@ -78,6 +102,18 @@ class Pace:
             return False
         self._last = now
         return True
+
+
+def _level(topology: Topology, verbosity: Verbosity) -> int:
+    if verbosity is Verbosity.VERBOSE:
+        return logging.DEBUG
+    if not topology.is_root:
+        return logging.WARNING
+    return RESULT if verbosity is Verbosity.QUIET else logging.INFO
+
+
+def _prefix(topology: Topology) -> str:
+    return f"[rank {topology.rank}/{topology.size}] " if topology.size > 1 else ""
 
 
 def _add(handler: logging.Handler) -> None:

@@ -52,7 +52,7 @@ def prepare(
     examples_per_block: int = 1024,
     seed: int = 0,
     num_hosts: int | None = None,
-    verbose: bool = False,
+    verbosity: logs.Verbosity = logs.Verbosity.NORMAL,
 ) -> Records:
     """Writes record files and their index, then reads everything back.
 
@@ -66,7 +66,7 @@ def prepare(
         examples_per_block: Examples of a file.
         seed: Seed of the order in which the examples are dealt to the files.
         num_hosts: Hosts to divide the files over, for `data.placement`; None for no division.
-        verbose: Whether every rank says everything.
+        verbosity: How much is said.
 
     Returns:
         The record files as a source.
@@ -78,7 +78,7 @@ def prepare(
     # Who are we?
     collectives = distributed.start()
     topology = collectives.topology
-    logs.start(topology, verbose=verbose)
+    logs.start(topology, verbosity=verbosity)
     encoding = encoding or Encoding()
 
     # What will happen? The same on all ranks, and the same after a kill.
@@ -90,7 +90,7 @@ def prepare(
     )
     files = RecordsDir(destination)
     if _begin(files, manifest, collectives):
-        logger.info("%s holds these images already", destination)
+        logger.log(logs.RESULT, "%s holds these images already", destination)
         _divide(files, manifest, num_hosts, collectives)
         return Records(destination)
     blocks = list(_blocks(manifest))
@@ -122,7 +122,7 @@ def prepare(
     if topology.is_root:
         _finish(files, manifest)
     collectives.barrier()
-    logger.info("verified: %s images are in %s", f"{total:,}", destination)
+    logger.log(logs.RESULT, "verified: %s images are in %s", f"{total:,}", destination)
     _divide(files, manifest, num_hosts, collectives)
     return Records(destination)
 

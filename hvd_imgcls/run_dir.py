@@ -41,6 +41,16 @@ class RunDir:
         return self.path / "metrics.jsonl"
 
     @property
+    def tensorboard(self) -> Path:
+        """A directory of curves and pictures for TensorBoard."""
+        return self.path / "tensorboard"
+
+    @property
+    def summary(self) -> Path:
+        """What came of the run, and what it took."""
+        return self.path / "summary.json"
+
+    @property
     def pretraining(self) -> Path:
         """One JSON object per epoch of the training without labels; there if there was one."""
         return self.path / "pretraining.jsonl"

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from hvd_imgcls import distributed, logs
 from hvd_imgcls.config import RunConfig
 from hvd_imgcls.config.augmentations import Cutmix, Mixup
-from hvd_imgcls.contact_sheet import Tile, draw_sheet, plain_name, write_sheet
+from hvd_imgcls.contact_sheet import Tile, blended, draw_sheet, plain_name, write_sheet
 from hvd_imgcls.data import ImageSource, Split, image_shape_of, open_images, open_source
 from hvd_imgcls.data.order import epoch_order
 from hvd_imgcls.data.placing import place
@@ -25,9 +25,6 @@ from hvd_imgcls.topology import Topology
 logger = logging.getLogger(__name__)
 
 EPOCHS_SHOWN = 3
-# Smaller parts of a blended target are not worth a line.
-_LEAST_WEIGHT = 0.005
-_MOST_LINES = 4
 
 
 def show_data(
@@ -40,7 +37,7 @@ def show_data(
     split: Split = "train",
     num_examples: int = 16,
     first_epoch: int = 0,
-    verbose: bool = False,
+    verbosity: logs.Verbosity = logs.Verbosity.NORMAL,
 ) -> list[list[Tile]]:
     """Writes a contact sheet of examples, before and after the random changes of training.
 
@@ -56,7 +53,7 @@ def show_data(
             are in up to three epochs. "held_out": some examples, as evaluation sees them.
         num_examples: How many, at least 1; fewer are shown if there are not so many.
         first_epoch: 0-based, within the run.
-        verbose: Whether to say everything.
+        verbosity: How much is said.
 
     Returns:
         What is on the sheet: the tiles of each example.
@@ -66,7 +63,7 @@ def show_data(
         DataError: If an image cannot be read.
     """
     # Who are we? One process, with all cores for itself.
-    logs.start(Topology.on_hosts(0, 1, 1), verbose=verbose)
+    logs.start(Topology.on_hosts(0, 1, 1), verbosity=verbosity)
     threads = plan.threads
     distributed.devices.configure(
         intra_op_threads=threads.intra_op, inter_op_threads=threads.inter_op, local_rank=0
@@ -97,7 +94,9 @@ def show_data(
     for number, example in enumerate(chosen, 1):
         name = source.class_names[labels[example]]
         logger.info("#%-3d %s  (%s)", number, source.name_of(split, example), name)
-    logger.info("%d examples of %d by %d pixels: %s", len(chosen), *before.shape[1:3], out)
+    logger.log(
+        logs.RESULT, "%d examples of %d by %d pixels: %s", len(chosen), *before.shape[1:3], out
+    )
     return groups
 
 
@@ -135,16 +134,6 @@ def make_groups(
                 group.append(Tile(image=view.image, lines=lines))
         groups.append(group)
     return groups
-
-
-def blended(target: npt.NDArray[np.float32], names: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Returns the classes of a target with their weights, the largest first.
-
-    >>> blended(np.array([0.25, 0.0, 0.75], np.float32), ["cat", "dog", "owl"])
-    (('owl', ' 0.75'), ('cat', ' 0.25'))
-    """
-    order = np.argsort(-target, kind="stable")[:_MOST_LINES]
-    return tuple((names[i], f" {target[i]:.2f}") for i in order if target[i] >= _LEAST_WEIGHT)
 
 
 def _without_cache(config: RunConfig) -> RunConfig:

@@ -40,7 +40,9 @@ class ChannelStatistics:
     num_images: int
 
 
-def compute_statistics(config: RunConfig, *, verbose: bool = False) -> ChannelStatistics:
+def compute_statistics(
+    config: RunConfig, *, verbosity: logs.Verbosity = logs.Verbosity.NORMAL
+) -> ChannelStatistics:
     """Computes and prints the statistics of the training images, each looked at once.
 
     The images are as evaluation cuts them. Values are counted: the same digits on any
@@ -50,7 +52,7 @@ def compute_statistics(config: RunConfig, *, verbose: bool = False) -> ChannelSt
 
     Args:
         config: Says which images and how large they become.
-        verbose: Whether every rank says everything.
+        verbosity: How much is said.
 
     Returns:
         The statistics, the same on all ranks.
@@ -61,7 +63,7 @@ def compute_statistics(config: RunConfig, *, verbose: bool = False) -> ChannelSt
     # Who are we?
     collectives = distributed.start()
     topology = collectives.topology
-    logs.start(topology, verbose=verbose)
+    logs.start(topology, verbosity=verbosity)
     threads = share_cores(available_cores(), topology.local_size)
     distributed.devices.configure(
         intra_op_threads=threads.intra_op,
@@ -82,7 +84,7 @@ def compute_statistics(config: RunConfig, *, verbose: bool = False) -> ChannelSt
     counts = _count_values(source, config, examples, threads.data)
     counts = collectives.sum_arrays("statistics", counts)
     statistics = statistics_of(counts, source.num_examples("train"))
-    logger.info("%s", describe(statistics))
+    logger.log(logs.RESULT, "%s", describe(statistics))
     return statistics
 
 

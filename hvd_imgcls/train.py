@@ -28,7 +28,7 @@ def train(
     source: ImageSource | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     pipeline_name: str = "run",
-    verbose: bool = False,
+    verbosity: logs.Verbosity = logs.Verbosity.NORMAL,
 ) -> TrainResult:
     """Trains one image classifier, evaluates it and writes its run directory.
 
@@ -45,7 +45,7 @@ def train(
             root, with metrics over all ranks, and all ranks do what they decide: see
             `hvd_imgcls.keras.callbacks.RankSafe`. They come after those of the configuration.
         pipeline_name: Names the run directory if the configuration does not.
-        verbose: Whether every rank says everything.
+        verbosity: How much is said.
 
     Raises:
         ConfigError: If the configuration does not go with the data, the ranks, or a run
@@ -63,10 +63,16 @@ def train(
 
     # Who are we?
     collectives = distributed.start()
-    logs.start(collectives.topology, verbose=verbose)
+    logs.start(collectives.topology, verbosity=verbosity)
 
     # What will happen? Plain arithmetic, said before anything expensive starts.
-    run = begin(config, source=source, pipeline_name=pipeline_name, collectives=collectives)
+    run = begin(
+        config,
+        source=source,
+        pipeline_name=pipeline_name,
+        collectives=collectives,
+        verbosity=verbosity,
+    )
 
     # Train.
     trained = make_model(run, model)

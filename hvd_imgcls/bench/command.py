@@ -13,13 +13,21 @@ from typing import Any
 
 from hvd_imgcls import logs
 from hvd_imgcls.bench import input as input_bench
-from hvd_imgcls.bench import step
+from hvd_imgcls.bench import peers, precision, scaling, step
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.topology import Topology
 
 logger = logging.getLogger(__name__)
 
-BENCHMARKS = {"input": input_bench, "step": step}
+BENCHMARKS = {
+    "input": input_bench,
+    "peers": peers,
+    "precision": precision,
+    "scaling": scaling,
+    "step": step,
+}
+# The option that one benchmark alone has, by its name in the arguments.
+OWN_OPTIONS = {"only": "input", "data": "input", "cifar": "input", "without": "peers"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="CIFAR-10 in train/ and test/ for d; else random pixels in memory stand for it",
     )
+    of_peers = parser.add_argument_group("bench peers")
+    of_peers.add_argument(
+        "--without", nargs="+", choices=["torch"], metavar="PEER", help="torch: some gigabytes"
+    )
     parser.add_argument("--out", type=Path, help="JSON file for the numbers and their conditions")
 
 
@@ -49,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Runs a benchmark, prints its verdicts and writes its numbers."""
     if arguments.pairs < 1:
         raise ConfigError("--pairs", got=arguments.pairs, expected="1 or more", fix="correct it")
-    logs.start(Topology.single())
+    logs.start(Topology.single(), verbosity=arguments.verbosity)
     load_before = os.getloadavg()[0]
     logger.info("load of the machine before: %.2f", load_before)
     results = _measure(arguments)
@@ -64,21 +76,25 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.out:
         text = json.dumps({"conditions": conditions, "results": results}, indent=1)
         arguments.out.write_text(text + "\n", encoding="utf-8")
-        logger.info("numbers and conditions are in %s", arguments.out)
+        logger.log(logs.RESULT, "numbers and conditions are in %s", arguments.out)
     return 0
 
 
 def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    if arguments.name == "step":
-        for option in ("only", "data", "cifar"):
-            if getattr(arguments, option) is not None:
-                raise ConfigError(
-                    f"--{option}",
-                    got=str(getattr(arguments, option)),
-                    expected="nothing, since it is an option of `bench input`",
-                    fix="leave it out",
-                )
-        return step.run(arguments.pairs)
+    for option, owner in OWN_OPTIONS.items():
+        if getattr(arguments, option) is not None and arguments.name != owner:
+            raise ConfigError(
+                f"--{option}",
+                got=str(getattr(arguments, option)),
+                expected=f"nothing, since it is an option of `bench {owner}`",
+                fix="leave it out",
+            )
+    if arguments.name == "peers":
+        return peers.run(arguments.pairs, without=arguments.without or ())
+    if arguments.name != "input":
+        module: Any = BENCHMARKS[arguments.name]
+        results: dict[str, Any] = module.run(arguments.pairs)
+        return results
     return input_bench.run(
         input_bench.Settings(
             pairs=arguments.pairs,

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hvd_imgcls import logs
 from hvd_imgcls.bench.launching import environment, run_module
 from hvd_imgcls.bench.photographs import link_photographs, write_made_up
 from hvd_imgcls.bench.ratio import alternating_order, ratio_of_pairs
@@ -84,7 +85,7 @@ def run(settings: Settings) -> dict[str, Any]:
         for line in settings.only:
             for name, result in _LINES[line](settings, folder).items():
                 results[name] = result
-                logger.info("%s: %s", name, result["text"])
+                logger.log(logs.RESULT, "%s: %s", name, result["text"])
                 if "goal" in result:
                     verdict = "reached" if result["reached"] else "MISSED"
                     logger.info("    goal: %s: %s", result["goal"], verdict)

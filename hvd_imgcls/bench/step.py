@@ -12,6 +12,7 @@ import logging
 import time
 from typing import Any
 
+from hvd_imgcls import logs
 from hvd_imgcls.bench.launching import run_module
 from hvd_imgcls.bench.ratio import alternating_order, ratio_of_pairs
 
@@ -32,7 +33,7 @@ def run(pairs: int) -> dict[str, Any]:
     results["start-up"] = start_up(max(3, pairs // 3))
     for name, result in results.items():
         result["goal"] = GOALS[name]
-        logger.info("%-10s %s (goal at most %s)", name, result["text"], GOALS[name])
+        logger.log(logs.RESULT, "%-10s %s (goal at most %s)", name, result["text"], GOALS[name])
     return results
 
 

@@ -32,13 +32,12 @@ def run(arguments: argparse.Namespace) -> None:
     """Checks. Collective: every rank must call this."""
     source = open_named(arguments)
     end_with_the_cause()
-    if not arguments.verbose:
-        import_tensorflow_quietly()
+    import_tensorflow_quietly(arguments.verbosity)
     from hvd_imgcls.check_data import check_data
 
     check_data(
         source,
         Path(arguments.manifest).expanduser(),
         max_pixels=arguments.max_pixels,
-        verbose=arguments.verbose,
+        verbosity=arguments.verbosity,
     )

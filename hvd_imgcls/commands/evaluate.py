@@ -47,13 +47,12 @@ def run(arguments: argparse.Namespace) -> None:
     config = load_config(pipeline, arguments.overrides)
 
     end_with_the_cause()
-    if not arguments.verbose:
-        import_tensorflow_quietly()
+    import_tensorflow_quietly(arguments.verbosity)
     from hvd_imgcls.evaluate import evaluate_file
 
     evaluate_file(
         config,
         model_path,
         out_path=None if out_path is None else Path(out_path),
-        verbose=arguments.verbose,
+        verbosity=arguments.verbosity,
     )

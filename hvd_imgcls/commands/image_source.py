@@ -70,7 +70,7 @@ def open_named(arguments: argparse.Namespace) -> FileSource | PlacedImages:
     """
     named = source_of(arguments)
     if not opens_without_tensorflow(named):
-        import_tensorflow_quietly()
+        import_tensorflow_quietly(arguments.verbosity)
     source = open_source(named)
     if isinstance(source, FileSource | PlacedImages):
         return source

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hvd_imgcls.commands.plan import positive
 from hvd_imgcls.commands.quiet import import_tensorflow_quietly
+from hvd_imgcls.logs import Verbosity
 from hvd_imgcls.topology import launched_rank_and_size
 
 if TYPE_CHECKING:
@@ -47,8 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
     rank, _ = launched_rank_and_size()
     if rank != 0:
         return
-    if not arguments.verbose:
-        import_tensorflow_quietly()
+    import_tensorflow_quietly(arguments.verbosity)
     from hvd_imgcls.models.applications import APPLICATIONS
     from hvd_imgcls.models.listing import Request, list_applications, list_models
 
@@ -61,7 +61,8 @@ def run(arguments: argparse.Namespace) -> None:
     applications: list[Row] = []
     if arguments.all:
         for number, row in enumerate(list_applications(request), start=1):
-            sys.stderr.write(f"{row.name} ({number} of {len(APPLICATIONS)})\n")
+            if arguments.verbosity is not Verbosity.QUIET:
+                sys.stderr.write(f"{row.name} ({number} of {len(APPLICATIONS)})\n")
             applications.append(row)
     if arguments.json:
         tree: dict[str, Any] = {

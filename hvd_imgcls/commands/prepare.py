@@ -57,8 +57,7 @@ def run(arguments: argparse.Namespace) -> None:
         _require_between(arguments, option, int(option == "examples_per_block"), 2**32 - 1)
     source = open_named(arguments)
     end_with_the_cause()
-    if not arguments.verbose:
-        import_tensorflow_quietly()
+    import_tensorflow_quietly(arguments.verbosity)
     from hvd_imgcls.data.records.encoding import Encoding
     from hvd_imgcls.prepare import prepare
 
@@ -74,7 +73,7 @@ def run(arguments: argparse.Namespace) -> None:
         examples_per_block=arguments.examples_per_block,
         seed=arguments.seed,
         num_hosts=arguments.hosts,
-        verbose=arguments.verbose,
+        verbosity=arguments.verbosity,
     )
 
 

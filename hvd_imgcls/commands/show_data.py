@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Draws the sheet, on the root alone if several ranks were launched."""
     config = load_config(arguments.pipeline, arguments.overrides)
     if not opens_without_tensorflow(config.data.source):
-        import_tensorflow_quietly()
+        import_tensorflow_quietly(arguments.verbosity)
     source = open_source(config.data.source, config.data.placement)
     plan = plan_for(config, source, Topology.on_hosts(0, 1, 1))
     _require_between("--num", arguments.num, MAX_EXAMPLES, "examples")
@@ -61,8 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     out = Path(arguments.out).expanduser()
     require_writable(out)
-    if not arguments.verbose:
-        import_tensorflow_quietly()
+    import_tensorflow_quietly(arguments.verbosity)
     from hvd_imgcls.show_data import show_data
 
     show_data(
@@ -74,7 +73,7 @@ def run(arguments: argparse.Namespace) -> None:
         split=arguments.split,
         num_examples=arguments.num,
         first_epoch=epoch - 1,
-        verbose=arguments.verbose,
+        verbosity=arguments.verbosity,
     )
 
 

@@ -19,8 +19,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Computes. Collective: every rank must call this."""
     config = load_config(arguments.pipeline, arguments.overrides)
     end_with_the_cause()
-    if not arguments.verbose:
-        import_tensorflow_quietly()
+    import_tensorflow_quietly(arguments.verbosity)
     from hvd_imgcls.statistics import compute_statistics
 
-    compute_statistics(config, verbose=arguments.verbose)
+    compute_statistics(config, verbosity=arguments.verbosity)

@@ -36,13 +36,12 @@ def run(arguments: argparse.Namespace) -> None:
         require_no_run(RunDir(Path(config.run_dir)))
 
     end_with_the_cause()
-    if not arguments.verbose:
-        import_tensorflow_quietly()
+    import_tensorflow_quietly(arguments.verbosity)
     from hvd_imgcls.train import train
 
     train(
         config,
         source=source,
         pipeline_name=Path(arguments.pipeline).stem,
-        verbose=arguments.verbose,
+        verbosity=arguments.verbosity,
     )

@@ -15,6 +15,7 @@ from hvd_imgcls.config.averaging import Ema, Lookahead
 from hvd_imgcls.config.callbacks import Callback
 from hvd_imgcls.config.fine_tuning import FineTuning
 from hvd_imgcls.config.gradient_clipping import GradientClipping, NoClipping
+from hvd_imgcls.config.logging_section import Logging
 from hvd_imgcls.config.losses import CrossEntropy, Loss
 from hvd_imgcls.config.models import Model
 from hvd_imgcls.config.normalization import Normalization, UnitRange
@@ -262,6 +263,9 @@ class RunConfig:
 
     evaluation: Evaluation = Evaluation()
     """How the held-out split is evaluated."""
+
+    logging: Logging = Logging()
+    """What the run writes to be looked at."""
 
     callbacks: tuple[Callback, ...] = ()
     """What looks at the metrics after an epoch, and decides or writes."""

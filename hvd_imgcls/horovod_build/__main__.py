@@ -7,11 +7,13 @@ import sys
 
 from hvd_imgcls.errors import HvdImgclsError
 from hvd_imgcls.horovod_build.command import add_arguments, run
+from hvd_imgcls.logs import Verbosity
 
 
 def main() -> int:
     """Returns the exit code of the process."""
     parser = argparse.ArgumentParser(prog="python -m hvd_imgcls.horovod_build")
+    parser.set_defaults(verbosity=Verbosity.NORMAL)
     add_arguments(parser)
     try:
         return run(parser.parse_args())

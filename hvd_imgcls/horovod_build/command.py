@@ -10,6 +10,7 @@ from types import FrameType
 
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.horovod_build.install import find_python, install_horovod
+from hvd_imgcls.logs import Verbosity
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         gpu=args.gpu,
         num_jobs=num_jobs,
         force=args.force,
-        say=say,
+        say=say if args.verbosity is not Verbosity.QUIET else _say_nothing,
     )
     return 0
 
@@ -88,6 +89,10 @@ def say(line: str) -> None:
     """Prints a line at once, also into a pipe."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
+
+
+def _say_nothing(_: str) -> None:
+    """Takes the place of `say`."""
 
 
 def _exit_on_signal(signal_number: int, _: FrameType | None) -> None:

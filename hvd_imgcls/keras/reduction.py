@@ -17,6 +17,7 @@ from hvd_imgcls.keras.compression import Compression
 from hvd_imgcls.keras.grouping import buckets, by_dtype
 from hvd_imgcls.keras.inside_graph import run_if
 from hvd_imgcls.keras.objects import native_variable, variable_path
+from hvd_imgcls.keras.waiting import ReductionClock
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -91,12 +92,14 @@ class GradientReduction:
 
     Attributes:
         local_variables: Ids of the native variables whose gradients stay on their rank.
+        clock: Measures the reductions if there is one; set before the first step is traced.
     """
 
     def __init__(self, settings: ReductionSettings, name: str) -> None:
         self.settings = settings
         self.name = name
         self.local_variables: set[int] = set()
+        self.clock: ReductionClock | None = None
         self._is_checked: tf.Variable | None = None
 
     @property
@@ -123,6 +126,8 @@ class GradientReduction:
         result = list(gradients)
         if self.size == 1:
             return result
+        present = [gradient for gradient in gradients if gradient is not None]
+        began = self.clock.begin(present) if self.clock else None
         dense: list[int] = []
         for index, (gradient, variable) in enumerate(zip(gradients, variables, strict=True)):
             if gradient is None:
@@ -141,9 +146,11 @@ class GradientReduction:
                 dense.append(index)
         local = [result[index] for index in dense]
         reduced = self._reduce_dense(local, [variables[index] for index in dense])
-        self._check_once(local, reduced, [variable_path(variables[index]) for index in dense])
         for index, gradient in zip(dense, reduced, strict=True):
             result[index] = gradient
+        if self.clock:
+            self.clock.end(began, [gradient for gradient in result if gradient is not None])
+        self._check_once(local, reduced, [variable_path(variables[index]) for index in dense])
         return result
 
     def _scale_local(self, gradient: Any) -> Any:

@@ -13,12 +13,13 @@ from hvd_imgcls.data.blanks import Sightings
 from hvd_imgcls.data.dataset import training_dataset
 from hvd_imgcls.data.unreadable import naming_unreadable_images
 from hvd_imgcls.plan import Plan
-from hvd_imgcls.progress import Progress, StopAfterSteps
+from hvd_imgcls.progress import StopAfterSteps
 from hvd_imgcls.quarantine import Quarantine
 from hvd_imgcls.training.deciding import deciding_callbacks
 from hvd_imgcls.training.freezing import Freezer, Segment, carry_over, segments
 from hvd_imgcls.training.model import compile_model
 from hvd_imgcls.training.run import Run
+from hvd_imgcls.training.watching import watch
 
 logger = logging.getLogger(__name__)
 
@@ -151,9 +152,9 @@ def _make_callbacks(
         hvd.callbacks.BroadcastGlobalVariablesCallback(0),
         # Before whoever reads the metrics of an epoch: they are one rank's until then.
         hvd.callbacks.MetricAverageCallback(),
-        # Before Progress: what they add to the metrics of an epoch is written there.
+        # Before what writes the metrics of an epoch: what these add to them is in it.
         *deciding_callbacks(run, model, given),
-        Progress(plan, metrics_path=run.files.metrics if run.is_root else None),
+        watch(run),
     ]
     if plan.num_steps % plan.steps_per_epoch:
         callbacks.append(StopAfterSteps(plan))

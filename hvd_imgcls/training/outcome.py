@@ -11,14 +11,16 @@ from typing import Any
 import keras
 
 import hvd_imgcls.keras as hvd
-from hvd_imgcls import distributed, run_dir
+from hvd_imgcls import distributed, logs, run_dir
 from hvd_imgcls.data.dataset import training_dataset
 from hvd_imgcls.evaluate import describe, evaluate_model
 from hvd_imgcls.keras.proof import weights_digest
 from hvd_imgcls.keras.saving import portable
 from hvd_imgcls.optimizers import take_averages
+from hvd_imgcls.progress.summary import describe_run, summarize
 from hvd_imgcls.run_dir import RunDir
 from hvd_imgcls.training.run import Run
+from hvd_imgcls.training.watching import draw_outcome
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +64,10 @@ def conclude(run: Run, model: keras.Model) -> TrainResult:
         digest, metrics = _judge(run, model, None)
     if run.is_root:
         _write(model, metrics, run.files.model, run.files.evaluation)
+        draw_outcome(run, model, metrics)
+    summary = summarize(run.record, metrics, num_bad_images=_num_bad_images(run))
+    if run.is_root:
+        run_dir.write_json(run.files.summary, summary)
     run.collectives.barrier()
     result = TrainResult(
         run_dir=run.files,
@@ -69,7 +75,7 @@ def conclude(run: Run, model: keras.Model) -> TrainResult:
         weights_digest=digest,
         metrics_without_ema=metrics_without_ema,
     )
-    _tell(result, run.plan.size)
+    _tell(result, summary, run.plan.size)
     return result
 
 
@@ -79,15 +85,16 @@ def _judge(
     """Returns the hash of the weights and the exact metrics. Collective."""
     settle_moving_statistics(run, model)
     digest = _require_same_weights(model, run.collectives)
-    metrics = evaluate_model(
-        model,
-        run.source,
-        run.config,
-        run.plan.evaluation,
-        collectives=run.collectives,
-        num_threads=run.plan.threads.data,
-        quarantine_path=quarantine_path,
-    )
+    with run.record.evaluating():
+        metrics = evaluate_model(
+            model,
+            run.source,
+            run.config,
+            run.plan.evaluation,
+            collectives=run.collectives,
+            num_threads=run.plan.threads.data,
+            quarantine_path=quarantine_path,
+        )
     return digest, metrics
 
 
@@ -129,9 +136,22 @@ def _write(
     run_dir.write_model(model_path, portable(model))
 
 
-def _tell(result: TrainResult, size: int) -> None:
+def _num_bad_images(run: Run) -> int:
+    """Returns how many images were left out, of both splits, as the root has written them."""
+    path = run.files.quarantine
+    if not run.is_root or not path.exists():
+        return 0
+    return len(path.read_text(encoding="utf-8").splitlines())
+
+
+def _tell(result: TrainResult, summary: dict[str, Any], size: int) -> None:
+    lines = [
+        describe(result.metrics),
+        f"the same model on all ranks: yes ({size} x {result.weights_digest})",
+        *describe_run(summary),
+        f"everything is in {result.run_dir.path}",
+    ]
     if result.metrics_without_ema is not None:
-        logger.info("without ema: %s", describe(result.metrics_without_ema))
-    logger.info("%s", describe(result.metrics))
-    logger.info("the same model on all ranks: yes (%d x %s)", size, result.weights_digest)
-    logger.info("everything is in %s", result.run_dir.path)
+        lines.insert(0, f"without ema: {describe(result.metrics_without_ema)}")
+    for line in lines:
+        logger.log(logs.RESULT, "%s", line)

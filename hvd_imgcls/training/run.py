@@ -8,11 +8,12 @@ from pathlib import Path
 
 from hvd_imgcls import distributed, logs, run_dir
 from hvd_imgcls.config import RunConfig, to_tree, to_yaml
-from hvd_imgcls.data import ImageSource, host_shares_of, open_images, open_source
+from hvd_imgcls.data import ImageSource, make_plan_for, open_images, open_source
 from hvd_imgcls.data.placing import place
 from hvd_imgcls.data.subset import labelled_part
 from hvd_imgcls.models.files import digests_of_files
-from hvd_imgcls.plan import Plan, available_cores, describe, make_plan, share_cores
+from hvd_imgcls.plan import Plan, available_cores, describe, share_cores
+from hvd_imgcls.progress import Board, Record
 from hvd_imgcls.run_dir import RunDir
 from hvd_imgcls.versions import code_version
 
@@ -30,6 +31,7 @@ class Run:
         whole_source: Those, and the training images whose labels are not used.
         collectives: How the ranks talk.
         files: The run directory.
+        record: What has happened so far; filled in.
     """
 
     config: RunConfig
@@ -38,6 +40,7 @@ class Run:
     whole_source: ImageSource
     collectives: distributed.Collectives
     files: RunDir
+    record: Record
 
     @property
     def rank(self) -> int:
@@ -56,6 +59,7 @@ def begin(
     source: ImageSource | None,
     pipeline_name: str,
     collectives: distributed.Collectives,
+    verbosity: logs.Verbosity = logs.Verbosity.NORMAL,
 ) -> Run:
     """Opens the images, makes the plan and the run directory, and says the plan.
 
@@ -66,12 +70,14 @@ def begin(
         source: The images, if the configuration's source is open already.
         pipeline_name: Names the run directory if the configuration does not.
         collectives: How the ranks talk.
+        verbosity: How much the log file holds.
 
     Raises:
         ConfigError: If the configuration does not go with the data, the ranks, or a run
             that is there already.
         RankMismatchError: If the ranks do not hold the same thing.
     """
+    record = Record()
     topology = collectives.topology
     threads = share_cores(available_cores(), topology.local_size)
     distributed.devices.configure(
@@ -83,19 +89,14 @@ def begin(
     source = place(source, config, collectives)
     whole_source = open_images(config, source=source, num_threads=threads.data)
     source = labelled_part(whole_source, config)
-    plan = make_plan(
-        config,
-        num_train_examples=source.num_examples("train"),
-        num_held_out_examples=source.num_examples("held_out"),
-        num_classes=len(source.class_names),
-        topology=topology,
-        hosts=host_shares_of(source, config),
-    )
+    plan = make_plan_for(source, config, topology)
     _require_same(config, plan, source, collectives)
-    files = _begin_run_dir(config, plan, pipeline_name, collectives)
+    files = _begin_run_dir(config, plan, pipeline_name, collectives, verbosity)
     logger.info("%s", describe(plan, config))
     for note in source.notes:
         logger.info("note: %s", note)
+    if topology.is_root and config.logging.tensorboard:
+        record.board = Board(files.tensorboard)
     return Run(
         config=config,
         plan=plan,
@@ -103,6 +104,7 @@ def begin(
         whole_source=whole_source,
         collectives=collectives,
         files=files,
+        record=record,
     )
 
 
@@ -126,7 +128,11 @@ def _require_same(
 
 
 def _begin_run_dir(
-    config: RunConfig, plan: Plan, pipeline_name: str, collectives: distributed.Collectives
+    config: RunConfig,
+    plan: Plan,
+    pipeline_name: str,
+    collectives: distributed.Collectives,
+    verbosity: logs.Verbosity,
 ) -> RunDir:
     """Returns the run directory that the root makes and writes configuration and plan into.
 
@@ -135,7 +141,7 @@ def _begin_run_dir(
 
     def begin() -> str:
         begun = run_dir.begin_named(config.run_dir, pipeline_name)
-        logs.add_file(begun.log)
+        logs.add_file(begun.log, collectives.topology, verbosity=verbosity)
         run_dir.write_text(begun.config, to_yaml(config))
         run_dir.write_json(begun.plan, plan.to_json())
         return str(begun.path)

@@ -14,9 +14,9 @@ from hvd_imgcls.errors import (
     DataError,
     HangError,
     NonFiniteError,
-    RootFailedError,
     PeerFailedError,
     RankMismatchError,
+    RootFailedError,
     SetupError,
 )
 
