@@ -51,12 +51,33 @@ def test_main_job_writes_its_run_directory(trained):
         "evaluation.json",
         "model.keras",
         "log.txt",
+        "summary.json",
+        "tensorboard",
     }
     assert names == expected, output
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
     plan = json.loads((run_dir / "plan.json").read_text())
     assert len(lines) == plan["num_epochs"]
     assert lines[-1]["step"] == plan["num_steps"]
+
+
+@pytest.mark.ranks(2)
+def test_main_job_says_what_it_waited_for_and_its_log_has_time_and_rank(trained):
+    run_dir, _, output = trained
+    summary = json.loads((run_dir / "summary.json").read_text())
+    assert [rank["rank"] for rank in summary["ranks"]] == [0, 1]
+    assert re.search(r"rank 0/2\] waiting: data \d+ %.*, other ranks \d+ %", output), output
+    lines = (run_dir / "log.txt").read_text().splitlines()
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+ INFO \[rank 0/2\] plan:", lines[0])
+
+
+@pytest.mark.ranks(2)
+def test_every_verbose_rank_says_what_it_does_with_its_rank(tmp_path):
+    words = hvd_imgcls("statistics", PIPELINE, "--verbose")
+    with running(words, size=2, cwd=tmp_path) as program:
+        assert program.wait(120) == 0, program.output
+        for rank in (0, 1):
+            assert re.search(rf"\[rank {rank}/2\] .*mean", program.output), program.output
 
 
 @pytest.mark.ranks(3)

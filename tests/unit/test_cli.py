@@ -204,6 +204,13 @@ def test_end_because_of_a_peer_is_said_by_the_root_alone(capsys, be_rank):
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize("command", ["train", "evaluate", "plan", "prepare", "doctor", "bench"])
+def test_verbose_and_quiet_together_are_a_usage_error(command, capsys):
+    words = [command, "--verbose", "--quiet"]
+    assert cli.exit_code_of(lambda: cli.main(words)) == 2
+    assert "not allowed with argument --verbose" in capsys.readouterr().err
+
+
 def test_verbose_shows_where_an_error_came_from(capsys):
     cli.exit_code_of(failing(DataError("no data")), is_verbose=True)
     assert "Traceback" in capsys.readouterr().err

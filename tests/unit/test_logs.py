@@ -1,4 +1,5 @@
 import logging
+from datetime import datetime
 
 import pytest
 
@@ -14,9 +15,11 @@ def _stop_logs():
     logs.stop()
 
 
-def speak():
+def speak(*, with_result=False):
     logger.debug("detail")
     logger.info("news")
+    if with_result:
+        logger.log(logs.RESULT, "result")
     logger.warning("trouble")
 
 
@@ -38,10 +41,23 @@ def test_other_rank_says_trouble_only(capsys):
     assert capsys.readouterr() == ("", "[rank 3/8] trouble\n")
 
 
-def test_verbose_rank_says_everything(capsys):
-    logs.start(Topology.on_hosts(3, 8, 4), verbose=True)
-    speak()
-    assert "detail" in capsys.readouterr().out
+def test_verbose_rank_says_everything_with_its_rank(capsys):
+    logs.start(Topology.on_hosts(3, 8, 4), verbosity=logs.Verbosity.VERBOSE)
+    speak(with_result=True)
+    lines = [f"[rank 3/8] {text}" for text in ("detail", "news", "result")]
+    assert capsys.readouterr() == ("\n".join(lines) + "\n", "[rank 3/8] trouble\n")
+
+
+def test_quiet_root_says_its_result_and_trouble_only(capsys):
+    logs.start(Topology.single(), verbosity=logs.Verbosity.QUIET)
+    speak(with_result=True)
+    assert capsys.readouterr() == ("result\n", "trouble\n")
+
+
+def test_other_quiet_rank_says_trouble_only(capsys):
+    logs.start(Topology.on_hosts(3, 8, 4), verbosity=logs.Verbosity.QUIET)
+    speak(with_result=True)
+    assert capsys.readouterr() == ("", "[rank 3/8] trouble\n")
 
 
 def test_start_twice_says_everything_once(capsys):
@@ -53,10 +69,28 @@ def test_start_twice_says_everything_once(capsys):
 
 def test_file_holds_time_and_level(tmp_path):
     logs.start(Topology.single())
-    logs.add_file(tmp_path / "log.txt")
+    logs.add_file(tmp_path / "log.txt", Topology.single())
     speak()
     lines = (tmp_path / "log.txt").read_text().splitlines()
     assert [line.split(" ", 2)[2] for line in lines] == ["INFO news", "WARNING trouble"]
+    assert all(datetime.fromisoformat(line[:19]) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("verbosity", "levels"),
+    [
+        (logs.Verbosity.QUIET, ["INFO", "RESULT", "WARNING"]),
+        (logs.Verbosity.VERBOSE, ["DEBUG", "INFO", "RESULT", "WARNING"]),
+    ],
+)
+def test_file_of_a_quiet_rank_is_whole_and_has_the_rank(tmp_path, verbosity, levels):
+    topology = Topology.on_hosts(0, 8, 4)
+    logs.start(topology, verbosity=verbosity)
+    logs.add_file(tmp_path / "log.txt", topology, verbosity=verbosity)
+    speak(with_result=True)
+    words = [line.split(" ") for line in (tmp_path / "log.txt").read_text().splitlines()]
+    assert [line[2] for line in words] == levels
+    assert {" ".join(line[3:5]) for line in words} == {"[rank 0/8]"}
 
 
 def test_start_and_stop_leave_the_root_logger_alone():

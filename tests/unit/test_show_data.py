@@ -79,7 +79,8 @@ def test_more_examples_than_there_are_shows_all_of_an_epoch(tmp_path, capsys):
 )
 def test_wrong_options_are_said_before_anything_is_decoded(words, capsys, monkeypatch):
     monkeypatch.setattr(
-        "hvd_imgcls.commands.show_data.import_tensorflow_quietly", lambda: pytest.fail("too late")
+        "hvd_imgcls.commands.show_data.import_tensorflow_quietly",
+        lambda _: pytest.fail("too late"),
     )
     assert cli.exit_code_of(lambda: cli.main(["show-data", PIPELINE, *words])) == 2
     assert f"{words[-2]}: " in (said := capsys.readouterr().err) or words[0] in said

@@ -1,5 +1,6 @@
 """The whole story in one process; tests/multirank tells it on several ranks."""
 
+import io
 import json
 import subprocess
 import sys
@@ -8,14 +9,16 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import PIL.Image
 import pytest
 import yaml
 
-from hvd_imgcls import distributed, logs
+from hvd_imgcls import cli, distributed, logs
 from hvd_imgcls.config import load_config
 from hvd_imgcls.errors import CheckpointError, ConfigError
 from hvd_imgcls.evaluate import evaluate_file
 from hvd_imgcls.train import train
+from tests.support.events import read_events
 
 PIPELINE = Path(__file__).parents[2] / "pipelines" / "digits_cnn.yaml"
 SHORT = ("--train.num_epochs=null", "--train.num_steps=30", "--schedule.warmup_epochs=0.5")
@@ -45,6 +48,8 @@ def test_train_writes_the_run_directory(result):
         "metrics.jsonl",
         "model.keras",
         "plan.json",
+        "summary.json",
+        "tensorboard",
     ]
 
 
@@ -53,6 +58,43 @@ def test_train_learns(result):
     entries = [json.loads(line) for line in result.run_dir.metrics.read_text().splitlines()]
     assert [entry["step"] for entry in entries] == [22, 30]
     assert entries[1]["loss"] < entries[0]["loss"]
+
+
+def test_tensorboard_has_the_curves_and_pictures_of_the_run(result):
+    numbers, pictures = read_events(result.run_dir.tensorboard)
+    entries = [json.loads(line) for line in result.run_dir.metrics.read_text().splitlines()]
+    for name in ("loss", "accuracy", "learning_rate", "images_per_second", "data_wait_share"):
+        curve = numbers[f"by epoch/{name}"]
+        assert curve == [(entry["step"], pytest.approx(entry[name])) for entry in entries]
+    assert sorted(pictures) == [
+        "evaluation/confusion matrix",
+        "images/first batch",
+        "images/held out",
+    ]
+    for [(_, content)] in pictures.values():
+        assert PIL.Image.open(io.BytesIO(content)).width > 200
+
+
+def test_summary_of_the_run_agrees_with_its_other_files(result):
+    summary = json.loads(result.run_dir.summary.read_text())
+    assert summary["top1"] == result.metrics["top1"]
+    assert (summary["num_steps"], summary["num_skipped_steps"]) == (30, 0)
+    seconds = summary["seconds"]
+    assert seconds["training"] + seconds["evaluation"] < seconds["total"]
+    assert 0 < summary["data_wait_share"] < 1
+    assert (summary["slowest_rank"], summary["rank_wait_share"]) == (0, 0.0)
+
+
+def test_quiet_train_without_tensorboard_says_its_result_alone(tmp_path, capsys):
+    words = ["train", str(PIPELINE), "--quiet", "--run_dir", str(tmp_path / "run")]
+    words += ["--logging.tensorboard", "false", "--train.num_epochs", "null"]
+    assert cli.main([*words, "--train.num_steps", "2", "--schedule.warmup_epochs", "0"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("held-out accuracy")
+    assert said[-1] == f"everything is in {tmp_path / 'run'}"
+    assert not any("plan:" in line or "epoch" in line for line in said)
+    assert "plan:" in (tmp_path / "run" / "log.txt").read_text()
+    assert not (tmp_path / "run" / "tensorboard").exists()
 
 
 def test_config_of_the_run_is_the_one_it_was_started_with(result):
