@@ -82,16 +82,14 @@ class ReductionClock:
     that travel while others are still being computed cost nothing, and count nothing. On a GPU
     "has" means that the operation was handed to the device.
 
-    Args:
-        capacity: Reductions that are remembered between two calls of `take`, at least 1; later
-            ones overwrite the first.
+    What it notes lies in a queue until somebody asks: two operations more in a step would cost more
+    than the three that there are.
     """
 
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
+    def __init__(self) -> None:
         with tf.device("CPU:0"):
-            self._seconds = tf.Variable(tf.zeros([capacity], tf.float64), trainable=False)
-            self._count = tf.Variable(0, dtype=tf.int64, trainable=False)
+            self._queue = tf.queue.FIFOQueue(-1, [tf.float64, tf.float64], shapes=[[], []])
+        self._seconds: list[float] = []
 
     def begin(self, gradients: Sequence[Any]) -> tf.Tensor:
         """Returns the time when all gradients of this rank are there, scalar, float64."""
@@ -99,22 +97,19 @@ class ReductionClock:
 
     def end(self, began: tf.Tensor, reduced: Sequence[Any]) -> None:
         """Notes the reduction that began then and has ended when all `reduced` are there."""
-        with tf.device("CPU:0"):
-            seconds = _time_of(reduced) - began
-            index = self._count.read_value() % self._capacity
-            self._seconds.scatter_nd_update([[index]], [seconds])
-            self._count.assign_add(1)
+        self._queue.enqueue([began, _time_of(reduced)])
 
     def peek(self) -> npt.NDArray[np.float64]:
         """Returns the seconds of every reduction since the last `take`, `[reductions]`."""
-        count = min(int(self._count.numpy()), self._capacity)
+        began, ended = self._queue.dequeue_many(self._queue.size())
         # The clock is that of the day, which may be set back while a step lasts.
-        return np.maximum(np.asarray(self._seconds.numpy()[:count]), 0.0)
+        self._seconds += np.maximum(ended.numpy() - began.numpy(), 0.0).tolist()
+        return np.array(self._seconds)
 
     def take(self) -> npt.NDArray[np.float64]:
         """Returns what `peek` does and forgets it."""
         seconds = self.peek()
-        self._count.assign(0)
+        self._seconds = []
         return seconds
 
 

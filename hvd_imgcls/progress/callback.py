@@ -91,7 +91,7 @@ class Progress(keras.callbacks.Callback):
         if self._plan.size > 1 and synchronizer is not None:
             reduction = synchronizer.reduction
             # A step that was traced already has the clock of that time in it.
-            reduction.clock = reduction.clock or ReductionClock(self._plan.steps_per_epoch)
+            reduction.clock = reduction.clock or ReductionClock()
             self._reductions = reduction.clock
         self._start_measuring()
 

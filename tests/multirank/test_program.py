@@ -77,7 +77,7 @@ def test_every_verbose_rank_says_what_it_does_with_its_rank(tmp_path):
     with running(words, size=2, cwd=tmp_path) as program:
         assert program.wait(120) == 0, program.output
         for rank in (0, 1):
-            assert re.search(rf"\[rank {rank}/2\] .*mean", program.output), program.output
+            assert f"[rank {rank}/2] # of 1,438 training images" in program.output
 
 
 @pytest.mark.ranks(3)
@@ -205,17 +205,17 @@ def test_a_source_that_cannot_be_opened_is_said_once(tmp_path):
 FAIL_ON_ONE = """
 import os, sys
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # as the command line sets it
-import hvd_imgcls.train as train
+import hvd_imgcls.training.watching as watching
 from hvd_imgcls.cli import run
 from hvd_imgcls.errors import DataError
 
-class Fail(train.Progress):
+class Fail(watching.Progress):
     def on_epoch_begin(self, epoch, logs=None):
         if epoch == 1 and os.environ["HOROVOD_RANK"] == "1":
             raise DataError("images/0007.png: cannot be read")
         super().on_epoch_begin(epoch, logs)
 
-train.Progress = Fail
+watching.Progress = Fail
 sys.argv = ["hvd-imgcls", "train", sys.argv[1]]
 run()
 """
@@ -237,18 +237,18 @@ import os, sys, time
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # as the command line sets it
 os.environ["HOROVOD_STALL_CHECK_TIME_SECONDS"] = "1"
 os.environ["HOROVOD_STALL_SHUTDOWN_TIME_SECONDS"] = "3"
-import hvd_imgcls.train as train
+import hvd_imgcls.training.watching as watching
 from hvd_imgcls import distributed
 from hvd_imgcls.cli import run
 
-class Hang(train.Progress):
+class Hang(watching.Progress):
     def on_epoch_begin(self, epoch, logs=None):
         if epoch == 1 and distributed.current().topology.rank == 1:
             print("hanging", flush=True)
             time.sleep(600)
         super().on_epoch_begin(epoch, logs)
 
-train.Progress = Hang
+watching.Progress = Hang
 sys.argv = ["hvd-imgcls", "train", sys.argv[1]]
 run()
 """

@@ -93,9 +93,10 @@ def test_summary_names_the_slow_rank_and_the_other_waits_for_it(what_is_slow, st
     (summary, lines), (other, _) = results
     assert summary["ranks"] == other["ranks"]
     waiting, slow = summary["ranks"]
-    # Rank 0 waits while rank 1 pauses, that is in all batches but the one that traces.
+    # Rank 0 waits while rank 1 pauses, that is in all batches but the one that traces; less what
+    # it computes meanwhile, more what rank 1 computes longer. The machine may be busy.
     pauses = (2 * STEPS_PER_EPOCH * steps - 1) * PAUSE
-    assert waiting["rank_wait_share"] * waiting["seconds"] == pytest.approx(pauses, rel=0.25)
+    assert 0.6 * pauses < waiting["rank_wait_share"] * waiting["seconds"] < 1.3 * pauses
     assert waiting["rank_wait_share"] > 0.5
     assert slow["rank_wait_share"] < 0.2
     assert summary["slowest_rank"] == 1
