@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from hvd_imgcls import __version__
-from hvd_imgcls.errors import HvdImgclsError, PeerFailedError
+from hvd_imgcls.errors import HvdImgclsError, PeerFailedError, RootFailedError
 from hvd_imgcls.logs import Verbosity
 from hvd_imgcls.topology import launched_rank_and_size
 
@@ -27,6 +27,8 @@ INTERRUPTED = 130
 USAGE_EXIT_CODE = 2
 # When all ranks fail alike, the launcher ends the others soon after the root has ended.
 WAIT_FOR_ROOT_SECONDS = 3.0
+# The root has a traceback to print and to leave a training.
+WAIT_FOR_FAILED_ROOT_SECONDS = 20.0
 
 
 class UsageError(HvdImgclsError):
@@ -204,7 +206,8 @@ def _report(error: HvdImgclsError) -> None:
             # All ranks read the same file and command line: the root says the same now,
             # and the launcher ends this rank while it waits, with the same exit code.
             signal.signal(signal.SIGTERM, lambda *_: os._exit(error.exit_code))
-            time.sleep(WAIT_FOR_ROOT_SECONDS)
+            root_failed = isinstance(error, RootFailedError)
+            time.sleep(WAIT_FOR_FAILED_ROOT_SECONDS if root_failed else WAIT_FOR_ROOT_SECONDS)
         sys.stderr.write(f"{_prefix(rank, size)}error: {error}\n")
     sys.stderr.flush()
 

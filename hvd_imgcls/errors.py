@@ -92,3 +92,17 @@ class HangError(HvdImgclsError):
     """A rank waited for the others for longer than is plausible."""
 
     exit_code = 6
+
+
+class RootFailedError(HvdImgclsError):
+    """What the root does for all ranks has failed; the root says why."""
+
+    exit_code = 5
+    is_of_all_ranks = True
+
+
+class NonFiniteError(HvdImgclsError):
+    """A gradient or the loss is not a finite number, and the training may not go on."""
+
+    exit_code = 7
+    is_of_all_ranks = True

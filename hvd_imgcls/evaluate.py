@@ -109,6 +109,7 @@ def evaluate_model(
     collectives: distributed.Collectives,
     num_threads: int,
     quarantine_path: Path | None = None,
+    predict: Any = None,
 ) -> dict[str, Any]:
     """Evaluates a model on the held-out split; every example is counted once.
 
@@ -123,6 +124,7 @@ def evaluate_model(
         num_threads: Threads of the dataset.
         quarantine_path: File to which the root adds what `data.bad_examples: quarantine`
             leaves out; None writes nothing.
+        predict: What `make_predict` returned for this model, if it is evaluated often.
 
     Returns:
         The metrics, the same on all ranks.
@@ -140,7 +142,7 @@ def evaluate_model(
         num_classes=len(source.class_names),
         num_examples=plan.num_examples,
     )
-    predict = make_predict(model, config.evaluation.views)
+    predict = predict or make_predict(model, config.evaluation.views)
     batches = iter(dataset)
     for number, examples in zip(numbers.tolist(), blocks, strict=True):
         try:

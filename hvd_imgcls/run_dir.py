@@ -86,6 +86,16 @@ class RunDir:
         return self.path / "evaluation_without_ema.json"
 
     @property
+    def best_model(self) -> Path:
+        """The best model so far; there if the callback `model_checkpoint` keeps one."""
+        return self.path / "checkpoints" / "best.keras"
+
+    @property
+    def best_metrics(self) -> Path:
+        """Its epoch and metrics."""
+        return self.path / "checkpoints" / "best.json"
+
+    @property
     def log(self) -> Path:
         """What the root said."""
         return self.path / "log.txt"

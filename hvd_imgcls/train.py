@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import keras
 
@@ -25,6 +26,7 @@ def train(
     *,
     model: keras.Model | None = None,
     source: ImageSource | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     pipeline_name: str = "run",
     verbosity: logs.Verbosity = logs.Verbosity.NORMAL,
 ) -> TrainResult:
@@ -39,6 +41,9 @@ def train(
             0 .. 255, to float32 logits `[batch, num_classes]`, without a softmax. The run
             directory's configuration says `model: {name: given}` then.
         source: The images, if the configuration's source is open already.
+        callbacks: Callbacks of Keras or your own, the same on every rank. They run on the
+            root, with metrics over all ranks, and all ranks do what they decide: see
+            `hvd_imgcls.keras.callbacks.RankSafe`. They come after those of the configuration.
         pipeline_name: Names the run directory if the configuration does not.
         verbosity: How much is said.
 
@@ -48,6 +53,8 @@ def train(
             name `given`.
         CheckpointError: If the model comes from a file that does not fit.
         RankMismatchError: If the ranks do not hold the same thing.
+        NonFiniteError: If gradients or the loss are not finite, as `train.non_finite` says.
+        RootFailedError: On the other ranks, if a callback fails on the root.
     """
     if model is not None:
         config = dataclasses.replace(config, model=GivenModel(name="given"))
@@ -70,7 +77,7 @@ def train(
     # Train.
     trained = make_model(run, model)
     pretrain(run, trained)
-    fit(run, trained)
+    fit(run, trained, callbacks)
 
     # What came of it: the same model on all ranks, its exact metrics, its files.
     return conclude(run, trained)

@@ -13,13 +13,21 @@ from typing import Any
 
 from hvd_imgcls import logs
 from hvd_imgcls.bench import input as input_bench
-from hvd_imgcls.bench import step
+from hvd_imgcls.bench import peers, precision, scaling, step
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.topology import Topology
 
 logger = logging.getLogger(__name__)
 
-BENCHMARKS = {"input": input_bench, "step": step}
+BENCHMARKS = {
+    "input": input_bench,
+    "peers": peers,
+    "precision": precision,
+    "scaling": scaling,
+    "step": step,
+}
+# The option that one benchmark alone has, by its name in the arguments.
+OWN_OPTIONS = {"only": "input", "data": "input", "cifar": "input", "without": "peers"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FOLDER",
         help="CIFAR-10 in train/ and test/ for d; else random pixels in memory stand for it",
+    )
+    of_peers = parser.add_argument_group("bench peers")
+    of_peers.add_argument(
+        "--without", nargs="+", choices=["torch"], metavar="PEER", help="torch: some gigabytes"
     )
     parser.add_argument("--out", type=Path, help="JSON file for the numbers and their conditions")
 
@@ -69,16 +81,20 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    if arguments.name == "step":
-        for option in ("only", "data", "cifar"):
-            if getattr(arguments, option) is not None:
-                raise ConfigError(
-                    f"--{option}",
-                    got=str(getattr(arguments, option)),
-                    expected="nothing, since it is an option of `bench input`",
-                    fix="leave it out",
-                )
-        return step.run(arguments.pairs)
+    for option, owner in OWN_OPTIONS.items():
+        if getattr(arguments, option) is not None and arguments.name != owner:
+            raise ConfigError(
+                f"--{option}",
+                got=str(getattr(arguments, option)),
+                expected=f"nothing, since it is an option of `bench {owner}`",
+                fix="leave it out",
+            )
+    if arguments.name == "peers":
+        return peers.run(arguments.pairs, without=arguments.without or ())
+    if arguments.name != "input":
+        module: Any = BENCHMARKS[arguments.name]
+        results: dict[str, Any] = module.run(arguments.pairs)
+        return results
     return input_bench.run(
         input_bench.Settings(
             pairs=arguments.pairs,

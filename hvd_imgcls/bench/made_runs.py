@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hvd_imgcls.config import RunConfig
-from hvd_imgcls.data import ArraySource, ImageSource, Split
+from hvd_imgcls.data import ArraySource, ImageSource, Split, make_plan_for
 from hvd_imgcls.data.source import Numbers
-from hvd_imgcls.plan import Plan, make_plan
+from hvd_imgcls.plan import Plan
 from hvd_imgcls.topology import Topology
 
 
@@ -65,10 +65,4 @@ class MadeUpImages(ArraySource):
 
 def plan_of(source: ImageSource, config: RunConfig) -> Plan:
     """Returns the plan of a run on one rank, with the cores of this process."""
-    return make_plan(
-        config,
-        num_train_examples=source.num_examples("train"),
-        num_held_out_examples=source.num_examples("held_out"),
-        num_classes=len(source.class_names),
-        topology=Topology.on_hosts(0, 1, 1),
-    )
+    return make_plan_for(source, config, Topology.on_hosts(0, 1, 1))

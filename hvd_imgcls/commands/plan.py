@@ -12,12 +12,13 @@ from hvd_imgcls.config import RunConfig, load_config
 from hvd_imgcls.config.placement import Hybrid, Vertical
 from hvd_imgcls.data import (
     ImageSource,
-    host_shares_of,
+    make_plan_for,
     open_images,
     open_source,
     opens_without_tensorflow,
 )
-from hvd_imgcls.plan import Plan, available_cores, describe, make_plan
+from hvd_imgcls.data.subset import labelled_part
+from hvd_imgcls.plan import Plan, available_cores, describe
 from hvd_imgcls.topology import Topology, launched_rank_and_size
 
 
@@ -63,15 +64,9 @@ def plan_for(
         topology: Any rank of the run.
         num_cores: Cores of a host; those that this process may use when None.
     """
-    images = open_images(config, source=source)
-    return make_plan(
-        config,
-        num_train_examples=images.num_examples("train"),
-        num_held_out_examples=images.num_examples("held_out"),
-        num_classes=_num_classes(config, images),
-        topology=topology,
-        num_cores=num_cores,
-        hosts=host_shares_of(images, config),
+    images = labelled_part(open_images(config, source=source), config)
+    return make_plan_for(
+        images, config, topology, num_cores=num_cores, num_classes=_num_classes(config, images)
     )
 
 

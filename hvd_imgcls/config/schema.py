@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from hvd_imgcls.config.augmentations import Augmentation
 from hvd_imgcls.config.averaging import Ema, Lookahead
+from hvd_imgcls.config.callbacks import Callback
 from hvd_imgcls.config.fine_tuning import FineTuning
 from hvd_imgcls.config.gradient_clipping import GradientClipping, NoClipping
 from hvd_imgcls.config.logging_section import Logging
@@ -148,6 +149,15 @@ class Train:
     ema: Ema | None = None
     """A running average of the weights, which then is the model of the run. null for none."""
 
+    non_finite: Literal["stop", "skip"] = "stop"
+    """What happens when a gradient is NaN or infinite, on any rank.
+
+    Such a gradient never reaches the weights. `stop`: all ranks end with one message, which names
+    the rank, the step and the examples. `skip`: all ranks leave the step out, which counts for
+    the schedule all the same; `metrics.jsonl` counts `skipped_steps`, and 100 in a row end
+    the run. With `mixed_float16`, infinities that lower the loss scale are no reason for either.
+    """
+
     check_every_steps: NonNegativeInt = 100
     """Steps between two comparisons of weights and optimizer state over all ranks.
 
@@ -181,6 +191,13 @@ class Synchronization:
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class Evaluation:
     """How the held-out split is evaluated."""
+
+    every_epochs: PositiveInt | None = None
+    """Epochs between two evaluations during the training, beside the one at the end.
+
+    Their `val_loss` and `val_top1` are for callbacks and in `metrics.jsonl`. null for none. With
+    `train.ema` they are those of the weights themselves, not of the average.
+    """
 
     block_size: PositiveInt = 64
     """Examples that one rank evaluates at a time.
@@ -249,6 +266,9 @@ class RunConfig:
 
     logging: Logging = Logging()
     """What the run writes to be looked at."""
+
+    callbacks: tuple[Callback, ...] = ()
+    """What looks at the metrics after an epoch, and decides or writes."""
 
     run_dir: str | None = None
     """Directory of the run. Without it `runs/<pipeline>-<n>` with the first free n."""

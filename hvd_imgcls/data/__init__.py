@@ -7,6 +7,7 @@ to plan a run. `data.dataset`, `data.decoding`, `data.image_files` and `data.aug
 from hvd_imgcls.data.opening import (
     host_shares_of,
     image_shape_of,
+    make_plan_for,
     open_images,
     open_source,
     opens_without_tensorflow,
@@ -20,6 +21,7 @@ __all__ = [
     "Split",
     "host_shares_of",
     "image_shape_of",
+    "make_plan_for",
     "open_images",
     "open_source",
     "opens_without_tensorflow",

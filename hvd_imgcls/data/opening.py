@@ -22,7 +22,8 @@ from hvd_imgcls.data.encoded import EncodedImages
 from hvd_imgcls.data.image_folder import open_image_folder
 from hvd_imgcls.data.source import ArraySource, EncodedSource, ImageSource
 from hvd_imgcls.errors import ConfigError, DataError
-from hvd_imgcls.plan import HostShares
+from hvd_imgcls.plan import HostShares, Plan, make_plan
+from hvd_imgcls.topology import Topology
 
 
 def opens_without_tensorflow(source: Source) -> bool:
@@ -85,6 +86,38 @@ def host_shares_of(source: ImageSource, config: RunConfig) -> HostShares | None:
     if source.division is None:
         return None
     return source.division.counts(config.evaluation.block_size)
+
+
+def make_plan_for(
+    source: ImageSource,
+    config: RunConfig,
+    topology: Topology,
+    *,
+    num_cores: int | None = None,
+    num_classes: int | None = None,
+) -> Plan:
+    """Returns the plan of a run on opened images.
+
+    Args:
+        source: The images.
+        config: What the pipeline file says.
+        topology: Any rank of the run.
+        num_cores: Cores of this host; those that this process may use when None.
+        num_classes: Number of classes; those of the source when None.
+
+    Raises:
+        ConfigError: If the configuration does not go with the images or the ranks.
+        DataError: If a split is empty or there are fewer than two classes.
+    """
+    return make_plan(
+        config,
+        num_train_examples=source.num_examples("train"),
+        num_held_out_examples=source.num_examples("held_out"),
+        num_classes=num_classes or len(source.class_names),
+        topology=topology,
+        num_cores=num_cores,
+        hosts=host_shares_of(source, config),
+    )
 
 
 def open_images(

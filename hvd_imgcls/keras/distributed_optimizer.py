@@ -51,6 +51,7 @@ def DistributedOptimizer(  # noqa: N802 - Horovod's name and arguments
     process_set: ProcessSet = global_process_set,
     scale_local_gradients: bool = True,
     check_every_steps: int = DEFAULT_CHECK_EVERY_STEPS,
+    skip_non_finite: bool = False,
 ) -> keras.optimizers.Optimizer:
     """Wraps a Keras optimizer so that all ranks make the same updates.
 
@@ -88,6 +89,9 @@ def DistributedOptimizer(  # noqa: N802 - Horovod's name and arguments
             number of ranks. See `PartialDistributedOptimizer`.
         check_every_steps: Updates between two comparisons of the hashes; 0 for none
             after the first two updates.
+        skip_non_finite: Whether an update whose reduced gradients are not finite is held
+            back on all ranks, `iterations` apart; otherwise it is applied, as Keras does.
+            Give `fit` `hvd.callbacks.NonFiniteCallback`, which says so or stops.
 
     Raises:
         ConfigError: For an argument out of its range or an optimizer wrapped already.
@@ -105,6 +109,8 @@ def DistributedOptimizer(  # noqa: N802 - Horovod's name and arguments
     if num_groups and groups is None:
         warnings.warn("`num_groups` is now called `groups`", DeprecationWarning, stacklevel=2)
         groups = num_groups
+    if skip_non_finite:
+        _require_guardable(optimizer, process_set)
     settings = ReductionSettings(
         compression=compression,
         sparse_as_dense=sparse_as_dense,
@@ -120,6 +126,7 @@ def DistributedOptimizer(  # noqa: N802 - Horovod's name and arguments
         backward_passes_per_step,
         average_aggregated_gradients,
         check_every_steps,
+        skip_non_finite,
     )
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         # The scaling has to stay outside: see hooks.py.
@@ -143,6 +150,19 @@ def _require_wrappable(optimizer: Any) -> None:
             expected="an optimizer that is not wrapped yet",
             fix="wrap it once",
         )
+
+
+def _require_guardable(optimizer: Any, process_set: ProcessSet) -> None:
+    """Raises a ConfigError if not all ranks would hold back the same updates."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if process_set is not global_process_set:
+        got, fix = "a process set", "leave it out, or train on all ranks"
+    elif inner.gradient_accumulation_steps:
+        got = "an optimizer that accumulates by itself"
+        fix = "use backward_passes_per_step instead of gradient_accumulation_steps"
+    else:
+        return
+    raise ConfigError("skip_non_finite", got=got, expected="updates of all ranks", fix=fix)
 
 
 def PartialDistributedOptimizer(  # noqa: N802 - Horovod's name

@@ -18,10 +18,11 @@ from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.keras import proof
 from hvd_imgcls.keras.building import build_optimizer
 from hvd_imgcls.keras.inside_graph import run_if
+from hvd_imgcls.keras.non_finite import Guard
 from hvd_imgcls.keras.objects import native_variable, variable_path
 from hvd_imgcls.keras.reduction import GradientReduction, ReductionSettings, agree_on_finite
 
-SynchronizerArguments = tuple[ReductionSettings, int, bool, int]
+SynchronizerArguments = tuple[ReductionSettings, int, bool, int, bool]
 Apply = Callable[[list[Any], list[Any]], None]
 
 _counter = itertools.count()
@@ -36,9 +37,11 @@ class Synchronizer:
         average_aggregated_gradients: Whether their mean is applied instead of their sum.
         check_every_steps: Updates between two comparisons of weights and optimizer
             state; 0 compares only before the first two.
+        skip_non_finite: Whether updates that are not finite are held back.
 
     Attributes:
         reduction: The object that communicates.
+        guard: What holds updates back, None if nothing does.
         updates: Number of updates made, a `tf.Variable`, int64; None before the first.
     """
 
@@ -48,6 +51,7 @@ class Synchronizer:
         backward_passes_per_step: int,
         average_aggregated_gradients: bool,
         check_every_steps: int,
+        skip_non_finite: bool = False,
     ) -> None:
         self.settings = settings
         self.backward_passes_per_step = backward_passes_per_step
@@ -57,6 +61,7 @@ class Synchronizer:
         # rank creates its optimizers in the same order, or the first comparison says so.
         self.number = next(_counter)
         self.reduction = GradientReduction(settings, f"gradients_{self.number}")
+        self.guard = Guard() if skip_non_finite else None
         self.updates: Any = None
         self._passes: Any = None
         self._next_comparison: Any = None
@@ -71,13 +76,14 @@ class Synchronizer:
             self.backward_passes_per_step,
             self.average_aggregated_gradients,
             self.check_every_steps,
+            self.guard is not None,
         )
 
     @property
     def has_nothing_to_do(self) -> bool:
         """Whether the optimizer may simply apply its gradients."""
         return self._is_suspended or (
-            self.reduction.size == 1 and self.backward_passes_per_step == 1
+            self.reduction.size == 1 and self.backward_passes_per_step == 1 and self.guard is None
         )
 
     @contextlib.contextmanager
@@ -117,11 +123,9 @@ class Synchronizer:
             self.updates = tf.Variable(0, dtype=tf.int64, trainable=False, name="updates")
             self._next_comparison = tf.Variable(0, dtype=tf.int64, trainable=False)
             self._passes = tf.Variable(0, dtype=tf.int64, trainable=False, name="passes")
-            if self.reduction.size == 1:
-                return
-            proof.require_same_start(
-                self._describe(optimizer), variables, self.settings.process_set
-            )
+            if self.reduction.size > 1:
+                settings = self._describe(optimizer)
+                proof.require_same_start(settings, variables, self.settings.process_set)
 
     def _describe(self, optimizer: Any) -> dict[str, Any]:
         config = optimizer.get_config()
@@ -132,6 +136,7 @@ class Synchronizer:
             "backward_passes_per_step": self.backward_passes_per_step,
             "average_aggregated_gradients": self.average_aggregated_gradients,
             "check_every_steps": self.check_every_steps,
+            "skip_non_finite": self.guard is not None,
             **self.settings.describe(),
         }
 
@@ -162,8 +167,13 @@ class Synchronizer:
         compared = [self._compare_state(optimizer, variables)] if self.reduction.size > 1 else []
         # All ranks fail before any of them sends: one that had sent would wait for the others.
         with tf.control_dependencies(compared):
-            gradients = self._reduce(optimizer, gradients, variables)
-        apply(gradients, variables)
+            reduced = self._reduce(optimizer, gradients, variables)
+        if self.guard is None:
+            apply(reduced, variables)
+        else:
+            is_local = self.reduction.is_local
+            shared = [g for g, v in zip(reduced, variables, strict=True) if not is_local(v)]
+            self.guard.apply(optimizer, gradients, shared, lambda: apply(reduced, variables))
         self.updates.assign_add(1)
 
     def _compare_state(self, optimizer: Any, variables: list[Any]) -> tf.Tensor:

@@ -6,7 +6,10 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from hvd_imgcls.config.consistency import require_one_normalization
+from hvd_imgcls.config.consistency import (
+    require_one_normalization,
+    require_possible_callbacks,
+)
 from hvd_imgcls.config.schema import RunConfig
 from hvd_imgcls.errors import DataError
 from hvd_imgcls.plan import arithmetic
@@ -121,6 +124,7 @@ def make_plan(
         DataError: If a split is empty or there are fewer than two classes.
     """
     require_one_normalization(config)
+    require_possible_callbacks(config)
     _require_data(num_train_examples, num_held_out_examples, num_classes)
     train, schedule, size = config.train, config.schedule, topology.size
     batch_size = train.global_batch_size

@@ -210,7 +210,8 @@ class Progress(keras.callbacks.Callback):
             "epoch": self._epoch + 1,
             "step": self._step,
             **as_json(logs),
-            "learning_rate": float(self._learning_rate()),
+            # A callback that sets the next epoch's rate has put this epoch's into the logs.
+            "learning_rate": float(logs.get("learning_rate") or self._learning_rate()),
             "images_per_second": None if speed is None else round(speed, 1),
             "data_wait_share": _rounded(times.data_share),
             "rank_wait_share": _rounded(times.rank_share),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -14,6 +15,7 @@ from hvd_imgcls.data.unreadable import naming_unreadable_images
 from hvd_imgcls.plan import Plan
 from hvd_imgcls.progress import StopAfterSteps
 from hvd_imgcls.quarantine import Quarantine
+from hvd_imgcls.training.deciding import deciding_callbacks
 from hvd_imgcls.training.freezing import Freezer, Segment, carry_over, segments
 from hvd_imgcls.training.model import compile_model
 from hvd_imgcls.training.run import Run
@@ -22,17 +24,24 @@ from hvd_imgcls.training.watching import watch
 logger = logging.getLogger(__name__)
 
 
-def fit(run: Run, model: keras.Model) -> None:
+def fit(run: Run, model: keras.Model, given: Sequence[keras.callbacks.Callback] = ()) -> None:
     """Compiles a model and trains it to the end of the plan, layers frozen as the run says.
 
+    A callback may stop it earlier.
+
     Collective: every rank must call this.
+
+    Args:
+        run: The run.
+        model: The model.
+        given: Callbacks of the user's own, the same on all ranks.
 
     Raises:
         ConfigError: If there is no layer of the name that is to be frozen.
         DataError: If an image cannot be read; with `quarantine`, if too many cannot.
     """
     sightings, freezer = Sightings(), Freezer(model)
-    callbacks = OneTraining(_make_callbacks(run, sightings), model, run.plan)
+    callbacks = OneTraining(_make_callbacks(run, model, sightings, given), model, run.plan)
     for segment in segments(run.config.fine_tuning.freeze, run.plan.num_epochs):
         _compile_for(segment, run, model, freezer)
         _fit_segment(segment, run, model, callbacks, sightings)
@@ -103,19 +112,15 @@ class OneTraining(keras.callbacks.CallbackList):
     Args:
         callbacks: In their order.
         model: What is trained.
-        plan: Says what `fit` would tell the callbacks.
+        plan: The plan of the whole training.
     """
 
     def __init__(
         self, callbacks: list[keras.callbacks.Callback], model: keras.Model, plan: Plan
     ) -> None:
-        super().__init__(
-            callbacks,
-            add_history=True,
-            model=model,
-            epochs=plan.num_epochs,
-            steps=plan.batches_per_epoch,
-        )
+        # What `fit` tells callbacks that it is given in a plain list.
+        params = {"epochs": plan.num_epochs, "steps": plan.batches_per_epoch, "verbose": 0}
+        super().__init__(callbacks, add_history=True, model=model, **params)
         self._has_begun = False
         self._last_logs: dict[str, Any] | None = None
 
@@ -134,7 +139,12 @@ class OneTraining(keras.callbacks.CallbackList):
         super().on_train_end(self._last_logs)
 
 
-def _make_callbacks(run: Run, sightings: Sightings) -> list[keras.callbacks.Callback]:
+def _make_callbacks(
+    run: Run,
+    model: keras.Model,
+    sightings: Sightings,
+    given: Sequence[keras.callbacks.Callback],
+) -> list[keras.callbacks.Callback]:
     """Returns the callbacks, on every rank the same ones in the same order."""
     plan = run.plan
     callbacks = [
@@ -142,6 +152,8 @@ def _make_callbacks(run: Run, sightings: Sightings) -> list[keras.callbacks.Call
         hvd.callbacks.BroadcastGlobalVariablesCallback(0),
         # Before whoever reads the metrics of an epoch: they are one rank's until then.
         hvd.callbacks.MetricAverageCallback(),
+        # Before what writes the metrics of an epoch: what these add to them is in it.
+        *deciding_callbacks(run, model, given),
         watch(run),
     ]
     if plan.num_steps % plan.steps_per_epoch:

@@ -84,6 +84,8 @@ def distribute(model: keras.Model, config: RunConfig, plan: Plan) -> keras.optim
         backward_passes_per_step=plan.gradient_accumulation_steps,
         average_aggregated_gradients=True,
         check_every_steps=plan.check_every_steps,
+        # Whatever `train.non_finite` says: what is not finite never reaches the weights.
+        skip_non_finite=True,
     )
 
 

@@ -17,7 +17,7 @@ from hvd_imgcls.config import RunConfig
 from hvd_imgcls.config.fine_tuning import FineTuning
 from hvd_imgcls.config.models import Cae
 from hvd_imgcls.contact_sheet import Tile, draw_sheet, write_sheet
-from hvd_imgcls.data import host_shares_of, image_shape_of
+from hvd_imgcls.data import image_shape_of, make_plan_for
 from hvd_imgcls.data.blanks import Sightings
 from hvd_imgcls.data.dataset import training_dataset
 from hvd_imgcls.data.first_images import first_images
@@ -26,7 +26,7 @@ from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.losses import PixelError
 from hvd_imgcls.models.autoencoder import Autoencoder, build_autoencoder
 from hvd_imgcls.models.normalization import MAX_PIXEL
-from hvd_imgcls.plan import Plan, make_plan
+from hvd_imgcls.plan import Plan
 from hvd_imgcls.training.model import distribute
 from hvd_imgcls.training.run import Run
 from hvd_imgcls.training.watching import watch_pretraining
@@ -63,7 +63,7 @@ def pretrain(run: Run, model: keras.Model) -> None:
         )
     image_shape = image_shape_of(run.source, config)
     autoencoder = build_autoencoder(config.model, image_shape, encoder=model.get_layer("encoder"))
-    plan = _plan(run, config)
+    plan = make_plan_for(run.whole_source, config, run.collectives.topology)
     logger.info(
         "pre-training: %d epochs of %s images without labels",
         plan.num_epochs,
@@ -92,18 +92,7 @@ def _configuration(config: RunConfig) -> RunConfig:
         optimizer=section.optimizer or config.optimizer,
         schedule=section.schedule or config.schedule,
         fine_tuning=FineTuning(),
-    )
-
-
-def _plan(run: Run, config: RunConfig) -> Plan:
-    source = run.whole_source
-    return make_plan(
-        config,
-        num_train_examples=source.num_examples("train"),
-        num_held_out_examples=source.num_examples("held_out"),
-        num_classes=len(source.class_names),
-        topology=run.collectives.topology,
-        hosts=host_shares_of(source, config),
+        callbacks=(),
     )
 
 
@@ -140,6 +129,7 @@ def _fit(run: Run, config: RunConfig, plan: Plan, whole: keras.Model) -> None:
             callbacks=[
                 hvd.callbacks.BroadcastGlobalVariablesCallback(0),
                 hvd.callbacks.MetricAverageCallback(),
+                hvd.callbacks.NonFiniteCallback(config.train.non_finite),
                 watch_pretraining(run, plan),
             ],
             shuffle=False,

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from hvd_imgcls import distributed, logs, run_dir
 from hvd_imgcls.config import RunConfig, to_tree, to_yaml
-from hvd_imgcls.data import ImageSource, host_shares_of, open_images, open_source
+from hvd_imgcls.data import ImageSource, make_plan_for, open_images, open_source
 from hvd_imgcls.data.placing import place
 from hvd_imgcls.data.subset import labelled_part
 from hvd_imgcls.models.files import digests_of_files
-from hvd_imgcls.plan import Plan, available_cores, describe, make_plan, share_cores
+from hvd_imgcls.plan import Plan, available_cores, describe, share_cores
 from hvd_imgcls.progress import Board, Record
 from hvd_imgcls.run_dir import RunDir
 from hvd_imgcls.versions import code_version
@@ -89,14 +89,7 @@ def begin(
     source = place(source, config, collectives)
     whole_source = open_images(config, source=source, num_threads=threads.data)
     source = labelled_part(whole_source, config)
-    plan = make_plan(
-        config,
-        num_train_examples=source.num_examples("train"),
-        num_held_out_examples=source.num_examples("held_out"),
-        num_classes=len(source.class_names),
-        topology=topology,
-        hosts=host_shares_of(source, config),
-    )
+    plan = make_plan_for(source, config, topology)
     _require_same(config, plan, source, collectives)
     files = _begin_run_dir(config, plan, pipeline_name, collectives, verbosity)
     logger.info("%s", describe(plan, config))

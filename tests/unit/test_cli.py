@@ -13,8 +13,10 @@ from hvd_imgcls.errors import (
     ConfigError,
     DataError,
     HangError,
+    NonFiniteError,
     PeerFailedError,
     RankMismatchError,
+    RootFailedError,
     SetupError,
 )
 
@@ -158,6 +160,8 @@ ERRORS = [
     (CheckpointError("no model"), 4),
     (PeerFailedError("a peer failed"), 5),
     (HangError("hangs"), 6),
+    (RootFailedError("a callback failed"), 5),
+    (NonFiniteError("NaN"), 7),
     (ValueError("a bug"), 1),
 ]
 

@@ -1,4 +1,7 @@
-"""Callbacks for `model.fit`, with Horovod's names. All of them are collective."""
+"""Callbacks for `model.fit`: those of Horovod by their names, and what makes others safe.
+
+All of them are collective.
+"""
 
 from hvd_imgcls.keras.callbacks.best_model import BestModelCheckpoint
 from hvd_imgcls.keras.callbacks.broadcast import BroadcastGlobalVariablesCallback
@@ -11,6 +14,8 @@ from hvd_imgcls.keras.callbacks.metric_average import (
     metrics_over_ranks,
 )
 from hvd_imgcls.keras.callbacks.moving_statistics import AverageMovingStatisticsCallback
+from hvd_imgcls.keras.callbacks.non_finite import NonFiniteCallback
+from hvd_imgcls.keras.callbacks.rank_safe import RankSafe, rank_safe
 
 __all__ = [
     "AverageMovingStatisticsCallback",
@@ -19,5 +24,8 @@ __all__ = [
     "LearningRateScheduleCallback",
     "LearningRateWarmupCallback",
     "MetricAverageCallback",
+    "NonFiniteCallback",
+    "RankSafe",
     "metrics_over_ranks",
+    "rank_safe",
 ]

@@ -85,7 +85,7 @@ class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
         if optimizer is not None and model.trainable_variables:
             build_optimizer(optimizer, model.trainable_variables)
         variables = [*model.variables, *(optimizer.variables if optimizer else ())]
-        random_states = [v for v in variables if _is_random_state(v)]
+        random_states = [v for v in variables if is_random_state(v)]
         shared = [v for v in variables if id(native_variable(v)) not in self._local]
         broadcast_variables(shared, self.root_rank)
         for state in random_states:
@@ -116,7 +116,8 @@ class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
         )
 
 
-def _is_random_state(variable: Any) -> bool:
+def is_random_state(variable: Any) -> bool:
+    """Returns whether a variable is the state of a layer's random generator."""
     return variable.name == "seed_generator_state" and tuple(variable.shape) == (2,)
 
 

@@ -208,6 +208,7 @@ def test_fingerprint_depends_on_values_and_not_on_the_directory():
 
 def test_tree_holds_every_default():
     assert to_tree(parse())["evaluation"] == {
+        "every_epochs": None,
         "block_size": 64,
         "views": "one",
         "crop_fraction": 0.875,

@@ -1,0 +1,80 @@
+"""One arm of `bench precision`, `scaling` and `peers`: how fast a network of ours trains.
+
+    python -m hvd_imgcls.bench.training_rate RESULT MODEL PRECISION GLOBAL_BATCH STEPS THREADS MODE
+
+MODE is `ours` (on as many ranks as were started), `alone` (as many processes that do not talk)
+or `plain` (Keras itself, without `accelerate`, one process). Images are random and in memory.
+RESULT gets the seconds of every step but the first few, from the root alone.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import hvd_imgcls.keras as hvd
+from hvd_imgcls import distributed
+from hvd_imgcls.bench.rates import IMAGE_SHAPE, NUM_CLASSES, NUM_WARM_UP_STEPS
+from hvd_imgcls.config.models import CifarResNet, FastCnn
+from hvd_imgcls.models import build_model
+
+SECTIONS: dict[str, Any] = {
+    "resnet20": CifarResNet(name="resnet20"),
+    "fast_cnn": FastCnn(name="fast_cnn"),
+}
+
+
+class _Clock(keras.callbacks.Callback):
+    def __init__(self) -> None:
+        super().__init__()
+        self.ends: list[float] = []
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Notes the time."""
+        self.ends.append(time.perf_counter())
+
+
+def main(words: list[str]) -> None:
+    """Trains for some steps and writes how long each took."""
+    result, name, precision, batch, steps, threads, mode = words
+    ranks = distributed.start()
+    distributed.devices.configure(
+        intra_op_threads=int(threads), inter_op_threads=2, local_rank=ranks.topology.local_rank
+    )
+    keras.config.set_dtype_policy(precision)
+    keras.utils.set_random_seed(0)
+    model = build_model(SECTIONS[name], IMAGE_SHAPE, NUM_CLASSES)
+    optimizer: Any = keras.optimizers.SGD(0.01, momentum=0.9)
+    if mode != "plain":
+        hvd.accelerate(model)
+    if mode == "ours":
+        optimizer = hvd.DistributedOptimizer(optimizer)
+    model.compile(optimizer=optimizer, loss=keras.losses.CategoricalCrossentropy(from_logits=True))
+    per_rank = int(batch) // ranks.topology.size
+    random = np.random.default_rng(ranks.topology.rank)
+    images = random.integers(0, 256, (per_rank, *IMAGE_SHAPE), dtype=np.uint8)
+    targets = np.eye(NUM_CLASSES, dtype=np.float32)[random.integers(0, NUM_CLASSES, per_rank)]
+    clock = _Clock()
+    ranks.barrier()
+    model.fit(
+        tf.data.Dataset.from_tensors((images, targets)).repeat(),
+        steps_per_epoch=int(steps) + NUM_WARM_UP_STEPS,
+        callbacks=[clock],
+        shuffle=False,
+        verbose=0,
+    )
+    if ranks.topology.is_root:
+        seconds = np.diff(clock.ends)[NUM_WARM_UP_STEPS - 1 :].tolist()
+        Path(result).write_text(json.dumps(seconds), encoding="utf-8")
+    ranks.barrier()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

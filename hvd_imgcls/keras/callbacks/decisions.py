@@ -1,0 +1,196 @@
+"""What a callback that ran on the root alone has changed, carried to all ranks.
+
+The root compares the state of the training before and after. Variables are compared by
+hash, so nothing travels but what has changed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from hvd_imgcls import distributed
+from hvd_imgcls.errors import ConfigError, RankMismatchError
+from hvd_imgcls.keras.callbacks.broadcast import is_random_state
+from hvd_imgcls.keras.digest import digest_array
+from hvd_imgcls.keras.objects import broadcast_variables, native_variable
+from hvd_imgcls.keras.synchronization import synchronizer_of
+
+ROOT = 0
+# What JSON holds as it is, once it is no longer NumPy's.
+PLAIN = (bool, int, float, str, np.generic)
+
+
+class Watch:
+    """The state of a training at one moment, to be compared with a later one. Root only.
+
+    Args:
+        model: The model.
+        logs: The values that the callbacks may change.
+        with_weights: Whether to look at all weights and the whole state of the optimizer,
+            or at its scalars only, the learning rate among them.
+    """
+
+    def __init__(
+        self, model: keras.Model, logs: dict[str, Any] | None, *, with_weights: bool
+    ) -> None:
+        self._model = model
+        self._logs = dict(logs or {})
+        self._with_weights = with_weights
+        self._digests = self._digests_now()
+        self._settings = _settings_of(model)
+        self._parts = _parts_of(model)
+        self._did_stop = bool(getattr(model, "stop_training", False))
+
+    def changes(self, logs: dict[str, Any] | None) -> dict[str, Any]:
+        """Returns what has changed since, as JSON; empty if nothing has.
+
+        Raises:
+            ConfigError: If something has changed that the other ranks cannot follow.
+        """
+        if _parts_of(self._model) != self._parts:
+            raise ConfigError(
+                "callbacks",
+                got="a callback that compiles the model anew, replaces the optimizer or its "
+                "schedule, or changes which weights are trained",
+                expected="one that changes values: weights, learning rate, stop_training, logs",
+                fix="do it on all ranks, before fit or between two calls of it",
+            )
+        changed: dict[str, Any] = {}
+        digests = self._digests_now()
+        if digests != self._digests:
+            pairs = zip(digests, self._digests, strict=False)
+            changed["variables"] = [n for n, (now, then) in enumerate(pairs) if now != then]
+            changed["num_variables"] = len(digests)
+        settings = _difference(_settings_of(self._model), self._settings)
+        if settings:
+            changed["settings"] = settings
+        values = _difference(logs or {}, self._logs)
+        if values:
+            changed["logs"] = values
+        does_stop = bool(getattr(self._model, "stop_training", False))
+        if does_stop != self._did_stop:
+            changed["stop_training"] = does_stop
+        return changed
+
+    def _digests_now(self) -> list[int]:
+        # One after the other: together they would be a second copy of the model.
+        return [
+            digest_array(native_variable(variable).numpy())
+            for variable in shared_variables(self._model, only_scalars=not self._with_weights)
+        ]
+
+
+def share(changes: dict[str, Any]) -> dict[str, Any]:
+    """Returns what the root has found. Collective: one small message if that is nothing.
+
+    Args:
+        changes: A JSON object on the root; of the others it does not matter.
+    """
+    ranks = distributed.current()
+    has_any = tf.constant([int(bool(changes))], tf.int32)
+    has_any = ranks.broadcast(has_any, ROOT, name="rank_safe.has_any")
+    if not int(has_any[0]):
+        return {}
+    shared: dict[str, Any] = ranks.broadcast_json(changes, ROOT)
+    return shared
+
+
+def follow(
+    model: keras.Model,
+    logs: dict[str, Any] | None,
+    changes: dict[str, Any],
+    *,
+    with_weights: bool,
+) -> None:
+    """Makes the changes of the root on this rank. Collective: every rank must call this.
+
+    Args:
+        model: The model.
+        logs: The values that the callbacks may change.
+        changes: What `share` returned.
+        with_weights: As for `Watch`.
+
+    Raises:
+        RankMismatchError: On all ranks, if a rank has other variables than the root.
+    """
+    if "variables" in changes:
+        variables = shared_variables(model, only_scalars=not with_weights)
+        counts = distributed.current().gather_json(len(variables))
+        if set(counts) != {changes["num_variables"]}:
+            raise RankMismatchError(
+                f"the root has {changes['num_variables']} variables to share, the ranks have "
+                f"{counts}\n  to fix it: build the model and the optimizer on every rank alike"
+            )
+        broadcast_variables([variables[index] for index in changes["variables"]], ROOT)
+    for name, value in changes.get("settings", {}).items():
+        setattr(_inner(model.optimizer), name, value)
+    if logs is not None:
+        logs.update(changes.get("logs", {}))
+    if "stop_training" in changes:
+        model.stop_training = changes["stop_training"]
+
+
+def shared_variables(model: keras.Model, *, only_scalars: bool = False) -> list[Any]:
+    """Returns the variables of model and optimizer that all ranks have in common.
+
+    Not random states, which differ, nor variables that are local to their rank.
+
+    Args:
+        model: The model.
+        only_scalars: Only scalars of the optimizer.
+    """
+    optimizer = getattr(model, "optimizer", None)
+    own = list(optimizer.variables) if optimizer is not None else []
+    if only_scalars:
+        return [variable for variable in own if not tuple(variable.shape)]
+    synchronizer = synchronizer_of(optimizer)
+    return [
+        variable
+        for variable in [*model.variables, *own]
+        if not is_random_state(variable)
+        and not (synchronizer is not None and synchronizer.reduction.is_local(variable))
+    ]
+
+
+def _inner(optimizer: Any) -> Any:
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def _settings_of(model: keras.Model) -> dict[str, Any]:
+    """Returns the numbers that an optimizer holds beside its variables, such as momentum."""
+    optimizer = _inner(getattr(model, "optimizer", None))
+    if optimizer is None:
+        return {}
+    return {
+        name: value
+        for name, value in vars(optimizer).items()
+        if not name.startswith("_") and (value is None or isinstance(value, PLAIN))
+    }
+
+
+def _parts_of(model: keras.Model) -> list[Any]:
+    """Returns what must be the same objects before and after."""
+    optimizer = getattr(model, "optimizer", None)
+    return [
+        id(optimizer),
+        id(getattr(_inner(optimizer), "_learning_rate", None)),
+        *(id(variable) for variable in model.trainable_variables),
+    ]
+
+
+def _difference(now: dict[str, Any], then: dict[str, Any]) -> dict[str, Any]:
+    """Returns the plain values that are new or others than before."""
+    return {
+        name: value.item() if isinstance(value, np.generic) else value
+        for name, value in now.items()
+        if (value is None or isinstance(value, PLAIN))
+        and not (name in then and _is_same(value, then[name]))
+    }
+
+
+def _is_same(value: Any, other: Any) -> bool:
+    return value is other or (type(value) is type(other) and bool(value == other))

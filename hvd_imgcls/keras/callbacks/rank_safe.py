@@ -1,0 +1,290 @@
+"""Any callback of Keras on several ranks: it runs on the root, and all ranks follow.
+
+A callback that decides (stops, changes the learning rate, restores weights) from one rank's
+metrics decides otherwise on every rank: one rank stops, and the others wait for it for ever.
+Here one rank decides for all, from the metrics over all ranks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from hvd_imgcls import distributed
+from hvd_imgcls.distributed.agreement import require_same
+from hvd_imgcls.errors import RootFailedError
+from hvd_imgcls.keras.callbacks import batch_hooks, decisions
+from hvd_imgcls.keras.callbacks.batch_hooks import BatchHook
+from hvd_imgcls.keras.callbacks.eligibility import knows_of_ranks, require_wrappable
+from hvd_imgcls.keras.callbacks.metric_average import MetricAverageCallback
+
+Logs = dict[str, Any]
+
+
+class RankSafe(keras.callbacks.Callback):
+    """Runs callbacks on the root alone and carries what they decide to all ranks.
+
+    Callbacks of Keras or your own. They see the metrics over the examples of all ranks, and
+    what they write is written once. After each of their hooks all ranks get what has changed:
+    `model.stop_training`, the learning rate and other numbers of the optimizer, weights and
+    optimizer state, plain values in `logs`. Variables are compared by hash and sent only if
+    they have changed. If a callback raises, all ranks end: the root with that error, the
+    others with one that names it.
+
+    A callback must not communicate itself, since nobody would answer; give such ones to `fit`
+    directly. What a callback remembers (`EarlyStopping.best`) is on the root. Only callbacks
+    that have batch hooks cost something in every batch: see `watches_weights_in_batches`.
+    Hooks of test and prediction batches run on the root, and nothing they do is carried.
+
+    Collective: every rank must have this callback in the same position, with the same
+    callbacks in it, after `BroadcastGlobalVariablesCallback`.
+
+    Args:
+        callbacks: One callback or several.
+        averages_metrics: Whether to bring the metrics together here. False saves one small
+            message an epoch if `MetricAverageCallback` comes before.
+        watches_weights_in_batches: Whether weights are hashed around the batch hooks of
+            callbacks that are not Keras's, two passes over model and optimizer on the root
+            in every batch. False if none of them changes weights there. The batch hooks
+            of callbacks that only write (`ModelCheckpoint`, `TensorBoard`) run on the
+            root's own values and send nothing; others send two small messages a batch.
+
+    Raises:
+        ConfigError: For a callback that cannot work this way.
+    """
+
+    def __init__(
+        self,
+        callbacks: keras.callbacks.Callback | Iterable[keras.callbacks.Callback],
+        *,
+        averages_metrics: bool = True,
+        watches_weights_in_batches: bool = True,
+    ) -> None:
+        super().__init__()
+        is_one = isinstance(callbacks, keras.callbacks.Callback)
+        self.callbacks: list[keras.callbacks.Callback] = [callbacks] if is_one else list(callbacks)
+        for callback in self.callbacks:
+            require_wrappable(callback)
+        self._batch_hooks = {
+            name: batch_hooks.kind_of(
+                name, self.callbacks, watches_weights=watches_weights_in_batches
+            )
+            for name in ("on_train_batch_begin", "on_train_batch_end")
+        }
+        reads_metrics = self._has("on_epoch_end") or self._has("on_test_end")
+        self._average = MetricAverageCallback() if averages_metrics and reads_metrics else None
+        self._is_in_epoch = False
+
+    def set_params(self, params: dict[str, Any] | None) -> None:
+        """Passes them on, on the root."""
+        super().set_params(params)
+        if _is_root():
+            for callback in self.callbacks:
+                callback.set_params(params)
+
+    def set_model(self, model: keras.Model) -> None:
+        """Passes it on, on the root."""
+        super().set_model(model)
+        if self._average is not None:
+            self._average.set_model(model)
+        if _is_root():
+            for callback in self.callbacks:
+                callback.set_model(model)
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Compares which callbacks the ranks have, and runs them. Collective."""
+        require_same(
+            distributed.current(),
+            {"callbacks": [type(callback).__name__ for callback in self.callbacks]},
+            fix="give RankSafe the same callbacks on every rank; it runs them on the root",
+        )
+        self._together("on_train_begin", logs=logs)
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """Runs them. Collective."""
+        self._together("on_train_end", logs=logs)
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Runs them. Collective."""
+        self._is_in_epoch = True
+        if self._average is not None:
+            self._average.on_epoch_begin(epoch, logs)
+        self._together("on_epoch_begin", epoch, logs=logs)
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Brings the metrics together and runs them. Collective."""
+        self._is_in_epoch = False
+        if self._average is not None:
+            self._average.on_epoch_end(epoch, logs)
+        self._together("on_epoch_end", epoch, logs=logs)
+
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Runs them. Collective if one of them may decide something here."""
+        self._in_batch("on_train_batch_begin", batch, logs)
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Runs them. Collective if one of them may decide something here."""
+        self._in_batch("on_train_batch_end", batch, logs)
+
+    def on_test_begin(self, logs: Logs | None = None) -> None:
+        """Runs them. Collective in the validation of `fit`, not in `evaluate` by itself."""
+        if not self._is_in_epoch:
+            self._on_root("on_test_begin", logs=logs)
+            return
+        if self._average is not None:
+            self._average.on_test_begin(logs)
+        self._together("on_test_begin", logs=logs)
+
+    def on_test_end(self, logs: Logs | None = None) -> None:
+        """Runs them. Collective in the validation of `fit`, not in `evaluate` by itself."""
+        if not self._is_in_epoch:
+            self._on_root("on_test_end", logs=logs)
+            return
+        if self._average is not None:
+            self._average.on_test_end(logs)
+        self._together("on_test_end", logs=logs)
+
+    def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Runs them on the root."""
+        self._on_root("on_test_batch_begin", batch, logs=logs)
+
+    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Runs them on the root."""
+        self._on_root("on_test_batch_end", batch, logs=logs)
+
+    def on_predict_begin(self, logs: Logs | None = None) -> None:
+        """Runs them on the root."""
+        self._on_root("on_predict_begin", logs=logs)
+
+    def on_predict_end(self, logs: Logs | None = None) -> None:
+        """Runs them on the root."""
+        self._on_root("on_predict_end", logs=logs)
+
+    def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Runs them on the root."""
+        self._on_root("on_predict_batch_begin", batch, logs=logs)
+
+    def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Runs them on the root."""
+        self._on_root("on_predict_batch_end", batch, logs=logs)
+
+    def _has(self, hook: str) -> bool:
+        return any(batch_hooks.overrides(callback, hook) for callback in self.callbacks)
+
+    def _in_batch(self, hook: str, batch: int, logs: Logs | None) -> None:
+        kind = self._batch_hooks[hook]
+        if kind is BatchHook.NONE:
+            return
+        if kind is BatchHook.WRITES:
+            self._on_root(hook, batch, logs=logs)
+            return
+        logs = _mean_over_ranks(logs)
+        self._together(
+            hook, batch, logs=logs, with_weights=kind is BatchHook.DECIDES_AND_MAY_CHANGE_WEIGHTS
+        )
+
+    def _on_root(self, hook: str, *arguments: Any, logs: Logs | None) -> None:
+        """Runs a hook on the root. Not collective."""
+        if not _is_root():
+            return
+        for callback in self.callbacks:
+            try:
+                getattr(callback, hook)(*arguments, logs)
+            except BaseException as error:
+                if distributed.current().topology.size > 1:
+                    error.add_note(f"in {type(callback).__name__}.{hook}, run on rank 0 for all")
+                raise
+
+    def _together(
+        self, hook: str, *arguments: Any, logs: Logs | None, with_weights: bool = True
+    ) -> None:
+        """Runs a hook on the root and carries what it has changed. Collective."""
+        if not self._has(hook):
+            return
+        if distributed.current().topology.size == 1:
+            self._on_root(hook, *arguments, logs=logs)
+            return
+        changes: dict[str, Any] = {}
+        error: BaseException | None = None
+        if _is_root():
+            try:
+                watch = decisions.Watch(self.model, logs, with_weights=with_weights)
+                self._on_root(hook, *arguments, logs=logs)
+                changes = watch.changes(logs)
+            # Whatever it is: the other ranks wait for an answer.
+            except BaseException as caught:
+                error, changes = caught, _told(caught, hook)
+        changes = decisions.share(changes)
+        if error is not None:
+            raise error
+        if "error" in changes:
+            raise _as_on_the_root(changes["error"])
+        decisions.follow(self.model, logs, changes, with_weights=with_weights)
+
+
+def rank_safe(
+    callbacks: Sequence[keras.callbacks.Callback], *, averages_metrics: bool = True
+) -> list[keras.callbacks.Callback]:
+    """Returns the callbacks in their order, with those that need it inside `RankSafe`.
+
+    Callbacks of this package and those with an attribute `is_collective = True` stay as they
+    are: they know of the other ranks.
+
+    Args:
+        callbacks: For `fit`, the same on all ranks.
+        averages_metrics: False if `MetricAverageCallback` comes before all of them.
+    """
+    result: list[keras.callbacks.Callback] = []
+    group: list[keras.callbacks.Callback] = []
+    are_averaged = not averages_metrics
+    for callback in [*callbacks, None]:
+        if callback is not None and not knows_of_ranks(callback):
+            group.append(callback)
+            continue
+        if group:
+            result.append(RankSafe(group, averages_metrics=not are_averaged))
+            group = []
+        if callback is not None:
+            result.append(callback)
+            are_averaged = are_averaged or isinstance(callback, MetricAverageCallback)
+    return result
+
+
+def _is_root() -> bool:
+    return distributed.current().topology.is_root
+
+
+def _mean_over_ranks(logs: Logs | None) -> Logs:
+    """Returns the scalars in the logs of a batch, each the mean over the ranks. Collective."""
+    names = sorted(name for name, value in (logs or {}).items() if np.ndim(value) == 0)
+    ranks = distributed.current()
+    if not names or ranks.topology.size == 1:
+        return dict(logs or {})
+    values = np.array([float((logs or {})[name]) for name in names], np.float64)
+    means = ranks.sum_arrays("rank_safe.batch_logs", values) / ranks.topology.size
+    return dict(zip(names, means.tolist(), strict=True))
+
+
+def _told(error: BaseException, hook: str) -> dict[str, Any]:
+    """Returns what the other ranks hear of an error."""
+    kind = type(error).__name__
+    code = error.code if isinstance(error, SystemExit) else None
+    where = "; ".join(getattr(error, "__notes__", [])) or f"in {hook}, run on rank 0 for all"
+    return {
+        "error": {
+            "kind": kind,
+            "text": f"a callback failed on rank 0: {kind}: {error} ({where})",
+            "code": code if code is None or isinstance(code, int) else 1,
+        }
+    }
+
+
+def _as_on_the_root(told: dict[str, Any]) -> BaseException:
+    if told["kind"] == "SystemExit":
+        return SystemExit(told["code"])
+    if told["kind"] == "KeyboardInterrupt":
+        return KeyboardInterrupt()
+    return RootFailedError(told["text"])

@@ -1,0 +1,62 @@
+"""The held-out split during the training: exact metrics after some of the epochs."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+
+from hvd_imgcls.evaluate import evaluate_model
+from hvd_imgcls.training.run import Run
+from hvd_imgcls.views_of_images import make_predict
+
+VALUES = ("val_loss", "val_top1")
+"""What is put into the metrics of an epoch."""
+
+
+class HeldOutEvaluation(keras.callbacks.Callback):
+    """Puts `val_loss` and `val_top1` of the held-out split into the metrics of an epoch.
+
+    The same numbers on all ranks, and for equal weights on any number of ranks. A loss that is
+    not finite is NaN.
+
+    Collective: every rank must have this callback in the same position, after
+    `AverageMovingStatisticsCallback` and before who reads the metrics.
+
+    Args:
+        run: The run.
+        every_epochs: Epochs between two evaluations.
+    """
+
+    is_collective = True
+
+    def __init__(self, run: Run, every_epochs: int) -> None:
+        super().__init__()
+        self._run = run
+        self._every_epochs = every_epochs
+        self._predict: Any = None
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Evaluates if it is time to. Collective.
+
+        Raises:
+            DataError: If an image cannot be read.
+        """
+        if logs is None or (epoch + 1) % self._every_epochs:
+            return
+        run = self._run
+        # Kept: making it anew would trace the model in every epoch.
+        self._predict = self._predict or make_predict(self.model, run.config.evaluation.views)
+        metrics = evaluate_model(
+            self.model,
+            run.source,
+            run.config,
+            run.plan.evaluation,
+            collectives=run.collectives,
+            num_threads=run.plan.threads.data,
+            predict=self._predict,
+        )
+        loss = metrics["loss"]
+        logs["val_loss"] = math.nan if loss is None else loss
+        logs["val_top1"] = metrics["top1"]
