@@ -67,6 +67,7 @@ class Progress(keras.callbacks.Callback):
         self._batches = BatchClock(on_first_batch)
         self._reductions: ReductionClock | None = None
         self._num_batches = self._num_measured = self._epoch = self._num_updates = 0
+        self._num_held_back = 0
         self._began = self._epoch_began = self._last_batch = self._last_line = 0.0
         self._first_batch_ended: float | None = None
         self._is_tracing = False
@@ -115,6 +116,8 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes the metrics of the epoch, which are those of all ranks by now. Collective."""
         times = self._exchange()
+        # Since the training began. The optimizer counts these as steps.
+        self._num_held_back = int((logs or {}).get("skipped_steps", 0))
         measured = EpochRecord(
             num_images=self._num_measured * self._plan.per_rank_batch_size * self._plan.size,
             seconds=self._seconds,
@@ -139,7 +142,7 @@ class Progress(keras.callbacks.Callback):
         record.training_seconds += record.clock() - self._began
         record.num_steps += self._step
         updates = int(self.model.optimizer.iterations) - self._num_updates
-        record.num_skipped_steps += self._step - updates
+        record.num_skipped_steps += max(0, self._step - updates) + self._num_held_back
 
     @property
     def _step(self) -> int:

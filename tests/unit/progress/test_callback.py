@@ -132,6 +132,11 @@ def test_updates_that_the_optimizer_did_not_make_are_skipped_steps(plan, monkeyp
     assert train(plan, seconds_per_batch=0.01, logs={}).num_skipped_steps == 25
 
 
+def test_steps_that_were_held_back_are_skipped_steps(plan):
+    record = train(plan, seconds_per_batch=0.01, logs={"skipped_steps": 4})
+    assert record.num_skipped_steps == 4
+
+
 class SlowBatches(keras.utils.PyDataset):
     """Batches that take 20 ms to make."""
 
