@@ -74,6 +74,18 @@ class Guard:
             tf.cond(is_finite, apply_all, hold_back_and_count)
 
 
+def of_this_graph(gradients: Sequence[Any]) -> list[Any]:
+    """Returns the gradients as tensors of the graph that is being traced, a branch of a condition.
+
+    Keras sums gradients up over replicas, which wants all of them from one graph; an optimizer
+    that changes some, as weight decay or clipping does, would leave the others outside.
+    """
+    return [
+        None if g is None else tf.nest.map_structure(tf.identity, g, expand_composites=True)
+        for g in gradients
+    ]
+
+
 def all_finite(gradients: Sequence[Any]) -> tf.Tensor:
     """Returns whether no element is NaN or infinite, scalar, bool.
 

@@ -18,7 +18,7 @@ from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.keras import proof
 from hvd_imgcls.keras.building import build_optimizer
 from hvd_imgcls.keras.inside_graph import run_if
-from hvd_imgcls.keras.non_finite import Guard
+from hvd_imgcls.keras.non_finite import Guard, of_this_graph
 from hvd_imgcls.keras.objects import native_variable, variable_path
 from hvd_imgcls.keras.reduction import GradientReduction, ReductionSettings, agree_on_finite
 
@@ -173,7 +173,9 @@ class Synchronizer:
         else:
             is_local = self.reduction.is_local
             shared = [g for g, v in zip(reduced, variables, strict=True) if not is_local(v)]
-            self.guard.apply(optimizer, gradients, shared, lambda: apply(reduced, variables))
+            self.guard.apply(
+                optimizer, gradients, shared, lambda: apply(of_this_graph(reduced), variables)
+            )
         self.updates.assign_add(1)
 
     def _compare_state(self, optimizer: Any, variables: list[Any]) -> tf.Tensor:
