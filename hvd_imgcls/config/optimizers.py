@@ -36,10 +36,11 @@ class Sgd:
     the learning rate falls in steps.
     """
 
-    bias_multiplier: PositiveFloat = 1.0
-    """What the learning rate is multiplied by for biases, those of normalisation among them.
+    normalization_bias_multiplier: PositiveFloat = 1.0
+    """What the learning rate is multiplied by for the offsets (beta) of normalisation.
 
-    Page 2019 ("How to train your ResNet", part 8) for the idea.
+    Jordan 2024 (arXiv:2404.00498, section 3.4): 64 for `fast_cnn`. Biases of other layers, which
+    nothing keeps in bounds, have the plain learning rate.
     """
 
     weight_decay: NonNegativeFloat = 0.0

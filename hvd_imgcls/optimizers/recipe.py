@@ -66,13 +66,15 @@ def build_recipe(
 def _multipliers(config: RunConfig, model: keras.Model) -> Callable[[Any], float] | None:
     """Returns what each variable's learning rate is multiplied by; None if all are alike."""
     decay = config.fine_tuning.layer_decay
-    of_biases = config.optimizer.bias_multiplier if isinstance(config.optimizer, Sgd) else 1.0
+    of_biases = (
+        config.optimizer.normalization_bias_multiplier if isinstance(config.optimizer, Sgd) else 1.0
+    )
     of_depth = layer_decay_multipliers(model, decay) if decay < 1 else None
     if of_depth is None and of_biases == 1.0:
         return None
 
     def multiplier_of(variable: Any) -> float:
-        own = of_biases if variable.path.rsplit("/", 1)[-1] in ("bias", "beta") else 1.0
+        own = of_biases if variable.path.rsplit("/", 1)[-1] == "beta" else 1.0
         return own * (of_depth(variable) if of_depth is not None else 1.0)
 
     return multiplier_of

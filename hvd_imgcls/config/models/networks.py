@@ -53,8 +53,9 @@ class FastCnn:
 
     Its first layer whitens patches of 2 by 2 pixels, by their covariance in the training images,
     and is not trained; convolutions begin as the identity; batch normalisation has no scale.
-    It needs images of at least 24 pixels, and what the paper's recipe does: a learning rate of
-    biases that is many times that of kernels (`optimizer.bias_multiplier`).
+    It needs images of at least 24 pixels, and what the paper's recipe does: a learning rate of the
+    offsets of normalisation that is many times that of kernels
+    (`optimizer.normalization_bias_multiplier`).
     """
 
     name: Literal["fast_cnn"]
