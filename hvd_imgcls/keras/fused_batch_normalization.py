@@ -22,7 +22,32 @@ from hvd_imgcls.keras.sync_batch_normalization import SyncBatchNormalization
 _DTYPES = (tf.float32, tf.bfloat16, tf.float16)
 
 
-class FusedBatchNormalization(keras.layers.BatchNormalization):
+class _Fused:
+    """What stands in front of a layer's own way: the operation, where it can be used."""
+
+    def call(
+        self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Returns the normalised inputs, `[batch, height, width, channels]`."""
+        layer: Any = self
+        if not _is_for_the_fused_operation(layer, inputs, training, mask):
+            return super().call(inputs, training=training, mask=mask)  # type: ignore[misc]
+        gamma, beta = _scale_and_offset(layer)
+        if not (training and layer.trainable):
+            mean, variance = layer.moving_mean, layer.moving_variance
+            return _transform(inputs, gamma, beta, mean, variance, layer.epsilon)
+        outputs, mean, variance = self._normalize(inputs, gamma, beta, layer.epsilon)
+        _move(layer, mean, variance)
+        return outputs
+
+    def _normalize(
+        self, inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Returns the outputs of a training batch, and its mean and variance, `[channels]`."""
+        raise NotImplementedError
+
+
+class FusedBatchNormalization(_Fused, keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization` in one operation where there is one.
 
     Inputs with masks, of another rank than 4, with channels elsewhere than last, in other
@@ -34,50 +59,31 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         """The plain layer: what Keras saves."""
         return keras.layers.BatchNormalization
 
-    def call(
-        self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None
-    ) -> tf.Tensor:
-        """Returns the normalised inputs, `[batch, height, width, channels]`."""
-        if not _is_for_the_fused_operation(self, inputs, training, mask):
-            return super().call(inputs, training=training, mask=mask)
-        gamma, beta = _scale_and_offset(self)
-        if not (training and self.trainable):
-            return _transform(
-                inputs, gamma, beta, self.moving_mean, self.moving_variance, self.epsilon
-            )
+    def _normalize(
+        self, inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         result = tf.raw_ops.FusedBatchNormV3(
             x=inputs,
             scale=gamma,
             offset=beta,
             mean=[],
             variance=[],
-            epsilon=self.epsilon,
+            epsilon=epsilon,
             is_training=True,
         )
-        _move(self, result.batch_mean, _without_bessel(result.batch_variance, inputs))
-        return result.y
+        return result.y, result.batch_mean, _without_bessel(result.batch_variance, inputs)
 
 
-class FusedSyncBatchNormalization(SyncBatchNormalization):
+class FusedSyncBatchNormalization(_Fused, SyncBatchNormalization):
     """`SyncBatchNormalization` by fused operations; one sum over ranks forward, one backward.
 
     Collective in training: every rank must call it the same number of times.
     """
 
-    def call(
-        self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None
-    ) -> tf.Tensor:
-        """Returns the normalised inputs, `[batch, height, width, channels]`."""
-        if not _is_for_the_fused_operation(self, inputs, training, mask):
-            return super().call(inputs, training=training, mask=mask)
-        gamma, beta = _scale_and_offset(self)
-        if not (training and self.trainable):
-            return _transform(
-                inputs, gamma, beta, self.moving_mean, self.moving_variance, self.epsilon
-            )
-        outputs, mean, variance = _normalize_over_ranks(inputs, gamma, beta, self.epsilon)
-        _move(self, mean, variance)
-        return outputs
+    def _normalize(
+        self, inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        return _normalize_over_ranks(inputs, gamma, beta, epsilon)
 
 
 def accelerate(model: keras.Model) -> keras.Model:

@@ -26,8 +26,8 @@ def build_fast_cnn(
 ) -> keras.Model:
     """Returns the network of Jordan 2024 (arXiv:2404.00498, section 3), with ReLU.
 
-    ReLU in the place of GELU: on a CPU a step is some 15 % shorter. Call `whiten` before
-    it is trained.
+    ReLU in the place of GELU: on a CPU a step is some 12 % shorter (CONTRIBUTING.md, decisions).
+    Call `whiten` before it is trained.
 
     Args:
         config: The sizes of the blocks.
