@@ -13,7 +13,7 @@ from typing import Any
 
 from hvd_imgcls import logs
 from hvd_imgcls.bench import input as input_bench
-from hvd_imgcls.bench import peers, precision, scaling, step
+from hvd_imgcls.bench import peers, precision, scaling, step, time_to_accuracy
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.topology import Topology
 
@@ -25,9 +25,22 @@ BENCHMARKS = {
     "precision": precision,
     "scaling": scaling,
     "step": step,
+    "time-to-accuracy": time_to_accuracy,
 }
-# The option that one benchmark alone has, by its name in the arguments.
-OWN_OPTIONS = {"only": "input", "data": "input", "cifar": "input", "without": "peers"}
+RACE = "time-to-accuracy"
+# Options that not all benchmarks have, by their names in the arguments.
+OWN_OPTIONS = {
+    "only": ["input"],
+    "data": ["input"],
+    "cifar": ["input", RACE],
+    "without": ["peers"],
+    "target": [RACE],
+    "pipeline": [RACE],
+    "steps": [RACE],
+    "plain_epochs": [RACE],
+}
+# A race to an accuracy takes up to an hour.
+DEFAULT_PAIRS = {RACE: 1}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     told = "; ".join((module.__doc__ or "").splitlines()[0] for module in BENCHMARKS.values())
     parser.add_argument("name", choices=sorted(BENCHMARKS), help=told)
     parser.add_argument(
-        "--pairs", type=int, default=9, help="alternating pairs to measure (default: 9)"
+        "--pairs", type=int, help=f"alternating pairs to measure (default: 9; {RACE}: 1)"
     )
     of_input = parser.add_argument_group("bench input")
     of_input.add_argument(
@@ -48,17 +61,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cifar",
         type=Path,
         metavar="FOLDER",
-        help="CIFAR-10 in train/ and test/ for d; else random pixels in memory stand for it",
+        help="CIFAR-10 in train/ and test/ for d; else random pixels in memory stand for it; "
+        f"for {RACE}: what is learnt",
     )
     of_peers = parser.add_argument_group("bench peers")
     of_peers.add_argument(
         "--without", nargs="+", choices=["torch"], metavar="PEER", help="torch: some gigabytes"
+    )
+    of_race = parser.add_argument_group(f"bench {RACE}")
+    of_race.add_argument("--target", type=float, help="accuracy, 0 .. 1 (default: 0.9)")
+    of_race.add_argument(
+        "--pipeline", type=Path, help="ours (default: pipelines/cifar10_fast.yaml)"
+    )
+    of_race.add_argument("--steps", type=int, help="of ours (default: as the pipeline says)")
+    of_race.add_argument(
+        "--plain-epochs", type=int, help="of the plain script's schedule (default: 30)"
     )
     parser.add_argument("--out", type=Path, help="JSON file for the numbers and their conditions")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs a benchmark, prints its verdicts and writes its numbers."""
+    if arguments.pairs is None:
+        arguments.pairs = DEFAULT_PAIRS.get(arguments.name, 9)
     if arguments.pairs < 1:
         raise ConfigError("--pairs", got=arguments.pairs, expected="1 or more", fix="correct it")
     logs.start(Topology.single(), verbosity=arguments.verbosity)
@@ -81,14 +106,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    for option, owner in OWN_OPTIONS.items():
-        if getattr(arguments, option) is not None and arguments.name != owner:
+    for option, owners in OWN_OPTIONS.items():
+        if getattr(arguments, option) is not None and arguments.name not in owners:
+            names = " and ".join(f"`bench {owner}`" for owner in owners)
             raise ConfigError(
-                f"--{option}",
+                f"--{option.replace('_', '-')}",
                 got=str(getattr(arguments, option)),
-                expected=f"nothing, since it is an option of `bench {owner}`",
+                expected=f"nothing, since it is an option of {names}",
                 fix="leave it out",
             )
+    if arguments.name == RACE:
+        return time_to_accuracy.run(_race(arguments))
     if arguments.name == "peers":
         return peers.run(arguments.pairs, without=arguments.without or ())
     if arguments.name != "input":
@@ -102,6 +130,32 @@ def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
             data=arguments.data,
             cifar=arguments.cifar,
         )
+    )
+
+
+def _race(arguments: argparse.Namespace) -> time_to_accuracy.Settings:
+    if arguments.cifar is None:
+        raise ConfigError(
+            "--cifar",
+            got="nothing",
+            expected="a folder with CIFAR-10 as image files, train/<class> and test/<class>",
+            fix="name it",
+        )
+    pipeline = arguments.pipeline or Path("pipelines/cifar10_fast.yaml")
+    if not pipeline.is_file():
+        raise ConfigError(
+            "--pipeline",
+            got=str(pipeline),
+            expected="a pipeline file",
+            fix="start it in a checkout, or name another file",
+        )
+    return time_to_accuracy.Settings(
+        cifar=arguments.cifar.expanduser().absolute(),
+        target=arguments.target if arguments.target is not None else 0.9,
+        pipeline=pipeline,
+        overrides=["--train.num_steps", str(arguments.steps)] if arguments.steps else [],
+        plain_epochs=arguments.plain_epochs or 30,
+        repeats=arguments.pairs,
     )
 
 

@@ -26,26 +26,31 @@ from hvd_imgcls.bench.rates import IMAGE_SHAPE, NUM_CLASSES, NUM_WARM_UP_STEPS
 layers = tf_keras.layers
 
 
-def build_resnet20() -> Any:
-    """Returns He et al. 2015's network for small images, shortcuts of option A."""
+def build_resnet20(weight_decay: float = 0.0) -> Any:
+    """Returns He et al. 2015's network for small images, shortcuts of option A.
+
+    Args:
+        weight_decay: Factor of the squared kernels in the loss, at least 0.
+    """
     images = tf_keras.Input(IMAGE_SHAPE)
-    features = _convolution(layers.Rescaling(1 / 255)(images), 16, 1)
+    decay = tf_keras.regularizers.L2(weight_decay) if weight_decay else None
+    features = _convolution(layers.Rescaling(1 / 255)(images), 16, 1, decay)
     features = layers.ReLU()(features)
     for stage, num_filters in enumerate((16, 32, 64)):
         for number in range(3):
             strides = 2 if stage and not number else 1
-            branch = layers.ReLU()(_convolution(features, num_filters, strides))
-            branch = _convolution(branch, num_filters, 1)
+            branch = layers.ReLU()(_convolution(features, num_filters, strides, decay))
+            branch = _convolution(branch, num_filters, 1, decay)
             if strides == 2:
                 new = num_filters // 4
                 features = layers.MaxPooling2D(1, strides=2)(features)
                 features = tf.pad(features, [[0, 0], [0, 0], [0, 0], [new, new]])
             features = layers.ReLU()(layers.Add()([branch, features]))
     features = layers.GlobalAveragePooling2D()(features)
-    return tf_keras.Model(images, layers.Dense(NUM_CLASSES)(features))
+    return tf_keras.Model(images, layers.Dense(NUM_CLASSES, kernel_regularizer=decay)(features))
 
 
-def _convolution(features: Any, num_filters: int, strides: int) -> Any:
+def _convolution(features: Any, num_filters: int, strides: int, decay: Any) -> Any:
     features = layers.Conv2D(
         num_filters,
         3,
@@ -53,6 +58,7 @@ def _convolution(features: Any, num_filters: int, strides: int) -> Any:
         padding="same",
         use_bias=False,
         kernel_initializer="he_normal",
+        kernel_regularizer=decay,
     )(features)
     return layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(features)
 

@@ -44,7 +44,7 @@ def run(rounds: int, *, without: Sequence[str] = ()) -> dict[str, Any]:
         without: Comparators to leave out: `torch`.
     """
     cache = CACHE.expanduser()
-    tf_keras = _tf_keras(cache)
+    tf_keras = install_tf_keras(cache)
     arms: dict[str, RunArm] = {
         OURS: functools.partial(train, NETWORK, "float32", GLOBAL_BATCH, STEPS, size=SIZE),
         HOROVOD: functools.partial(_horovod, tf_keras),
@@ -59,7 +59,7 @@ def run(rounds: int, *, without: Sequence[str] = ()) -> dict[str, Any]:
     }
 
 
-def _tf_keras(cache: Path) -> Path:
+def install_tf_keras(cache: Path) -> Path:
     """Returns a folder with tf-keras alone; TensorFlow and the rest are those at hand."""
     folder = cache / "tf-keras"
     if not (folder / "tf_keras").is_dir():
@@ -111,7 +111,7 @@ def _torch_python(cache: Path) -> Path:
 
 def _horovod(tf_keras: Path) -> list[float]:
     words = ["-m", "hvd_imgcls.bench.peer_keras", "{result}", *_work(), "horovod"]
-    return _run([[*launcher(SIZE), sys.executable, *words]], [_with_tf_keras(tf_keras)])
+    return _run([[*launcher(SIZE), sys.executable, *words]], [with_tf_keras(tf_keras)])
 
 
 def _workers(tf_keras: Path) -> list[float]:
@@ -119,7 +119,7 @@ def _workers(tf_keras: Path) -> list[float]:
     words = ["-m", "hvd_imgcls.bench.peer_keras", "{result}", *_work(), "multi_worker"]
     environments = [
         {
-            **_with_tf_keras(tf_keras),
+            **with_tf_keras(tf_keras),
             "TF_CONFIG": json.dumps(
                 {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": number}}
             ),
@@ -154,7 +154,8 @@ def _work() -> list[str]:
     return [str(GLOBAL_BATCH), str(STEPS), "1"]
 
 
-def _with_tf_keras(folder: Path) -> dict[str, str]:
+def with_tf_keras(folder: Path) -> dict[str, str]:
+    """Returns the environment of a process of one thread to which tf-keras is Keras."""
     path = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
     return {**environment(1, os.environ), "TF_USE_LEGACY_KERAS": "1", "PYTHONPATH": path}
 
