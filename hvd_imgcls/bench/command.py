@@ -36,7 +36,7 @@ OWN_OPTIONS = {
     "without": ["peers"],
     "target": [RACE],
     "pipeline": [RACE],
-    "steps": [RACE],
+    "override": [RACE],
     "plain_epochs": [RACE],
 }
 # A race to an accuracy takes up to an hour.
@@ -73,7 +73,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     of_race.add_argument(
         "--pipeline", type=Path, help="ours (default: pipelines/cifar10_fast.yaml)"
     )
-    of_race.add_argument("--steps", type=int, help="of ours (default: as the pipeline says)")
+    of_race.add_argument(
+        "--override", nargs="+", metavar="KEY.PATH=VALUE", help="changes of the pipeline"
+    )
     of_race.add_argument(
         "--plain-epochs", type=int, help="of the plain script's schedule (default: 30)"
     )
@@ -153,7 +155,7 @@ def _race(arguments: argparse.Namespace) -> time_to_accuracy.Settings:
         cifar=arguments.cifar.expanduser().absolute(),
         target=arguments.target if arguments.target is not None else 0.9,
         pipeline=pipeline,
-        overrides=["--train.num_steps", str(arguments.steps)] if arguments.steps else [],
+        overrides=[f"--{change}" for change in arguments.override or ()],
         plain_epochs=arguments.plain_epochs or 30,
         repeats=arguments.pairs,
     )
