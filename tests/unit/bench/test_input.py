@@ -118,17 +118,3 @@ def test_line_e_is_measured_and_written_with_its_conditions(monkeypatch, tmp_pat
     result = written["results"]["e, order of 1,000: cpu, ours / shuffle"]
     assert (result["ratio"]["ratio"], result["reached"]) == (2, False)
     assert "MISSED" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["step", "--only", "a"],
-        ["step", "--data", "x"],
-        ["input", "--only", "z"],
-        ["step", "--pairs", "0"],
-    ],
-)
-def test_options_that_do_not_go_together_are_refused(words, capsys):
-    assert cli.exit_code_of(lambda: cli.main(["bench", *words])) == 2
-    assert words[1] in capsys.readouterr().err
