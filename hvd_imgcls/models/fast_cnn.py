@@ -24,9 +24,8 @@ def build_fast_cnn(
     num_classes: int,
     normalize: keras.layers.Layer,
 ) -> keras.Model:
-    """Returns the network of Jordan 2024 (arXiv:2404.00498, section 3), with ReLU.
+    """Returns the network of Jordan 2024 (arXiv:2404.00498, section 3).
 
-    ReLU in the place of GELU: on a CPU a step is some 12 % shorter (CONTRIBUTING.md, decisions).
     Call `whiten` before it is trained.
 
     Args:
@@ -49,17 +48,17 @@ def build_fast_cnn(
             expected=f"images of at least {_MIN_SIZE} x {_MIN_SIZE}",
             fix="choose another model: hvd-imgcls models",
         )
-    layers = keras.layers
+    layers, activation = keras.layers, config.activation
     images = keras.Input(shape=image_shape, name="images")
     features = layers.Conv2D(
-        2 * _PATCH * _PATCH * image_shape[2], _PATCH, activation="relu", name=WHITENING
+        2 * _PATCH * _PATCH * image_shape[2], _PATCH, activation=activation, name=WHITENING
     )(normalize(images))
     for block, num_filters in enumerate(config.num_filters, start=1):
         features = _convolution(f"block_{block}_1", num_filters, features)
         features = layers.MaxPooling2D(2, name=f"block_{block}_pool")(features)
-        features = _normalized(f"block_{block}_1", features)
+        features = _normalized(f"block_{block}_1", activation, features)
         features = _convolution(f"block_{block}_2", num_filters, features)
-        features = _normalized(f"block_{block}_2", features)
+        features = _normalized(f"block_{block}_2", activation, features)
     features = layers.GlobalMaxPooling2D(name="pooling")(features)
     features = layers.Dense(num_classes, use_bias=False, name="head")(features)
     logits = layers.Rescaling(config.logit_scale, dtype="float32", name="logits")(features)
@@ -110,12 +109,12 @@ def _convolution(name: str, num_filters: int, features: Any) -> Any:
     )(features)
 
 
-def _normalized(name: str, features: Any) -> Any:
+def _normalized(name: str, activation: str, features: Any) -> Any:
     # Momentum as in the paper; a scale would be one learning rate more to tune.
     features = keras.layers.BatchNormalization(
         momentum=0.6, epsilon=1e-6, scale=False, name=f"{name}_bn"
     )(features)
-    return keras.layers.Activation("relu", name=f"{name}_relu")(features)
+    return keras.layers.Activation(activation, name=f"{name}_{activation}")(features)
 
 
 def _begin_as_identity(layer: keras.layers.Conv2D) -> None:
