@@ -151,12 +151,20 @@ def _race(arguments: argparse.Namespace) -> time_to_accuracy.Settings:
             expected="a pipeline file",
             fix="start it in a checkout, or name another file",
         )
+    target = 0.9 if arguments.target is None else arguments.target
+    plain_epochs = 30 if arguments.plain_epochs is None else arguments.plain_epochs
+    if not 0 <= target <= 1:
+        raise ConfigError("--target", got=target, expected="0 .. 1", fix="correct it")
+    if plain_epochs < 1:
+        raise ConfigError(
+            "--plain-epochs", got=plain_epochs, expected="1 or more", fix="correct it"
+        )
     return time_to_accuracy.Settings(
         cifar=arguments.cifar.expanduser().absolute(),
-        target=arguments.target if arguments.target is not None else 0.9,
+        target=target,
         pipeline=pipeline,
         overrides=[f"--{change}" for change in arguments.override or ()],
-        plain_epochs=arguments.plain_epochs or 30,
+        plain_epochs=plain_epochs,
         repeats=arguments.pairs,
     )
 

@@ -36,6 +36,15 @@ def test_race_without_images_or_pipeline_says_what_is_missing(tmp_path, monkeypa
     assert "pipelines/cifar10_fast.yaml" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("option", "value"), [("--target", "1.5"), ("--plain-epochs", "0")])
+def test_race_to_what_cannot_be_is_refused(option, value, tmp_path, capsys):
+    pipeline = tmp_path / "x.yaml"
+    pipeline.touch()
+    words = ["--cifar", str(tmp_path), "--pipeline", str(pipeline), option, value]
+    assert cli.exit_code_of(lambda: cli.main(["bench", "time-to-accuracy", *words])) == 2
+    assert option in capsys.readouterr().err
+
+
 @pytest.fixture
 def cifar(tmp_path):
     random = np.random.default_rng(0)

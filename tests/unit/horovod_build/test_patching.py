@@ -93,4 +93,4 @@ def test_every_patch_of_ours_begins_with_its_reason_and_is_small() -> None:
         text = path.read_text()
         assert text.startswith("Why: "), path.name
         changed = [line for line in text.splitlines() if line[:1] in "+-"]
-        assert len(changed) < 120, path.name
+        assert len(changed) < 100, path.name
