@@ -27,7 +27,7 @@ from hvd_imgcls.models import build_model
 
 SECTIONS: dict[str, Any] = {
     "resnet20": CifarResNet(name="resnet20"),
-    "fast_cnn": FastCnn(name="fast_cnn", activation="relu"),  # as in its pipeline
+    "fast_cnn": FastCnn(name="fast_cnn"),
 }
 
 

@@ -11,6 +11,7 @@ model.fit(..., callbacks=[hvd.callbacks.BroadcastGlobalVariablesCallback(0),
 
 from hvd_imgcls.distributed import ProcessSet, global_process_set
 from hvd_imgcls.keras import callbacks
+from hvd_imgcls.keras.acceleration import accelerate
 from hvd_imgcls.keras.basics import (
     add_process_set,
     ccl_built,
@@ -42,7 +43,6 @@ from hvd_imgcls.keras.distributed_optimizer import (
     DistributedOptimizer,
     PartialDistributedOptimizer,
 )
-from hvd_imgcls.keras.fused_batch_normalization import accelerate
 from hvd_imgcls.keras.gradient_tape import DistributedGradientTape
 from hvd_imgcls.keras.moving_statistics import average_moving_statistics, recalibrate
 from hvd_imgcls.keras.objects import allgather_object, broadcast_object, broadcast_variables

@@ -15,7 +15,6 @@ import tensorflow as tf
 
 from hvd_imgcls import distributed
 from hvd_imgcls.distributed import ReduceOp
-from hvd_imgcls.keras.objects import change_class
 from hvd_imgcls.keras.sync_batch_normalization import SyncBatchNormalization
 
 # What the CPU and GPU kernels of FusedBatchNormV3 take; statistics are float32 always.
@@ -84,31 +83,6 @@ class FusedSyncBatchNormalization(_Fused, SyncBatchNormalization):
         self, inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         return _normalize_over_ranks(inputs, gamma, beta, epsilon)
-
-
-def accelerate(model: keras.Model) -> keras.Model:
-    """Makes a model's batch normalisation faster, in place.
-
-    Call it before `compile`, or compile again: a function that was traced keeps what it had.
-    Layers of other classes, such as a user's own subclass, are left as they are.
-
-    Args:
-        model: Any Keras 3 model, built or not, with nested models in it or not.
-
-    Returns:
-        The same model. What it saves is plain Keras.
-    """
-    for layer in model._flatten_layers():
-        fused = _FUSED.get(type(layer))
-        if fused is not None:
-            change_class(layer, fused)
-    return model
-
-
-_FUSED: dict[type, type] = {
-    keras.layers.BatchNormalization: FusedBatchNormalization,
-    SyncBatchNormalization: FusedSyncBatchNormalization,
-}
 
 
 def _is_for_the_fused_operation(

@@ -48,19 +48,21 @@ def build_fast_cnn(
             expected=f"images of at least {_MIN_SIZE} x {_MIN_SIZE}",
             fix="choose another model: hvd-imgcls models",
         )
-    layers, activation = keras.layers, config.activation
+    layers = keras.layers
     images = keras.Input(shape=image_shape, name="images")
     features = layers.Conv2D(
-        2 * _PATCH * _PATCH * image_shape[2], _PATCH, activation=activation, name=WHITENING
+        2 * _PATCH * _PATCH * image_shape[2], _PATCH, activation="gelu", name=WHITENING
     )(normalize(images))
     for block, num_filters in enumerate(config.num_filters, start=1):
         features = _convolution(f"block_{block}_1", num_filters, features)
         features = layers.MaxPooling2D(2, name=f"block_{block}_pool")(features)
-        features = _normalized(f"block_{block}_1", activation, features)
+        features = _normalized(f"block_{block}_1", features)
         features = _convolution(f"block_{block}_2", num_filters, features)
-        features = _normalized(f"block_{block}_2", activation, features)
+        features = _normalized(f"block_{block}_2", features)
     features = layers.GlobalMaxPooling2D(name="pooling")(features)
-    features = layers.Dense(num_classes, use_bias=False, name="head")(features)
+    features = layers.Dense(
+        num_classes, use_bias=False, kernel_initializer=_initializer(), name="head"
+    )(features)
     logits = layers.Rescaling(config.logit_scale, dtype="float32", name="logits")(features)
     model = keras.Model(images, logits, name="fast_cnn")
     model.get_layer(WHITENING).kernel.trainable = False
@@ -103,18 +105,22 @@ def _convolution(name: str, num_filters: int, features: Any) -> Any:
         3,
         padding="same",
         use_bias=False,
-        # Uniform within 1 / sqrt(fan_in), as PyTorch's convolutions, which the paper's are.
-        kernel_initializer=keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform"),
+        kernel_initializer=_initializer(),
         name=f"{name}_conv",
     )(features)
 
 
-def _normalized(name: str, activation: str, features: Any) -> Any:
+def _initializer() -> keras.initializers.Initializer:
+    """Returns uniform within 1 / sqrt(fan_in), as PyTorch's layers, which the paper's are."""
+    return keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
+
+
+def _normalized(name: str, features: Any) -> Any:
     # Momentum as in the paper; a scale would be one learning rate more to tune.
     features = keras.layers.BatchNormalization(
         momentum=0.6, epsilon=1e-6, scale=False, name=f"{name}_bn"
     )(features)
-    return keras.layers.Activation(activation, name=f"{name}_{activation}")(features)
+    return keras.layers.Activation("gelu", name=f"{name}_gelu")(features)
 
 
 def _begin_as_identity(layer: keras.layers.Conv2D) -> None:

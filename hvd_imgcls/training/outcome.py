@@ -54,16 +54,16 @@ def conclude(run: Run, model: keras.Model) -> TrainResult:
         RankMismatchError: If the ranks do not hold the same weights.
         DataError: If an image of the held-out split cannot be read.
     """
-    digest, metrics = _judge(run, model, run.files.quarantine)
-    metrics_without_ema = None
+    files, metrics_without_ema = run.files, None
+    quarantine_path: Path | None = files.quarantine
     if run.config.train.ema is not None:
-        metrics_without_ema = metrics
-        if run.is_root:
-            _write(model, metrics, run.files.model_without_ema, run.files.evaluation_without_ema)
+        _, metrics_without_ema = _judge(
+            run, model, files.model_without_ema, files.evaluation_without_ema, quarantine_path
+        )
+        quarantine_path = None
         take_averages(model)
-        digest, metrics = _judge(run, model, None)
+    digest, metrics = _judge(run, model, files.model, files.evaluation, quarantine_path)
     if run.is_root:
-        _write(model, metrics, run.files.model, run.files.evaluation)
         draw_outcome(run, model, metrics)
     summary = summarize(run.record, metrics, num_bad_images=_num_bad_images(run))
     if run.is_root:
@@ -80,11 +80,21 @@ def conclude(run: Run, model: keras.Model) -> TrainResult:
 
 
 def _judge(
-    run: Run, model: keras.Model, quarantine_path: Path | None
+    run: Run,
+    model: keras.Model,
+    model_path: Path,
+    metrics_path: Path,
+    quarantine_path: Path | None,
 ) -> tuple[str, dict[str, Any]]:
-    """Returns the hash of the weights and the exact metrics. Collective."""
+    """Writes a model and its exact metrics; returns the hash of its weights, and them.
+
+    Collective: every rank must call this.
+    """
     settle_moving_statistics(run, model)
     digest = _require_same_weights(model, run.collectives)
+    if run.is_root:
+        # Before the evaluation: a held-out image that cannot be read must not cost the model.
+        run_dir.write_model(model_path, portable(model))
     with run.record.evaluating():
         metrics = evaluate_model(
             model,
@@ -95,6 +105,8 @@ def _judge(
             num_threads=run.plan.threads.data,
             quarantine_path=quarantine_path,
         )
+    if run.is_root:
+        run_dir.write_json(metrics_path, metrics)
     return digest, metrics
 
 
@@ -104,8 +116,11 @@ def settle_moving_statistics(run: Run, model: keras.Model) -> None:
     if not num_batches:
         hvd.average_moving_statistics(model)
         return
-    # The images of the epoch after the last: none that this run has trained on like this.
-    longer = dataclasses.replace(run.plan, num_epochs=run.plan.num_epochs + num_batches)
+    # The images of the epochs after the last: none that this run has trained on like this.
+    num_epochs = run.plan.num_epochs + num_batches
+    longer = dataclasses.replace(
+        run.plan, num_epochs=num_epochs, num_steps=num_epochs * run.plan.steps_per_epoch
+    )
     batches = training_dataset(
         run.source,
         run.config,
@@ -126,14 +141,6 @@ def _require_same_weights(model: keras.Model, collectives: distributed.Collectiv
         "this is a bug in the synchronisation: please report it with the log and config.yaml",
     )
     return digest
-
-
-def _write(
-    model: keras.Model, metrics: dict[str, Any], model_path: Path, metrics_path: Path
-) -> None:
-    """Writes a model and its metrics. Root only."""
-    run_dir.write_json(metrics_path, metrics)
-    run_dir.write_model(model_path, portable(model))
 
 
 def _num_bad_images(run: Run) -> int:

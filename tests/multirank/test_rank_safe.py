@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 from pathlib import Path
 
@@ -10,8 +9,6 @@ import numpy as np
 import pytest
 
 from tests.support.launch import run_on_ranks
-
-HAS_TENSORBOARD = importlib.util.find_spec("tensorboard") is not None
 
 # A metric by rank and epoch. The root's own always falls, that of rank 1 rises: the mean is
 # 5, 4, 4, 5, 6 and is best in the second epoch.
@@ -96,7 +93,7 @@ def stock_callbacks(directory):
                 early,
                 keras.callbacks.ModelCheckpoint(own / "best.keras", save_best_only=True, **judge),
                 keras.callbacks.CSVLogger(own / "log.csv"),
-                *([keras.callbacks.TensorBoard(own / "board")] if HAS_TENSORBOARD else []),
+                keras.callbacks.TensorBoard(own / "board"),
                 keras.callbacks.TerminateOnNaN(),
                 notes,
             ]
@@ -155,7 +152,7 @@ def test_files_are_written_once_by_the_root(stock):
     directory, _ = stock
     assert [path.name for path in directory.iterdir()] == ["rank-0"]
     names = {path.name for path in (directory / "rank-0").iterdir()}
-    assert names == {"best.keras", "log.csv", *(["board"] if HAS_TENSORBOARD else [])}
+    assert names == {"best.keras", "log.csv", "board"}
     assert len((directory / "rank-0" / "log.csv").read_text().splitlines()) == 1 + 4
 
 

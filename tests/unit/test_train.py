@@ -15,10 +15,12 @@ import yaml
 
 from hvd_imgcls import cli, distributed, logs
 from hvd_imgcls.config import load_config
-from hvd_imgcls.errors import CheckpointError, ConfigError
+from hvd_imgcls.data import open_source
+from hvd_imgcls.errors import CheckpointError, ConfigError, DataError
 from hvd_imgcls.evaluate import evaluate_file
 from hvd_imgcls.train import train
 from tests.support.events import read_events
+from tests.unit.data.images import write_class_folders
 
 PIPELINE = Path(__file__).parents[2] / "pipelines" / "digits_cnn.yaml"
 SHORT = ("--train.num_epochs=null", "--train.num_steps=30", "--schedule.warmup_epochs=0.5")
@@ -231,6 +233,53 @@ def test_train_of_a_model_from_a_file_goes_on_from_its_weights(result, tmp_path)
     words = [*SHORT, f"--model={model}", "--schedule.base_learning_rate=1e-9"]
     again = train(load_config(PIPELINE, [*words, f"--run_dir={tmp_path / 'run'}"]))
     assert again.metrics["num_correct"] == result.metrics["num_correct"]
+
+
+def normalized_model():
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            layers.Rescaling(1 / 255),
+            layers.BatchNormalization(name="normalized"),
+            layers.Flatten(),
+            layers.Dense(10),
+        ]
+    )
+
+
+@pytest.mark.parametrize("length", [SHORT, ("--train.num_epochs=3",)], ids=str)
+def test_recalibration_gives_the_mean_of_so_many_batches_after_the_last(tmp_path, length):
+    words = [*length, "--train.recalibration_batches=20", f"--run_dir={tmp_path / 'run'}"]
+    result = train(load_config(PIPELINE, words), model=normalized_model())
+    images = open_source(load_config(PIPELINE).data.source).images("train") / 255
+    (layer,) = [
+        layer
+        for layer in keras.models.load_model(result.run_dir.model).layers
+        if layer.name == "normalized"
+    ]
+    # The moving mean would be a quarter of it: it begins at 0 and goes by 1 % a step.
+    np.testing.assert_allclose(layer.moving_mean, images.mean(), rtol=0.1)
+    np.testing.assert_allclose(layer.moving_variance, images.var(), rtol=0.1)
+
+
+def test_a_held_out_image_that_cannot_be_read_does_not_cost_the_model(tmp_path):
+    for split, count in (("train", 8), ("test", 3)):
+        write_class_folders(tmp_path / split, {"cat": count, "dog": count}, ".png")
+    (tmp_path / "test" / "dog" / "001.png").write_bytes(b"not an image")
+    source = "{name: image_folder, path: %s, train_folder: train, held_out_folder: test}"
+    words = [
+        f"--data.source={source % tmp_path}",
+        "--data.image_size=8",
+        "--train.global_batch_size=8",
+        "--train.num_epochs=1",
+        "--schedule.warmup_epochs=0",
+        f"--run_dir={tmp_path / 'run'}",
+    ]
+    with pytest.raises(DataError, match=r"001\.png"):
+        train(load_config(PIPELINE, words))
+    assert keras.models.load_model(tmp_path / "run" / "model.keras").output_shape == (None, 2)
+    assert not (tmp_path / "run" / "evaluation.json").exists()
 
 
 def test_evaluate_of_a_model_for_other_images_says_so(tmp_path):

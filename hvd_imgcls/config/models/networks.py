@@ -64,9 +64,6 @@ class FastCnn:
     num_filters: tuple[PositiveInt, PositiveInt, PositiveInt] = (64, 256, 256)
     """Filters of the two convolutions of each block. Every block halves height and width."""
 
-    activation: Literal["gelu", "relu"] = "gelu"
-    """What follows the convolutions. The paper has GELU; a step with ReLU is shorter."""
-
     logit_scale: PositiveFloat = 1 / 9
     """What the last layer's outputs are multiplied by. The default is the paper's."""
 

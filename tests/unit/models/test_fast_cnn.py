@@ -67,12 +67,3 @@ def test_saved_file_is_plain_keras_and_keeps_the_whitening(model, images, tmp_pa
 def test_images_that_are_too_small_are_refused():
     with pytest.raises(ConfigError, match="at least 24 x 24"):
         build_model(SMALL, (16, 16, 3), 5)
-
-
-@pytest.mark.parametrize("activation", ["gelu", "relu"])
-def test_every_convolution_is_followed_by_the_activation(activation):
-    model = build_model(FastCnn(name="fast_cnn", activation=activation), (24, 24, 3), 5)
-    chosen = [layer.activation.__name__ for layer in model.layers if hasattr(layer, "activation")]
-    # The convolutions of the blocks and the head have none: "linear".
-    assert set(chosen) == {activation, "linear"}
-    assert chosen.count(activation) == 7
