@@ -21,9 +21,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def horovodrun(script: str) -> tuple[int, str, float]:
+def horovodrun(script: str, *flags: str) -> tuple[int, str, float]:
     """Runs a shell script on two ranks; returns exit code, standard error and seconds."""
-    command = [sys.executable, "-c", HOROVODRUN, "-np", "2", "-H", "localhost:2", "--gloo"]
+    command = [sys.executable, "-c", HOROVODRUN, "-np", "2", "-H", "localhost:2", *flags]
     start = time.monotonic()
     done = subprocess.run(
         [*command, "/bin/sh", "-c", script],
@@ -87,3 +87,8 @@ def test_children_of_a_killed_rank_are_gone_and_do_not_hold_the_launcher(tmp_pat
 def test_success_is_silent() -> None:
     code, stderr, _ = horovodrun("exit 0")
     assert (code, stderr) == (0, "")
+
+
+def test_without_an_option_ranks_talk_over_gloo_also_where_mpi_is_built():
+    exit_code, errors, _ = horovodrun('[ "$HOROVOD_CONTROLLER" = gloo ]')
+    assert exit_code == 0, errors
