@@ -21,9 +21,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def horovodrun(script: str, *flags: str) -> tuple[int, str, float]:
+def horovodrun(script: str) -> tuple[int, str, float]:
     """Runs a shell script on two ranks; returns exit code, standard error and seconds."""
-    command = [sys.executable, "-c", HOROVODRUN, "-np", "2", "-H", "localhost:2", *flags]
+    command = [sys.executable, "-c", HOROVODRUN, "-np", "2", "-H", "localhost:2"]
     start = time.monotonic()
     done = subprocess.run(
         [*command, "/bin/sh", "-c", script],
