@@ -1,8 +1,8 @@
 """Batch normalisation by TensorFlow's fused operation, for any Keras 3 model.
 
 Keras 3 on TensorFlow builds batch normalisation from some twenty small operations, each of
-which passes over the whole activation; Keras 2 used one. `accelerate` gives it back: it
-changes the class of a model's layers in place. Weights, configuration, saved file, and, within
+which passes over the whole activation; Keras 2 used one. These classes give it back; `accelerate`
+changes a model's layers to them in place. Weights, configuration, saved file, and, within
 rounding, results stay those of `keras.layers.BatchNormalization`.
 """
 

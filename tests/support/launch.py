@@ -31,8 +31,7 @@ from horovod.runner.http.http_server import RendezvousServer
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 120
-# A waiting rank takes 8 % of a core: Horovod asks the others 1,000 times a second whether
-# there is something to do. More than these would slow down the tests on two cores.
+# Every rank that waits keeps a TensorFlow in memory: others than these are ended.
 KEPT_SIZES = (1, 2)
 
 
