@@ -40,7 +40,8 @@ class Sgd:
     """What the learning rate is multiplied by for the offsets (beta) of normalisation.
 
     Jordan 2024 (arXiv:2404.00498, section 3.4): 64 for `fast_cnn`. Biases of other layers, which
-    nothing keeps in bounds, have the plain learning rate.
+    nothing keeps in bounds, have the plain learning rate. Decay of the kind `l2` is not
+    multiplied.
     """
 
     weight_decay: NonNegativeFloat = 0.0

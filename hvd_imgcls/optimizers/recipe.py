@@ -23,7 +23,7 @@ from hvd_imgcls.optimizers.depth import last_kernel_layer, layer_decay_multiplie
 from hvd_imgcls.optimizers.lookahead import rising_fraction, with_lookahead
 from hvd_imgcls.optimizers.momentum_correction import with_momentum_correction
 from hvd_imgcls.optimizers.multipliers import with_learning_rate_multipliers
-from hvd_imgcls.optimizers.weight_decay import with_weight_decay_on
+from hvd_imgcls.optimizers.weight_decay import is_kernel, own_name, with_weight_decay_on
 
 
 def build_recipe(
@@ -65,19 +65,20 @@ def build_recipe(
 
 def _multipliers(config: RunConfig, model: keras.Model) -> Callable[[Any], float] | None:
     """Returns what each variable's learning rate is multiplied by; None if all are alike."""
-    decay = config.fine_tuning.layer_decay
-    of_biases = (
-        config.optimizer.normalization_bias_multiplier if isinstance(config.optimizer, Sgd) else 1.0
-    )
+    decay, optimizer = config.fine_tuning.layer_decay, config.optimizer
     of_depth = layer_decay_multipliers(model, decay) if decay < 1 else None
-    if of_depth is None and of_biases == 1.0:
-        return None
+    if not isinstance(optimizer, Sgd) or optimizer.normalization_bias_multiplier == 1.0:
+        return of_depth
 
     def multiplier_of(variable: Any) -> float:
-        own = of_biases if variable.path.rsplit("/", 1)[-1] == "beta" else 1.0
+        own = _bias_multiplier(optimizer, variable)
         return own * (of_depth(variable) if of_depth is not None else 1.0)
 
     return multiplier_of
+
+
+def _bias_multiplier(config: Sgd, variable: Any) -> float:
+    return config.normalization_bias_multiplier if own_name(variable) == "beta" else 1.0
 
 
 def _with_own_options(optimizer: Any, config: Optimizer, model: keras.Model) -> Any:
@@ -88,15 +89,22 @@ def _with_own_options(optimizer: Any, config: Optimizer, model: keras.Model) -> 
         # Keras asks for regular expressions; this is the path of one variable.
         kernels = [v for v in last_kernel_layer(model).trainable_variables if len(v.shape) > 1]
         optimizer.exclude_layers = [f"^{re.escape(v.path)}$" for v in kernels]
-    is_l2 = isinstance(config, Sgd) and config.weight_decay_kind == "l2"
-    l2 = config.weight_decay if is_l2 else 0.0
-    if config.weight_decay_on == "kernels":
-        optimizer = with_weight_decay_on(optimizer, l2=l2)
-    elif l2:
-        optimizer = with_weight_decay_on(optimizer, lambda _: True, l2=l2)
+    if isinstance(config, Sgd) and config.weight_decay_kind == "l2":
+        optimizer = _with_l2(optimizer, config)
+    elif config.weight_decay_on == "kernels":
+        optimizer = with_weight_decay_on(optimizer)
     if isinstance(config, Sgd) and config.momentum_correction:
         optimizer = with_momentum_correction(optimizer)
     return optimizer
+
+
+def _with_l2(optimizer: Any, config: Sgd) -> Any:
+    def l2_of(variable: Any) -> float:
+        # A rate of decay: a learning rate of its own must not multiply it.
+        return config.weight_decay / _bias_multiplier(config, variable)
+
+    is_decayed = is_kernel if config.weight_decay_on == "kernels" else lambda _: True
+    return with_weight_decay_on(optimizer, is_decayed, l2=l2_of)
 
 
 def _with_clipping(optimizer: Any, config: RunConfig, model: keras.Model) -> Any:

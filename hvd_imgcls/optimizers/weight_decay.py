@@ -28,7 +28,10 @@ def is_kernel(variable: Any) -> bool:
 
 
 def with_weight_decay_on(
-    optimizer: Any, is_decayed: Callable[[Any], bool] = is_kernel, *, l2: float = 0.0
+    optimizer: Any,
+    is_decayed: Callable[[Any], bool] = is_kernel,
+    *,
+    l2: float | Callable[[Any], float] = 0.0,
 ) -> Any:
     """Returns the optimizer with weight decay on some variables only.
 
@@ -38,8 +41,9 @@ def with_weight_decay_on(
     Args:
         optimizer: A Keras optimizer that is not built yet.
         is_decayed: From a variable to whether it decays.
-        l2: Decay by way of the gradient: `l2 * weight` is added to it, after clipping. Leave
-            the optimizer's own, decoupled `weight_decay` out then.
+        l2: Decay by way of the gradient: `l2 * weight` is added to it, after clipping. A
+            number, or a function from a variable to one. Leave the optimizer's own, decoupled
+            `weight_decay` out then.
 
     Raises:
         ConfigError: If the optimizer is built already.
@@ -49,18 +53,25 @@ def with_weight_decay_on(
 
 class _ChosenWeightDecay(Extension):
     _is_decayed: Callable[[Any], bool]
-    _l2: float
+    _l2: float | Callable[[Any], float]
 
     def build(self, variables: Sequence[Any]) -> None:
         """Excludes what does not decay, then builds."""
         optimizer: Any = self
         excluded = [variable for variable in variables if not self._is_decayed(variable)]
         optimizer.exclude_from_weight_decay(var_list=excluded)
+        # Past Keras's tracking of attributes: this is no state.
+        self.__dict__["_l2_rates"] = {
+            optimizer._var_key(variable): self._l2(variable) if callable(self._l2) else self._l2
+            for variable in variables
+            if self._is_decayed(variable)
+        }
         super().build(variables)  # type: ignore[misc]
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Adds the decay to the gradient, if it goes that way."""
         optimizer: Any = self
-        if self._l2 and optimizer._use_weight_decay(variable):
-            gradient = tf.convert_to_tensor(gradient) + self._l2 * variable
+        rate = self.__dict__["_l2_rates"].get(optimizer._var_key(variable), 0.0)
+        if rate:
+            gradient = tf.convert_to_tensor(gradient) + rate * variable
         super().update_step(gradient, variable, learning_rate)  # type: ignore[misc]
