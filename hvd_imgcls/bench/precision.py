@@ -52,7 +52,7 @@ def train(
         precision: `train.precision`.
         global_batch: Images of a step over all processes.
         steps: How many are counted.
-        mode: `ours`, `alone` or `plain`.
+        mode: `ours`, `alone`, `in_step` or `plain`.
         size: Number of processes.
         threads: Of each; all cores divided by the processes when None.
     """

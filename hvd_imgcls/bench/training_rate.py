@@ -2,8 +2,9 @@
 
     python -m hvd_imgcls.bench.training_rate RESULT MODEL PRECISION GLOBAL_BATCH STEPS THREADS MODE
 
-MODE is `ours` (on as many ranks as were started), `alone` (as many processes that do not talk)
-or `plain` (Keras itself, without `accelerate`, one process). Images are random and in memory.
+MODE is `ours` (on as many ranks as were started), `alone` (as many processes that do not talk),
+`in_step` (the same, but they wait for each other after every step) or `plain` (Keras itself, without
+`accelerate`, one process). Images are random and in memory.
 RESULT gets the seconds of every step but the first few, the mean over processes.
 """
 
@@ -51,12 +52,17 @@ def main(words: list[str]) -> None:
     random = np.random.default_rng(ranks.topology.rank)
     images = random.integers(0, 256, (per_rank, *IMAGE_SHAPE), dtype=np.uint8)
     targets = np.eye(NUM_CLASSES, dtype=np.float32)[random.integers(0, NUM_CLASSES, per_rank)]
-    clock = StepClock()
+    callbacks: list[keras.callbacks.Callback] = [clock := StepClock()]
+    if mode == "in_step":
+        wait = keras.callbacks.LambdaCallback(
+            on_train_batch_end=lambda batch, logs: ranks.barrier()
+        )
+        callbacks.insert(0, wait)
     ranks.barrier()
     model.fit(
         tf.data.Dataset.from_tensors((images, targets)).repeat(),
         steps_per_epoch=int(steps) + NUM_WARM_UP_STEPS,
-        callbacks=[clock],
+        callbacks=callbacks,
         shuffle=False,
         verbose=0,
     )
