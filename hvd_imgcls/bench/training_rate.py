@@ -3,8 +3,8 @@
     python -m hvd_imgcls.bench.training_rate RESULT MODEL PRECISION GLOBAL_BATCH STEPS THREADS MODE
 
 MODE is `ours` (on as many ranks as were started), `alone` (as many processes that do not talk),
-`in_step` (the same, but they wait for each other after every step) or `plain` (Keras itself, without
-`accelerate`, one process). Images are random and in memory.
+`in_step` (the same, but they wait for each other after every step) or `plain` (Keras itself,
+without `accelerate`, one process). Images are random and in memory.
 RESULT gets the seconds of every step but the first few, the mean over processes.
 """
 
