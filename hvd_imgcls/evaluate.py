@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-import hvd_imgcls.keras as hvd
 from hvd_imgcls import distributed, logs, run_dir
 from hvd_imgcls.config import RunConfig, to_tree
 from hvd_imgcls.data import ImageSource, host_shares_of, image_shape_of, open_images, open_source
@@ -19,12 +17,13 @@ from hvd_imgcls.data.dataset import evaluation_dataset
 from hvd_imgcls.data.placing import place
 from hvd_imgcls.data.positions import rank_blocks
 from hvd_imgcls.data.unreadable import name_unreadable_block
-from hvd_imgcls.errors import CheckpointError
-from hvd_imgcls.metrics import Tally
-from hvd_imgcls.models.files import read_model
-from hvd_imgcls.models.fitting import fits
+from hvd_imgcls.evaluation_files import with_examples, write_evaluation
+from hvd_imgcls.loading import digest_of_model, load_model, load_saved_model
+from hvd_imgcls.metrics import Collector, Evaluated, evaluate
+from hvd_imgcls.pictures import write_pictures
 from hvd_imgcls.plan import EvaluationPlan, available_cores, make_evaluation_plan, share_cores
 from hvd_imgcls.quarantine import report_held_out
+from hvd_imgcls.run_dir import EvaluationFiles
 from hvd_imgcls.views_of_images import make_predict
 
 logger = logging.getLogger(__name__)
@@ -34,7 +33,9 @@ def evaluate_file(
     config: RunConfig,
     model_path: Path,
     *,
-    out_path: Path | None = None,
+    files: EvaluationFiles | None = None,
+    pictures_path: Path | None = None,
+    is_trusted: bool = False,
     verbosity: logs.Verbosity = logs.Verbosity.NORMAL,
 ) -> dict[str, Any]:
     """Evaluates a saved model on the held-out split, on any number of ranks.
@@ -43,8 +44,10 @@ def evaluate_file(
 
     Args:
         config: Says which data, and in which blocks.
-        model_path: A `.keras` file. Nothing in it is executed.
-        out_path: Where the root writes the metrics; it prints them when None.
+        model_path: A `.keras` file, or a SavedModel that `hvd-imgcls export` wrote.
+        files: Where the root writes what came of it; it prints the figures when None.
+        pictures_path: Where the root writes the images that are worth looking at; None nowhere.
+        is_trusted: Whether code in the model may run; a SavedModel is nothing else.
         verbosity: How much is said.
 
     Returns:
@@ -79,29 +82,37 @@ def evaluate_file(
         collectives,
         {
             "configuration": to_tree(config),
-            "model": run_dir.digest(model_path),
+            "model": digest_of_model(model_path),
             "data": source.fingerprint,
         },
         "give every rank the same files",
     )
 
     # The model and its metrics.
-    model = load_model(model_path, image_shape_of(source, config), len(source.class_names))
-    metrics = evaluate_model(
-        model, source, config, plan, collectives=collectives, num_threads=threads.data
+    images = image_shape_of(source, config), len(source.class_names)
+    if model_path.is_dir():
+        predict = load_saved_model(model_path, *images, is_trusted=is_trusted)
+    else:
+        model = load_model(model_path, *images, is_trusted=is_trusted)
+        predict = make_predict(model, config.evaluation.views)
+    evaluated = evaluate_model(
+        predict, source, config, plan, collectives=collectives, num_threads=threads.data
     )
-    logger.log(logs.RESULT, "%s", describe(metrics))
-    if out_path is None:
-        logger.log(logs.RESULT, "%s", json.dumps(metrics, indent=2))
+    logger.log(logs.RESULT, "%s", describe(evaluated.figures))
+    figures = with_examples(evaluated, source)
+    if files is None:
+        logger.log(logs.RESULT, "%s", run_dir.to_json(figures))
     elif topology.is_root:
-        run_dir.write_json(out_path, metrics)
-        logger.info("written to %s", out_path)
+        write_evaluation(files, evaluated, source)
+        logger.info("written to %s", files.directory)
+        if pictures_path is not None:
+            write_pictures(pictures_path, figures, source, config, num_threads=threads.data)
     collectives.barrier()
-    return metrics
+    return figures
 
 
 def evaluate_model(
-    model: keras.Model,
+    predict: Callable[[tf.Tensor], tf.Tensor],
     source: ImageSource,
     config: RunConfig,
     plan: EvaluationPlan,
@@ -109,14 +120,15 @@ def evaluate_model(
     collectives: distributed.Collectives,
     num_threads: int,
     quarantine_path: Path | None = None,
-    predict: Any = None,
-) -> dict[str, Any]:
+    with_intervals: bool = True,
+) -> Evaluated:
     """Evaluates a model on the held-out split; every example is counted once.
 
     Collective: every rank must call this with equal weights.
 
     Args:
-        model: From images to logits.
+        predict: From images `[batch, height, width, channels]` to logits `[batch, num_classes]`,
+            as `make_predict` returns it.
         source: The images.
         config: Says how images are cut.
         plan: How the split is cut into blocks.
@@ -124,10 +136,7 @@ def evaluate_model(
         num_threads: Threads of the dataset.
         quarantine_path: File to which the root adds what `data.bad_examples: quarantine`
             leaves out; None writes nothing.
-        predict: What `make_predict` returned for this model, if it is evaluated often.
-
-    Returns:
-        The metrics, the same on all ranks.
+        with_intervals: Whether the headline figures get intervals.
 
     Raises:
         DataError: If an image cannot be read; with `quarantine`, if too many cannot.
@@ -137,12 +146,11 @@ def evaluate_model(
     dataset = evaluation_dataset(
         source, config, plan, rank=rank, size=size, num_threads=num_threads
     )
-    tally = Tally.empty(
-        num_blocks=-(-plan.num_examples // plan.block_size),
+    collector = Collector(
         num_classes=len(source.class_names),
         num_examples=plan.num_examples,
+        capacity=int((blocks >= 0).sum()),
     )
-    predict = predict or make_predict(model, config.evaluation.views)
     batches = iter(dataset)
     for number, examples in zip(numbers.tolist(), blocks, strict=True):
         try:
@@ -153,42 +161,38 @@ def evaluate_model(
             continue
         logits = predict(images)
         is_good = weights.numpy() > 0
-        tally.leave_out(examples[(examples >= 0) & ~is_good])
+        collector.leave_out(examples[(examples >= 0) & ~is_good])
         counted = np.where(is_good, examples, -1)
-        tally.add(number, counted, np.argmax(targets, axis=-1), logits.numpy())
+        collector.add(counted, np.argmax(targets, axis=-1), logits.numpy())
     report_held_out(
-        np.flatnonzero(tally.times_unreadable),
+        np.flatnonzero(collector.times_unreadable),
         source,
         config,
         collectives=collectives,
         path=quarantine_path,
     )
-    return tally.summed_over_ranks(collectives.sum_arrays).result(source.class_names)
-
-
-def load_model(path: Path, image_shape: tuple[int, int, int], num_classes: int) -> keras.Model:
-    """Returns the model in a file, without executing anything that is in it.
-
-    Raises:
-        CheckpointError: If the file is no model or does not fit the data.
-    """
-    model = read_model(path)
-    expected = (None, *image_shape), (None, num_classes)
-    shapes = getattr(model, "input_shape", ()), getattr(model, "output_shape", ())
-    if not all(fits(shape, wanted) for shape, wanted in zip(shapes, expected, strict=True)):
-        raise CheckpointError(
-            f"{path}: a model from {shapes[0]} to {shapes[1]}, but the data "
-            f"need one from {expected[0]} to {expected[1]}; give the pipeline it was trained with"
-        )
-    return hvd.accelerate(model)
+    return evaluate(
+        collector,
+        source.class_names,
+        collectives,
+        seed=config.train.seed,
+        with_intervals=with_intervals,
+        columns=source.columns("held_out"),
+        recalls=config.evaluation.thresholds.recall,
+        precisions=config.evaluation.thresholds.precision,
+    )
 
 
 def describe(metrics: dict[str, Any]) -> str:
     """Returns the metrics in one line."""
-    loss = "not a finite number" if metrics["loss"] is None else f"{metrics['loss']:.4f}"
-    unreadable = metrics["num_unreadable"]
+    unreadable, num_examples = metrics["num_unreadable"], metrics["num_examples"]
     left_out = f"; {unreadable:,} unreadable left out" if unreadable else ""
+    if metrics["num_not_finite"]:
+        return (
+            f"held-out accuracy: none; the model's outputs for {metrics['num_not_finite']:,} of "
+            f"{num_examples:,} images are not finite numbers{left_out}"
+        )
     return (
         f"held-out accuracy {metrics['top1']:.4f} ({metrics['num_correct']:,} of "
-        f"{metrics['num_examples']:,}), loss {loss}{left_out}"
+        f"{num_examples:,}), loss {metrics['loss']:.4f}{left_out}"
     )

@@ -41,6 +41,26 @@ class RunDir:
         return self.path / "metrics.jsonl"
 
     @property
+    def classes(self) -> Path:
+        """Names of the classes: a label is a position in the list."""
+        return self.path / "classes.json"
+
+    @property
+    def launches(self) -> Path:
+        """One JSON object per launch: command, ranks, machines, versions."""
+        return self.path / "launches.jsonl"
+
+    @property
+    def first_batch(self) -> Path:
+        """Images of the first batch, as the network gets them."""
+        return self.path / "first_batch.png"
+
+    @property
+    def pictures(self) -> Path:
+        """Held-out images that are worth looking at, small."""
+        return self.path / "pictures.json"
+
+    @property
     def tensorboard(self) -> Path:
         """A directory of curves and pictures for TensorBoard."""
         return self.path / "tensorboard"
@@ -96,6 +116,11 @@ class RunDir:
         return self.path / "checkpoints" / "best.json"
 
     @property
+    def report(self) -> Path:
+        """A page about the run."""
+        return self.path / "report.html"
+
+    @property
     def log(self) -> Path:
         """What the root said."""
         return self.path / "log.txt"
@@ -103,6 +128,34 @@ class RunDir:
     def holds_run(self) -> bool:
         """Returns whether a run was begun or finished here."""
         return any(path.exists() for path in (self.config, self.model, self.metrics))
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationFiles:
+    """The files of one evaluation in a directory.
+
+    Attributes:
+        directory: Where they are; it need not be there yet.
+        suffix: What their names end in, before the ending of a file.
+    """
+
+    directory: Path
+    suffix: str = ""
+
+    @property
+    def figures(self) -> Path:
+        """All figures."""
+        return self.directory / f"evaluation{self.suffix}.json"
+
+    @property
+    def curves(self) -> Path:
+        """ROC and precision-recall curves."""
+        return self.directory / f"curves{self.suffix}.json"
+
+    @property
+    def predictions(self) -> Path:
+        """A row for every held-out image."""
+        return self.directory / f"predictions{self.suffix}.parquet"
 
 
 def begin(path: Path) -> RunDir:
@@ -209,4 +262,33 @@ def append_json_lines(path: Path, values: Iterable[Any]) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Writes a value as JSON, the same value always as the same bytes."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    write_text(path, to_json(value) + "\n")
+
+
+def to_json(value: Any, indent: str = "") -> str:
+    """Returns JSON to be read by people too: a list of numbers or texts stands in one line.
+
+    >>> print(to_json({"name": "a", "matrix": [[1, 2], [3, 4]]}))
+    {
+      "name": "a",
+      "matrix": [
+        [1, 2],
+        [3, 4]
+      ]
+    }
+    """
+    deeper = indent + "  "
+    if isinstance(value, dict) and value:
+        inner = [f"{_scalar(str(key))}: {to_json(item, deeper)}" for key, item in value.items()]
+        opened, closed = "{", "}"
+    elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
+        inner = [to_json(item, deeper) for item in value]
+        opened, closed = "[", "]"
+    else:
+        return _scalar(value)
+    lines = f",\n{deeper}".join(inner)
+    return f"{opened}\n{deeper}{lines}\n{indent}{closed}"
+
+
+def _scalar(value: Any) -> str:
+    return json.dumps(value, allow_nan=False, ensure_ascii=False)

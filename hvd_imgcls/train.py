@@ -12,6 +12,7 @@ from hvd_imgcls.config import RunConfig
 from hvd_imgcls.config.models import GivenModel
 from hvd_imgcls.data import ImageSource
 from hvd_imgcls.models import no_model_given
+from hvd_imgcls.report import write_report
 from hvd_imgcls.training.fitting import fit
 from hvd_imgcls.training.model import make_model
 from hvd_imgcls.training.outcome import TrainResult, conclude
@@ -79,5 +80,8 @@ def train(
     pretrain(run, trained)
     fit(run, trained, callbacks)
 
-    # What came of it: the same model on all ranks, its exact metrics, its files.
-    return conclude(run, trained)
+    # What came of it: the same model on all ranks, its exact metrics, its files, a page.
+    result = conclude(run, trained)
+    if run.is_root and config.logging.report:
+        write_report(run.files.path, run.files.report)
+    return result

@@ -21,13 +21,24 @@ def make_predict(model: keras.Model, views: str) -> Any:
 
     @tf.function
     def predict(images: tf.Tensor) -> tf.Tensor:
-        logits = [
-            weight * tf.cast(model(view(images), training=False), tf.float32)
-            for weight, view in _VIEWS[views]
-        ]
-        return tf.add_n(logits)
+        return logits_of_views(model, images, views)
 
     return predict
+
+
+def logits_of_views(model: keras.Model, images: tf.Tensor, views: str) -> tf.Tensor:
+    """Returns the mean logits of an image's views, `[batch, num_classes]`, float32.
+
+    Args:
+        model: From images to logits.
+        images: `[batch, height, width, channels]`.
+        views: `one`, `flip` or `flip_and_shift`.
+    """
+    logits = [
+        weight * tf.cast(model(view(images), training=False), tf.float32)
+        for weight, view in _VIEWS[views]
+    ]
+    return tf.add_n(logits)
 
 
 def _same(images: tf.Tensor) -> tf.Tensor:

@@ -8,51 +8,48 @@ from pathlib import Path
 from hvd_imgcls.commands.ending import end_with_the_cause
 from hvd_imgcls.commands.overrides import add_overrides
 from hvd_imgcls.commands.quiet import import_tensorflow_quietly
-from hvd_imgcls.config import load_config
-from hvd_imgcls.errors import CheckpointError, ConfigError
-from hvd_imgcls.run_dir import RunDir
+from hvd_imgcls.commands.trained import add_trained, find_trained
+from hvd_imgcls.run_dir import EvaluationFiles, RunDir
+from hvd_imgcls.topology import launched_rank_and_size
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `evaluate`."""
-    parser.add_argument("target", metavar="RUN_DIR|MODEL.keras", help="what to evaluate")
-    parser.add_argument("--pipeline", help="pipeline file that says which data; for a model file")
+    add_trained(parser)
     parser.add_argument(
-        "--out", metavar="FILE", help="where to write the result; default: RUN_DIR/evaluation.json"
+        "--out",
+        metavar="DIR",
+        type=Path,
+        help="directory for figures, curves and predictions; default: RUN_DIR, and for a model "
+        "file none: the figures are printed",
     )
     add_overrides(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Evaluates. Collective: every rank must call this."""
-    target = Path(arguments.target)
-    model_path, pipeline, out_path = target, arguments.pipeline, arguments.out
-    if target.suffix != ".keras":
-        run_dir = RunDir(target)
-        model_path = run_dir.model
-        pipeline = pipeline or run_dir.config
-        out_path = out_path or run_dir.evaluation
-    if pipeline is None:
-        raise ConfigError(
-            "--pipeline",
-            got="nothing",
-            expected="the pipeline file that says which data",
-            fix=f"write --pipeline pipelines/NAME.yaml after {target}",
-        )
-    if not model_path.is_file():
-        raise CheckpointError(
-            f"{model_path}: no such file, expected a Keras model; "
-            "give a run directory that holds a finished run, or a .keras file"
-        )
-    config = load_config(pipeline, arguments.overrides)
+    trained = find_trained(arguments)
+    is_run = trained.run_path == arguments.target
+    out_path: Path | None = arguments.out or (trained.run_path if is_run else None)
+    suffix = "_without_ema" if is_run and arguments.ema is False else ""
+    # The page is about the run's own model.
+    is_about_run = is_run and out_path == trained.run_path and not suffix
+    updated = RunDir(out_path) if out_path is not None and is_about_run else None
 
     end_with_the_cause()
     import_tensorflow_quietly(arguments.verbosity)
     from hvd_imgcls.evaluate import evaluate_file
 
     evaluate_file(
-        config,
-        model_path,
-        out_path=None if out_path is None else Path(out_path),
+        trained.config,
+        trained.model_path,
+        pictures_path=None if updated is None else updated.pictures,
+        is_trusted=arguments.trust_model,
+        files=None if out_path is None else EvaluationFiles(out_path, suffix),
         verbosity=arguments.verbosity,
     )
+    rank, _ = launched_rank_and_size()
+    if updated is not None and rank == 0 and trained.config.logging.report:
+        from hvd_imgcls.report import write_report
+
+        write_report(updated.path, updated.report)

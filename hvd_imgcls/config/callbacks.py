@@ -19,7 +19,9 @@ from hvd_imgcls.config.sections import (
     PositiveInt,
 )
 
-Monitor = Literal["loss", "accuracy", "val_loss", "val_top1"]
+Monitor = Literal[
+    "loss", "accuracy", "val_loss", "val_top1", "val_balanced_accuracy", "val_roc_auc"
+]
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)

@@ -17,3 +17,6 @@ class Logging:
     Loss and metrics, learning rate, throughput and waiting, some images of the first batch, some
     held-out images with what the model takes them for, and the confusion matrix.
     """
+
+    report: bool = True
+    """Whether the run directory gets `report.html`, a page of some 5 MB about the run."""

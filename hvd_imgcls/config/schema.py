@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from hvd_imgcls.config.augmentations import Augmentation
 from hvd_imgcls.config.averaging import Ema, Lookahead
 from hvd_imgcls.config.callbacks import Callback
+from hvd_imgcls.config.evaluation import Evaluation
 from hvd_imgcls.config.fine_tuning import FineTuning
 from hvd_imgcls.config.gradient_clipping import GradientClipping, NoClipping
 from hvd_imgcls.config.logging_section import Logging
@@ -185,42 +186,6 @@ class Synchronization:
     `local`: those of one rank; the moving statistics are averaged over the ranks before they
     are used. `synchronized`: those of the whole batch, so that the result does not depend on
     the number of ranks; it costs two small reductions per layer and step.
-    """
-
-
-@dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
-class Evaluation:
-    """How the held-out split is evaluated."""
-
-    every_epochs: PositiveInt | None = None
-    """Epochs between two evaluations during the training, beside the one at the end.
-
-    Their `val_loss` and `val_top1` are for callbacks and in `metrics.jsonl`. null for none. With
-    `train.ema` they are those of the weights themselves, not of the average.
-    """
-
-    block_size: PositiveInt = 64
-    """Examples that one rank evaluates at a time.
-
-    The held-out examples are cut into blocks of this many and the blocks are dealt to the
-    ranks, so that every number of ranks computes the very same blocks.
-    """
-
-    views: Literal["one", "flip", "flip_and_shift"] = "one"
-    """What an image is looked at as; the logits of the views are averaged.
-
-    `one`: as it is. `flip`: also mirrored left to right. `flip_and_shift`: also both of them
-    shifted by a pixel up and left, and down and right, which count half together (Jordan 2024,
-    arXiv:2404.00498, section 3.5). Say it with any result: more views mean fewer errors, and
-    2 or 6 times the work.
-    """
-
-    crop_fraction: LeftOpenFraction = 0.875
-    """Part of the shorter side of an image file that the centre crop keeps.
-
-    The square is then resized to `data.image_size`. The default is 224 of 256 pixels, the
-    sizes of Krizhevsky et al. 2012 ("ImageNet classification with deep convolutional neural
-    networks", section 4.1). Use 1 for images that fill their frame.
     """
 
 

@@ -125,6 +125,9 @@ class ManifestSource:
     split_seed: Seed = 0
     """Without a split column: seed of the choice which images are held out."""
 
+    slice_columns: tuple[NonEmptyStr, ...] = ()
+    """Columns by whose values the evaluation gives figures of parts of the held-out images."""
+
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class TfRecordSource:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -69,6 +69,10 @@ class DecodedImages(ArraySource):
     def labels(self, split: Split) -> Numbers:
         """Returns the label of every example, `[examples]`, int64."""
         return self._source.labels(split)
+
+    def columns(self, split: Split) -> Mapping[str, Sequence[str | None]]:
+        """Returns the source's."""
+        return self._source.columns(split)
 
     def name_of(self, split: Split, example: int) -> str:
         """Returns the source's name of an example."""

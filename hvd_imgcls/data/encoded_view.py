@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from hvd_imgcls.data.source import EncodedSource, Numbers, Split
@@ -49,6 +49,10 @@ class EncodedView(EncodedSource):
     def labels(self, split: Split) -> Numbers:
         """Returns the label of every example, `[examples]`, int64."""
         return self._source.labels(split)
+
+    def columns(self, split: Split) -> Mapping[str, Sequence[str | None]]:
+        """Returns the source's."""
+        return self._source.columns(split)
 
     def name_of(self, split: Split, example: int) -> str:
         """Returns the source's name of an example."""

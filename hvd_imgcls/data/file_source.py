@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +27,7 @@ class FileSource(EncodedSource):
         files: Files of each split.
         labels: Their labels, `[examples]`, int64.
         notes: What the user should know about the data.
+        columns: What else is known of each split's files, by column.
     """
 
     def __init__(
@@ -35,8 +37,10 @@ class FileSource(EncodedSource):
         files: Mapping[Split, Sequence[str]],
         labels: Mapping[Split, Numbers],
         notes: Sequence[str],
+        columns: Mapping[Split, Mapping[str, Sequence[str | None]]] | None = None,
     ) -> None:
         self._root = root
+        self._columns = columns or {}
         self._class_names = tuple(class_names)
         self._files = files
         self._labels = labels
@@ -60,6 +64,8 @@ class FileSource(EncodedSource):
             for name in names:
                 hasher.update(os.fsencode(name) + b"\0")
             hasher.update(b"\0")
+        for of_split in self._columns.values():
+            hasher.update(json.dumps(of_split, sort_keys=True).encode())
         for labels in self._labels.values():
             hasher.update(np.ascontiguousarray(labels).data)
         return hasher.hexdigest()
@@ -71,6 +77,10 @@ class FileSource(EncodedSource):
     def labels(self, split: Split) -> Numbers:
         """Returns the label of every file, `[examples]`, int64."""
         return self._labels[split]
+
+    def columns(self, split: Split) -> Mapping[str, Sequence[str | None]]:
+        """Returns what else is known of the files: values by column."""
+        return self._columns.get(split, {})
 
     def name_of(self, split: Split, example: int) -> str:
         """Returns the path of a file, printable whatever its bytes are."""

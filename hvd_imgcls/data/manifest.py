@@ -47,12 +47,19 @@ def open_manifest(config: ManifestSource) -> FileSource:
     rows = split_of or split_by_fraction(labels, config.held_out_fraction, config.split_seed)
     files = _files(table, config, path)
     _require_distinct(files, labels, rows, path)
+    for name in config.slice_columns:
+        _require_column(table, name, "slice_columns", path)
+    columns = {name: table[name].cast(pa.string()).to_pylist() for name in config.slice_columns}
     return FileSource(
         Path(config.root).expanduser() if config.root else path.parent,
         class_names,
         {split: [files[row] for row in chosen] for split, chosen in rows.items()},
         {split: labels[chosen] for split, chosen in rows.items()},
         notes,
+        {
+            split: {name: [values[row] for row in chosen] for name, values in columns.items()}
+            for split, chosen in rows.items()
+        },
     )
 
 

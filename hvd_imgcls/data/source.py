@@ -8,7 +8,7 @@ files (`EncodedSource`), which `data.decoding` makes arrays of.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -60,6 +60,11 @@ class LabelledImages(ABC):
     @abstractmethod
     def name_of(self, split: Split, example: int) -> str:
         """Returns what an error calls an example: its file."""
+
+    def columns(self, split: Split) -> Mapping[str, Sequence[str | None]]:
+        """Returns what is known of the examples beside their labels: values by column."""
+        del split
+        return {}
 
 
 class ArraySource(LabelledImages):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -63,6 +63,14 @@ def _fingerprint(source: ImageSource, chosen: Numbers) -> str:
     return f"{source.fingerprint}-{xxhash.xxh3_64(chosen.tobytes()).hexdigest()}"
 
 
+def _chosen_columns(
+    columns: Mapping[str, Sequence[str | None]], chosen: Numbers | None
+) -> Mapping[str, Sequence[str | None]]:
+    if chosen is None:
+        return columns
+    return {name: [values[row] for row in chosen.tolist()] for name, values in columns.items()}
+
+
 class _PartOfFiles(EncodedView):
     """Some training images of an encoded source, numbered from 0, and its held-out ones."""
 
@@ -83,6 +91,10 @@ class _PartOfFiles(EncodedView):
         """Returns the label of every example, `[examples]`, int64."""
         labels = super().labels(split)
         return labels[self._chosen] if split == "train" else labels
+
+    def columns(self, split: Split) -> Mapping[str, Sequence[str | None]]:
+        """Returns the source's, of the chosen examples."""
+        return _chosen_columns(super().columns(split), self._chosen if split == "train" else None)
 
     def name_of(self, split: Split, example: int) -> str:
         """Returns the source's name of an example."""
@@ -160,6 +172,12 @@ class _PartOfArrays(ArraySource):
         """Returns the numbers of examples that have zeros for an image, `[bad]`, int64."""
         bad = self._source.unreadable(split)
         return np.flatnonzero(np.isin(self._chosen, bad)) if split == "train" else bad
+
+    def columns(self, split: Split) -> Mapping[str, Sequence[str | None]]:
+        """Returns the source's, of the chosen examples."""
+        return _chosen_columns(
+            self._source.columns(split), self._chosen if split == "train" else None
+        )
 
     def name_of(self, split: Split, example: int) -> str:
         """Returns the source's name of an example."""

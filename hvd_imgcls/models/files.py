@@ -21,14 +21,18 @@ logger = logging.getLogger(__name__)
 _POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
-def read_model(path: Path) -> keras.Model:
+def read_model(path: Path, *, is_trusted: bool = False) -> keras.Model:
     """Returns the model in a file, without its optimizer and without executing anything.
 
+    Args:
+        path: The file.
+        is_trusted: Whether code in it, such as that of a Lambda layer, may run.
+
     Raises:
-        CheckpointError: If the file is no model, or holds code.
+        CheckpointError: If the file is no model, or holds code and is not trusted.
     """
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        return keras.saving.load_model(path, compile=False, safe_mode=not is_trusted)
     except (
         OSError,
         ValueError,
@@ -39,6 +43,11 @@ def read_model(path: Path) -> keras.Model:
         zipfile.BadZipFile,
     ) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if "safe_mode" in str(error) or "unsafe" in str(error):
+            raise CheckpointError(
+                f"{path}: holds code, which would run here; if you trust who made it, add "
+                "--trust-model"
+            ) from error
         raise CheckpointError(
             f"{path}: not a model that can be loaded ({reason}); give a .keras file"
         ) from error

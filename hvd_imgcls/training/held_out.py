@@ -11,15 +11,15 @@ from hvd_imgcls.evaluate import evaluate_model
 from hvd_imgcls.training.run import Run
 from hvd_imgcls.views_of_images import make_predict
 
-VALUES = ("val_loss", "val_top1")
+VALUES = ("val_loss", "val_top1", "val_balanced_accuracy", "val_roc_auc")
 """What is put into the metrics of an epoch."""
 
 
 class HeldOutEvaluation(keras.callbacks.Callback):
-    """Puts `val_loss` and `val_top1` of the held-out split into the metrics of an epoch.
+    """Puts exact figures of the held-out split into the metrics of an epoch.
 
-    The same numbers on all ranks, and for equal weights on any number of ranks. A loss that is
-    not finite is NaN.
+    The same numbers on all ranks, and for equal weights on any number of ranks. What is not
+    defined, or comes from outputs that are not finite, is NaN.
 
     Collective: every rank must have this callback in the same position, after
     `AverageMovingStatisticsCallback` and before who reads the metrics.
@@ -49,14 +49,16 @@ class HeldOutEvaluation(keras.callbacks.Callback):
         # Kept: making it anew would trace the model in every epoch.
         self._predict = self._predict or make_predict(self.model, run.config.evaluation.views)
         metrics = evaluate_model(
-            self.model,
+            self._predict,
             run.source,
             run.config,
             run.plan.evaluation,
             collectives=run.collectives,
             num_threads=run.plan.threads.data,
-            predict=self._predict,
-        )
-        loss = metrics["loss"]
-        logs["val_loss"] = math.nan if loss is None else loss
-        logs["val_top1"] = metrics["top1"]
+            with_intervals=False,
+        ).figures
+        for name in VALUES:
+            value = metrics.get(name.removeprefix("val_"))
+            if isinstance(value, dict):
+                value = value["macro"]
+            logs[name] = math.nan if value is None else value

@@ -14,13 +14,16 @@ import hvd_imgcls.keras as hvd
 from hvd_imgcls import distributed, logs, run_dir
 from hvd_imgcls.data.dataset import training_dataset
 from hvd_imgcls.evaluate import describe, evaluate_model
+from hvd_imgcls.evaluation_files import with_examples, write_evaluation
 from hvd_imgcls.keras.proof import weights_digest
 from hvd_imgcls.keras.saving import portable
 from hvd_imgcls.optimizers import take_averages
+from hvd_imgcls.pictures import write_pictures
 from hvd_imgcls.progress.summary import describe_run, summarize
-from hvd_imgcls.run_dir import RunDir
+from hvd_imgcls.run_dir import EvaluationFiles, RunDir
 from hvd_imgcls.training.run import Run
 from hvd_imgcls.training.watching import draw_outcome
+from hvd_imgcls.views_of_images import make_predict
 
 logger = logging.getLogger(__name__)
 
@@ -58,13 +61,20 @@ def conclude(run: Run, model: keras.Model) -> TrainResult:
     quarantine_path: Path | None = files.quarantine
     if run.config.train.ema is not None:
         _, metrics_without_ema = _judge(
-            run, model, files.model_without_ema, files.evaluation_without_ema, quarantine_path
+            run,
+            model,
+            files.model_without_ema,
+            EvaluationFiles(files.path, "_without_ema"),
+            quarantine_path,
         )
         quarantine_path = None
         take_averages(model)
-    digest, metrics = _judge(run, model, files.model, files.evaluation, quarantine_path)
+    digest, metrics = _judge(run, model, files.model, EvaluationFiles(files.path), quarantine_path)
     if run.is_root:
         draw_outcome(run, model, metrics)
+        write_pictures(
+            files.pictures, metrics, run.source, run.config, num_threads=run.plan.threads.data
+        )
     summary = summarize(run.record, metrics, num_bad_images=_num_bad_images(run))
     if run.is_root:
         run_dir.write_json(run.files.summary, summary)
@@ -83,7 +93,7 @@ def _judge(
     run: Run,
     model: keras.Model,
     model_path: Path,
-    metrics_path: Path,
+    files: EvaluationFiles,
     quarantine_path: Path | None,
 ) -> tuple[str, dict[str, Any]]:
     """Writes a model and its exact metrics; returns the hash of its weights, and them.
@@ -96,8 +106,8 @@ def _judge(
         # Before the evaluation: a held-out image that cannot be read must not cost the model.
         run_dir.write_model(model_path, portable(model))
     with run.record.evaluating():
-        metrics = evaluate_model(
-            model,
+        evaluated = evaluate_model(
+            make_predict(model, run.config.evaluation.views),
             run.source,
             run.config,
             run.plan.evaluation,
@@ -106,8 +116,8 @@ def _judge(
             quarantine_path=quarantine_path,
         )
     if run.is_root:
-        run_dir.write_json(metrics_path, metrics)
-    return digest, metrics
+        write_evaluation(files, evaluated, run.source)
+    return digest, with_examples(evaluated, run.source)
 
 
 def settle_moving_statistics(run: Run, model: keras.Model) -> None:

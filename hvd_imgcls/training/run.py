@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from hvd_imgcls import distributed, logs, run_dir
+from hvd_imgcls import distributed, launches, logs, run_dir
 from hvd_imgcls.config import RunConfig, to_tree, to_yaml
 from hvd_imgcls.data import ImageSource, make_plan_for, open_images, open_source
 from hvd_imgcls.data.placing import place
@@ -95,6 +95,11 @@ def begin(
     logger.info("%s", describe(plan, config))
     for note in source.notes:
         logger.info("note: %s", note)
+    hosts = collectives.gather_json(launches.host_name())
+    if topology.is_root:
+        launch = launches.describe_launch(hosts, source.fingerprint)
+        run_dir.append_json_lines(files.launches, [launch])
+        run_dir.write_json(files.classes, list(source.class_names))
     if topology.is_root and config.logging.tensorboard:
         record.board = Board(files.tensorboard)
     return Run(

@@ -41,17 +41,19 @@ def _watch(run: Run, plan: Plan, record: Record, path: Path, name: str) -> Progr
     board = record.board
 
     def draw(batch: tuple[Any, ...]) -> None:
-        assert board is not None  # noqa: S101 - for mypy: nobody calls this otherwise
         images, targets = (np.asarray(part[:NUM_SAMPLES]) for part in batch[:2])
         picture, shown = draw_batch(images, targets, run.source.class_names), f"{name} first batch"
-        board.write_picture(f"images/{shown.strip()}", picture, 0)
+        if not name:
+            picture.save(run.files.first_batch)
+        if board is not None:
+            board.write_picture(f"images/{shown.strip()}", picture, 0)
 
     return Progress(
         plan,
         record,
         run.collectives,
         metrics_path=path if run.is_root else None,
-        on_first_batch=None if board is None else draw,
+        on_first_batch=draw if run.is_root else None,
         name=name,
     )
 
@@ -68,8 +70,9 @@ def draw_outcome(run: Run, model: keras.Model, metrics: dict[str, Any]) -> None:
     if board is None:
         return
     names, step = metrics["class_names"], run.record.num_steps
-    confusion = draw_confusion(np.array(metrics["confusion_matrix"], np.int64), names)
-    board.write_picture("evaluation/confusion matrix", confusion, step)
+    if "confusion_matrix" in metrics:
+        confusion = draw_confusion(np.array(metrics["confusion_matrix"], np.int64), names)
+        board.write_picture("evaluation/confusion matrix", confusion, step)
     _draw_held_out(run, model, board, step)
     board.close()
 

@@ -10,6 +10,7 @@ import pytest
 
 from hvd_imgcls.config import load_config, parse_config
 from hvd_imgcls.evaluate import evaluate_file
+from hvd_imgcls.run_dir import EvaluationFiles
 from tests.support.launch import run_on_ranks
 from tests.support.program import PIPELINE as DIGITS
 from tests.support.program import running
@@ -100,6 +101,7 @@ def test_model_of_the_run_is_that_of_the_best_epoch_on_all_ranks(trained):
     for result in results:
         assert result["metrics"]["loss"] == first["val_loss"]
         assert result["metrics"]["top1"] == first["val_top1"]
+        assert result["metrics"]["roc_auc"]["macro"] == first["val_roc_auc"]
         for own, other in zip(result["weights"], results[0]["weights"], strict=True):
             np.testing.assert_array_equal(own, other)
 
@@ -116,7 +118,7 @@ def test_best_model_on_disk_has_the_metrics_that_it_was_kept_for(trained):
     again = evaluate_file(
         load_config(run_dir / "config.yaml"),
         run_dir / "checkpoints" / "best.keras",
-        out_path=run_dir / "again.json",
+        files=EvaluationFiles(run_dir / "again"),
     )
     assert (again["loss"], again["top1"]) == (best["val_loss"], best["val_top1"])
 
@@ -125,7 +127,10 @@ def test_best_model_on_disk_has_the_metrics_that_it_was_kept_for(trained):
 def test_csv_file_has_a_line_for_every_epoch(trained):
     run_dir, _ = trained
     header, *rows = (run_dir / "metrics.csv").read_text().splitlines()
-    assert header == "epoch,accuracy,learning_rate,loss,val_loss,val_top1"
+    assert (
+        header
+        == "epoch,accuracy,learning_rate,loss,val_balanced_accuracy,val_loss,val_roc_auc,val_top1"
+    )
     assert [row.split(",")[0] for row in rows] == ["0", "1", "2"]
     assert [float(row.split(",")[-1]) for row in rows] == [
         line["val_top1"] for line in lines_of(run_dir)

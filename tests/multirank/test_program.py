@@ -48,8 +48,10 @@ def test_main_job_writes_its_run_directory(trained):
         "config.yaml",
         "plan.json",
         "metrics.jsonl",
+        "curves.json",
         "evaluation.json",
         "model.keras",
+        "predictions.parquet",
         "log.txt",
         "summary.json",
         "tensorboard",
@@ -84,11 +86,12 @@ def test_every_verbose_rank_says_what_it_does_with_its_rank(tmp_path):
 @pytest.mark.parametrize("size", [1, 3])
 def test_evaluation_has_the_same_bytes_on_any_number_of_ranks(trained, size):
     run_dir, _, _ = trained
-    out = run_dir.parent / f"again-{size}.json"
+    out = run_dir.parent / f"again-{size}"
     words = hvd_imgcls("evaluate", str(run_dir), "--out", str(out))
     with running(words, size=size, cwd=run_dir.parent) as program:
         assert program.wait(120) == 0, program.output
-    assert out.read_bytes() == (run_dir / "evaluation.json").read_bytes()
+    for name in ("evaluation.json", "curves.json", "predictions.parquet"):
+        assert (out / name).read_bytes() == (run_dir / name).read_bytes()
 
 
 PLAIN_KERAS = """

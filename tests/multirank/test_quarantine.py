@@ -18,6 +18,7 @@ from hvd_imgcls.errors import BadImagesError
 from hvd_imgcls.evaluate import evaluate_model
 from hvd_imgcls.plan import make_plan
 from hvd_imgcls.quarantine import Quarantine
+from hvd_imgcls.views_of_images import make_predict
 from tests.support.launch import run_on_ranks
 from tests.support.program import hvd_imgcls, running
 from tests.unit.data.images import write_class_folders
@@ -64,14 +65,14 @@ def train_and_evaluate(pipeline, directory):
     result = {"error": None}
     try:
         metrics = evaluate_model(
-            model,
+            make_predict(model, "one"),
             source,
             config,
             plan.evaluation,
             collectives=collectives,
             num_threads=1,
             quarantine_path=path,
-        )
+        ).figures
         result["metrics"] = json.dumps(metrics)
         model.compile(loss=keras.losses.CategoricalCrossentropy(from_logits=True))
         model.fit(

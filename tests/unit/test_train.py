@@ -18,6 +18,7 @@ from hvd_imgcls.config import load_config
 from hvd_imgcls.data import open_source
 from hvd_imgcls.errors import CheckpointError, ConfigError, DataError
 from hvd_imgcls.evaluate import evaluate_file
+from hvd_imgcls.run_dir import EvaluationFiles
 from hvd_imgcls.train import train
 from tests.support.events import read_events
 from tests.unit.data.images import write_class_folders
@@ -45,11 +46,13 @@ def test_train_writes_the_run_directory(result):
     names = sorted(path.name for path in result.run_dir.path.iterdir())
     assert names == [
         "config.yaml",
+        "curves.json",
         "evaluation.json",
         "log.txt",
         "metrics.jsonl",
         "model.keras",
         "plan.json",
+        "predictions.parquet",
         "summary.json",
         "tensorboard",
     ]
@@ -121,8 +124,8 @@ def test_saved_model_is_plain_keras_and_gives_the_same_answers(result):
 
 def test_evaluate_of_the_saved_model_writes_the_same_bytes(result, tmp_path):
     config = load_config(result.run_dir.config)
-    evaluate_file(config, result.run_dir.model, out_path=tmp_path / "again.json")
-    assert (tmp_path / "again.json").read_bytes() == result.run_dir.evaluation.read_bytes()
+    evaluate_file(config, result.run_dir.model, files=EvaluationFiles(tmp_path))
+    assert (tmp_path / "evaluation.json").read_bytes() == result.run_dir.evaluation.read_bytes()
 
 
 OWN_PARTS = (
@@ -161,8 +164,8 @@ def test_evaluate_of_the_average_writes_the_same_bytes(averaged, tmp_path):
         (files.model, files.evaluation),
         (files.model_without_ema, files.evaluation_without_ema),
     ):
-        evaluate_file(config, model, out_path=tmp_path / "again.json")
-        assert (tmp_path / "again.json").read_bytes() == metrics.read_bytes()
+        evaluate_file(config, model, files=EvaluationFiles(tmp_path))
+        assert (tmp_path / "evaluation.json").read_bytes() == metrics.read_bytes()
 
 
 PLAIN_KERAS = """
@@ -184,7 +187,8 @@ def test_model_trained_with_our_own_parts_loads_in_plain_keras(averaged):
 def test_evaluate_without_a_file_to_write_prints_the_metrics(result, capsys):
     config = load_config(result.run_dir.config)
     metrics = evaluate_file(config, result.run_dir.model)
-    assert json.dumps(metrics, indent=2) in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert json.loads(printed[printed.index("{") :]) == metrics
 
 
 def test_train_into_the_same_directory_is_refused(result):
@@ -211,7 +215,7 @@ def test_train_of_a_given_model_trains_that_one_and_says_so(tmp_path):
     assert result.metrics["top1"] > 0.4
     recorded = load_config(result.run_dir.config)
     assert recorded.model.name == "given"
-    again = evaluate_file(recorded, result.run_dir.model, out_path=tmp_path / "again.json")
+    again = evaluate_file(recorded, result.run_dir.model, files=EvaluationFiles(tmp_path))
     assert again["num_correct"] == result.metrics["num_correct"]
 
 

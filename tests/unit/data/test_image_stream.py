@@ -24,6 +24,7 @@ from hvd_imgcls.evaluate import evaluate_model
 from hvd_imgcls.plan import EvaluationPlan, make_plan
 from hvd_imgcls.prepare import prepare
 from hvd_imgcls.topology import Topology
+from hvd_imgcls.views_of_images import make_predict
 from tests.unit.data.images import encoded, write_class_folders
 
 CROP = {"name": "random_resized_crop"}
@@ -248,7 +249,12 @@ def test_a_broken_held_out_image_is_named(folder, tmp_path):
     plan = EvaluationPlan(num_examples=6, block_size=4, num_steps=2, num_padded_examples=2)
     with pytest.raises(DataError, match=f"{name}: cannot be read as an image"):
         evaluate_model(
-            model, source, config, plan, collectives=SingleProcessCollectives(), num_threads=1
+            make_predict(model, "one"),
+            source,
+            config,
+            plan,
+            collectives=SingleProcessCollectives(),
+            num_threads=1,
         )
 
 

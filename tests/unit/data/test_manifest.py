@@ -12,6 +12,7 @@ import pytest
 
 from hvd_imgcls.config.sources import ManifestSource
 from hvd_imgcls.data.manifest import open_manifest
+from hvd_imgcls.data.subset import _PartOfFiles
 from hvd_imgcls.errors import ConfigError, DataError
 
 
@@ -159,3 +160,31 @@ def test_a_table_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "latin.csv").write_bytes("path,label\n\xe9.jpg,0\n".encode("latin-1"))
     with pytest.raises(ConfigError, match=r"latin.csv"):
         open_table(tmp_path / "latin.csv")
+
+
+def test_columns_of_slices_follow_their_images_through_every_view(tmp_path):
+    path = write(
+        tmp_path,
+        {
+            "path": list("abcde"),
+            "label": ["x", "y", "x", "y", "x"],
+            "split": ["held_out", "train", "train", "held_out", "train"],
+            "camera": ["old", "new", None, None, "old"],
+            "year": [2001, 2002, 2003, 2004, 2005],
+        },
+    )
+    source = open_table(path, slice_columns=("camera", "year"))
+    held_out = {"camera": ["old", None], "year": ["2001", "2004"]}
+    assert source.columns("held_out") == held_out
+    assert source.columns("train")["year"] == ["2002", "2003", "2005"]
+    part = _PartOfFiles(source, np.array([0, 2]))
+    assert part.columns("held_out") == held_out
+    assert part.columns("train") == {"camera": ["new", "old"], "year": ["2002", "2005"]}
+    assert open_table(path).columns("held_out") == {}
+    assert open_table(path).fingerprint != source.fingerprint
+
+
+def test_a_column_of_slices_that_is_not_there_is_named(tmp_path):
+    path = write(tmp_path, {"path": ["a"], "label": ["x"]})
+    with pytest.raises(ConfigError, match=r"slice_columns: got 'camera', expected a column of"):
+        open_table(path, slice_columns=("camera",))

@@ -25,6 +25,7 @@ from hvd_imgcls.plan.arithmetic import max_bad_examples
 from hvd_imgcls.progress import StopAfterSteps
 from hvd_imgcls.quarantine import Quarantine
 from hvd_imgcls.topology import Topology
+from hvd_imgcls.views_of_images import make_predict
 from tests.unit.data.bad_inputs.reading import PIPELINE
 from tests.unit.data.images import encoded, write_class_folders
 from tests.unit.data.test_image_stream import CROP, SHIFT, assert_equal, make_config
@@ -207,14 +208,14 @@ def test_a_bad_held_out_image_is_left_out_of_the_metrics(spoilt, folder, tmp_pat
     plan = EvaluationPlan(num_examples=6, block_size=4, num_steps=2, num_padded_examples=2)
     path = tmp_path / "quarantine.jsonl"
     metrics = evaluate_model(
-        small_model(),
+        make_predict(small_model(), "one"),
         source,
         config,
         plan,
         collectives=SingleProcessCollectives(),
         num_threads=1,
         quarantine_path=path,
-    )
+    ).figures
     assert (metrics["num_examples"], metrics["num_unreadable"]) == (5, 1)
     assert np.sum(metrics["confusion_matrix"], axis=1).tolist() == [3, 2]
     (line,) = [json.loads(line) for line in path.read_text().splitlines()]

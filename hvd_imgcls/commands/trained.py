@@ -1,0 +1,138 @@
+"""The trained model that a command works on: a run, a model in it, or a model file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from hvd_imgcls.commands.lines import read_lines
+from hvd_imgcls.config import RunConfig, load_config
+from hvd_imgcls.errors import CheckpointError, ConfigError
+from hvd_imgcls.run_dir import EvaluationFiles, RunDir
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trained:
+    """A trained model.
+
+    Attributes:
+        config: How it was trained, and on what.
+        model_path: A `.keras` file.
+        run_path: The run directory that it belongs to; None for a file that stands alone.
+        class_names: `[num_classes]`; empty if nothing says them.
+    """
+
+    config: RunConfig
+    model_path: Path
+    run_path: Path | None
+    class_names: tuple[str, ...]
+
+    def require_class_names(self) -> tuple[str, ...]:
+        """Returns the class names.
+
+        Raises:
+            ConfigError: If nothing says them.
+        """
+        if not self.class_names:
+            raise ConfigError(
+                "--classes",
+                got="nothing",
+                expected="a text file with the name of a class in each line",
+                fix=f"write --classes FILE: {self.model_path} belongs to no run that says them",
+            )
+        return self.class_names
+
+
+def add_trained(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments that say which model."""
+    parser.add_argument(
+        "target",
+        metavar="RUN_DIR|MODEL.keras",
+        type=Path,
+        help="a run, a model in its directory, or a model file",
+    )
+    parser.add_argument(
+        "--pipeline",
+        metavar="FILE",
+        help="pipeline file that says how images are cut; default: that of the run",
+    )
+    parser.add_argument(
+        "--classes", type=Path, metavar="FILE", help="class names, one in each line"
+    )
+    parser.add_argument(
+        "--trust-model",
+        action="store_true",
+        help="let code in the model file run; who made it can then do what you can",
+    )
+    parser.add_argument(
+        "--ema",
+        action=argparse.BooleanOptionalAction,
+        help="of a run that averages its weights: the average (the default) or not",
+    )
+
+
+def find_trained(arguments: argparse.Namespace) -> Trained:
+    """Returns the model that a command line means.
+
+    Raises:
+        CheckpointError: If there is no such model.
+        ConfigError: If nothing says which data it is for.
+    """
+    target: Path = arguments.target
+    is_file = target.suffix == ".keras" or (target / "saved_model.pb").is_file()
+    run_path = _run_of(target) if is_file else target
+    model_path = target if is_file else _model_of_run(RunDir(target), ema=arguments.ema)
+    pipeline = arguments.pipeline or (run_path and RunDir(run_path).config)
+    if pipeline is None:
+        raise ConfigError(
+            "--pipeline",
+            got="nothing",
+            expected="the pipeline file that says which data",
+            fix=f"write --pipeline pipelines/NAME.yaml after {target}",
+        )
+    if not model_path.exists():
+        raise CheckpointError(
+            f"{model_path}: no such file, expected a Keras model; "
+            "give a run directory that holds a finished run, or a .keras file"
+        )
+    return Trained(
+        config=load_config(pipeline, arguments.overrides),
+        model_path=model_path,
+        run_path=run_path,
+        class_names=_class_names(arguments.classes, run_path),
+    )
+
+
+def _run_of(model_path: Path) -> Path | None:
+    """Returns the run directory that a model file is in, or in whose `checkpoints` it is."""
+    for folder in (model_path.parent, model_path.parent.parent):
+        if RunDir(folder).config.is_file():
+            return folder
+    return None
+
+
+def _model_of_run(files: RunDir, *, ema: bool | None) -> Path:
+    if ema is None:
+        return files.model
+    if not files.model_without_ema.is_file():
+        raise CheckpointError(
+            f"{files.path}: a run without averaged weights (train.ema); leave out --ema and "
+            "--no-ema"
+        )
+    return files.model if ema else files.model_without_ema
+
+
+def _class_names(path: Path | None, run_path: Path | None) -> tuple[str, ...]:
+    if path is not None:
+        return tuple(line for line in read_lines("--classes", path, "the name of a class") if line)
+    if run_path is None:
+        return ()
+    files = RunDir(run_path)
+    if files.classes.is_file():
+        return tuple(json.loads(files.classes.read_text(encoding="utf-8")))
+    figures = EvaluationFiles(run_path).figures
+    if figures.is_file():
+        return tuple(json.loads(figures.read_text(encoding="utf-8"))["class_names"])
+    return ()

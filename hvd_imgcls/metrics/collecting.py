@@ -1,0 +1,105 @@
+"""The probabilities of this rank's examples, collected block by block."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from hvd_imgcls.metrics.examples import (
+    Examples,
+    cross_entropies,
+    examples_of,
+    join,
+    losses_of_probabilities,
+    softmax,
+)
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+MAX_BYTES_IN_MEMORY = 2**30
+"""Probabilities of one rank that take more are kept in a file: 134,217,728 of them."""
+
+
+class Collector:
+    """Collects what a model says about examples.
+
+    Args:
+        num_classes: Number of classes.
+        num_examples: Of all ranks.
+        capacity: The most examples that this rank will be given.
+        directory: Where the file of probabilities is made if there are too many for memory;
+            the system's place for temporary files if None. It has no name there, and is gone
+            with this process.
+        max_bytes: What counts as too many.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        num_examples: int,
+        capacity: int,
+        directory: Path | None = None,
+        max_bytes: int = MAX_BYTES_IN_MEMORY,
+    ) -> None:
+        self.num_classes = num_classes
+        self.num_examples = num_examples
+        self.times_unreadable = np.zeros(num_examples, np.int64)
+        self._parts: list[Examples] = []
+        self._length = 0
+        shape = (num_classes, capacity)
+        if 8 * num_classes * capacity <= max_bytes:
+            self._scores: Floats = np.empty(shape, np.float64)
+        else:
+            with tempfile.TemporaryFile(dir=directory) as file:
+                self._scores = np.memmap(file, np.float64, "w+", shape=shape)
+
+    @property
+    def scores(self) -> Floats:
+        """Probabilities, `[num_classes, collected]`, in the order of `examples()`."""
+        return self._scores[:, : self._length]
+
+    def examples(self) -> Examples:
+        """Returns what is known of the collected examples."""
+        nothing = np.empty(0, np.int64)
+        first = examples_of(nothing, nothing, np.empty((0, self.num_classes)), np.empty(0))
+        return join([first, *self._parts])
+
+    def add(self, numbers: Integers, labels: Integers, logits: npt.NDArray[np.floating]) -> None:
+        """Collects a block.
+
+        Args:
+            numbers: Example numbers, `[block_size]`; negative ones are padding.
+            labels: `[block_size]`.
+            logits: `[block_size, num_classes]`.
+        """
+        is_real = numbers >= 0
+        numbers, labels, logits = numbers[is_real], labels[is_real], logits[is_real]
+        self._add(numbers, labels, softmax(logits), cross_entropies(labels, logits))
+
+    def add_probabilities(self, numbers: Integers, labels: Integers, probabilities: Floats) -> None:
+        """Collects a block of which there are probabilities instead of logits.
+
+        Args:
+            numbers: Example numbers, `[block_size]`.
+            labels: `[block_size]`.
+            probabilities: `[block_size, num_classes]`, float64.
+        """
+        losses = losses_of_probabilities(labels, probabilities)
+        self._add(numbers, labels, probabilities, losses)
+
+    def leave_out(self, numbers: Integers) -> None:
+        """Notes examples that could not be read, `[left_out]`."""
+        np.add.at(self.times_unreadable, numbers, 1)
+
+    def _add(
+        self, numbers: Integers, labels: Integers, probabilities: Floats, losses: Floats
+    ) -> None:
+        end = self._length + len(numbers)
+        self._scores[:, self._length : end] = probabilities.T
+        self._length = end
+        self._parts.append(examples_of(numbers, labels, probabilities, losses))

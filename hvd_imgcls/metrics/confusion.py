@@ -1,0 +1,115 @@
+"""Figures that follow from the confusion matrix alone, in integers as long as they can be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Integers = npt.NDArray[np.int64]
+
+
+def confusion_matrix(labels: Integers, predicted: Integers, num_classes: int) -> Integers:
+    """Returns examples by label and predicted class, `[num_classes, num_classes]`."""
+    cells = np.bincount(labels * num_classes + predicted, minlength=num_classes**2)
+    return cells.reshape(num_classes, num_classes)
+
+
+def figures_per_class(confusion: Integers, class_names: Sequence[str]) -> list[dict[str, Any]]:
+    """Returns precision, recall, F1 and support of every class, in order.
+
+    None stands where there is nothing to divide by: the recall of a class without examples, the
+    precision of one that is never predicted, F1 without either.
+
+    Args:
+        confusion: By label and predicted class, `[num_classes, num_classes]`.
+        class_names: `[num_classes]`.
+    """
+    right = np.diagonal(confusion).tolist()
+    support, predicted = confusion.sum(axis=1).tolist(), confusion.sum(axis=0).tolist()
+    return [
+        {
+            "name": name,
+            "support": has,
+            "num_predicted": said,
+            "precision": _ratio(true, said),
+            "recall": _ratio(true, has),
+            "f1": _ratio(2 * true, has + said),
+        }
+        for name, true, has, said in zip(class_names, right, support, predicted, strict=True)
+    ]
+
+
+def averages(per_class: Sequence[dict[str, Any]], num_correct: int) -> dict[str, dict[str, float]]:
+    """Returns macro, micro and weighted averages of precision, recall and F1.
+
+    As scikit-learn's: of the classes that have examples or are predicted; what is not defined
+    for one of them counts as 0. `weighted` weighs by support. Where every example has one class
+    and gets one, all micro averages are the accuracy.
+
+    Args:
+        per_class: What `figures_per_class` returned.
+        num_correct: Examples that are predicted right.
+    """
+    present = [row for row in per_class if row["support"] or row["num_predicted"]]
+    num_examples = sum(row["support"] for row in present)
+    names = ("precision", "recall", "f1")
+    return {
+        "macro": {
+            name: math.fsum(row[name] or 0.0 for row in present) / len(present) for name in names
+        },
+        "micro": dict.fromkeys(names, num_correct / num_examples),
+        "weighted": {
+            name: math.fsum((row[name] or 0.0) * row["support"] for row in present) / num_examples
+            for name in names
+        },
+    }
+
+
+def balanced_accuracy(per_class: Sequence[dict[str, Any]]) -> float:
+    """Returns the mean recall of the classes that have examples."""
+    recalls = [row["recall"] for row in per_class if row["support"]]
+    return math.fsum(recalls) / len(recalls)
+
+
+def matthews_correlation(confusion: Integers) -> float:
+    """Returns Matthews's correlation for any number of classes, in [-1, 1].
+
+    The R_K of Gorodkin 2004 (doi:10.1016/j.compbiolchem.2004.09.006). 0 if all examples have one
+    class or all are given one, as scikit-learn.
+    """
+    of_label, of_predicted, num_examples, num_correct = _margins(confusion)
+    products = sum(a * b for a, b in zip(of_label, of_predicted, strict=True))
+    covariance = num_correct * num_examples - products
+    variances = (num_examples**2 - sum(a * a for a in of_label)) * (
+        num_examples**2 - sum(b * b for b in of_predicted)
+    )
+    return covariance / math.sqrt(variances) if variances else 0.0
+
+
+def cohens_kappa(confusion: Integers) -> float | None:
+    """Returns the agreement beyond that of chance (Cohen 1960, doi:10.1177/001316446002000104).
+
+    None if all examples have one class and all are given that one.
+    """
+    of_label, of_predicted, num_examples, num_correct = _margins(confusion)
+    by_chance = sum(a * b for a, b in zip(of_label, of_predicted, strict=True))
+    # (observed - expected) / (1 - expected), times the square of the number of examples.
+    return _ratio(num_correct * num_examples - by_chance, num_examples**2 - by_chance)
+
+
+def _margins(confusion: Integers) -> tuple[list[int], list[int], int, int]:
+    """Returns examples by label, by predicted class, all, and the right ones."""
+    return (
+        confusion.sum(axis=1).tolist(),
+        confusion.sum(axis=0).tolist(),
+        int(confusion.sum()),
+        int(np.trace(confusion)),
+    )
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return part / whole if whole else None

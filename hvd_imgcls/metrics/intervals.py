@@ -1,0 +1,154 @@
+"""How far figures would move with other examples: bootstrap intervals, seeded.
+
+Every resample has a generator of its own, by its number: whichever rank draws it draws the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from hvd_imgcls.distributed import Collectives
+from hvd_imgcls.metrics.examples import Examples
+from hvd_imgcls.metrics.exchange import gather_rows
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+LEVEL = 0.95
+# For 2.5 % on both sides, as Efron and Tibshirani 1993, "An Introduction to the Bootstrap",
+# section 14.3, ask for; fewer where it would take minutes, never less than the second number.
+_RESAMPLES, _LEAST_RESAMPLES, _MAX_DRAWS = 1000, 200, 10**9
+
+
+def num_resamples(num_examples: int) -> int:
+    """Returns how many resamples there are, by the number of examples alone."""
+    return max(_LEAST_RESAMPLES, min(_RESAMPLES, _MAX_DRAWS // num_examples))
+
+
+def resample(num_examples: int, *, seed: int, number: int) -> Integers:
+    """Returns as many examples as there are, drawn with replacement, `[num_examples]`.
+
+    Args:
+        num_examples: Of all ranks.
+        seed: Of the evaluation.
+        number: Of the resample.
+    """
+    generator = np.random.Generator(np.random.PCG64([seed, number]))
+    return generator.integers(0, num_examples, num_examples)
+
+
+def resampled_figures(
+    examples: Examples, num_classes: int, *, seed: int, numbers: Iterable[int]
+) -> dict[str, list[float]]:
+    """Returns the headline figures of some resamples, by name.
+
+    Args:
+        examples: All examples, in order.
+        num_classes: Number of classes.
+        seed: Of the evaluation.
+        numbers: Of the resamples.
+    """
+    figures: dict[str, list[float]] = {}
+    is_correct, in_top5 = examples.is_correct, examples.places < 5
+    for number in numbers:
+        drawn = resample(len(examples), seed=seed, number=number)
+        labels, predicted = examples.labels[drawn], examples.predicted[drawn]
+        right = np.bincount(labels[is_correct[drawn]], minlength=num_classes)
+        support = np.bincount(labels, minlength=num_classes)
+        said = np.bincount(predicted, minlength=num_classes)
+        has_any, is_present = support > 0, support + said > 0
+        row = {
+            "top1": right.sum() / len(drawn),
+            **({"top5": in_top5[drawn].sum() / len(drawn)} if num_classes > 5 else {}),
+            "loss": examples.losses[drawn].sum() / len(drawn),
+            "balanced_accuracy": (right[has_any] / support[has_any]).mean(),
+            "macro_f1": (2 * right[is_present] / (support + said)[is_present]).mean(),
+        }
+        for name, value in row.items():
+            figures.setdefault(name, []).append(float(value))
+    return figures
+
+
+def intervals(by_number: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
+    """Returns the lower and upper end of the interval of every figure that has values.
+
+    The percentile interval (Efron 1979, doi:10.1214/aos/1176344552).
+
+    Args:
+        by_number: Values of the resamples by name; NaN where one has none.
+    """
+    ends = [50 * (1 - LEVEL), 50 * (1 + LEVEL)]
+    return {
+        name: np.nanpercentile(values, ends).tolist()
+        for name, values in by_number.items()
+        if not np.isnan(values).all()
+    }
+
+
+class ResampledAuc:
+    """Area under the ROC curve of resamples, for one class against the others.
+
+    Args:
+        scores: Probabilities of the class, `[num_examples]`, finite.
+        is_positive: Whether an example is of the class, `[num_examples]`.
+    """
+
+    def __init__(self, scores: Floats, is_positive: npt.NDArray[np.bool_]) -> None:
+        self._order = np.argsort(scores, kind="stable")
+        ascending = scores[self._order]
+        self._is_positive = is_positive[self._order]
+        positives = ascending[self._is_positive]
+        self._first = np.searchsorted(ascending, positives, "left")
+        self._end = np.searchsorted(ascending, positives, "right")
+
+    def of(self, times: Integers) -> float:
+        """Returns the area if every example is there so many times; NaN if a side is empty.
+
+        Args:
+            times: `[num_examples]`, in the order of the scores given.
+        """
+        sorted_times = times[self._order]
+        negatives = np.concatenate([[0], np.cumsum(np.where(self._is_positive, 0, sorted_times))])
+        positives = sorted_times[self._is_positive]
+        pairs = 2 * int(positives.sum()) * int(negatives[-1])
+        won = positives @ (negatives[self._first] + negatives[self._end])
+        return int(won) / pairs if pairs else float("nan")
+
+
+def resampled_macro_auc(
+    resampled: Mapping[int, ResampledAuc],
+    collectives: Collectives,
+    *,
+    num_examples: int,
+    seed: int,
+    count: int,
+) -> list[float]:
+    """Returns the mean area under the ROC curve over the classes, for every resample.
+
+    Of the classes that have examples, and miss some, in the resample; NaN if none has.
+
+    Collective: every rank must call this.
+
+    Args:
+        resampled: This rank's classes.
+        collectives: How the ranks talk.
+        num_examples: Of all ranks.
+        seed: Of the evaluation.
+        count: Number of resamples.
+    """
+    areas = np.empty((len(resampled), count), np.float64)
+    for number in range(count) if resampled else ():
+        drawn = resample(num_examples, seed=seed, number=number)
+        times = np.bincount(drawn, minlength=num_examples)
+        areas[:, number] = [one.of(times) for one in resampled.values()]
+    numbers = gather_rows(collectives, "resampled.classes", np.array(list(resampled), np.int64))
+    # By class, so that the sum is taken in the same order on any number of ranks.
+    by_class = gather_rows(collectives, "resampled.areas", areas)[np.argsort(numbers)]
+    is_defined = ~np.isnan(by_class)
+    sums, counts = np.where(is_defined, by_class, 0.0).sum(axis=0), is_defined.sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        means: list[float] = (sums / counts).tolist()
+    return means

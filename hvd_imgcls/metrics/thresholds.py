@@ -1,0 +1,73 @@
+"""Operating points: the threshold that gives a wanted recall or precision."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from hvd_imgcls.metrics.ranking import Ranking
+
+
+def operating_points(
+    ranking: Ranking, recalls: Sequence[float], precisions: Sequence[float]
+) -> dict[str, list[dict[str, Any]]]:
+    """Returns the operating points of one class, each with what was `wanted`.
+
+    Those that do not exist have nothing else.
+
+    Args:
+        ranking: Scores of the class.
+        recalls: Each in (0, 1].
+        precisions: Each in (0, 1].
+    """
+    return {
+        "recall": [
+            {"wanted": wanted, **(threshold_for_recall(ranking, wanted) or {})}
+            for wanted in recalls
+        ],
+        "precision": [
+            {"wanted": wanted, **(threshold_for_precision(ranking, wanted) or {})}
+            for wanted in precisions
+        ],
+    }
+
+
+def threshold_for_recall(ranking: Ranking, recall: float) -> dict[str, Any] | None:
+    """Returns the highest threshold at which the recall is at least so high.
+
+    None without positive examples.
+
+    Args:
+        ranking: Scores of one class.
+        recall: In (0, 1].
+    """
+    # Divided, as 0.7 is meant: 0.7 times a number can be a little more than what is meant.
+    enough = np.flatnonzero(ranking.true_positives / max(1, ranking.num_positives) >= recall)
+    return _point(ranking, int(enough[0])) if len(enough) else None
+
+
+def threshold_for_precision(ranking: Ranking, precision: float) -> dict[str, Any] | None:
+    """Returns the threshold with the highest recall at which the precision is at least so high.
+
+    None if there is none.
+
+    Args:
+        ranking: Scores of one class.
+        precision: In (0, 1].
+    """
+    true, false = ranking.true_positives, ranking.false_positives
+    enough = np.flatnonzero(true / (true + false) >= precision)
+    return _point(ranking, int(enough[-1])) if len(enough) else None
+
+
+def _point(ranking: Ranking, step: int) -> dict[str, Any]:
+    true = int(ranking.true_positives[step])
+    false = int(ranking.false_positives[step])
+    return {
+        "threshold": float(ranking.scores[step]),
+        "recall": true / ranking.num_positives,
+        "precision": true / (true + false),
+        "false_positive_rate": false / ranking.num_negatives if ranking.num_negatives else None,
+    }
