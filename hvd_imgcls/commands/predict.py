@@ -1,0 +1,72 @@
+"""`hvd-imgcls predict RUN_DIR|MODEL.keras IMAGES ... --out FILE`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from hvd_imgcls.commands.ending import end_with_the_cause
+from hvd_imgcls.commands.lines import read_lines
+from hvd_imgcls.commands.overrides import add_overrides
+from hvd_imgcls.commands.plan import positive
+from hvd_imgcls.commands.quiet import import_tensorflow_quietly
+from hvd_imgcls.commands.trained import add_trained, find_trained
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `predict`."""
+    add_trained(parser)
+    parser.add_argument(
+        "images",
+        nargs="*",
+        metavar="IMAGES",
+        help="files, folders, patterns in quotes; - for a list from standard input",
+    )
+    parser.add_argument(
+        "--list", type=Path, metavar="FILE", help="a file with a path in each line (see also -)"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help=".csv, .jsonl or .parquet"
+    )
+    parser.add_argument(
+        "--top-k", type=positive, default=5, help="classes told of each image (default: 5)"
+    )
+    parser.add_argument(
+        "--piece-size",
+        type=positive,
+        default=32,
+        help="images that a rank takes at a time (default: 32)",
+    )
+    add_overrides(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Predicts. Collective: every rank must call this."""
+    from hvd_imgcls.predicting.output import require_format
+
+    require_format(arguments.out)
+    trained = find_trained(arguments)
+    class_names = trained.require_class_names()
+    words, lines = list(arguments.images), []
+    if arguments.list is not None:
+        words.append("-")
+        lines = read_lines("--list", arguments.list, "the path of an image", any_bytes=True)
+    elif "-" in words:
+        lines = sys.stdin.buffer.read().decode("utf-8", "surrogateescape").split("\n")
+
+    end_with_the_cause()
+    import_tensorflow_quietly(arguments.verbosity)
+    from hvd_imgcls.predict import predict_files
+    from hvd_imgcls.predicting.job import Job
+
+    job = Job(
+        config=trained.config,
+        model_path=trained.model_path,
+        class_names=class_names,
+        top_k=min(arguments.top_k, len(class_names)),
+        out_path=arguments.out,
+        block_size=arguments.piece_size,
+        is_trusted=arguments.trust_model,
+    )
+    predict_files(job, words, lines, verbosity=arguments.verbosity)

@@ -1,0 +1,284 @@
+"""The story of `hvd-imgcls predict`: a model, many images, what it takes each for."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from hvd_imgcls import distributed, logs
+from hvd_imgcls.config import to_tree
+from hvd_imgcls.data.blanks import load_or_blank
+from hvd_imgcls.data.file_source import FileSource
+from hvd_imgcls.data.image_files import make_evaluation_decoder
+from hvd_imgcls.data.unreadable import why_left_out
+from hvd_imgcls.doctor.machine import ipv4_addresses
+from hvd_imgcls.errors import PeerFailedError
+from hvd_imgcls.loading import digest_of_model, load_model_of_any_images
+from hvd_imgcls.metrics.examples import softmax
+from hvd_imgcls.plan import available_cores, share_cores
+from hvd_imgcls.predicting.handing_out import worker_of
+from hvd_imgcls.predicting.inputs import list_images
+from hvd_imgcls.predicting.job import Job
+from hvd_imgcls.predicting.journal import Journal
+from hvd_imgcls.predicting.output import Prediction, write_predictions
+from hvd_imgcls.predicting.pieces import Pieces, Rows, Worker
+from hvd_imgcls.predicting.progress import ProgressLines
+from hvd_imgcls.views_of_images import make_predict
+
+logger = logging.getLogger(__name__)
+
+# Batches that are ready while the model is busy. More would be lost on a slow rank at the end.
+_PIECES_AHEAD = 1
+
+
+def predict_files(
+    job: Job,
+    words: Sequence[str],
+    lines: Iterable[str],
+    *,
+    verbosity: logs.Verbosity = logs.Verbosity.NORMAL,
+) -> dict[str, Any]:
+    """Predicts the classes of images and writes them in the order of the images.
+
+    The ranks take small pieces of the work from the root's list until there are none. What is
+    done is kept beside the output until all of it is: started again, it goes on from there.
+
+    Collective: every rank must call this with equal arguments; `lines` counts on the root.
+
+    Args:
+        job: What is predicted.
+        words: Files, folders, patterns; `-` for the lines.
+        lines: Paths, one in each.
+        verbosity: How much is said.
+
+    Returns:
+        How many images, how many could not be read, seconds, and images by rank.
+
+    Raises:
+        DataError: If a folder or pattern has no image.
+        CheckpointError: If the file is no model, or one for other images or classes.
+        ConfigError: If an earlier prediction to the same place was of something else.
+    """
+    # Who are we?
+    collectives = distributed.start()
+    topology = collectives.topology
+    logs.start(topology, verbosity=verbosity)
+    threads = share_cores(available_cores(), topology.local_size)
+    distributed.devices.configure(
+        intra_op_threads=threads.intra_op,
+        inter_op_threads=threads.inter_op,
+        local_rank=topology.local_rank,
+    )
+
+    # What will happen?
+    distributed.agreement.require_same(
+        collectives,
+        {
+            "configuration": to_tree(job.config),
+            "model": digest_of_model(job.model_path),
+            "classes": list(job.class_names),
+        },
+        "give every rank the same files",
+    )
+    images = distributed.agreement.on_root(collectives, lambda: list_images(words, lines))
+    model, image_shape = load_model_of_any_images(
+        job.model_path, len(job.class_names), is_trusted=job.is_trusted
+    )
+    block_size = job.block_size
+    num_pieces = -(-len(images) // block_size)
+    journal = _open_journal(job, images, collectives)
+    progress = ProgressLines(len(images), block_size)
+    pieces = None
+    if journal is not None:
+        progress.start(len(journal.rows))
+
+        def keep(piece: int, rank: int, rows: Rows) -> None:
+            journal.keep(piece, rank, rows)
+            progress.advance(len(rows))
+
+        pieces = Pieces(num_pieces, journal.rows.keys(), keep)
+
+    # Predict, piece by piece.
+    worker, server = worker_of(collectives, pieces, [own for _, own in ipv4_addresses()])
+    begin = time.perf_counter()
+    source = FileSource(
+        Path(), job.class_names, {"held_out": images, "train": []}, _no_labels(len(images)), []
+    )
+    for piece, rows in predict_pieces(
+        job, model, source, image_shape, worker, num_threads=threads.data
+    ):
+        worker.finish(piece, rows)
+    if pieces is not None:
+        pieces.wait()
+    seconds = time.perf_counter() - begin
+    if server is not None:
+        server.close()
+
+    # What came of it.
+    def conclude() -> dict[str, Any]:
+        assert journal is not None  # noqa: S101 - for mypy: the root has one
+        return _conclude(job, images, journal, seconds)
+
+    result: dict[str, Any] = distributed.agreement.on_root(collectives, conclude)
+    for line in describe(result):
+        logger.log(logs.RESULT, "%s", line)
+    collectives.barrier()
+    return result
+
+
+def describe(result: dict[str, Any]) -> list[str]:
+    """Returns what is said at the end."""
+    unreadable = result["num_unreadable"]
+    bad = f", {unreadable:,} of them unreadable: see the column error" if unreadable else ""
+    shares = ", ".join(
+        f"rank {rank}: {number:,}" for rank, number in result["images_by_rank"].items()
+    )
+    return [
+        f"{result['num_images']:,} images{bad}, in {result['seconds']:.1f} s",
+        f"images by rank: {shares}",
+        f"written to {result['out']}",
+    ]
+
+
+def _open_journal(
+    job: Job, images: Sequence[str], collectives: distributed.Collectives
+) -> Journal | None:
+    """Returns the root's journal; None on other ranks. All fail if it does. Collective."""
+    opened: list[Journal] = []
+
+    def action() -> None:
+        listed = hashlib.sha256("\0".join(images).encode("utf-8", "surrogateescape"))
+        described = {
+            "images": listed.hexdigest(),
+            "model": digest_of_model(job.model_path),
+            "options": [
+                job.top_k,
+                job.config.evaluation.views,
+                job.config.evaluation.crop_fraction,
+                job.block_size,
+                *job.class_names,
+            ],
+        }
+        path = job.out_path.with_name(f".{job.out_path.name}.progress")
+        opened.append(Journal(path, described))
+        if opened[0].rows:
+            done = sum(map(len, opened[0].rows.values()))
+            logger.info("%s images were predicted before; going on from there", f"{done:,}")
+
+    distributed.agreement.on_root(collectives, action)
+    return opened[0] if opened else None
+
+
+def _no_labels(number: int) -> dict[Any, npt.NDArray[np.int64]]:
+    return {"held_out": np.zeros(number, np.int64), "train": np.zeros(0, np.int64)}
+
+
+def predict_pieces(
+    job: Job,
+    model: keras.Model,
+    source: FileSource,
+    image_shape: tuple[int, int, int],
+    worker: Worker,
+    *,
+    num_threads: int,
+) -> Iterator[tuple[int, Rows]]:
+    """Yields pieces with their rows, until there are none left."""
+    block_size, number = job.block_size, source.num_examples("held_out")
+    predict = make_predict(model, job.config.evaluation.views)
+
+    failures: list[PeerFailedError] = []
+
+    def taken() -> Iterator[int]:
+        try:
+            while (piece := worker.take()) is not None:
+                yield piece
+        except PeerFailedError as error:
+            # TensorFlow would make an error of its own of it.
+            failures.append(error)
+
+    slots = tf.data.Dataset.from_generator(
+        taken, output_signature=tf.TensorSpec([], tf.int64)
+    ).flat_map(lambda piece: _slots_of(piece, block_size, number))
+    decode = make_evaluation_decoder(job.config, image_shape)
+    batches = load_or_blank(
+        slots,
+        source,
+        "held_out",
+        decode,
+        image_shape=image_shape,
+        batch_size=block_size,
+        num_threads=num_threads,
+    ).prefetch(_PIECES_AHEAD)
+    for images, examples, places, is_good in batches:
+        piece = int(places[0]) // block_size
+        # The last piece is filled up with its last image.
+        length = min(block_size, number - piece * block_size)
+        probabilities = softmax(predict(images).numpy())[:length]
+        good = is_good.numpy()[:length]
+        bad = examples.numpy()[:length][~good].tolist()
+        reasons = iter(
+            why_left_out(source, job.config, "held_out", [(example, 0) for example in bad])
+        )
+        yield (
+            piece,
+            [
+                _row(of_image, job.top_k) if fine else next(reasons)
+                for of_image, fine in zip(probabilities, good, strict=True)
+            ],
+        )
+    if failures:
+        raise failures[0]
+
+
+def _slots_of(piece: tf.Tensor, block_size: int, number: int) -> tf.data.Dataset:
+    """Returns example number, key and place of a piece's images."""
+    places = piece * block_size + tf.range(block_size, dtype=tf.int64)
+    examples = tf.minimum(places, number - 1)
+    return tf.data.Dataset.from_tensor_slices((examples, tf.zeros_like(places), places))
+
+
+def _row(probabilities: npt.NDArray[np.float64], top_k: int) -> Any:
+    """Returns the most probable classes and their probabilities; of equal ones the first first.
+
+    A text instead if the model gives numbers that are not finite.
+    """
+    if not np.isfinite(probabilities).all():
+        return "the model's outputs for this image are not finite numbers"
+    order = np.argsort(-probabilities, kind="stable")[:top_k]
+    return [order.tolist(), probabilities[order].tolist()]
+
+
+def _conclude(job: Job, images: Sequence[str], journal: Journal, seconds: float) -> dict[str, Any]:
+    """Writes the predictions and removes the journal. Root only."""
+    rows = [row for piece in sorted(journal.rows) for row in journal.rows[piece]]
+    predictions = [
+        _prediction(image, row, job.class_names) for image, row in zip(images, rows, strict=True)
+    ]
+    write_predictions(job.out_path, predictions, job.top_k)
+    by_rank: dict[str, int] = {}
+    for piece, rank in journal.ranks.items():
+        by_rank[str(rank)] = by_rank.get(str(rank), 0) + len(journal.rows[piece])
+    journal.remove()
+    return {
+        "num_images": len(images),
+        "num_unreadable": sum(one.error is not None for one in predictions),
+        "seconds": round(seconds, 3),
+        "images_by_rank": dict(sorted(by_rank.items(), key=lambda item: int(item[0]))),
+        "out": str(job.out_path),
+    }
+
+
+def _prediction(image: str, row: Any, class_names: Sequence[str]) -> Prediction:
+    if isinstance(row, str):
+        return Prediction(image, error=row)
+    classes, probabilities = row
+    return Prediction(image, tuple(class_names[c] for c in classes), tuple(probabilities))
