@@ -1,0 +1,111 @@
+"""Formats beside the SavedModel, TFLite (LiteRT) and ONNX: written by Keras, run to check them."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from hvd_imgcls.errors import CheckpointError, SetupError
+
+Run = Callable[[Path, npt.NDArray[np.float32]], npt.NDArray[np.floating]]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One of them.
+
+    Attributes:
+        file_name: What the file is called.
+        packages: What must be importable to write and to check it, beside TensorFlow.
+        run: From the file and pixels, `[1, height, width, channels]`, to logits.
+    """
+
+    file_name: str
+    packages: tuple[str, ...]
+    run: Run
+
+
+def require_packages(names: Sequence[str]) -> None:
+    """Raises if a package for one of the formats is missing.
+
+    Raises:
+        SetupError: In that case.
+    """
+    for name in names:
+        missing = [p for p in FORMATS[name].packages if importlib.util.find_spec(p) is None]
+        if missing:
+            raise SetupError(
+                f"the format {name} needs {' and '.join(missing)}",
+                fix=f"pip install {' '.join(missing)}",
+            )
+
+
+def write(model: keras.Model, name: str, directory: Path) -> Path:
+    """Writes a model, computing in float32, and returns the file.
+
+    Raises:
+        CheckpointError: If it cannot be converted.
+    """
+    path = directory / FORMATS[name].file_name
+    try:
+        _in_float32(model).export(path, format=name, verbose=False)
+    except Exception as error:  # Converters raise whatever they like.
+        raise CheckpointError(
+            f"{path}: the converter of Keras and TensorFlow cannot write this model "
+            f"({str(error).strip().splitlines()[0]}); leave out --format {name}"
+        ) from error
+    return path
+
+
+def logits_of(name: str, path: Path, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.floating]:
+    """Returns what a written model gives, `[examples, num_classes]`.
+
+    Args:
+        name: The format.
+        path: The file.
+        pixels: `[examples, height, width, channels]`.
+    """
+    run = FORMATS[name].run
+    return np.concatenate([run(path, one[np.newaxis].astype(np.float32)) for one in pixels])
+
+
+def _in_float32(model: keras.Model) -> keras.Model:
+    """Returns the model with every layer computing in float32: neither format knows bfloat16."""
+    text = model.to_json()
+    lower = [f'"mixed_{name}"' for name in ("bfloat16", "float16") if f'"mixed_{name}"' in text]
+    if not lower:
+        return model
+    for policy in lower:
+        text = text.replace(policy, '"float32"')
+    copy: keras.Model = keras.models.model_from_json(text)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _run_litert(path: Path, pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.floating]:
+    interpreter = tf.lite.Interpreter(str(path))
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], pixels)
+    interpreter.invoke()
+    return np.asarray(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
+
+
+def _run_onnx(path: Path, pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.floating]:
+    import onnxruntime
+
+    session: Any = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, {session.get_inputs()[0].name: pixels})[0])
+
+
+FORMATS = {
+    "litert": Format("model.tflite", (), _run_litert),
+    "onnx": Format("model.onnx", ("tf2onnx", "onnx", "onnxruntime"), _run_onnx),
+}

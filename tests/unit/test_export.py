@@ -1,0 +1,184 @@
+"""An exported model takes encoded images and gives the probabilities of the model."""
+
+import importlib.util
+import json
+import warnings
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hvd_imgcls import logs
+from hvd_imgcls.config import parse_config
+from hvd_imgcls.errors import CheckpointError, ConfigError, DataError, SetupError
+from hvd_imgcls.export import export_model
+from hvd_imgcls.exporting.job import ExportJob
+from hvd_imgcls.predict import predict_files
+from hvd_imgcls.predicting.job import Job
+from tests.unit.data.images import encoded
+
+PIPELINE = """
+data: {source: {name: image_folder, path: gone}, image_size: 12}
+model: {name: small_cnn}
+optimizer: {name: sgd}
+schedule: {name: constant, base_learning_rate: 0.1}
+train: {global_batch_size: 8, num_epochs: 2}
+evaluation: {views: flip}
+"""
+NAMES = ("cat", "dog", "newt")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _log():
+    yield
+    logs.stop()
+
+
+@pytest.fixture(scope="module")
+def config():
+    return parse_config(PIPELINE, [], origin="x.yaml")
+
+
+@pytest.fixture(scope="module")
+def model_path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "model.keras"
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    keras.Sequential(
+        [
+            keras.Input((12, 12, 3)),
+            layers.Rescaling(1 / 255),
+            layers.Conv2D(4, 3, strides=3, activation="gelu"),
+            layers.BatchNormalization(),
+            layers.Flatten(),
+            layers.Dense(3),
+        ]
+    ).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """100 images of several sizes and kinds."""
+    folder = tmp_path_factory.mktemp("images")
+    for number in range(100):
+        suffix = (".jpg", ".png")[number % 2]
+        content = encoded(suffix, number, (20 + number % 7, 30 - number % 5))
+        (folder / f"{number:03}{suffix}").write_bytes(content)
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def exported(config, model_path, files, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("export") / "to"
+    job = ExportJob(config=config, model_path=model_path, class_names=NAMES, directory=directory)
+    record = export_model(job, {str(file): file.read_bytes() for file in files})
+    return directory, record
+
+
+def test_probabilities_are_those_of_predict_on_100_images(
+    exported, config, model_path, files, tmp_path, monkeypatch
+):
+    directory, record = exported
+    assert (record["num_images"], record["images_made_up"]) == (100, False)
+    assert set(record["largest_difference"]) == {
+        "saved_model (serving_default)",
+        "saved_model (images)",
+    }
+    assert max(record["largest_difference"].values()) < 1e-6
+    monkeypatch.setattr("hvd_imgcls.distributed.devices.configure", lambda **_: None)
+    out = tmp_path / "out.jsonl"
+    job = Job(config=config, model_path=model_path, class_names=NAMES, top_k=3, out_path=out)
+    predict_files(job, [str(file) for file in files], ())
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    signature = tf.saved_model.load(str(directory / "saved_model")).signatures["serving_default"]
+    results = signature(image_bytes=tf.constant([file.read_bytes() for file in files]))
+    for row, probabilities, name in zip(
+        rows, results["probabilities"].numpy(), results["class"].numpy(), strict=True
+    ):
+        ours = {one["class"]: one["probability"] for one in row["predictions"]}
+        np.testing.assert_allclose([ours[n] for n in NAMES], probabilities, atol=1e-6)
+        assert row["predictions"][0]["class"] == name.decode()
+
+
+def test_it_has_the_class_names_and_loads_without_this_package(exported):
+    directory, _ = exported
+    names = tf.saved_model.load(str(directory / "saved_model")).signatures["class_names"]()
+    assert [name.decode() for name in names["class_names"].numpy()] == list(NAMES)
+    assert (directory / "classes.txt").read_text() == "cat\ndog\nnewt\n"
+    assert keras.models.load_model(directory / "model.keras").output_shape == (None, 3)
+
+
+def test_without_images_it_is_checked_with_made_up_ones(config, model_path, tmp_path):
+    job = ExportJob(
+        config=config, model_path=model_path, class_names=NAMES, directory=tmp_path / "to"
+    )
+    record = export_model(job)
+    assert (record["num_images"], record["images_made_up"]) == (100, True)
+    with pytest.raises(ConfigError, match="expected a directory that is empty"):
+        export_model(job)
+
+
+def test_a_model_of_other_classes_is_refused(config, model_path, tmp_path):
+    job = ExportJob(
+        config=config, model_path=model_path, class_names=("a", "b"), directory=tmp_path / "to"
+    )
+    with pytest.raises(CheckpointError, match="the data need one from"):
+        export_model(job)
+    assert not (tmp_path / "to").exists()
+
+
+def test_tflite_gives_the_same_of_a_model_in_bfloat16_too(config, files, tmp_path):
+    """It knows no bfloat16: it computes in float32 what the model computes in bfloat16."""
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((12, 12, 3)),
+            layers.Rescaling(1 / 255),
+            layers.Conv2D(4, 3, activation="gelu", dtype="mixed_bfloat16"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(3),
+        ]
+    )
+    model.save(tmp_path / "model.keras")
+    job = ExportJob(
+        config=config,
+        model_path=tmp_path / "model.keras",
+        class_names=NAMES,
+        directory=tmp_path / "to",
+        formats=("litert",),
+    )
+    with warnings.catch_warnings():
+        # TensorFlow's interpreter says that it will move to a package of its own.
+        warnings.simplefilter("ignore", UserWarning)
+        record = export_model(job, {str(file): file.read_bytes() for file in files[:5]})
+    assert record["precision"] == "mixed_bfloat16"
+    assert record["largest_difference"]["model.tflite"] < 2e-2
+    assert (tmp_path / "to" / "model.tflite").stat().st_size > 1000
+
+
+def test_a_missing_package_is_named_before_anything_is_written(
+    config, model_path, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    job = ExportJob(
+        config=config,
+        model_path=model_path,
+        class_names=NAMES,
+        directory=tmp_path / "to",
+        formats=("onnx",),
+    )
+    with pytest.raises(SetupError, match="pip install tf2onnx onnx onnxruntime"):
+        export_model(job)
+    assert not (tmp_path / "to").exists()
+
+
+def test_an_image_that_cannot_be_read_is_named(config, model_path, tmp_path):
+    job = ExportJob(
+        config=config, model_path=model_path, class_names=NAMES, directory=tmp_path / "to"
+    )
+    with pytest.raises(DataError, match=r"^bad\.jpg: "):
+        export_model(job, {"bad.jpg": b"no image"})
+    assert not (tmp_path / "to").exists()
