@@ -71,6 +71,18 @@ COMMANDS = {
         module="hvd_imgcls.commands.evaluate",
         help="exact metrics of a run or a model over all ranks",
     ),
+    "predict": Command(
+        module="hvd_imgcls.commands.predict",
+        help="what a model takes images for, over all ranks, in the order of the images",
+    ),
+    "export": Command(
+        module="hvd_imgcls.commands.export",
+        help="a model for those who serve it: a SavedModel that takes encoded images",
+    ),
+    "report": Command(
+        module="hvd_imgcls.commands.report",
+        help="a page about a run, or one that compares several, to look at without network",
+    ),
     "check-data": Command(
         module="hvd_imgcls.commands.check_data",
         help="look at every image over all ranks, name the bad ones, write a manifest",

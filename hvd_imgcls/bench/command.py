@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from hvd_imgcls import logs
+from hvd_imgcls.bench import evaluate, peers, precision, scaling, step, time_to_accuracy
 from hvd_imgcls.bench import input as input_bench
-from hvd_imgcls.bench import peers, precision, scaling, step, time_to_accuracy
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.topology import Topology
 
 logger = logging.getLogger(__name__)
 
 BENCHMARKS = {
+    "evaluate": evaluate,
     "input": input_bench,
     "peers": peers,
     "precision": precision,

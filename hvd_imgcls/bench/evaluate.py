@@ -1,0 +1,169 @@
+"""`bench evaluate`: evaluation against Keras's, metrics against scikit-learn's, fixed shares."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from hvd_imgcls.bench.launching import run_module
+from hvd_imgcls.bench.ratio import alternating_order, ratio_of_pairs
+
+logger = logging.getLogger(__name__)
+
+_PRECISIONS = ("float32", "mixed_bfloat16")
+_BURN = "import os; os.sched_setaffinity(0, {%d})\nwhile True: pass"
+
+
+def run(rounds: int) -> dict[str, Any]:
+    """Measures all three and returns their ratios.
+
+    Args:
+        rounds: Turns of each arm.
+    """
+    results = {
+        f"evaluation, {precision}": _evaluation(rounds, precision) for precision in _PRECISIONS
+    }
+    return {**results, "metrics": _metrics(rounds), "predict": _predict(rounds)}
+
+
+def _evaluation(rounds: int, precision: str) -> dict[str, Any]:
+    """Two ranks with one thread each against `model.evaluate` in one process with two."""
+
+    def arm(name: str, size: int) -> float:
+        cores = os.cpu_count() or 1
+        threads = max(1, cores // size)
+        seconds: list[float] = run_module(
+            "hvd_imgcls.bench.evaluation_rate",
+            ["{result}", name, precision, str(threads)],
+            size=size,
+            threads=threads,
+            timeout_seconds=600,
+        )
+        return statistics.median(seconds)
+
+    ours, theirs = _in_turns(
+        rounds, functools.partial(arm, "ours", 2), functools.partial(arm, "keras", 1)
+    )
+    return _said(
+        f"evaluation of ResNet-20, {precision}: two ranks / model.evaluate, speed",
+        ratio_of_pairs(theirs, ours),
+        {"two ranks, seconds": ours, "model.evaluate, seconds": theirs},
+        goal=1.0,
+    )
+
+
+def _metrics(rounds: int) -> dict[str, Any]:
+    """All of our figures against scikit-learn's area under the ROC curve, one process each."""
+    records: dict[str, list[dict[str, float]]] = {"ours": [], "scikit-learn": []}
+
+    def arm(name: str) -> float:
+        record = run_module(
+            "hvd_imgcls.bench.metrics_arms",
+            ["{result}", name],
+            size=1,
+            threads=1,
+            timeout_seconds=900,
+        )
+        records[name].append(record)
+        return float(record["seconds"])
+
+    ours, theirs = _in_turns(
+        rounds, functools.partial(arm, "ours"), functools.partial(arm, "scikit-learn")
+    )
+    result = _said(
+        "50,000 x 1,000 scores: all figures / scikit-learn's macro ROC AUC, speed",
+        ratio_of_pairs(theirs, ours),
+        {"ours, seconds": ours, "scikit-learn, seconds": theirs},
+        goal=5.0,
+    )
+    for name, of_arm in records.items():
+        added = max(record["added_bytes"] for record in of_arm) / 2**20
+        result[f"{name}, MiB beside the scores"] = round(added)
+        logger.info("%s: %.0f MiB beside the scores", name, added)
+    result["largest difference of the areas"] = abs(
+        records["ours"][0]["area"] - records["scikit-learn"][0]["area"]
+    )
+    return result
+
+
+def _predict(rounds: int) -> dict[str, Any]:
+    """A prediction with something else on the second rank's core, against the ideal share."""
+    from hvd_imgcls.bench import predict_arms
+
+    with tempfile.TemporaryDirectory(prefix="hvd-imgcls-bench-") as name, _busy_core(1):
+        folder = Path(name)
+        images = predict_arms.write_images(folder)
+        (folder / "list.txt").write_text("\n".join(images), encoding="utf-8")
+        predict_arms.write_model(folder / "model.keras")
+
+        def arm(kind: str) -> list[float]:
+            words = ["{result}", kind, name]
+            seconds: list[float] = run_module(
+                "hvd_imgcls.bench.predict_arms", words, size=2, threads=1, timeout_seconds=600
+            )
+            return seconds
+
+        fixed: list[list[float]] = []
+
+        def with_fixed_shares() -> float:
+            fixed.append(arm("fixed"))
+            # Half of the images each: both together would take the harmonic mean.
+            return statistics.harmonic_mean(fixed[-1])
+
+        pieces, ideal = _in_turns(rounds, lambda: arm("pieces")[0], with_fixed_shares)
+    result = _said(
+        "predict with a slowed rank: pieces / ideal share, time",
+        ratio_of_pairs(pieces, ideal),
+        {"pieces, seconds": pieces, "ideal share, seconds": ideal},
+        goal=1.1,
+        at_most=True,
+    )
+    longest = ratio_of_pairs([max(of_ranks) for of_ranks in fixed], ideal)
+    logger.info("fixed shares / ideal share: %s", longest.describe())
+    result["fixed shares / ideal share"] = longest.to_json()
+    result["slowed rank / other rank, time of equal shares"] = round(
+        statistics.median(slow / fast for fast, slow in fixed), 3
+    )
+    return result
+
+
+def _in_turns(
+    rounds: int, first: Callable[[], float], second: Callable[[], float]
+) -> tuple[list[float], list[float]]:
+    """Returns the times of two arms that take turns, in the opposite order every other time."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for order in alternating_order(rounds):
+        for index in order:
+            times[index].append((first, second)[index]())
+        logger.info("%.2f s and %.2f s", times[0][-1], times[1][-1])
+    return times
+
+
+def _said(
+    what: str, ratio: Any, times: dict[str, list[float]], *, goal: float, at_most: bool = False
+) -> dict[str, Any]:
+    word = "at most" if at_most else "at least"
+    reached = ratio.value <= goal if at_most else ratio.value >= goal
+    medians = {name: round(statistics.median(values), 3) for name, values in times.items()}
+    logger.info("%s: %s (goal %s %g); %s", what, ratio.describe(), word, goal, medians)
+    return {**ratio.to_json(), "goal": f"{word} {goal:g}", "reached": reached, **medians}
+
+
+@contextlib.contextmanager
+def _busy_core(core: int) -> Iterator[None]:
+    """Keeps a core busy with a process of its own, so that who shares it has half of it."""
+    process = subprocess.Popen([sys.executable, "-c", _BURN % core])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
