@@ -100,6 +100,7 @@ class Collector:
         self, numbers: Integers, labels: Integers, probabilities: Floats, losses: Floats
     ) -> None:
         end = self._length + len(numbers)
-        self._scores[:, self._length : end] = probabilities.T
+        # Turned round before: row by row into a big array takes several times as long.
+        self._scores[:, self._length : end] = np.ascontiguousarray(probabilities.T)
         self._length = end
         self._parts.append(examples_of(numbers, labels, probabilities, losses))

@@ -89,15 +89,15 @@ def gather_rankings(
     places = np.searchsorted(examples.numbers, numbers)
     labels = examples.labels[places]
     support = np.bincount(labels, minlength=num_classes)
-    micro = MicroCounter(examples.probabilities, num_classes)
+    micro = MicroCounter(examples.probabilities)
     resampled: dict[int, ResampledAuc] = {}
     is_small = num_classes * len(examples) <= _MAX_RESAMPLED
     own: dict[int, dict[str, Any]] = {}
     for number, scores in classes_over_ranks(collectives, collector.scores):
-        ascending, is_positive = np.sort(scores), labels == number
-        micro.add(ascending)
+        is_positive = labels == number
+        micro.add(scores)
         own[number] = {
-            "class": _to_json(rank_class(number, scores, ascending, labels, support)),
+            "class": _to_json(rank_class(number, scores, labels, support)),
             "areas": [
                 areas_by_group(scores, is_positive, group.places[places], len(group.values))
                 for group in groupings

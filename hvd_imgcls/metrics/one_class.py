@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hvd_imgcls.metrics.ranking import Ranking, rank, ranking_of_counts
+from hvd_imgcls.metrics.places import Places
+from hvd_imgcls.metrics.ranking import Ranking, count_places, ranking_of_counts
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -29,22 +30,21 @@ class OneClass:
     auc_against: float | None
 
 
-def rank_class(
-    number: int, scores: Floats, ascending: Floats, labels: Integers, support: Integers
-) -> OneClass:
+def rank_class(number: int, scores: Floats, labels: Integers, support: Integers) -> OneClass:
     """Returns how the scores of one class order the examples.
 
     Args:
         number: The class.
         scores: Its probabilities, `[num_examples]`, finite.
-        ascending: The same, sorted.
         labels: `[num_examples]`.
         support: Examples of every class, `[num_classes]`.
     """
-    positives = scores[labels == number]
+    distinct, times = np.unique(scores[labels == number], return_counts=True)
+    places, equal = Places(distinct).find(scores)
+    counts = count_places(places, equal, num_steps=len(distinct))
     return OneClass(
-        ranking=rank(positives, ascending),
-        auc_against=_mean_auc_against(number, positives, scores, labels, support),
+        ranking=ranking_of_counts(distinct, times, counts),
+        auc_against=_mean_auc_against(number, times, places, equal, labels, support),
     )
 
 
@@ -65,19 +65,18 @@ class MicroCounter:
 
     Args:
         own: Probabilities of the labels' classes, `[num_examples]`, finite.
-        num_classes: Number of classes.
     """
 
-    def __init__(self, own: Floats, num_classes: int) -> None:
+    def __init__(self, own: Floats) -> None:
         self._distinct, self._times = np.unique(own, return_counts=True)
-        self._num_cases = len(own) * num_classes
-        self.counts = np.zeros((2, len(self._distinct)), np.int64)
-        """Cases below each of the distinct probabilities, and at most as high."""
+        self._places = Places(self._distinct)
+        self.counts = np.zeros((2, len(self._distinct) + 1), np.int64)
+        """What was counted so far, as `count_places` returns it."""
 
-    def add(self, ascending: Floats) -> None:
-        """Counts the probabilities of one class, sorted, `[num_examples]`."""
-        self.counts[0] += np.searchsorted(ascending, self._distinct, "left")
-        self.counts[1] += np.searchsorted(ascending, self._distinct, "right")
+    def add(self, scores: Floats) -> None:
+        """Counts the probabilities of one class, `[num_examples]`."""
+        places, equal = self._places.find(scores)
+        self.counts += count_places(places, equal, num_steps=len(self._distinct))
 
     def ranking(self, counts: Integers) -> Ranking:
         """Returns the ranking.
@@ -85,31 +84,25 @@ class MicroCounter:
         Args:
             counts: `self.counts`, summed over whoever has counted.
         """
-        below, not_above = counts
-        return ranking_of_counts(
-            self._distinct,
-            self._times,
-            below=below,
-            at=not_above - below,
-            num_examples=self._num_cases,
-        )
+        return ranking_of_counts(self._distinct, self._times, counts)
 
 
 def _mean_auc_against(
-    number: int, positives: Floats, scores: Floats, labels: Integers, support: Integers
+    number: int,
+    times: Integers,
+    places: Integers,
+    equal: Integers,
+    labels: Integers,
+    support: Integers,
 ) -> float | None:
     others = np.flatnonzero(support)
     others = others[others != number]
-    if not len(positives) or not len(others):
+    if not len(times) or not len(others):
         return None
-    distinct, times = np.unique(positives, return_counts=True)
-    places = np.searchsorted(distinct, scores, "left")
-    # One more, which no score equals: the place of those above all positives.
-    edges, weights = np.append(distinct, np.nan), np.append(times, 0)
-    below = np.cumsum(weights) - weights
     # For every example, twice the positives that score less, and once those that score the same.
-    lost = 2 * below[places] + np.where(edges[places] == scores, weights[places], 0)
+    lost = 2 * np.append(0, np.cumsum(times))[places]
+    lost[equal] += times[places[equal]]
     # Sums of integers, below 2**53: exact in float64.
     lost_to = np.bincount(labels, weights=lost, minlength=len(support))[others].astype(np.int64)
-    pairs = 2 * len(positives) * support[others]
+    pairs = 2 * int(times.sum()) * support[others]
     return math.fsum(((pairs - lost_to) / pairs).tolist()) / len(others)

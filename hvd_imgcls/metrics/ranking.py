@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from hvd_imgcls.metrics.places import Places
+
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
@@ -49,33 +51,46 @@ class Ranking:
         return self.negatives_above + self.negatives_at
 
 
-def rank(positives: Floats, ascending: Floats) -> Ranking:
+def rank(positives: Floats, scores: Floats) -> Ranking:
     """Returns the ranking of some positive examples among all examples.
 
     Args:
         positives: Scores of the positive examples, in any order, `[num_positives]`. Finite.
-        ascending: Scores of all examples, sorted, `[num_examples]`.
+        scores: Of all examples, in any order, `[num_examples]`. Finite.
     """
     distinct, times = np.unique(positives, return_counts=True)
-    below = np.searchsorted(ascending, distinct, "left")
-    not_above = np.searchsorted(ascending, distinct, "right")
-    return ranking_of_counts(
-        distinct, times, below=below, at=not_above - below, num_examples=len(ascending)
+    counts = count_places(*Places(distinct).find(scores), num_steps=len(distinct))
+    return ranking_of_counts(distinct, times, counts)
+
+
+def count_places(places: Integers, equal: Integers, *, num_steps: int) -> Integers:
+    """Returns how many scores are at each place, and how many of them equal the step there.
+
+    Args:
+        places: What `Places.find` returned, `[num_examples]`.
+        equal: The other thing it returned.
+        num_steps: Distinct scores that it found places among.
+
+    Returns:
+        `[2, num_steps + 1]`. Counts of several parts of the scores may be added up.
+    """
+    length = num_steps + 1
+    return np.stack(
+        [np.bincount(places, minlength=length), np.bincount(places[equal], minlength=length)]
     )
 
 
-def ranking_of_counts(
-    distinct: Floats, times: Integers, *, below: Integers, at: Integers, num_examples: int
-) -> Ranking:
+def ranking_of_counts(distinct: Floats, times: Integers, counts: Integers) -> Ranking:
     """Returns the ranking of positive examples of which it was counted where they are.
 
     Args:
         distinct: Distinct scores of the positive examples, rising, `[steps]`.
         times: Positive examples with each, `[steps]`.
-        below: All examples with a lower score, `[steps]`.
-        at: All examples with that score, the positive ones too, `[steps]`.
-        num_examples: All examples.
+        counts: Of all examples among them, as `count_places` returns them, `[2, steps + 1]`.
     """
+    at_place, at = counts[0], counts[1, :-1]
+    num_examples = int(at_place.sum())
+    below = np.cumsum(at_place)[:-1] - at
     num_positives = int(times.sum())
     positives_above = num_positives - np.cumsum(times)
     above = num_examples - below - at
