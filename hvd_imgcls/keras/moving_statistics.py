@@ -76,6 +76,19 @@ def recalibrate(model: keras.Model, batches: Iterable[Any], *, num_batches: int)
     average_moving_statistics(model)
 
 
+def unmoved_share(model: keras.Model, num_batches: int) -> float:
+    """Returns which part of the moving statistics is still their first value after some batches.
+
+    Of the layer that moves slowest, in 0 .. 1: momentum to the power of the batches. 0 without
+    batch normalisation that is trained.
+
+    Args:
+        model: A built model.
+        num_batches: At least 0.
+    """
+    return max((layer.momentum**num_batches for layer in _layers_of(model)), default=0.0)
+
+
 def _layers_of(model: keras.Model) -> list[keras.layers.BatchNormalization]:
     """Returns the layers that move statistics in training, each once."""
     return [

@@ -12,6 +12,7 @@ import hvd_imgcls.keras as hvd
 from hvd_imgcls.data.blanks import Sightings
 from hvd_imgcls.data.dataset import training_dataset
 from hvd_imgcls.data.unreadable import naming_unreadable_images
+from hvd_imgcls.keras.moving_statistics import unmoved_share
 from hvd_imgcls.plan import Plan
 from hvd_imgcls.progress import StopAfterSteps
 from hvd_imgcls.quarantine import Quarantine
@@ -22,6 +23,9 @@ from hvd_imgcls.training.run import Run
 from hvd_imgcls.training.watching import watch
 
 logger = logging.getLogger(__name__)
+
+# Of the moving statistics: what they began as may make up so much of them in the end.
+_MOST_UNMOVED = 0.05
 
 
 def fit(run: Run, model: keras.Model, given: Sequence[keras.callbacks.Callback] = ()) -> None:
@@ -44,6 +48,7 @@ def fit(run: Run, model: keras.Model, given: Sequence[keras.callbacks.Callback] 
     callbacks = OneTraining(_make_callbacks(run, model, sightings, given), model, run.plan)
     for segment in segments(run.config.fine_tuning.freeze, run.plan.num_epochs):
         _compile_for(segment, run, model, freezer)
+        _warn_of_lagging_statistics(segment, run, model)
         _fit_segment(segment, run, model, callbacks, sightings)
         if model.stop_training:
             break
@@ -66,6 +71,24 @@ def _compile_for(segment: Segment, run: Run, model: keras.Model, freezer: Freeze
             segment.last_epoch,
             num_frozen,
             ", ".join(segment.frozen) or "none",
+        )
+
+
+def _warn_of_lagging_statistics(segment: Segment, run: Run, model: keras.Model) -> None:
+    """Says so if the model will be right in training and wrong afterwards."""
+    plan = run.plan
+    if segment.last_epoch < plan.num_epochs or run.config.train.recalibration_batches:
+        return
+    num_steps = plan.num_steps - segment.first_epoch * plan.steps_per_epoch
+    share = unmoved_share(model, num_steps * plan.gradient_accumulation_steps)
+    if share > _MOST_UNMOVED and run.is_root:
+        logger.warning(
+            "%s steps are few for this model's batch normalisation: the moving statistics that "
+            "it is evaluated with will still be to %.0f %% what they are now, and held-out "
+            "accuracy may be far below that in training; to fix it: "
+            "--train.recalibration_batches 20",
+            f"{num_steps:,}",
+            100 * share,
         )
 
 

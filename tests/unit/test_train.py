@@ -45,14 +45,19 @@ def result(tmp_path_factory):
 def test_train_writes_the_run_directory(result):
     names = sorted(path.name for path in result.run_dir.path.iterdir())
     assert names == [
+        "classes.json",
         "config.yaml",
         "curves.json",
         "evaluation.json",
+        "first_batch.png",
+        "launches.jsonl",
         "log.txt",
         "metrics.jsonl",
         "model.keras",
+        "pictures.json",
         "plan.json",
         "predictions.parquet",
+        "report.html",
         "summary.json",
         "tensorboard",
     ]
@@ -305,5 +310,31 @@ def test_evaluate_does_not_execute_what_is_in_a_file(tmp_path):
     flat = keras.layers.Flatten()(inputs)
     logits = keras.layers.Lambda(lambda values: values[:, :10])(flat)
     keras.Model(inputs, logits).save(tmp_path / "lambda.keras")
-    with pytest.raises(CheckpointError, match="not a model that can be loaded"):
+    with pytest.raises(CheckpointError, match="holds code, which would run here"):
         evaluate_file(load_config(PIPELINE), tmp_path / "lambda.keras")
+
+
+@pytest.mark.parametrize("recalibration_batches", [0, 2])
+def test_steps_too_few_for_the_moving_statistics_are_told(tmp_path, recalibration_batches):
+    """Found with a MobileNetV2 that learnt and was evaluated at the rate of chance."""
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            layers.Flatten(),
+            layers.Dense(8),
+            layers.BatchNormalization(momentum=0.999),
+            layers.Dense(10),
+        ]
+    )
+    options = [
+        *SHORT,
+        "--evaluation.views=one",
+        f"--train.recalibration_batches={recalibration_batches}",
+        f"--run_dir={tmp_path / 'run'}",
+    ]
+    train(load_config(PIPELINE, options), model=model)
+    warning = "30 steps are few for this model's batch normalisation: the moving statistics"
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert (warning in log) == (recalibration_batches == 0)
+    assert recalibration_batches or "to 97 % what they are now" in log
