@@ -102,10 +102,10 @@ def test_a_prediction_that_was_killed_goes_on_and_ends_the_same(alone, folder):
     with running(command, size=2, cwd=folder) as program:
         deadline = time.monotonic() + 120
         while not (progress.exists() and len(progress.read_bytes().splitlines()) > 20):
-            assert program.poll() is None, program.output
+            assert program.process.poll() is None, program.output
             assert time.monotonic() < deadline, program.output
             time.sleep(0.02)
-        program.kill()
+        program.end()
     assert not (folder / "killed.jsonl").exists()
     with running(command, size=2, cwd=folder) as program:
         assert program.wait(120) == 0, program.output
