@@ -23,7 +23,6 @@ from hvd_imgcls.predicting.job import Job
 from hvd_imgcls.predicting.pieces import Rows
 
 NUM_FILES, REPEATS, NUM_CLASSES, IMAGE_SHAPE = 256, 48, 10, (32, 32, 3)
-NUM_IMAGES = NUM_FILES * REPEATS
 _PIPELINE = """
 data: {source: {name: image_folder, path: gone}, image_size: 32}
 model: {name: resnet20}
@@ -53,8 +52,8 @@ class FixedShare:
         """Keeps nothing."""
 
 
-def write_images(folder: Path) -> list[str]:
-    """Writes small PNG files and returns them, each many times."""
+def write(folder: Path) -> None:
+    """Writes small PNG files, a list of them, each many times, and an untrained ResNet-20."""
     random = np.random.default_rng(0)
     files = []
     for number in range(NUM_FILES):
@@ -62,18 +61,18 @@ def write_images(folder: Path) -> list[str]:
         file = folder / f"{number:03}.png"
         file.write_bytes(tf.io.encode_png(pixels).numpy())
         files.append(str(file))
-    return files * REPEATS
-
-
-def write_model(path: Path) -> None:
-    """Writes an untrained ResNet-20."""
+    (folder / "list.txt").write_text("\n".join(files * REPEATS), encoding="utf-8")
     keras.utils.set_random_seed(0)
-    build_model(SECTIONS["resnet20"], IMAGE_SHAPE, NUM_CLASSES).save(path)
+    build_model(SECTIONS["resnet20"], IMAGE_SHAPE, NUM_CLASSES).save(folder / "model.keras")
 
 
 def main(words: list[str]) -> None:
-    """Predicts once and writes the seconds of every rank."""
+    """Writes what is predicted, or predicts it and writes the seconds of every rank."""
     result, arm, folder = words
+    if arm == "write":
+        write(Path(folder))
+        Path(result).write_text("[]", encoding="utf-8")
+        return
     config = parse_config(_PIPELINE, [], origin="bench")
     names = tuple(str(number) for number in range(NUM_CLASSES))
     images = Path(folder, "list.txt").read_text(encoding="utf-8").splitlines()
