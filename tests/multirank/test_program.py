@@ -47,13 +47,18 @@ def test_main_job_writes_its_run_directory(trained):
     expected = {
         "config.yaml",
         "plan.json",
+        "classes.json",
+        "launches.jsonl",
+        "first_batch.png",
         "metrics.jsonl",
         "curves.json",
         "evaluation.json",
+        "pictures.json",
         "model.keras",
         "predictions.parquet",
         "log.txt",
         "summary.json",
+        "report.html",
         "tensorboard",
     }
     assert names == expected, output
