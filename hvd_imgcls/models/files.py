@@ -21,12 +21,22 @@ logger = logging.getLogger(__name__)
 _POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
-def read_model(path: Path, *, is_trusted: bool = False) -> keras.Model:
+# What those who cannot be told to trust a file may do.
+_REMEDY_IN_TRAINING = "load it in Python and give it to train(config, model=...) if you trust it"
+
+
+def read_model(
+    path: Path,
+    *,
+    is_trusted: bool = False,
+    remedy: str = "if you trust who made it, add --trust-model",
+) -> keras.Model:
     """Returns the model in a file, without its optimizer and without executing anything.
 
     Args:
         path: The file.
         is_trusted: Whether code in it, such as that of a Lambda layer, may run.
+        remedy: What the user is told to do about code.
 
     Raises:
         CheckpointError: If the file is no model, or holds code and is not trusted.
@@ -44,10 +54,7 @@ def read_model(path: Path, *, is_trusted: bool = False) -> keras.Model:
     ) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         if "safe_mode" in str(error) or "unsafe" in str(error):
-            raise CheckpointError(
-                f"{path}: holds code, which would run here; if you trust who made it, add "
-                "--trust-model"
-            ) from error
+            raise CheckpointError(f"{path}: holds code, which would run here; {remedy}") from error
         raise CheckpointError(
             f"{path}: not a model that can be loaded ({reason}); give a .keras file"
         ) from error
@@ -81,7 +88,7 @@ def build_keras_file(
     path = files_of(config)["model.path"]
     if path.suffix != ".keras":
         raise CheckpointError(f"{path}: not a .keras file; model.path must name one")
-    model = read_model(path)
+    model = read_model(path, remedy=_REMEDY_IN_TRAINING)
     if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
         raise CheckpointError(f"{path}: not a model made of layers (functional or sequential)")
     if len(model.inputs) != 1 or len(model.outputs) != 1:

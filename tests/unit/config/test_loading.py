@@ -212,6 +212,7 @@ def test_tree_holds_every_default():
         "block_size": 64,
         "views": "one",
         "crop_fraction": 0.875,
+        "thresholds": {"recall": [], "precision": []},
     }
 
 

@@ -136,8 +136,11 @@ def test_an_image_without_the_right_to_read_it_is_bad(folder):
 def test_a_class_folder_without_the_right_to_read_it_is_an_error(folder):
     path = folder / "train" / "a"
     path.chmod(0)
-    with without_rights(), pytest.raises(DataError, match=rf"{path}: .*Permission denied"):
-        open_folder(folder)
+    try:
+        with without_rights(), pytest.raises(DataError, match=rf"{path}: .*Permission denied"):
+            open_folder(folder)
+    finally:
+        path.chmod(0o755)  # so that whoever is not root can remove it
 
 
 def test_a_path_that_is_too_long_is_an_error(folder):
