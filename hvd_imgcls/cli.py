@@ -26,7 +26,7 @@ from hvd_imgcls.topology import launched_rank_and_size
 INTERRUPTED = 130
 USAGE_EXIT_CODE = 2
 # When all ranks fail alike, the launcher ends the others soon after the root has ended.
-WAIT_FOR_ROOT_SECONDS = 3.0
+WAIT_FOR_ROOT_SECONDS = 10.0
 # The root has a traceback to print and to leave a training.
 WAIT_FOR_FAILED_ROOT_SECONDS = 20.0
 
