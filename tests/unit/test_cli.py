@@ -193,6 +193,8 @@ def test_same_error_on_another_rank_waits_for_the_root_and_says_its_rank(
 
 def test_data_error_on_another_rank_is_said_at_once(capsys, monkeypatch, be_rank):
     monkeypatch.setattr(cli.time, "sleep", failing(AssertionError("waited")))
+    # The ranks have met: only before that, all fail alike.
+    monkeypatch.setitem(sys.modules, "hvd_imgcls.distributed", cli)
     be_rank(1, 2)
     assert cli.exit_code_of(failing(DataError("no data"))) == 3
     assert capsys.readouterr().err == "[rank 1/2] error: no data\n"
