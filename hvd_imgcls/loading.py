@@ -73,10 +73,11 @@ def load_model_of_any_images(
     """
     model = read_model(path, is_trusted=is_trusted)
     shape = tuple(getattr(model, "input_shape", None) or ())
-    if len(shape) != 4 or None in shape[1:] or shape[3] not in (1, 3):
+    is_square = len(shape) == 4 and None not in shape[1:] and shape[1] == shape[2]
+    if not is_square or shape[3] not in (1, 3):
         raise CheckpointError(
-            f"{path}: a model for inputs {shape}, expected one for images "
-            "(None, height, width, 1 or 3)"
+            f"{path}: a model for inputs {shape}, expected one for square images "
+            "(None, size, size, 1 or 3)"
         )
     image_shape = int(shape[1]), int(shape[2]), int(shape[3])
     loaded = load_model(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -193,7 +194,13 @@ def predict_pieces(
 ) -> Iterator[tuple[int, Rows]]:
     """Yields pieces with their rows, until there are none left."""
     block_size, number = job.block_size, source.num_examples("held_out")
-    predict = make_predict(model, job.config.evaluation.views)
+    # The model says what it takes: the pipeline may be one for images of a fixed size.
+    num_channels: Literal[1, 3] = 1 if image_shape[2] == 1 else 3
+    data = dataclasses.replace(
+        job.config.data, image_size=image_shape[0], num_channels=num_channels
+    )
+    config = dataclasses.replace(job.config, data=data)
+    predict = make_predict(model, config.evaluation.views)
 
     failures: list[PeerFailedError] = []
 
@@ -208,7 +215,7 @@ def predict_pieces(
     slots = tf.data.Dataset.from_generator(
         taken, output_signature=tf.TensorSpec([], tf.int64)
     ).flat_map(lambda piece: _slots_of(piece, block_size, number))
-    decode = make_evaluation_decoder(job.config, image_shape)
+    decode = make_evaluation_decoder(config, image_shape)
     batches = load_or_blank(
         slots,
         source,
@@ -225,9 +232,7 @@ def predict_pieces(
         probabilities = softmax(predict(images).numpy())[:length]
         good = is_good.numpy()[:length]
         bad = examples.numpy()[:length][~good].tolist()
-        reasons = iter(
-            why_left_out(source, job.config, "held_out", [(example, 0) for example in bad])
-        )
+        reasons = iter(why_left_out(source, config, "held_out", [(example, 0) for example in bad]))
         yield (
             piece,
             [

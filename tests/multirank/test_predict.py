@@ -11,7 +11,7 @@ from tests.support.program import hvd_imgcls, running
 from tests.unit.data.images import write_class_folders
 
 PIPELINE = """
-data: {source: {name: image_folder, path: gone}, image_size: 12}
+data: {source: {name: digits}}  # of another size: the model says what it takes
 model: {name: small_cnn}
 optimizer: {name: sgd}
 schedule: {name: constant, base_learning_rate: 0.1}
