@@ -2,43 +2,32 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
 from hvd_imgcls import distributed, logs
 from hvd_imgcls.config import to_tree
-from hvd_imgcls.data.blanks import load_or_blank
 from hvd_imgcls.data.file_source import FileSource
-from hvd_imgcls.data.image_files import make_evaluation_decoder
-from hvd_imgcls.data.unreadable import why_left_out
 from hvd_imgcls.doctor.machine import ipv4_addresses
-from hvd_imgcls.errors import PeerFailedError
 from hvd_imgcls.loading import digest_of_model, load_model_of_any_images
-from hvd_imgcls.metrics.examples import softmax
 from hvd_imgcls.plan import available_cores, share_cores
 from hvd_imgcls.predicting.handing_out import worker_of
 from hvd_imgcls.predicting.inputs import list_images
 from hvd_imgcls.predicting.job import Job
 from hvd_imgcls.predicting.journal import Journal
 from hvd_imgcls.predicting.output import Prediction, write_predictions
-from hvd_imgcls.predicting.pieces import Pieces, Rows, Worker
+from hvd_imgcls.predicting.pieces import Pieces, Rows
 from hvd_imgcls.predicting.progress import ProgressLines
-from hvd_imgcls.views_of_images import make_predict
+from hvd_imgcls.predicting.rows import predict_pieces
 
 logger = logging.getLogger(__name__)
-
-# Batches that are ready while the model is busy. More would be lost on a slow rank at the end.
-_PIECES_AHEAD = 1
 
 
 def predict_files(
@@ -181,85 +170,6 @@ def _open_journal(
 
 def _no_labels(number: int) -> dict[Any, npt.NDArray[np.int64]]:
     return {"held_out": np.zeros(number, np.int64), "train": np.zeros(0, np.int64)}
-
-
-def predict_pieces(
-    job: Job,
-    model: keras.Model,
-    source: FileSource,
-    image_shape: tuple[int, int, int],
-    worker: Worker,
-    *,
-    num_threads: int,
-) -> Iterator[tuple[int, Rows]]:
-    """Yields pieces with their rows, until there are none left."""
-    block_size, number = job.block_size, source.num_examples("held_out")
-    # The model says what it takes: the pipeline may be one for images of a fixed size.
-    num_channels: Literal[1, 3] = 1 if image_shape[2] == 1 else 3
-    data = dataclasses.replace(
-        job.config.data, image_size=image_shape[0], num_channels=num_channels
-    )
-    config = dataclasses.replace(job.config, data=data)
-    predict = make_predict(model, config.evaluation.views)
-
-    failures: list[PeerFailedError] = []
-
-    def taken() -> Iterator[int]:
-        try:
-            while (piece := worker.take()) is not None:
-                yield piece
-        except PeerFailedError as error:
-            # TensorFlow would make an error of its own of it.
-            failures.append(error)
-
-    slots = tf.data.Dataset.from_generator(
-        taken, output_signature=tf.TensorSpec([], tf.int64)
-    ).flat_map(lambda piece: _slots_of(piece, block_size, number))
-    decode = make_evaluation_decoder(config, image_shape)
-    batches = load_or_blank(
-        slots,
-        source,
-        "held_out",
-        decode,
-        image_shape=image_shape,
-        batch_size=block_size,
-        num_threads=num_threads,
-    ).prefetch(_PIECES_AHEAD)
-    for images, examples, places, is_good in batches:
-        piece = int(places[0]) // block_size
-        # The last piece is filled up with its last image.
-        length = min(block_size, number - piece * block_size)
-        probabilities = softmax(predict(images).numpy())[:length]
-        good = is_good.numpy()[:length]
-        bad = examples.numpy()[:length][~good].tolist()
-        reasons = iter(why_left_out(source, config, "held_out", [(example, 0) for example in bad]))
-        yield (
-            piece,
-            [
-                _row(of_image, job.top_k) if fine else next(reasons)
-                for of_image, fine in zip(probabilities, good, strict=True)
-            ],
-        )
-    if failures:
-        raise failures[0]
-
-
-def _slots_of(piece: tf.Tensor, block_size: int, number: int) -> tf.data.Dataset:
-    """Returns example number, key and place of a piece's images."""
-    places = piece * block_size + tf.range(block_size, dtype=tf.int64)
-    examples = tf.minimum(places, number - 1)
-    return tf.data.Dataset.from_tensor_slices((examples, tf.zeros_like(places), places))
-
-
-def _row(probabilities: npt.NDArray[np.float64], top_k: int) -> Any:
-    """Returns the most probable classes and their probabilities; of equal ones the first first.
-
-    A text instead if the model gives numbers that are not finite.
-    """
-    if not np.isfinite(probabilities).all():
-        return "the model's outputs for this image are not finite numbers"
-    order = np.argsort(-probabilities, kind="stable")[:top_k]
-    return [order.tolist(), probabilities[order].tolist()]
 
 
 def _conclude(job: Job, images: Sequence[str], journal: Journal, seconds: float) -> dict[str, Any]:

@@ -18,9 +18,10 @@ from hvd_imgcls.data.file_source import FileSource
 from hvd_imgcls.data.source import Numbers, Split
 from hvd_imgcls.loading import load_model_of_any_images
 from hvd_imgcls.models import build_model
-from hvd_imgcls.predict import predict_files, predict_pieces
+from hvd_imgcls.predict import predict_files
 from hvd_imgcls.predicting.job import Job
 from hvd_imgcls.predicting.pieces import Rows
+from hvd_imgcls.predicting.rows import predict_pieces
 
 NUM_FILES, REPEATS, NUM_CLASSES, IMAGE_SHAPE = 256, 48, 10, (32, 32, 3)
 _PIPELINE = """

@@ -20,6 +20,7 @@ from hvd_imgcls.data.blanks import (
     make_weigh,
     readable,
 )
+from hvd_imgcls.data.dataset_options import on_own_threads
 from hvd_imgcls.data.exchange import Exchange, exchanged_records
 from hvd_imgcls.data.image_files import (
     make_evaluation_decoder,
@@ -157,7 +158,7 @@ def training_dataset(
             decode_contents = make_contents_decoder(config, image_shape)
             dataset = decode_contents(contents, decode, **parallel)
         dataset = dataset.map(finish)
-    return dataset.prefetch(PREFETCHED_BATCHES).with_options(_options(num_threads))
+    return dataset.prefetch(PREFETCHED_BATCHES).with_options(on_own_threads(num_threads))
 
 
 def _class_weights(source: ImageSource, config: RunConfig, plan: Plan) -> tf.Tensor | None:
@@ -262,7 +263,7 @@ def evaluation_dataset(
             batch_size=plan.block_size,
             num_threads=num_threads,
         ).map(finish)
-    return dataset.prefetch(PREFETCHED_BATCHES).with_options(_options(num_threads))
+    return dataset.prefetch(PREFETCHED_BATCHES).with_options(on_own_threads(num_threads))
 
 
 def _held_out_example(source: ImageSource, rank: int, size: int) -> int:
@@ -280,13 +281,3 @@ def _parallel(num_threads: int) -> dict[str, Any]:
         # `prefetch` works beside the training already: no second thread to wait for.
         return {}
     return {"num_parallel_calls": num_threads, "deterministic": True}
-
-
-def _options(num_threads: int) -> tf.data.Options:
-    """Returns options that keep a dataset to its threads and its order."""
-    options = tf.data.Options()
-    options.deterministic = True
-    # Its own threads: TensorFlow's shared pool has one per core in every rank.
-    options.threading.private_threadpool_size = num_threads
-    options.autotune.enabled = False
-    return options

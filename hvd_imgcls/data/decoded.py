@@ -93,6 +93,7 @@ class DecodedImages(ArraySource):
         import tensorflow as tf
 
         from hvd_imgcls.data.blanks import make_loader
+        from hvd_imgcls.data.dataset_options import on_own_threads
         from hvd_imgcls.data.image_files import make_evaluation_decoder
         from hvd_imgcls.data.unreadable import find_unreadable
 
@@ -113,7 +114,7 @@ class DecodedImages(ArraySource):
         images = np.empty((number, *self.image_shape), np.uint8)
         is_good = np.ones(number, np.bool_)
         done, pace = 0, Pace()
-        batches = dataset.as_numpy_iterator()
+        batches = dataset.with_options(on_own_threads(self._num_threads)).as_numpy_iterator()
         while done < number:
             try:
                 batch, _, _, *good = (array[: number - done] for array in next(batches))

@@ -55,6 +55,8 @@ class EncodedImages(EncodedView):
         """Returns all files of a split."""
         import tensorflow as tf
 
+        from hvd_imgcls.data.dataset_options import on_own_threads
+
         number = self.num_examples(split)
         read_batch, read_one = (
             self._source.make_batch_reader(split),
@@ -73,6 +75,7 @@ class EncodedImages(EncodedView):
             )
             pieces = read.ignore_errors().batch(_BATCH_SIZE)
         pace, done, num_bytes = Pace(), 0, 0
+        pieces = pieces.with_options(on_own_threads(self._num_threads))
         for examples, read_contents in pieces.as_numpy_iterator():
             contents[examples] = read_contents
             done += len(examples)

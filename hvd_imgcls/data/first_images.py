@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hvd_imgcls.config import RunConfig
+from hvd_imgcls.data.dataset_options import on_own_threads
 from hvd_imgcls.data.image_files import make_evaluation_decoder
 from hvd_imgcls.data.opening import image_shape_of
 from hvd_imgcls.data.source import ArraySource, ImageSource, Split
@@ -49,4 +50,4 @@ def first_images(
         .map(lambda example: decode(read(example), example, example))
         .ignore_errors()
     )
-    return np.stack(list(images.as_numpy_iterator()))
+    return np.stack(list(images.with_options(on_own_threads(1)).as_numpy_iterator()))

@@ -17,6 +17,7 @@ import tensorflow as tf
 import xxhash
 from google.protobuf.message import DecodeError
 
+from hvd_imgcls.data.dataset_options import on_own_threads
 from hvd_imgcls.data.tfrecord.index import ROWS, Keys
 from hvd_imgcls.errors import DataError
 
@@ -34,7 +35,8 @@ def scan_tfrecord(path: Path, keys: Keys) -> pa.Table:
     """
     begins = list(_walk(path))
     rows = []
-    records = tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
+    dataset = tf.data.TFRecordDataset(str(path)).with_options(on_own_threads(1))
+    records = dataset.as_numpy_iterator()
     for number, begin in enumerate(begins):
         try:
             serialized = next(records)
