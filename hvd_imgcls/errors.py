@@ -106,3 +106,8 @@ class NonFiniteError(HvdImgclsError):
 
     exit_code = 7
     is_of_all_ranks = True
+
+
+def first_line(error: BaseException) -> str:
+    """Returns the first line of what somebody else's error says, its kind if it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from hvd_imgcls.errors import CheckpointError, SetupError
+from hvd_imgcls.errors import CheckpointError, SetupError, first_line
+from hvd_imgcls.exporting.onnx_operations import teach_operations
 
 Run = Callable[[Path, npt.NDArray[np.float32]], npt.NDArray[np.floating]]
 
@@ -25,7 +26,7 @@ class Format:
     Attributes:
         file_name: What the file is called.
         packages: What must be importable to write and to check it, beside TensorFlow.
-        run: From the file and pixels, `[1, height, width, channels]`, to logits.
+        run: From the file and pixels, `[examples, height, width, channels]`, to logits.
     """
 
     file_name: str
@@ -55,12 +56,14 @@ def write(model: keras.Model, name: str, directory: Path) -> Path:
         CheckpointError: If it cannot be converted.
     """
     path = directory / FORMATS[name].file_name
+    if name == "onnx":
+        teach_operations()
     try:
         _in_float32(model).export(path, format=name, verbose=False)
     except Exception as error:  # Converters raise whatever they like.
         raise CheckpointError(
             f"{path}: the converter of Keras and TensorFlow cannot write this model "
-            f"({str(error).strip().splitlines()[0]}); leave out --format {name}"
+            f"({first_line(error)}); leave out --format {name}"
         ) from error
     return path
 
@@ -72,9 +75,17 @@ def logits_of(name: str, path: Path, pixels: npt.NDArray[np.uint8]) -> npt.NDArr
         name: The format.
         path: The file.
         pixels: `[examples, height, width, channels]`.
+
+    Raises:
+        CheckpointError: If it cannot be run.
     """
-    run = FORMATS[name].run
-    return np.concatenate([run(path, one[np.newaxis].astype(np.float32)) for one in pixels])
+    try:
+        return FORMATS[name].run(path, pixels.astype(np.float32))
+    except Exception as error:  # Of a runtime that raises whatever it likes.
+        raise CheckpointError(
+            f"{path}: was written, but cannot be run ({first_line(error)}); leave out "
+            f"--format {name}"
+        ) from error
 
 
 def _in_float32(model: keras.Model) -> keras.Model:
@@ -87,22 +98,32 @@ def _in_float32(model: keras.Model) -> keras.Model:
         text = text.replace(policy, '"float32"')
     copy: keras.Model = keras.models.model_from_json(text)
     copy.set_weights(model.get_weights())
+    # Keras exports no model to ONNX that was never called.
+    copy(np.zeros((1, *model.input_shape[1:]), np.float32), training=False)
     return copy
 
 
 def _run_litert(path: Path, pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.floating]:
     interpreter = tf.lite.Interpreter(str(path))
     interpreter.allocate_tensors()
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], pixels)
-    interpreter.invoke()
-    return np.asarray(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
+    place_in, place_out = (
+        details[0]["index"]
+        for details in (interpreter.get_input_details(), interpreter.get_output_details())
+    )
+    logits = []
+    for image in pixels:
+        interpreter.set_tensor(place_in, image[np.newaxis])
+        interpreter.invoke()
+        logits.append(interpreter.get_tensor(place_out))
+    return np.concatenate(logits)
 
 
 def _run_onnx(path: Path, pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.floating]:
     import onnxruntime
 
     session: Any = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return np.asarray(session.run(None, {session.get_inputs()[0].name: pixels})[0])
+    name = session.get_inputs()[0].name
+    return np.concatenate([session.run(None, {name: image[np.newaxis]})[0] for image in pixels])
 
 
 FORMATS = {

@@ -19,7 +19,7 @@ import h5py
 import keras
 import numpy as np
 
-from hvd_imgcls.errors import CheckpointError
+from hvd_imgcls.errors import CheckpointError, first_line
 
 # What Keras 2 wrote, and what the published files are in.
 _OLD_SUFFIXES = (".h5", ".hdf5")
@@ -98,7 +98,7 @@ def _load(model: keras.Model, name: str, path: Path) -> int:
     except CheckpointError:
         raise
     except (OSError, ValueError, TypeError, KeyError, AttributeError, zipfile.BadZipFile) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise CheckpointError(
             f"{path}: not a file of weights for {name} ({reason}); give a .weights.h5, .keras or "
             ".h5 file of this model"

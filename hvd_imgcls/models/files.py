@@ -12,7 +12,7 @@ import keras
 from hvd_imgcls import run_dir
 from hvd_imgcls.config.model_files import files_of, require_files
 from hvd_imgcls.config.models import KerasFile, Model
-from hvd_imgcls.errors import CheckpointError
+from hvd_imgcls.errors import CheckpointError, first_line
 from hvd_imgcls.models.fitting import fits, policies_of
 from hvd_imgcls.models.heads import with_logits
 
@@ -52,7 +52,7 @@ def read_model(
         ImportError,
         zipfile.BadZipFile,
     ) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         if "safe_mode" in str(error) or "unsafe" in str(error):
             raise CheckpointError(f"{path}: holds code, which would run here; {remedy}") from error
         raise CheckpointError(

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.errors import ConfigError, first_line
 from hvd_imgcls.models.heads import activation_name, are_probabilities
 
 _KEY = "model"
@@ -60,7 +60,7 @@ def accept_given_model(
     try:
         logits = model(images, training=False)
     except (ValueError, TypeError, NotImplementedError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise _not_for_images(f"one that fails on uint8 images ({reason})", image_shape) from error
     _require_precision(model, precision)
     _require_logits(model, logits, num_classes)

@@ -9,7 +9,7 @@ import keras
 
 from hvd_imgcls.config.models import KerasApplication
 from hvd_imgcls.config.models.applications import ApplicationName
-from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.errors import ConfigError, first_line
 from hvd_imgcls.models.application_weights import load_application_weights
 from hvd_imgcls.models.applications import APPLICATIONS, preprocess
 
@@ -88,13 +88,9 @@ def _build(name: ApplicationName, images: Any, num_classes: int) -> keras.Model:
         raise ConfigError(
             "data.image_size",
             got=f"{image_shape[0]} by {image_shape[1]} pixels",
-            expected=f"images that {name} can be built for ({_first_line(error)})",
+            expected=f"images that {name} can be built for ({first_line(error)})",
             fix="make it larger, or choose another model",
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
 
 
 def last_weighted_layer(model: keras.Model) -> Any:

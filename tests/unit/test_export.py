@@ -13,6 +13,7 @@ from hvd_imgcls import logs
 from hvd_imgcls.config import parse_config
 from hvd_imgcls.errors import CheckpointError, ConfigError, DataError, SetupError
 from hvd_imgcls.export import export_model
+from hvd_imgcls.exporting import formats
 from hvd_imgcls.exporting.job import ExportJob
 from hvd_imgcls.predict import predict_files
 from hvd_imgcls.predicting.job import Job
@@ -129,15 +130,16 @@ def test_a_model_of_other_classes_is_refused(config, model_path, tmp_path):
     assert not (tmp_path / "to").exists()
 
 
-def test_tflite_gives_the_same_of_a_model_in_bfloat16_too(config, files, tmp_path):
-    """It knows no bfloat16: it computes in float32 what the model computes in bfloat16."""
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_tflite_and_onnx_give_the_same(config, files, tmp_path, policy):
+    """They know no bfloat16: they compute in float32. ONNX knows no GELU either."""
     keras.utils.set_random_seed(0)
     layers = keras.layers
     model = keras.Sequential(
         [
             keras.Input((12, 12, 3)),
             layers.Rescaling(1 / 255),
-            layers.Conv2D(4, 3, activation="gelu", dtype="mixed_bfloat16"),
+            layers.Conv2D(4, 3, activation="gelu", dtype=policy),
             layers.GlobalAveragePooling2D(),
             layers.Dense(3),
         ]
@@ -148,15 +150,25 @@ def test_tflite_gives_the_same_of_a_model_in_bfloat16_too(config, files, tmp_pat
         model_path=tmp_path / "model.keras",
         class_names=NAMES,
         directory=tmp_path / "to",
-        formats=("litert",),
+        formats=("litert", "onnx"),
     )
     with warnings.catch_warnings():
-        # TensorFlow's interpreter says that it will move to a package of its own.
-        warnings.simplefilter("ignore", UserWarning)
+        # TensorFlow's interpreter will move to a package of its own; tf2onnx is of older times.
+        warnings.simplefilter("ignore")
         record = export_model(job, {str(file): file.read_bytes() for file in files[:5]})
-    assert record["precision"] == "mixed_bfloat16"
-    assert record["largest_difference"]["model.tflite"] < 2e-2
-    assert (tmp_path / "to" / "model.tflite").stat().st_size > 1000
+    assert record["precision"] == policy
+    for name in ("model.tflite", "model.onnx"):
+        assert record["largest_difference"][name] < (1e-6 if policy == "float32" else 2e-2)
+        assert (tmp_path / "to" / name).stat().st_size > 1000
+
+
+@pytest.mark.parametrize("name", ["litert", "onnx"])
+def test_a_file_that_cannot_be_run_is_named(tmp_path, name):
+    path = tmp_path / "model"
+    path.write_bytes(b"no model")
+    with pytest.raises(CheckpointError, match=f"leave out --format {name}") as refusal:
+        formats.logits_of(name, path, np.zeros((1, 2, 2, 3), np.uint8))
+    assert str(path) in str(refusal.value)
 
 
 def test_a_missing_package_is_named_before_anything_is_written(

@@ -1,0 +1,29 @@
+"""Operations that tf2onnx does not know and our networks have."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+
+@functools.cache
+def teach_operations() -> None:
+    """Lets tf2onnx write them; it would leave their names, which no runtime knows.
+
+    `Erfc`, one minus the error function, is what Keras's GELU is made of.
+    """
+    from tf2onnx.handler import tf_op
+    from tf2onnx.utils import make_name
+
+    @tf_op("Erfc")
+    class _Erfc:
+        @classmethod
+        def version_9(cls, ctx: Any, node: Any, **_: Any) -> None:
+            node.type = "Erf"
+            one = ctx.make_const(make_name("one"), np.ones([], np.float32))
+            erf = node.output[0]
+            ctx.insert_new_node_on_output(
+                "Sub", erf, inputs=[one.output[0], erf], name=make_name("erfc")
+            )
