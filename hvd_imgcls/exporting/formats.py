@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +61,8 @@ def write(model: keras.Model, name: str, directory: Path) -> Path:
     if name == "onnx":
         teach_operations()
     try:
-        _in_float32(model).export(path, format=name, verbose=False)
+        with _without_warnings():
+            _in_float32(model).export(path, format=name, verbose=False)
     except Exception as error:  # Converters raise whatever they like.
         raise CheckpointError(
             f"{path}: the converter of Keras and TensorFlow cannot write this model "
@@ -80,12 +83,21 @@ def logits_of(name: str, path: Path, pixels: npt.NDArray[np.uint8]) -> npt.NDArr
         CheckpointError: If it cannot be run.
     """
     try:
-        return FORMATS[name].run(path, pixels.astype(np.float32))
+        with _without_warnings():
+            return FORMATS[name].run(path, pixels.astype(np.float32))
     except Exception as error:  # Of a runtime that raises whatever it likes.
         raise CheckpointError(
             f"{path}: was written, but cannot be run ({first_line(error)}); leave out "
             f"--format {name}"
         ) from error
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Hides what these packages say to those who develop with them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _in_float32(model: keras.Model) -> keras.Model:

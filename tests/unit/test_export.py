@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import warnings
 
 import keras
 import numpy as np
@@ -152,10 +151,7 @@ def test_tflite_and_onnx_give_the_same(config, files, tmp_path, policy):
         directory=tmp_path / "to",
         formats=("litert", "onnx"),
     )
-    with warnings.catch_warnings():
-        # TensorFlow's interpreter will move to a package of its own; tf2onnx is of older times.
-        warnings.simplefilter("ignore")
-        record = export_model(job, {str(file): file.read_bytes() for file in files[:5]})
+    record = export_model(job, {str(file): file.read_bytes() for file in files[:5]})
     assert record["precision"] == policy
     for name in ("model.tflite", "model.onnx"):
         assert record["largest_difference"][name] < (1e-6 if policy == "float32" else 2e-2)
