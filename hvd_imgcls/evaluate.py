@@ -21,7 +21,7 @@ from hvd_imgcls.evaluation_files import with_examples, write_evaluation
 from hvd_imgcls.loading import digest_of_model, load_model, load_saved_model
 from hvd_imgcls.metrics import Collector, Evaluated, evaluate
 from hvd_imgcls.pictures import write_pictures
-from hvd_imgcls.plan import EvaluationPlan, available_cores, make_evaluation_plan, share_cores
+from hvd_imgcls.plan import EvaluationPlan, make_evaluation_plan
 from hvd_imgcls.quarantine import report_held_out
 from hvd_imgcls.run_dir import EvaluationFiles
 from hvd_imgcls.views_of_images import make_predict
@@ -60,12 +60,7 @@ def evaluate_file(
     collectives = distributed.start()
     topology = collectives.topology
     logs.start(topology, verbosity=verbosity)
-    threads = share_cores(available_cores(), topology.local_size)
-    distributed.devices.configure(
-        intra_op_threads=threads.intra_op,
-        inter_op_threads=threads.inter_op,
-        local_rank=topology.local_rank,
-    )
+    threads = distributed.devices.take_share(topology)
 
     # What will happen?
     source = open_source(config.data.source, config.data.placement)

@@ -17,7 +17,6 @@ from hvd_imgcls.config import to_tree
 from hvd_imgcls.data.file_source import FileSource
 from hvd_imgcls.doctor.machine import ipv4_addresses
 from hvd_imgcls.loading import digest_of_model, load_model_of_any_images
-from hvd_imgcls.plan import available_cores, share_cores
 from hvd_imgcls.predicting.handing_out import worker_of
 from hvd_imgcls.predicting.inputs import list_images
 from hvd_imgcls.predicting.job import Job
@@ -62,12 +61,7 @@ def predict_files(
     collectives = distributed.start()
     topology = collectives.topology
     logs.start(topology, verbosity=verbosity)
-    threads = share_cores(available_cores(), topology.local_size)
-    distributed.devices.configure(
-        intra_op_threads=threads.intra_op,
-        inter_op_threads=threads.inter_op,
-        local_rank=topology.local_rank,
-    )
+    threads = distributed.devices.take_share(topology)
 
     # What will happen?
     distributed.agreement.require_same(

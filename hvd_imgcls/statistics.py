@@ -15,7 +15,6 @@ from hvd_imgcls.data import ImageSource, image_shape_of, open_source
 from hvd_imgcls.data.order import Numbers
 from hvd_imgcls.data.placing import place
 from hvd_imgcls.data.views import evaluation_images
-from hvd_imgcls.plan import available_cores, share_cores
 
 logger = logging.getLogger(__name__)
 
@@ -64,12 +63,7 @@ def compute_statistics(
     collectives = distributed.start()
     topology = collectives.topology
     logs.start(topology, verbosity=verbosity)
-    threads = share_cores(available_cores(), topology.local_size)
-    distributed.devices.configure(
-        intra_op_threads=threads.intra_op,
-        inter_op_threads=threads.inter_op,
-        local_rank=topology.local_rank,
-    )
+    threads = distributed.devices.take_share(topology)
     # Only this rank's part is decoded, and once.
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, cache="none"))
     source = place(open_source(config.data.source, config.data.placement), config, collectives)

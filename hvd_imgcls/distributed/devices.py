@@ -6,7 +6,25 @@ import logging
 
 import tensorflow as tf
 
+from hvd_imgcls.plan import Threads, available_cores, share_cores
+from hvd_imgcls.topology import Topology
+
 logger = logging.getLogger(__name__)
+
+
+def take_share(topology: Topology) -> Threads:
+    """Gives this rank its even share of the host's cores, and a GPU; returns its threads.
+
+    Args:
+        topology: Who this rank is.
+    """
+    threads = share_cores(available_cores(), topology.local_size)
+    configure(
+        intra_op_threads=threads.intra_op,
+        inter_op_threads=threads.inter_op,
+        local_rank=topology.local_rank,
+    )
+    return threads
 
 
 def configure(*, intra_op_threads: int, inter_op_threads: int, local_rank: int) -> None:

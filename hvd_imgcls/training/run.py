@@ -12,7 +12,7 @@ from hvd_imgcls.data import ImageSource, make_plan_for, open_images, open_source
 from hvd_imgcls.data.placing import place
 from hvd_imgcls.data.subset import labelled_part
 from hvd_imgcls.models.files import digests_of_files
-from hvd_imgcls.plan import Plan, available_cores, describe, share_cores
+from hvd_imgcls.plan import Plan, describe
 from hvd_imgcls.progress import Board, Record
 from hvd_imgcls.run_dir import RunDir
 from hvd_imgcls.versions import code_version
@@ -79,12 +79,7 @@ def begin(
     """
     record = Record()
     topology = collectives.topology
-    threads = share_cores(available_cores(), topology.local_size)
-    distributed.devices.configure(
-        intra_op_threads=threads.intra_op,
-        inter_op_threads=threads.inter_op,
-        local_rank=topology.local_rank,
-    )
+    threads = distributed.devices.take_share(topology)
     source = source or open_source(config.data.source, config.data.placement)
     source = place(source, config, collectives)
     whole_source = open_images(config, source=source, num_threads=threads.data)
