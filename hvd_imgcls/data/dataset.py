@@ -12,20 +12,18 @@ import tensorflow as tf
 from hvd_imgcls import distributed
 from hvd_imgcls.config import RunConfig
 from hvd_imgcls.data import order
-from hvd_imgcls.data.augment import Batch, make_augment
 from hvd_imgcls.data.blanks import (
     Sightings,
     make_contents_decoder,
     make_loader,
-    make_weigh,
     readable,
 )
 from hvd_imgcls.data.dataset_options import on_own_threads
 from hvd_imgcls.data.exchange import Exchange, exchanged_records
+from hvd_imgcls.data.finishing import make_finish
 from hvd_imgcls.data.image_files import (
     make_evaluation_decoder,
     make_training_decoder,
-    random_resized_crop_of,
 )
 from hvd_imgcls.data.opening import image_shape_of
 from hvd_imgcls.data.positions import (
@@ -33,8 +31,8 @@ from hvd_imgcls.data.positions import (
     rank_blocks,
     rank_rows,
 )
-from hvd_imgcls.data.source import ArraySource, ImageSource
-from hvd_imgcls.plan import EvaluationPlan, Plan, balanced_class_weights
+from hvd_imgcls.data.source import ArraySource, EncodedSource, ImageSource
+from hvd_imgcls.plan import EvaluationPlan, Plan
 
 PREFETCHED_BATCHES = 2
 
@@ -79,18 +77,6 @@ def training_dataset(
         float32: 0 for padding and bad images, else that of `train.class_weights`). There are
         `gradient_accumulation_steps` batches per step.
     """
-    image_shape = image_shape_of(source, config)
-    first_index = 1 if random_resized_crop_of(config) else 0
-    augment = make_augment(
-        config.augment[first_index:],
-        seed=plan.seed,
-        image_shape=image_shape,
-        first_index=first_index,
-    )
-    labels = tf.constant(source.labels("train"))
-    batch_size, num_threads = plan.per_rank_batch_size, plan.threads.data
-    weigh = make_weigh(config, sightings or Sightings())
-    class_weights = _class_weights(source, config, plan)
 
     def rows_of(epoch: np.int64) -> tuple[order.Numbers, npt.NDArray[np.float32]]:
         if choose_rows is not None:
@@ -102,74 +88,70 @@ def training_dataset(
         )
         return rows.examples, rows.weights
 
-    @_as_it_is
-    def finish(
-        images: tf.Tensor,
-        examples: tf.Tensor,
-        others: tuple[tf.Tensor, tf.Tensor],
-        is_good: tf.Tensor | None = None,
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        # All of one epoch: an epoch has whole batches only.
-        epoch, weights = tf.reshape(others[0], [-1])[0], others[1]
-        targets = tf.one_hot(tf.gather(labels, examples), plan.num_classes)
-        batch = augment(Batch(images=images, targets=targets, examples=examples, epoch=epoch))
-        if is_good is not None:
-            weights *= weigh(is_good, examples, epoch)
-        if class_weights is not None:
-            # Of a mixed image, the mean of its classes' weights.
-            weights *= tf.linalg.matvec(batch.targets, class_weights)
-        return batch.images, batch.targets, weights
-
     # Whole batches of example numbers: one by one they cost more than what small images do.
-    dataset = tf.data.Dataset.range(start_epoch, plan.num_epochs).flat_map(
-        _make_batches_of(rows_of, batch_size)
+    rows = tf.data.Dataset.range(start_epoch, plan.num_epochs).flat_map(
+        _make_batches_of(rows_of, plan.per_rank_batch_size)
     )
+    finish = make_finish(source, config, plan, sightings or Sightings())
     if isinstance(source, ArraySource):
-        images, is_good = tf.constant(source.images("train")), readable(source, "train")
-        dataset = dataset.map(
-            _as_it_is(
-                lambda chosen, epoch, weights: finish(
-                    tf.gather(images, chosen),
-                    chosen,
-                    (epoch, weights),
-                    None if is_good is None else tf.gather(is_good, chosen),
-                )
-            ),
-            **_parallel(num_threads),
-        )
+        dataset = rows.map(_make_gather(source, finish), **_parallel(plan.threads.data))
     else:
-        decode = make_training_decoder(config, image_shape)
-        parallel = {"batch_size": batch_size, "num_threads": num_threads}
         records = exchanged_records(source, plan.size)
         if records is None:
-            slots = dataset.flat_map(_make_slots_of(plan))
-            load = make_loader(config, image_shape)
-            dataset = load(slots, source, "train", decode, **parallel)
+            decoded = _decoded(rows, source, config, plan)
         else:
             exchange = Exchange(records, plan, rank, collectives or distributed.current())
-            contents = exchange.contents(start_epoch, start_step).map(
-                lambda content, example, weight, epoch: (
-                    content,
-                    example,
-                    _crop_key(plan, epoch),
-                    (epoch, weight),
-                )
-            )
-            decode_contents = make_contents_decoder(config, image_shape)
-            dataset = decode_contents(contents, decode, **parallel)
-        dataset = dataset.map(finish)
-    return dataset.prefetch(PREFETCHED_BATCHES).with_options(on_own_threads(num_threads))
+            contents = exchange.contents(start_epoch, start_step)
+            decoded = _decoded_contents(contents, source, config, plan)
+        dataset = decoded.map(finish)
+    return dataset.prefetch(PREFETCHED_BATCHES).with_options(on_own_threads(plan.threads.data))
 
 
-def _class_weights(source: ImageSource, config: RunConfig, plan: Plan) -> tf.Tensor | None:
-    """Returns the weight of every class, `[num_classes]`, float32; None if all weigh 1.
+def _make_gather(source: ArraySource, finish: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a function from a row to a finished batch of images that are in memory."""
+    images, is_good = tf.constant(source.images("train")), readable(source, "train")
 
-    From the labels of the whole training split, which every rank has.
-    """
-    if config.train.class_weights == "none":
-        return None
-    counts = np.bincount(source.labels("train"), minlength=plan.num_classes)
-    return tf.constant(balanced_class_weights(counts.tolist()), tf.float32)
+    def gather(chosen: tf.Tensor, epoch: tf.Tensor, weights: tf.Tensor) -> Any:
+        good = None if is_good is None else tf.gather(is_good, chosen)
+        return finish(tf.gather(images, chosen), chosen, (epoch, weights), good)
+
+    return _as_it_is(gather)
+
+
+def _decoded(
+    rows: tf.data.Dataset, source: EncodedSource, config: RunConfig, plan: Plan
+) -> tf.data.Dataset:
+    """Returns the batches of rows, read and decoded."""
+    image_shape = image_shape_of(source, config)
+    return make_loader(config, image_shape)(
+        rows.flat_map(_make_slots_of(plan)),
+        source,
+        "train",
+        make_training_decoder(config, image_shape),
+        batch_size=plan.per_rank_batch_size,
+        num_threads=plan.threads.data,
+    )
+
+
+def _decoded_contents(
+    contents: tf.data.Dataset, source: EncodedSource, config: RunConfig, plan: Plan
+) -> tf.data.Dataset:
+    """Returns the batches of files that came from other hosts, decoded."""
+    image_shape = image_shape_of(source, config)
+    keyed = contents.map(
+        lambda content, example, weight, epoch: (
+            content,
+            example,
+            _crop_key(plan, epoch),
+            (epoch, weight),
+        )
+    )
+    return make_contents_decoder(config, image_shape)(
+        keyed,
+        make_training_decoder(config, image_shape),
+        batch_size=plan.per_rank_batch_size,
+        num_threads=plan.threads.data,
+    )
 
 
 def _make_batches_of(rows_of: RowsOf, batch_size: int) -> Callable[[tf.Tensor], tf.data.Dataset]:
