@@ -162,6 +162,21 @@ def test_top5_agrees():
     assert ours(labels, probabilities)["top5"] == pytest.approx(expected, **AGREE)
 
 
+def test_top5_agrees_with_ties_when_the_classes_are_turned_round():
+    """Of equally probable classes ours takes the first, as argmax does, theirs the last."""
+    random = np.random.default_rng(0)
+    scores = random.integers(1, 4, (300, 8)).astype(np.float64)
+    labels, probabilities = random.integers(0, 8, 300), scores / scores.sum(axis=1, keepdims=True)
+    figures = ours(labels, probabilities)
+    assert (
+        figures["top5"]
+        >= figures["top1"]
+        == theirs.accuracy_score(labels, probabilities.argmax(axis=1))
+    )
+    expected = theirs.top_k_accuracy_score(7 - labels, probabilities[:, ::-1], k=5, labels=range(8))
+    assert figures["top5"] == pytest.approx(expected, **AGREE)
+
+
 @pytest.mark.parametrize("planted", [np.nan, np.inf])
 def test_probabilities_that_are_not_finite_have_no_figures(planted):
     labels, probabilities = predictions(20, 3)
