@@ -7,6 +7,8 @@ whatever the number of ranks; a library user sees an ordinary exception.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -106,6 +108,16 @@ class NonFiniteError(HvdImgclsError):
 
     exit_code = 7
     is_of_all_ranks = True
+
+
+@contextlib.contextmanager
+def alike_on_all_ranks() -> Iterator[None]:
+    """Marks errors of what every rank does with the same files: the root alone says them."""
+    try:
+        yield
+    except HvdImgclsError as error:
+        error.is_of_all_ranks = True
+        raise
 
 
 def first_line(error: BaseException) -> str:

@@ -17,6 +17,7 @@ from hvd_imgcls.data.dataset import evaluation_dataset
 from hvd_imgcls.data.placing import place
 from hvd_imgcls.data.positions import rank_blocks
 from hvd_imgcls.data.unreadable import name_unreadable_block
+from hvd_imgcls.errors import alike_on_all_ranks
 from hvd_imgcls.evaluation_files import with_examples, write_evaluation
 from hvd_imgcls.loading import digest_of_model, load_model, load_saved_model
 from hvd_imgcls.metrics import Collector, Evaluated, evaluate
@@ -85,11 +86,12 @@ def evaluate_file(
 
     # The model and its metrics.
     images = image_shape_of(source, config), len(source.class_names)
-    if model_path.is_dir():
-        predict = load_saved_model(model_path, *images, is_trusted=is_trusted)
-    else:
-        model = load_model(model_path, *images, is_trusted=is_trusted)
-        predict = make_predict(model, config.evaluation.views)
+    with alike_on_all_ranks():
+        if model_path.is_dir():
+            predict = load_saved_model(model_path, *images, is_trusted=is_trusted)
+        else:
+            model = load_model(model_path, *images, is_trusted=is_trusted)
+            predict = make_predict(model, config.evaluation.views)
     evaluated = evaluate_model(
         predict, source, config, plan, collectives=collectives, num_threads=threads.data
     )

@@ -16,6 +16,7 @@ from hvd_imgcls import distributed, logs
 from hvd_imgcls.config import to_tree
 from hvd_imgcls.data.file_source import FileSource
 from hvd_imgcls.doctor.machine import ipv4_addresses
+from hvd_imgcls.errors import alike_on_all_ranks
 from hvd_imgcls.loading import digest_of_model, load_model_of_any_images
 from hvd_imgcls.predicting.handing_out import worker_of
 from hvd_imgcls.predicting.inputs import list_images
@@ -74,9 +75,10 @@ def predict_files(
         "give every rank the same files",
     )
     images = distributed.agreement.on_root(collectives, lambda: list_images(words, lines))
-    model, image_shape = load_model_of_any_images(
-        job.model_path, len(job.class_names), is_trusted=job.is_trusted
-    )
+    with alike_on_all_ranks():
+        model, image_shape = load_model_of_any_images(
+            job.model_path, len(job.class_names), is_trusted=job.is_trusted
+        )
     block_size = job.block_size
     num_pieces = -(-len(images) // block_size)
     journal = _open_journal(job, images, collectives)

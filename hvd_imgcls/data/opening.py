@@ -21,7 +21,7 @@ from hvd_imgcls.data.digits import Digits
 from hvd_imgcls.data.encoded import EncodedImages
 from hvd_imgcls.data.image_folder import open_image_folder
 from hvd_imgcls.data.source import ArraySource, EncodedSource, ImageSource
-from hvd_imgcls.errors import ConfigError, DataError
+from hvd_imgcls.errors import ConfigError, alike_on_all_ranks
 from hvd_imgcls.plan import HostShares, Plan, make_plan
 from hvd_imgcls.topology import Topology
 
@@ -42,12 +42,8 @@ def open_source(source: Source, placement: Placement | None = None) -> ImageSour
         ConfigError: If there is nothing of this name.
         DataError: If there is something wrong with the data.
     """
-    try:
+    with alike_on_all_ranks():
         return _open(source, placement)
-    except DataError as error:
-        # Every rank opens the same source.
-        error.is_of_all_ranks = True
-        raise
 
 
 def _open(source: Source, placement: Placement | None) -> ImageSource:

@@ -10,6 +10,7 @@ from hvd_imgcls.config import RunConfig
 from hvd_imgcls.config.models import FastCnn
 from hvd_imgcls.data import image_shape_of
 from hvd_imgcls.data.first_images import first_images
+from hvd_imgcls.errors import alike_on_all_ranks
 from hvd_imgcls.losses import build_loss
 from hvd_imgcls.models import accept_given_model, build_model
 from hvd_imgcls.models.fast_cnn import whiten
@@ -43,7 +44,8 @@ def make_model(run: Run, given: keras.Model | None) -> keras.Model:
     keras.config.set_dtype_policy(config.train.precision)
     image_shape, num_classes = image_shape_of(run.source, config), plan.num_classes
     if given is None:
-        model = build_model(config.model, image_shape, num_classes, config.data.normalization)
+        with alike_on_all_ranks():
+            model = build_model(config.model, image_shape, num_classes, config.data.normalization)
     else:
         model = accept_given_model(given, image_shape, num_classes, config.train.precision)
     if given is None and isinstance(config.model, FastCnn):

@@ -92,6 +92,21 @@ def test_any_number_of_ranks_writes_the_same_bytes(alone, folder, size):
 
 
 @pytest.mark.ranks(2)
+def test_a_model_that_holds_code_is_refused_once(folder):
+    layers = keras.layers
+    lambda_layer = layers.Lambda(lambda images: images / 255.0)
+    keras.Sequential(
+        [keras.Input((12, 12, 3)), lambda_layer, layers.Flatten(), layers.Dense(3)]
+    ).save(folder / "lambda.keras")
+    command = [
+        word if word != "model.keras" else "lambda.keras" for word in words("images", out="x.csv")
+    ]
+    with running(command, size=2, cwd=folder) as program:
+        assert program.wait(120) == 4, program.output
+    assert program.output.count("add --trust-model") == 1, program.output
+
+
+@pytest.mark.ranks(2)
 def test_a_prediction_that_was_killed_goes_on_and_ends_the_same(alone, folder):
     listed = folder / "list.txt"
     # Long enough to be killed in the middle: the same images over and over.
