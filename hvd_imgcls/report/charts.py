@@ -162,13 +162,17 @@ def ranking_charts(figures: Mapping[str, Any], curves: Mapping[str, Any]) -> lis
 
 def _add_curve(figure: go.Figure, one: Mapping[str, Any], kind: str, x: str, y: str) -> None:
     thresholds = [f"{t:.4g}" if t is not None else "-" for t in one[kind]["threshold"]]
+    across, up = list(one[kind][x]), list(one[kind][y])
+    if kind == "precision_recall":
+        # From the axis, in steps under which the area is the average precision.
+        across, up, thresholds = [0.0, *across], [up[0], *up], ["-", *thresholds]
     is_all = one["name"] == "all (micro)"
     figure.add_scatter(
-        x=one[kind][x],
-        y=one[kind][y],
+        x=across,
+        y=up,
         name=one["name"],
         mode="lines",
-        line={"width": 3 if is_all else 1.5, "shape": "linear" if kind == "roc" else "hv"},
+        line={"width": 3 if is_all else 1.5, "shape": "linear" if kind == "roc" else "vh"},
         customdata=thresholds,
         hovertemplate=f"{x.replace('_', ' ')} %{{x:.4f}}, {y.replace('_', ' ')} %{{y:.4f}}<br>"
         "threshold %{customdata}",
