@@ -45,7 +45,7 @@ def require_size(size: tf.Tensor, max_pixels: int) -> tf.Tensor:
 
 
 def plain_reason(text: str) -> str:
-    """Returns the message of a failed check as a sentence, other text as it is.
+    """Returns the message of a failed check as a sentence, other text without what misleads.
 
     Args:
         text: One line of TensorFlow's message.
@@ -55,6 +55,8 @@ def plain_reason(text: str) -> str:
     if numbers is not None:
         width, height, allowed = numbers.groups()
         return f"{width} x {height} pixels, more than the {int(allowed):,} allowed"
+    # TensorFlow's list of formats names one that we refuse.
+    text = text.replace("One of JPEG, JPEG XL, ", "One of JPEG, ")
     return re.sub(r"^assertion failed: \[(.*)\]$", r"\1", text)
 
 

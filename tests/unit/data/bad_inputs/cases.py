@@ -61,4 +61,4 @@ def animated(kind):
 
 
 UNKNOWN = "a format that nobody knows, which TensorFlow does not decode; convert it"
-TENSORFLOW_KNOWS_NO = "Unknown image file format."
+TENSORFLOW_KNOWS_NO = "Unknown image file format. One of JPEG, PNG, GIF, BMP, WebP required."
