@@ -79,19 +79,8 @@ def predict_files(
         model, image_shape = load_model_of_any_images(
             job.model_path, len(job.class_names), is_trusted=job.is_trusted
         )
-    block_size = job.block_size
-    num_pieces = -(-len(images) // block_size)
     journal = _open_journal(job, images, collectives)
-    progress = ProgressLines(len(images), block_size)
-    pieces = None
-    if journal is not None:
-        progress.start(len(journal.rows))
-
-        def keep(piece: int, rank: int, rows: Rows) -> None:
-            journal.keep(piece, rank, rows)
-            progress.advance(len(rows))
-
-        pieces = Pieces(num_pieces, journal.rows.keys(), keep)
+    pieces = None if journal is None else _make_pieces(job, journal, len(images))
 
     # Predict, piece by piece.
     worker, server = worker_of(collectives, pieces, [own for _, own in ipv4_addresses()])
@@ -110,11 +99,9 @@ def predict_files(
         server.close()
 
     # What came of it.
-    def conclude() -> dict[str, Any]:
-        assert journal is not None  # noqa: S101 - for mypy: the root has one
-        return _conclude(job, images, journal, seconds)
-
-    result: dict[str, Any] = distributed.agreement.on_root(collectives, conclude)
+    result: dict[str, Any] = distributed.agreement.on_root(
+        collectives, lambda: _conclude(job, images, journal, seconds) if journal else None
+    )
     for line in describe(result):
         logger.log(logs.RESULT, "%s", line)
     collectives.barrier()
@@ -162,6 +149,18 @@ def _open_journal(
 
     distributed.agreement.on_root(collectives, action)
     return opened[0] if opened else None
+
+
+def _make_pieces(job: Job, journal: Journal, num_images: int) -> Pieces:
+    """Returns what there is still to do; what comes of it is kept, and progress said. Root only."""
+    progress = ProgressLines(num_images, job.block_size)
+    progress.start(len(journal.rows))
+
+    def keep(piece: int, rank: int, rows: Rows) -> None:
+        journal.keep(piece, rank, rows)
+        progress.advance(len(rows))
+
+    return Pieces(-(-num_images // job.block_size), journal.rows.keys(), keep)
 
 
 def _no_labels(number: int) -> dict[Any, npt.NDArray[np.int64]]:
