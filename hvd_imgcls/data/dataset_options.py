@@ -13,8 +13,8 @@ def on_own_threads(num_threads: int) -> tf.data.Options:
 
     TensorFlow's autotuning is off: there is nothing to tune, and under TensorFlow 2.21 its
     thread can miss that a dataset has ended. The program then waits until that thread looks
-    again, which takes up to as long as the dataset has run, a minute at most. A prediction of
-    21 s took 41 s that way (one core for each of two ranks, 2026-11-22).
+    again: 42 s instead of 24 s for a prediction by two ranks with a core each (2026-11-22,
+    docs/benchmarks.md; found where that thread is, not in TensorFlow's source).
 
     Args:
         num_threads: Threads of the dataset, at least 1.

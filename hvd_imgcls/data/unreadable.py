@@ -139,7 +139,8 @@ def make_explanation(
 ) -> Callable[[int, int], str]:
     """Returns a function from example number and key to why it could not be read.
 
-    Making it takes some 50 ms, and more the more images there are.
+    Making it takes longer the more images the source has: 44 ms for 12,288 files, 424 ms for
+    122,880 (2 cores, 2026-11-22).
 
     Args:
         source: The images.

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from hvd_imgcls.config import RunConfig
 from hvd_imgcls.data.dataset import training_dataset
+from hvd_imgcls.data.dataset_options import on_own_threads
 from hvd_imgcls.data.image_files import (
     Decode,
     load_images,
@@ -66,16 +67,16 @@ def evaluation_images(
         return source.images(split)[list(examples)]
     numbers = np.array(examples, np.int64)
     decode = make_evaluation_decoder(config, image_shape_of(source, config))
-    dataset = load_images(
+    batches = load_images(
         tf.data.Dataset.from_tensor_slices((numbers, 0 * numbers, 0 * numbers)),
         source,
         split,
         decode,
         batch_size=len(examples),
         num_threads=num_threads,
-    )
+    ).with_options(on_own_threads(num_threads))
     keyed = ((example, 0) for example in examples)
-    images, _, _ = _first_of(dataset, source, split, decode, keyed)
+    images, _, _ = _first_of(batches, source, split, decode, keyed)
     return images
 
 

@@ -71,7 +71,7 @@ def _by_epoch(
             continue
         epochs, values = zip(*points, strict=True)
         figure.add_scatter(x=epochs, y=values, name=label, mode="lines+markers")
-        first, last = (f"{v:.1%}" if percent else f"{v:,.4g}" for v in (values[0], values[-1]))
+        first, last = (f"{v:.1%}" if percent else number_said(v) for v in (values[0], values[-1]))
         said.append(f"{label} from {first} to {last}")
     if not said:
         return None
@@ -223,6 +223,11 @@ def framed(figure: go.Figure, *, height: int = _HEIGHT) -> go.Figure:
     figure.update_xaxes(automargin=True)
     figure.update_yaxes(automargin=True)
     return figure
+
+
+def number_said(value: float) -> str:
+    """Returns a number with four digits, or all of a whole number if it has more."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _said(value: float | None) -> str:

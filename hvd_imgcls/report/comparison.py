@@ -8,7 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from hvd_imgcls.report.charts import Chart, framed
+from hvd_imgcls.report.charts import Chart, framed, number_said
 from hvd_imgcls.report.page import write_page
 from hvd_imgcls.report.reading import RunRecord, read_run
 
@@ -58,7 +58,7 @@ def _chart(key: str, runs: Sequence[RunRecord], names: Sequence[str]) -> Chart |
         if points:
             epochs, values = zip(*points, strict=True)
             figure.add_scatter(x=epochs, y=values, name=name, mode="lines+markers")
-            said.append(f"{name} ends at {values[-1]:,.4g}")
+            said.append(f"{name} ends at {number_said(values[-1])}")
     if not said:
         return None
     figure.update_xaxes(title="epoch")

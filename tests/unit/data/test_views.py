@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hvd_imgcls.config import load_config
-from hvd_imgcls.data import open_images, open_source
+from hvd_imgcls.data import open_images, open_source, views
 from hvd_imgcls.data.dataset import training_dataset
 from hvd_imgcls.data.positions import rank_rows
 from hvd_imgcls.data.views import evaluation_images, training_views
@@ -85,6 +85,15 @@ def test_views_are_refused_where_training_would_be():
     source, config, plan = setup(MIXUP, "--train.global_batch_size=63")
     with pytest.raises(ConfigError, match="an even number"):
         training_views(source, config, plan, [0], range(1))
+
+
+def test_evaluation_images_do_not_wait_for_a_thread_that_tunes(folder, monkeypatch):
+    """See `dataset_options`."""
+    source, config, _ = setup(*folder, "--train.global_batch_size=4")
+    seen, first_of = [], views._first_of
+    monkeypatch.setattr(views, "_first_of", lambda *all_: seen.append(all_[0]) or first_of(*all_))
+    evaluation_images(source, config, "held_out", [1, 0], num_threads=1)
+    assert [dataset.options().autotune.enabled for dataset in seen] == [False]
 
 
 def test_evaluation_images_are_whole_images_of_the_digits():

@@ -89,7 +89,7 @@ def test_bad_images_are_explained_by_what_was_made_once(
 
 
 def test_the_end_does_not_wait_for_a_thread_that_tunes(config, source):
-    """A prediction of 21 s took 41 s: see `dataset_options`."""
+    """A prediction took 42 s instead of 24 s: see `dataset_options`."""
     dataset = pieces_dataset(
         lambda: iter(range(2)), config, source, (8, 8, 3), block_size=BLOCK, num_threads=1
     )

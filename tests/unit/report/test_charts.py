@@ -6,7 +6,7 @@ import pytest
 from hvd_imgcls.distributed.single_process import SingleProcessCollectives
 from hvd_imgcls.metrics import Collector, evaluate
 from hvd_imgcls.metrics.curves import curves
-from hvd_imgcls.report.charts import ranking_charts
+from hvd_imgcls.report.charts import number_said, ranking_charts
 
 NAMES = ("cat", "dog", "newt")
 
@@ -37,3 +37,10 @@ def test_areas_under_the_lines_are_the_figures(drawn, name):
     area = np.sum(np.diff(precision.x) * np.array(precision.y)[1:])
     assert area == pytest.approx(row["average_precision"], rel=1e-12)
     assert len(precision.customdata) == len(precision.x) == len(precision.y)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(10371.4, "10,371"), (999.96, "1000"), (0.051144, "0.05114"), (0.0, "0")]
+)
+def test_numbers_are_said_without_exponents_that_nobody_reads(value, text):
+    assert number_said(value) == text

@@ -198,6 +198,24 @@ def test_a_thousand_classes_are_less_than_ten_megabytes_and_are_drawn(tmp_path):
 
 
 @needs_browser
+@pytest.mark.parametrize("page_of", ["run", "comparison"])
+def test_names_in_tables_can_be_read_on_a_phone(run, tmp_path, page_of):
+    path = tmp_path / "page.html"
+    if page_of == "run":
+        write_report(run, path)
+    else:
+        write_comparison([run, write_run(tmp_path / "other", 10, 300, rate=0.2)], path)
+    with opened(path, width=400) as (page, problems):
+        header = page.locator("table th[data-kind=text]").first.bounding_box()
+        assert header["height"] < 60
+        assert header["width"] > 100
+        caption = page.locator("table caption").first
+        assert caption.evaluate("element => getComputedStyle(element).textAlign") == "left"
+        assert page.evaluate("document.documentElement.scrollWidth") == 400
+        assert problems == []
+
+
+@needs_browser
 def test_runs_are_compared(run, tmp_path):
     other = write_run(tmp_path / "other", 10, 300, rate=0.2)
     write_comparison([run, other], tmp_path / "comparison.html")
