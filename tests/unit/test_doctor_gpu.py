@@ -68,6 +68,12 @@ def test_a_tensorflow_that_sees_too_few_gpus_fails(
     assert "tensorflow[and-cuda]" in check.fix
 
 
+def test_tensorflow_is_not_blamed_for_a_missing_driver() -> None:
+    check = gpu_checks.check_tensorflow(facts(NO_DRIVER, is_cuda_build=True, num_gpus=0))
+    assert check.status is Status.OK
+    assert check.detail == "built with CUDA, sees 0 GPUs"
+
+
 def test_a_horovod_without_nccl_fails_with_the_command() -> None:
     for record in (None, {**RECORD, "with_nccl": False}):
         check = gpu_checks.check_nccl(record)
