@@ -16,6 +16,7 @@ import tensorflow as tf
 from hvd_imgcls import distributed
 from hvd_imgcls.distributed import ProcessSet, global_process_set
 from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.keras.objects import num_elements
 
 
 def grouped_adasum(
@@ -47,13 +48,13 @@ def grouped_adasum(
     gathered = ranks.allgather(
         (flat * prescale_factor)[tf.newaxis], name=f"{name}.adasum", process_set=process_set
     )
-    lengths = [tensor.shape.num_elements() for tensor in tensors]
+    lengths = [num_elements(tensor) for tensor in tensors]
     combined = [
         _combine(tf.unstack(part, num=size)) * postscale_factor
         for part in tf.split(gathered, lengths, axis=1)
     ]
     return [
-        tf.cast(tf.reshape(result, tensor.shape), tensor.dtype)
+        tf.cast(tf.reshape(result, tf.shape(tensor)), tensor.dtype)
         for result, tensor in zip(combined, tensors, strict=True)
     ]
 

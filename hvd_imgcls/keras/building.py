@@ -55,12 +55,13 @@ def build_for(model: keras.Model, element_spec: Any) -> None:
     Raises:
         SetupError: If the model cannot be traced without data.
     """
-    batch = tf.nest.map_structure(
-        lambda spec: keras.KerasTensor(spec.shape.as_list(), spec.dtype.name), element_spec
-    )
     try:
+        batch = tf.nest.map_structure(
+            lambda spec: keras.KerasTensor(spec.shape.as_list(), spec.dtype.name), element_spec
+        )
         model._symbolic_build(data_batch=batch)
-    except RuntimeError as error:
+    # TensorFlow's ValueError: the data have no static shape.
+    except (RuntimeError, ValueError) as error:
         raise SetupError(
             f"the model {model.name} has no variables yet and cannot be built from the shape of "
             f"its data: {error}",

@@ -105,7 +105,8 @@ class DistributedGradientTape:
     def _compare_values(
         self, reduction: GradientReduction, steps: tf.Variable, sources: list[Any]
     ) -> tf.Tensor:
-        shared = [source for source in sources if not reduction.is_local(source)]
+        # A tape may watch tensors too; only variables have values to keep equal.
+        shared = [s for s in sources if _is_variable(s) and not reduction.is_local(s)]
 
         def compare() -> None:
             proof.require_same_values(
@@ -135,16 +136,20 @@ class DistributedGradientTape:
         return getattr(self._tape, name)
 
 
+def _is_variable(source: Any) -> bool:
+    return isinstance(native_variable(source), tf.Variable)
+
+
 # A tape lives for one step, what it proves for the whole run: one reduction, and one
 # count of gradients, for each list of variables. The variables are kept with them, so
-# that their ids are not given to others.
+# that their ids are not given to others. Watched tensors are new in every trace.
 _reductions: dict[tuple[int, ...], tuple[GradientReduction, tf.Variable, list[Any]]] = {}
 
 
 def _reduction_for(
     settings: ReductionSettings, sources: list[Any]
 ) -> tuple[GradientReduction, tf.Variable]:
-    key = tuple(id(native_variable(source)) for source in sources)
+    key = tuple(id(native_variable(source)) if _is_variable(source) else 0 for source in sources)
     if key not in _reductions:
         reduction = GradientReduction(settings, f"tape_{len(_reductions)}")
         with tf.init_scope():

@@ -22,13 +22,18 @@ def buckets(gradients: list[tf.Tensor]) -> list[list[int]]:
     buckets: list[list[int]] = [[]]
     filled = 0
     for index in reversed(range(len(gradients))):
-        size = gradients[index].shape.num_elements() * gradients[index].dtype.size
+        size = _num_bytes(gradients[index])
         if buckets[-1] and filled + size > BUCKET_BYTES:
             buckets.append([])
             filled = 0
         buckets[-1].append(index)
         filled += size
     return buckets
+
+
+def _num_bytes(tensor: tf.Tensor) -> int:
+    """Returns the size of a tensor; 0 for one that a tape watched, if its shape is not static."""
+    return (tensor.shape.num_elements() or 0) * tensor.dtype.size
 
 
 def by_dtype(groups: list[list[int]], gradients: list[tf.Tensor]) -> list[list[int]]:

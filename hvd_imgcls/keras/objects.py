@@ -34,6 +34,12 @@ def variable_path(variable: Any) -> str:
     return str(getattr(variable, "path", None) or variable.name)
 
 
+def num_elements(tensor: tf.Tensor) -> Any:
+    """Returns how many elements a tensor has: a number, or a scalar if its shape is not static."""
+    known = tensor.shape.num_elements()
+    return tf.size(tensor) if known is None else known
+
+
 @without_autograph
 def broadcast_variables(
     variables: Iterable[Any],

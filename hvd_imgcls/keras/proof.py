@@ -24,7 +24,7 @@ from hvd_imgcls.distributed.agreement import name_ranks, require_same
 from hvd_imgcls.errors import HvdImgclsError, RankMismatchError
 from hvd_imgcls.keras.digest import digest_all, digest_array
 from hvd_imgcls.keras.inside_graph import call_python
-from hvd_imgcls.keras.objects import native_variable, variable_path
+from hvd_imgcls.keras.objects import native_variable, num_elements, variable_path
 from hvd_imgcls.versions import code_version
 
 logger = logging.getLogger(__name__)
@@ -71,10 +71,7 @@ def require_same_start(
         RankMismatchError: On all ranks, naming what differs.
     """
     signature = {
-        f"{index} {variable_path(variable).rsplit('/', 1)[-1]}": (
-            f"{variable.dtype if isinstance(variable.dtype, str) else variable.dtype.name}"
-            f"{list(variable.shape)}"
-        )
+        f"{index} {variable_path(variable).rsplit('/', 1)[-1]}": _signature(variable)
         for index, variable in enumerate(variables)
     }
     require_same(
@@ -99,6 +96,12 @@ OTHER_CAUSES = (
     "change weights only through the wrapped optimizer, and use operations that give the same "
     "bits on all ranks"
 )
+
+
+def _signature(variable: Any) -> str:
+    dtype = variable.dtype if isinstance(variable.dtype, str) else variable.dtype.name
+    shape = tf.TensorShape(variable.shape)
+    return f"{dtype}{'[...]' if shape.rank is None else shape.as_list()}"
 
 
 def require_same_values(
@@ -211,20 +214,20 @@ def check_reduction(
         Whether the check could be made: a scalar, bool. Not if a value was not finite,
         as happens at the start of float16 training.
     """
-    lengths = [min(SAMPLES_PER_TENSOR, tensor.shape.num_elements()) for tensor in local]
-    both = call_python(_sample_all, [*local, *reduced], tf.float64, [2, sum(lengths)])
+    both = call_python(_sample_all, [*local, *reduced], tf.float64, [2, None])
     gathered = distributed.current().allgather(
         both[tf.newaxis], name="gradient_samples", process_set=process_set
     )
     members = _members(process_set)
 
-    def compare(table: tf.Tensor) -> bool:
+    def compare(table: tf.Tensor, sizes: tf.Tensor) -> bool:
         pairs = table.numpy()
         if not np.isfinite(pairs).all():
             return False
         problem = find_wrong_reduction(pairs[:, 0], pairs[:, 1], expected, tolerances)
         if problem is not None:
             index, row, text = problem
+            lengths = np.minimum(sizes.numpy(), SAMPLES_PER_TENSOR)
             owner = np.repeat(np.arange(len(names)), lengths)[index]
             _fail(
                 f"the reduced gradient of {names[owner]} is wrong on rank "
@@ -233,7 +236,8 @@ def check_reduction(
             )
         return True
 
-    return call_python(compare, [gathered], tf.bool, [])
+    sizes = tf.stack([num_elements(tensor) for tensor in local])
+    return call_python(compare, [gathered, sizes], tf.bool, [])
 
 
 def find_wrong_reduction(
@@ -277,7 +281,7 @@ def _sample_all(*tensors: tf.Tensor) -> np.ndarray:
 
 
 def _sample(tensor: tf.Tensor) -> np.ndarray:
-    stride = max(1, tensor.shape.num_elements() // SAMPLES_PER_TENSOR)
+    stride = max(1, int(num_elements(tensor)) // SAMPLES_PER_TENSOR)
     sample = tf.reshape(tensor, [-1])[::stride][:SAMPLES_PER_TENSOR]
     return sample.numpy().astype(np.float64)
 

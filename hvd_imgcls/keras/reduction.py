@@ -142,7 +142,7 @@ class GradientReduction:
                     self.settings.process_set,
                 )
             else:
-                result[index] = tf.convert_to_tensor(gradient)
+                result[index] = dense_gradient(gradient, variable)
                 dense.append(index)
         local = [result[index] for index in dense]
         reduced = self._reduce_dense(local, [variables[index] for index in dense])
@@ -250,6 +250,23 @@ class GradientReduction:
         if settings.op == ReduceOp.SUM:
             factor *= self.size
         return compressor.relative_tolerance, compressor.absolute_tolerance * factor
+
+
+def dense_gradient(gradient: Any, variable: Any) -> tf.Tensor:
+    """Returns a gradient as a tensor of its variable's static shape.
+
+    While a step is traced, TensorFlow may not know it: the gradient of a `Dense` kernel is
+    `[None, units]` if the input has more than two dimensions and a batch of any size.
+
+    Args:
+        gradient: Tensor or `tf.IndexedSlices`.
+        variable: Its variable, or the tensor that a tape watched.
+    """
+    tensor = tf.convert_to_tensor(gradient)
+    shape = tf.TensorShape(native_variable(variable).shape)
+    if tensor.shape.is_fully_defined() or not shape.is_fully_defined():
+        return tensor
+    return tf.ensure_shape(tensor, shape)
 
 
 def agree_on_finite(gradients: Sequence[Any], process_set: ProcessSet, name: str) -> list[Any]:
