@@ -242,7 +242,7 @@ def _split_overrides(
 def _add_verbosity(parser: argparse.ArgumentParser) -> None:
     """Adds `--verbose` and `--quiet`, which end up in `arguments.verbosity`."""
     group = parser.add_mutually_exclusive_group()
-    for verbosity, told in (
+    for verbosity, help_text in (
         (Verbosity.VERBOSE, "every rank says everything, and where an error came from"),
         (Verbosity.QUIET, "say the result, warnings and errors alone"),
     ):
@@ -252,7 +252,7 @@ def _add_verbosity(parser: argparse.ArgumentParser) -> None:
             action="store_const",
             const=verbosity,
             default=Verbosity.NORMAL,
-            help=told,
+            help=help_text,
         )
 
 

@@ -27,7 +27,7 @@ _QUALITY = 85
 
 def write_pictures(
     path: Path,
-    figures: dict[str, Any],
+    metrics: dict[str, Any],
     source: ImageSource,
     config: RunConfig,
     *,
@@ -39,12 +39,12 @@ def write_pictures(
 
     Args:
         path: A JSON file: from the number of an example to a data URI.
-        figures: What `with_examples` returned.
+        metrics: What `with_examples` returned.
         source: The images.
         config: Says how they are cut.
         num_threads: Threads that decode.
     """
-    numbers = sorted({row["example"] for name in LISTS for row in figures.get(name, ())})
+    numbers = sorted({row["example"] for name in LISTS for row in metrics.get(name, ())})
     if source.division is not None:
         logger.info("no pictures of held-out images: they are on several hosts")
         return

@@ -13,7 +13,7 @@ TERMINATED = 128 + signal.SIGTERM
 GRACE_SECONDS = 3.0
 
 
-def end_with_the_cause() -> None:
+def install_sigterm_grace() -> None:
     """Lets a rank that is told to end say why, if the reason is that another rank has gone.
 
     The launcher sends SIGTERM to the other ranks as soon as one has ended. A moment later
