@@ -1,4 +1,4 @@
-"""The directory of one run: what everything in it is called, and who may begin one."""
+"""The run directory: the names of its files, and how a new one is created."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEFAULT_PARENT = Path("runs")
 
 @dataclass(frozen=True, slots=True)
 class RunDir:
-    """Names of the files of a run.
+    """File names of a run.
 
     Attributes:
         path: The directory.
@@ -27,12 +27,12 @@ class RunDir:
 
     @property
     def config(self) -> Path:
-        """The whole configuration, defaults included, as a pipeline file."""
+        """The whole configuration, including defaults, as a pipeline file."""
         return self.path / "config.yaml"
 
     @property
     def plan(self) -> Path:
-        """What followed from configuration, data and ranks."""
+        """The plan, derived from configuration, data and ranks."""
         return self.path / "plan.json"
 
     @property
@@ -42,7 +42,7 @@ class RunDir:
 
     @property
     def classes(self) -> Path:
-        """Names of the classes: a label is a position in the list."""
+        """Class names: a label is an index into the list."""
         return self.path / "classes.json"
 
     @property
@@ -52,37 +52,37 @@ class RunDir:
 
     @property
     def first_batch(self) -> Path:
-        """Images of the first batch, as the network gets them."""
+        """Contact sheet of the first batch, as the network receives it."""
         return self.path / "first_batch.png"
 
     @property
     def pictures(self) -> Path:
-        """Held-out images that are worth looking at, small."""
+        """Thumbnails of notable held-out images."""
         return self.path / "pictures.json"
 
     @property
     def tensorboard(self) -> Path:
-        """A directory of curves and pictures for TensorBoard."""
+        """TensorBoard log directory."""
         return self.path / "tensorboard"
 
     @property
     def summary(self) -> Path:
-        """What came of the run, and what it took."""
+        """Results and costs of the run."""
         return self.path / "summary.json"
 
     @property
     def pretraining(self) -> Path:
-        """One JSON object per epoch of the training without labels; there if there was one."""
+        """One JSON object per pre-training epoch; present if there was pre-training."""
         return self.path / "pretraining.jsonl"
 
     @property
     def reconstructions(self) -> Path:
-        """Held-out images beside what the autoencoder makes of them."""
+        """Held-out images next to their reconstructions by the autoencoder."""
         return self.path / "reconstructions.png"
 
     @property
     def quarantine(self) -> Path:
-        """One JSON object per image that was left out; there if any was."""
+        """One JSON object per image that was left out; present if there were any."""
         return self.path / "quarantine.jsonl"
 
     @property
@@ -97,7 +97,7 @@ class RunDir:
 
     @property
     def model_without_ema(self) -> Path:
-        """The model of the weights themselves; there if `train.ema` made `model` the average."""
+        """The model with the raw weights; present if `train.ema` averaged those of `model`."""
         return self.path / "model_without_ema.keras"
 
     @property
@@ -107,7 +107,7 @@ class RunDir:
 
     @property
     def best_model(self) -> Path:
-        """The best model so far; there if the callback `model_checkpoint` keeps one."""
+        """The best model so far; present with the callback `model_checkpoint`."""
         return self.path / "checkpoints" / "best.keras"
 
     @property
@@ -117,16 +117,16 @@ class RunDir:
 
     @property
     def report(self) -> Path:
-        """A page about the run."""
+        """The HTML report."""
         return self.path / "report.html"
 
     @property
     def log(self) -> Path:
-        """What the root said."""
+        """The log of the root."""
         return self.path / "log.txt"
 
     def holds_run(self) -> bool:
-        """Returns whether a run was begun or finished here."""
+        """Returns whether the directory holds a run, finished or not."""
         return any(path.exists() for path in (self.config, self.model, self.metrics))
 
 
@@ -135,8 +135,8 @@ class EvaluationFiles:
     """The files of one evaluation in a directory.
 
     Attributes:
-        directory: Where they are; it need not be there yet.
-        suffix: What their names end in, before the ending of a file.
+        directory: Their directory; it need not exist yet.
+        suffix: Suffix of the file names, before the extension.
     """
 
     directory: Path
@@ -154,17 +154,17 @@ class EvaluationFiles:
 
     @property
     def predictions(self) -> Path:
-        """A row for every held-out image."""
+        """One row per held-out image."""
         return self.directory / f"predictions{self.suffix}.parquet"
 
 
 def begin(path: Path) -> RunDir:
-    """Makes the directory of a new run.
+    """Creates the directory of a new run.
 
-    Root only: other ranks take the path that the root tells them.
+    Root only: other ranks receive the path from the root.
 
     Raises:
-        ConfigError: If the directory holds a run, or cannot be made.
+        ConfigError: If the directory holds a run, or cannot be created.
     """
     run_dir = RunDir(path)
     require_no_run(run_dir)
@@ -173,7 +173,7 @@ def begin(path: Path) -> RunDir:
 
 
 def require_no_run(run_dir: RunDir) -> None:
-    """Refuses a directory that holds a run, begun or finished.
+    """Raises an error if a directory holds a run, finished or not.
 
     Raises:
         ConfigError: If it does.
@@ -183,14 +183,14 @@ def require_no_run(run_dir: RunDir) -> None:
             "run_dir",
             got=str(run_dir.path),
             expected="a directory without a run",
-            fix="choose another --run_dir, or remove the old run",
+            fix="choose another --run_dir, or delete the old run",
         )
 
 
 def begin_next(pipeline_name: str, parent: Path = DEFAULT_PARENT) -> RunDir:
-    """Makes `<parent>/<pipeline_name>-<n>` with the first n that no run of any process has.
+    """Creates `<parent>/<pipeline_name>-<n>` with the first n not taken by any process.
 
-    Root only: other ranks take the path that the root tells them.
+    Root only: other ranks receive the path from the root.
     """
     _make(parent, exist_ok=True)
     number = 1
@@ -205,9 +205,9 @@ def begin_next(pipeline_name: str, parent: Path = DEFAULT_PARENT) -> RunDir:
 
 
 def begin_named(run_dir: str | None, pipeline_name: str) -> RunDir:
-    """Makes the directory that a configuration names, or the next one of a pipeline.
+    """Creates the directory named in the configuration, or the next one of a pipeline.
 
-    Root only: other ranks take the path that the root tells them.
+    Root only: other ranks receive the path from the root.
     """
     return begin_next(pipeline_name) if run_dir is None else begin(Path(run_dir))
 
@@ -227,33 +227,33 @@ def _unusable(path: Path, reason: str) -> ConfigError:
     return ConfigError(
         "run_dir",
         got=f"{path} ({reason})",
-        expected="a directory that can be written",
-        fix="give another one with --run_dir",
+        expected="a writable directory",
+        fix="choose another one with --run_dir",
     )
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a file so that nobody ever sees half of it."""
+    """Writes a text file atomically."""
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)
 
 
 def write_model(path: Path, model: Any) -> None:
-    """Saves a Keras model so that nobody ever sees half of it."""
-    # Keras chooses the format by the suffix.
+    """Saves a Keras model atomically."""
+    # Keras determines the format from the suffix.
     partial = path.with_name(f".partial.{path.name}")
     model.save(partial)
     os.replace(partial, path)
 
 
 def digest(path: Path) -> str:
-    """Returns 16 hex digits of the SHA-256 of a file."""
+    """Returns 16 hexadecimal digits of the SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def append_json_lines(path: Path, values: Iterable[Any]) -> None:
-    """Appends one line of JSON for every value."""
+    """Appends one line of JSON per value."""
     with path.open("a", encoding="utf-8") as file:
         file.writelines(
             json.dumps(value, allow_nan=False, ensure_ascii=False) + "\n" for value in values
@@ -261,12 +261,12 @@ def append_json_lines(path: Path, values: Iterable[Any]) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes a value as JSON, the same value always as the same bytes."""
+    """Writes a value as JSON, deterministically: equal values give equal bytes."""
     write_text(path, to_json(value) + "\n")
 
 
 def to_json(value: Any, indent: str = "") -> str:
-    """Returns JSON to be read by people too: a list of numbers or texts stands in one line.
+    """Formats a value as readable JSON: a list of numbers or strings takes one line.
 
     >>> print(to_json({"name": "a", "matrix": [[1, 2], [3, 4]]}))
     {

@@ -26,19 +26,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `plan`."""
     add_pipeline(parser)
     parser.add_argument(
-        "--size", type=positive, metavar="N", help="number of ranks; default: those launched, or 1"
+        "--size", type=positive, metavar="N", help="number of ranks; default: as launched, or 1"
     )
     parser.add_argument(
         "--ranks-per-host",
         type=positive,
         metavar="M",
-        help="ranks on a host like this one; default: one per core",
+        help="ranks per host, on hosts like this one; default: one per core",
     )
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Prints the plan, on the root alone if several ranks were launched."""
+    """Prints the plan, only on the root if several ranks were launched."""
     rank, launched_size = launched_rank_and_size()
     size = arguments.size or launched_size
     num_cores = available_cores()
@@ -59,10 +59,10 @@ def plan_for(
     """Returns the plan of a run of this configuration.
 
     Args:
-        config: What the pipeline file says.
+        config: The configuration.
         source: Its source.
         topology: Any rank of the run.
-        num_cores: Cores of a host; those that this process may use when None.
+        num_cores: Cores per host. Defaults to those that this process may use.
     """
     images = labelled_part(open_images(config, source=source), config)
     return make_plan_for(
@@ -71,7 +71,7 @@ def plan_for(
 
 
 def _num_classes(config: RunConfig, images: ImageSource) -> int:
-    """Returns the number of classes; those of a table of labels if there is one."""
+    """Returns the number of classes; that of the label table if there is one."""
     placement = config.data.placement
     if isinstance(placement, Vertical | Hybrid):
         from hvd_imgcls.data.label_table import read_label_table
@@ -81,7 +81,7 @@ def _num_classes(config: RunConfig, images: ImageSource) -> int:
 
 
 def positive(text: str) -> int:
-    """Returns the number in a word of the command line, for `argparse`."""
+    """Parses a positive integer, for `argparse`."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
