@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hvd_imgcls.config import parse_config
+from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.errors import ConfigError, DataError
 from hvd_imgcls.plan import describe, make_plan, share_cores
-from hvd_imgcls.topology import Topology
 
 PIPELINE = """
 data: {source: {name: digits}}
