@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from hvd_imgcls import __version__
+from hvd_imgcls.environment.topology import launched_rank_and_size
 from hvd_imgcls.errors import HvdImgclsError, PeerFailedError, RootFailedError
 from hvd_imgcls.logs import Verbosity
-from hvd_imgcls.topology import launched_rank_and_size
 
 INTERRUPTED = 130
 USAGE_EXIT_CODE = 2
@@ -196,7 +196,7 @@ def _as_known_error(error: Exception) -> HvdImgclsError | None:
     as a failed operation.
     """
     # Only if already imported: otherwise there are no other ranks, and importing takes seconds.
-    proof = sys.modules.get("hvd_imgcls.keras.proof")
+    proof = sys.modules.get("hvd_imgcls.keras.checks.consistency")
     failures = sys.modules.get("hvd_imgcls.distributed.failures")
     known: HvdImgclsError | None = None
     if proof is not None:

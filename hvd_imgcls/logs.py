@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from hvd_imgcls.topology import Topology
+from hvd_imgcls.environment.topology import Topology
 
 LOGGER_NAME = "hvd_imgcls"
 RESULT = (logging.INFO + logging.WARNING) // 2

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from hvd_imgcls import logs
-from hvd_imgcls.bench import evaluate, peers, precision, scaling, step, time_to_accuracy
-from hvd_imgcls.bench import input as input_bench
+from hvd_imgcls.bench.comparisons import peers, precision, scaling, time_to_accuracy
+from hvd_imgcls.bench.evaluations import evaluate
+from hvd_imgcls.bench.inputs import input as input_bench
+from hvd_imgcls.bench.steps import step
+from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.errors import ConfigError
-from hvd_imgcls.topology import Topology
 
 logger = logging.getLogger(__name__)
 

@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
     source = open_named(arguments)
     end_with_the_cause()
     import_tensorflow_quietly(arguments.verbosity)
-    from hvd_imgcls.check_data import check_data
+    from hvd_imgcls.workflows.check_data import check_data
 
     check_data(
         source,

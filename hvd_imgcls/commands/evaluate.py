@@ -9,8 +9,8 @@ from hvd_imgcls.commands.ending import end_with_the_cause
 from hvd_imgcls.commands.overrides import add_overrides
 from hvd_imgcls.commands.quiet import import_tensorflow_quietly
 from hvd_imgcls.commands.trained import add_trained, find_trained
-from hvd_imgcls.run_dir import EvaluationFiles, RunDir
-from hvd_imgcls.topology import launched_rank_and_size
+from hvd_imgcls.environment.topology import launched_rank_and_size
+from hvd_imgcls.run_directory.paths import EvaluationFiles, RunDir
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     end_with_the_cause()
     import_tensorflow_quietly(arguments.verbosity)
-    from hvd_imgcls.evaluate import evaluate_file
+    from hvd_imgcls.workflows.evaluate import evaluate_file
 
     evaluate_file(
         trained.config,
@@ -50,6 +50,6 @@ def run(arguments: argparse.Namespace) -> None:
     )
     rank, _ = launched_rank_and_size()
     if updated is not None and rank == 0 and trained.config.logging.report:
-        from hvd_imgcls.report import write_report
+        from hvd_imgcls.workflows.report import write_report
 
         write_report(updated.path, updated.report)

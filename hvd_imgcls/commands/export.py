@@ -40,8 +40,8 @@ def run(arguments: argparse.Namespace) -> None:
     class_names = trained.require_class_names()
     import_tensorflow_quietly(arguments.verbosity)
     from hvd_imgcls import distributed, logs
-    from hvd_imgcls.export import export_model
-    from hvd_imgcls.exporting.job import ExportJob
+    from hvd_imgcls.workflows.export import export_model
+    from hvd_imgcls.workflows.exporting.job import ExportJob
 
     collectives = distributed.start()
     logs.start(collectives.topology, verbosity=arguments.verbosity)
@@ -59,8 +59,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _read(words: Sequence[str]) -> dict[str, bytes]:
-    from hvd_imgcls.exporting.pixels import NUM_CHECKED
-    from hvd_imgcls.predicting.inputs import list_images
+    from hvd_imgcls.workflows.exporting.pixels import NUM_CHECKED
+    from hvd_imgcls.workflows.predicting.inputs import list_images
 
     images = itertools.islice(list_images(words, ()), NUM_CHECKED)
     try:

@@ -11,8 +11,8 @@ from hvd_imgcls.commands.quiet import import_tensorflow_quietly
 from hvd_imgcls.config import load_config
 from hvd_imgcls.config.sources import ImageFolderSource, Source
 from hvd_imgcls.data import open_source, opens_without_tensorflow
-from hvd_imgcls.data.file_source import FileSource
-from hvd_imgcls.data.placed import PlacedImages
+from hvd_imgcls.data.sources.byte_ranges import PlacedImages
+from hvd_imgcls.data.sources.file_source import FileSource
 from hvd_imgcls.errors import ConfigError
 
 

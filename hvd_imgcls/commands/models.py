@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from hvd_imgcls.commands.plan import positive
 from hvd_imgcls.commands.quiet import import_tensorflow_quietly
+from hvd_imgcls.environment.topology import launched_rank_and_size
 from hvd_imgcls.logs import Verbosity
-from hvd_imgcls.topology import launched_rank_and_size
 
 if TYPE_CHECKING:
     from hvd_imgcls.models.listing import Row

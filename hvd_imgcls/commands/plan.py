@@ -17,9 +17,9 @@ from hvd_imgcls.data import (
     open_source,
     opens_without_tensorflow,
 )
-from hvd_imgcls.data.subset import labelled_part
+from hvd_imgcls.data.sources.subset import labelled_part
+from hvd_imgcls.environment.topology import Topology, launched_rank_and_size
 from hvd_imgcls.plan import Plan, available_cores, describe
-from hvd_imgcls.topology import Topology, launched_rank_and_size
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,7 +74,7 @@ def _num_classes(config: RunConfig, images: ImageSource) -> int:
     """Returns the number of classes; that of the label table if there is one."""
     placement = config.data.placement
     if isinstance(placement, Vertical | Hybrid):
-        from hvd_imgcls.data.label_table import read_label_table
+        from hvd_imgcls.data.placement.label_table import read_label_table
 
         return len(read_label_table(placement)[0])
     return len(images.class_names)

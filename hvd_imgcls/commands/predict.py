@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Predicts. Collective: every rank must call this."""
-    from hvd_imgcls.predicting.output import require_format
+    from hvd_imgcls.workflows.predicting.output import require_format
 
     require_format(arguments.out)
     trained = find_trained(arguments)
@@ -57,8 +57,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     end_with_the_cause()
     import_tensorflow_quietly(arguments.verbosity)
-    from hvd_imgcls.predict import predict_files
-    from hvd_imgcls.predicting.job import Job
+    from hvd_imgcls.workflows.predict import predict_files
+    from hvd_imgcls.workflows.predicting.job import Job
 
     job = Job(
         config=trained.config,

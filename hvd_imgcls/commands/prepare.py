@@ -58,8 +58,8 @@ def run(arguments: argparse.Namespace) -> None:
     source = open_named(arguments)
     end_with_the_cause()
     import_tensorflow_quietly(arguments.verbosity)
-    from hvd_imgcls.data.records.encoding import Encoding
-    from hvd_imgcls.prepare import prepare
+    from hvd_imgcls.workflows.prepare import prepare
+    from hvd_imgcls.workflows.preparing.re_encoding import Encoding
 
     prepare(
         source,

@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from hvd_imgcls.environment.topology import launched_rank_and_size
 from hvd_imgcls.errors import ConfigError
-from hvd_imgcls.topology import launched_rank_and_size
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> None:
     rank, _ = launched_rank_and_size()
     if rank != 0:
         return
-    from hvd_imgcls.report import write_comparison, write_report
+    from hvd_imgcls.workflows.report import write_comparison, write_report
 
     runs: list[Path] = arguments.runs
     several = len(runs) > 1

@@ -10,9 +10,9 @@ from hvd_imgcls.commands.plan import plan_for
 from hvd_imgcls.commands.quiet import import_tensorflow_quietly
 from hvd_imgcls.config import load_config
 from hvd_imgcls.data import open_source, opens_without_tensorflow
-from hvd_imgcls.data.source import SPLITS
+from hvd_imgcls.data.order.splits import SPLITS
+from hvd_imgcls.environment.topology import Topology, launched_rank_and_size
 from hvd_imgcls.errors import ConfigError
-from hvd_imgcls.topology import Topology, launched_rank_and_size
 
 MAX_EXAMPLES = 256
 
@@ -57,12 +57,12 @@ def run(arguments: argparse.Namespace) -> None:
     if rank != 0:
         return
 
-    from hvd_imgcls.contact_sheet import require_writable
+    from hvd_imgcls.drawing.contact_sheet import require_writable
 
     out = Path(arguments.out).expanduser()
     require_writable(out)
     import_tensorflow_quietly(arguments.verbosity)
-    from hvd_imgcls.show_data import show_data
+    from hvd_imgcls.workflows.show_data import show_data
 
     show_data(
         config,

@@ -20,6 +20,6 @@ def run(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.pipeline, arguments.overrides)
     end_with_the_cause()
     import_tensorflow_quietly(arguments.verbosity)
-    from hvd_imgcls.statistics import compute_statistics
+    from hvd_imgcls.workflows.statistics import compute_statistics
 
     compute_statistics(config, verbosity=arguments.verbosity)

@@ -12,8 +12,9 @@ from hvd_imgcls.commands.quiet import import_tensorflow_quietly
 from hvd_imgcls.config import load_config
 from hvd_imgcls.config.model_files import require_files
 from hvd_imgcls.data import open_source, opens_without_tensorflow
-from hvd_imgcls.run_dir import RunDir, require_no_run
-from hvd_imgcls.topology import Topology, launched_rank_and_size
+from hvd_imgcls.environment.topology import Topology, launched_rank_and_size
+from hvd_imgcls.run_directory.creation import require_no_run
+from hvd_imgcls.run_directory.paths import RunDir
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     end_with_the_cause()
     import_tensorflow_quietly(arguments.verbosity)
-    from hvd_imgcls.train import train
+    from hvd_imgcls.workflows.train import train
 
     train(
         config,

@@ -10,7 +10,7 @@ from pathlib import Path
 from hvd_imgcls.commands.lines import read_lines
 from hvd_imgcls.config import RunConfig, load_config
 from hvd_imgcls.errors import CheckpointError, ConfigError
-from hvd_imgcls.run_dir import EvaluationFiles, RunDir
+from hvd_imgcls.run_directory.paths import EvaluationFiles, RunDir
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

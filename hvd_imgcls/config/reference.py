@@ -14,7 +14,7 @@ import typing
 from collections.abc import Iterator
 from typing import Any
 
-from hvd_imgcls.config import walk
+from hvd_imgcls.config.reading import walk
 from hvd_imgcls.config.schema import RunConfig
 
 _INTRODUCTION = """\

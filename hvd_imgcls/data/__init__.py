@@ -6,13 +6,14 @@ to plan a run. `data.dataset`, `data.decoding`, `data.image_files` and `data.aug
 
 from hvd_imgcls.data.opening import (
     host_shares_of,
-    image_shape_of,
     make_plan_for,
     open_images,
     open_source,
     opens_without_tensorflow,
 )
-from hvd_imgcls.data.source import ArraySource, EncodedSource, ImageSource, Split
+from hvd_imgcls.data.order.splits import Split
+from hvd_imgcls.data.sources.base import ArraySource, EncodedSource, ImageSource
+from hvd_imgcls.data.sources.image_shape import image_shape_of
 
 __all__ = [
     "ArraySource",

@@ -16,14 +16,15 @@ from hvd_imgcls.config.sources import (
     TfdsSource,
     TfRecordSource,
 )
-from hvd_imgcls.data.decoded import DecodedImages
-from hvd_imgcls.data.digits import Digits
-from hvd_imgcls.data.encoded import EncodedImages
-from hvd_imgcls.data.image_folder import open_image_folder
-from hvd_imgcls.data.source import ArraySource, EncodedSource, ImageSource
+from hvd_imgcls.data.caching.decoded import DecodedImages
+from hvd_imgcls.data.caching.encoded import EncodedImages
+from hvd_imgcls.data.sources.base import EncodedSource, ImageSource
+from hvd_imgcls.data.sources.digits import Digits
+from hvd_imgcls.data.sources.image_folder import open_image_folder
+from hvd_imgcls.data.sources.image_shape import image_shape_of
+from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.errors import ConfigError, alike_on_all_ranks
 from hvd_imgcls.plan import HostShares, Plan, make_plan
-from hvd_imgcls.topology import Topology
 
 
 def opens_without_tensorflow(source: Source) -> bool:
@@ -53,26 +54,26 @@ def _open(source: Source, placement: Placement | None) -> ImageSource:
     if isinstance(source, ImageFolderSource):
         return open_image_folder(source)
     if isinstance(source, ManifestSource):
-        from hvd_imgcls.data.manifest import open_manifest
+        from hvd_imgcls.data.sources.manifest import open_manifest
 
         return open_manifest(source)
     if isinstance(source, RecordsSource):
         return _open_records(Path(source.path).expanduser(), placement)
     if isinstance(source, TfRecordSource):
-        from hvd_imgcls.data.tfrecord.source import open_tfrecord
+        from hvd_imgcls.data.sources.tfrecord.source import open_tfrecord
 
         return open_tfrecord(source)
-    from hvd_imgcls.data.tfds.source import open_tfds
+    from hvd_imgcls.data.sources.tfds.source import open_tfds
 
     return open_tfds(source)
 
 
 def _open_records(path: Path, placement: Placement | None) -> ImageSource:
     if isinstance(placement, Horizontal | Hybrid):
-        from hvd_imgcls.data.records.host_records import HostRecords
+        from hvd_imgcls.data.sources.records.host_records import HostRecords
 
         return HostRecords(path, placement.exchange)
-    from hvd_imgcls.data.records.reading import Records
+    from hvd_imgcls.data.sources.records.reading import Records
 
     return Records(path)
 
@@ -159,30 +160,3 @@ def open_images(
     if isinstance(source, EncodedSource):
         return DecodedImages(source, config, num_threads)
     return source
-
-
-def image_shape_of(source: ImageSource, config: RunConfig) -> tuple[int, int, int]:
-    """Returns height, width and channels of the images that the network sees.
-
-    Raises:
-        ConfigError: If `data.image_size` is missing, or is not the only size there is.
-    """
-    size = config.data.image_size
-    if isinstance(source, ArraySource):
-        shape = source.image_shape
-        if size not in (None, shape[0]):
-            raise ConfigError(
-                "data.image_size",
-                got=size,
-                expected=f"nothing, since all images have {shape[0]} by {shape[1]} pixels",
-                fix="leave it out",
-            )
-        return shape
-    if size is None:
-        raise ConfigError(
-            "data.image_size",
-            got=None,
-            expected="height and width of the images that the network sees, in pixels",
-            fix="write for example `image_size: 224`",
-        )
-    return size, size, config.data.num_channels

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from hvd_imgcls.distributed.process_set import ProcessSet, global_process_set
-from hvd_imgcls.topology import Topology
+from hvd_imgcls.environment.topology import Topology
 
 
 class ReduceOp(enum.IntEnum):

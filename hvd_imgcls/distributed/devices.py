@@ -6,8 +6,8 @@ import logging
 
 import tensorflow as tf
 
+from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.plan import Threads, available_cores, share_cores
-from hvd_imgcls.topology import Topology
 
 logger = logging.getLogger(__name__)
 

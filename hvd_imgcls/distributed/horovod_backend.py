@@ -15,8 +15,8 @@ from hvd_imgcls.distributed.dtypes import as_carried_bits, as_summable, from_car
 from hvd_imgcls.distributed.naming import unique_name
 from hvd_imgcls.distributed.process_set import ProcessSet, global_process_set
 from hvd_imgcls.distributed.xla import require_no_xla
+from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.errors import ConfigError
-from hvd_imgcls.topology import Topology
 
 BUILD_QUERIES = {
     name: getattr(hvd, name)

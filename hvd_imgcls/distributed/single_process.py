@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from hvd_imgcls.distributed.collectives import Collectives, ReduceOp
 from hvd_imgcls.distributed.process_set import ProcessSet, global_process_set
+from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.errors import ConfigError
-from hvd_imgcls.topology import Topology
 
 
 class SingleProcessCollectives(Collectives):

@@ -7,12 +7,12 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hvd_imgcls import affinity
 from hvd_imgcls.distributed.collectives import Collectives
 from hvd_imgcls.distributed.process_set import ProcessSet, global_process_set
 from hvd_imgcls.distributed.single_process import SingleProcessCollectives
+from hvd_imgcls.environment import affinity
+from hvd_imgcls.environment.topology import launched_rank_and_size
 from hvd_imgcls.errors import SetupError
-from hvd_imgcls.topology import launched_rank_and_size
 
 # The environment can say otherwise.
 _DEFAULT_ENVIRONMENT = {

@@ -12,10 +12,11 @@ from typing import Any
 import keras
 
 from hvd_imgcls.errors import CheckpointError
-from hvd_imgcls.keras.compression import Compression
-from hvd_imgcls.keras.distributed_optimizer import DistributedOptimizer
-from hvd_imgcls.keras.sync_batch_normalization import synchronize_batch_normalization
-from hvd_imgcls.keras.synchronization import synchronizer_of
+from hvd_imgcls.files.atomic import replacing
+from hvd_imgcls.keras.communication.compression import Compression
+from hvd_imgcls.keras.layers.sync_batch_normalization import synchronize_batch_normalization
+from hvd_imgcls.keras.optimizer.distributed_optimizer import DistributedOptimizer
+from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 
 
 def load_model(
@@ -81,6 +82,12 @@ def portable(model: keras.Model) -> keras.Model:
     if is_of_keras or not getattr(model, "inputs", None):
         return model
     return keras.Model(model.inputs, model.outputs, name=model.name)
+
+
+def write_portable(path: Path, model: keras.Model) -> None:
+    """Saves `portable(model)`; the file is complete or not there."""
+    with replacing(path, keeps_suffix=True) as partial:
+        portable(model).save(partial)
 
 
 def _optimizer_name(path: Path) -> str:

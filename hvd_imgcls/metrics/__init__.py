@@ -7,6 +7,6 @@ same bytes on any number of ranks.
 """
 
 from hvd_imgcls.metrics.collecting import Collector
-from hvd_imgcls.metrics.figures import Evaluated, evaluate
+from hvd_imgcls.metrics.evaluation import Evaluated, evaluate
 
 __all__ = ["Collector", "Evaluated", "evaluate"]

@@ -13,11 +13,11 @@ from hvd_imgcls.distributed import Collectives
 from hvd_imgcls.errors import BadImagesError
 from hvd_imgcls.metrics.collecting import Collector
 from hvd_imgcls.metrics.examples import Examples
-from hvd_imgcls.metrics.exchange import classes_over_ranks, gather_rows
 from hvd_imgcls.metrics.intervals import ResampledAuc
 from hvd_imgcls.metrics.one_class import MicroCounter, OneClass, rank_class
 from hvd_imgcls.metrics.ranking import Ranking
 from hvd_imgcls.metrics.slices import Grouping, areas_by_group
+from hvd_imgcls.metrics.transpose import classes_over_ranks, gather_rows
 
 Integers = npt.NDArray[np.int64]
 

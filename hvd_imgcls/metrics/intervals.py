@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from hvd_imgcls.distributed import Collectives
 from hvd_imgcls.metrics.examples import Examples
-from hvd_imgcls.metrics.exchange import gather_rows
+from hvd_imgcls.metrics.transpose import gather_rows
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

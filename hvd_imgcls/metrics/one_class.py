@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hvd_imgcls.metrics.places import Places
 from hvd_imgcls.metrics.ranking import Ranking, count_places, ranking_of_counts
+from hvd_imgcls.metrics.score_index import Places
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

@@ -10,7 +10,7 @@ import keras
 
 from hvd_imgcls.config.models import Model
 from hvd_imgcls.config.normalization import Normalization, UnitRange
-from hvd_imgcls.models.fitting import accept_given_model
+from hvd_imgcls.models.given_model import accept_given_model
 from hvd_imgcls.models.normalization import make_normalization
 from hvd_imgcls.models.table import MODELS, no_model_given
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import keras
 
-from hvd_imgcls import run_dir
 from hvd_imgcls.config.model_files import files_of, require_files
 from hvd_imgcls.config.models import KerasFile, Model
 from hvd_imgcls.errors import CheckpointError, first_line
-from hvd_imgcls.models.fitting import fits, policies_of
+from hvd_imgcls.files.digest import digest
+from hvd_imgcls.models.given_model import fits, policies_of
 from hvd_imgcls.models.heads import with_logits
 
 logger = logging.getLogger(__name__)
@@ -163,6 +163,6 @@ def digests_of_files(config: Model) -> dict[str, str]:
 
 def _digest(path: Path) -> str:
     try:
-        return run_dir.digest(path)
+        return digest(path)
     except OSError:
         return "(cannot be read)"

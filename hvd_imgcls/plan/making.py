@@ -6,16 +6,16 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from hvd_imgcls.config.consistency import (
+from hvd_imgcls.config.reading.consistency import (
     require_one_normalization,
     require_possible_callbacks,
 )
 from hvd_imgcls.config.schema import RunConfig
+from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.errors import DataError
 from hvd_imgcls.plan import arithmetic
 from hvd_imgcls.plan.hosts import HostShares
 from hvd_imgcls.plan.threads import Threads, available_cores, share_cores
-from hvd_imgcls.topology import Topology
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

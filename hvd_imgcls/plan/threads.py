@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from hvd_imgcls.affinity import cores_of_local_ranks
+from hvd_imgcls.environment.affinity import cores_of_local_ranks
 
 _CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from hvd_imgcls.config import load_config, parse_config
-from hvd_imgcls.evaluate import evaluate_file
-from hvd_imgcls.run_dir import EvaluationFiles
+from hvd_imgcls.run_directory.paths import EvaluationFiles
+from hvd_imgcls.workflows.evaluate import evaluate_file
 from tests.support.launch import run_on_ranks
 from tests.support.program import PIPELINE as DIGITS
 from tests.support.program import running
@@ -36,7 +36,7 @@ def train_here(folder, given):
     import keras
 
     from hvd_imgcls import distributed, logs
-    from hvd_imgcls.train import train
+    from hvd_imgcls.workflows.train import train
 
     class Own(keras.callbacks.Callback):
         seen = ()

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from hvd_imgcls.config import parse_config
-from hvd_imgcls.data.digits import Digits
-from hvd_imgcls.data.positions import rank_rows
+from hvd_imgcls.data.order.positions import rank_rows
+from hvd_imgcls.data.sources.digits import Digits
+from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.plan import make_plan
-from hvd_imgcls.topology import Topology
 from tests.support.launch import run_on_ranks
 
 PIPELINE = """
@@ -78,8 +78,8 @@ def train_with_trap(folder, example, words):
 
     from hvd_imgcls import distributed, logs
     from hvd_imgcls.errors import NonFiniteError
-    from hvd_imgcls.keras.synchronization import synchronizer_of
-    from hvd_imgcls.train import train
+    from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
+    from hvd_imgcls.workflows.train import train
 
     configure, distributed.devices.configure = distributed.devices.configure, lambda **_: None
     collectives = distributed.start()
@@ -198,7 +198,7 @@ def train_without_the_batch(example):
     import keras
     import tensorflow as tf
 
-    from hvd_imgcls.data.dataset import training_dataset
+    from hvd_imgcls.data.pipeline.dataset import training_dataset
 
     config = parse_config(PIPELINE, [], origin="x.yaml")
     model = trapped_model(example)

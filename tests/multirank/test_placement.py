@@ -11,11 +11,11 @@ import pytest
 from hvd_imgcls import distributed
 from hvd_imgcls.config import parse_config
 from hvd_imgcls.data import host_shares_of, open_source
-from hvd_imgcls.data.dataset import evaluation_dataset, training_dataset
-from hvd_imgcls.data.placing import place
+from hvd_imgcls.data.pipeline.dataset import evaluation_dataset, training_dataset
+from hvd_imgcls.data.placement.placing import place
 from hvd_imgcls.errors import HvdImgclsError
 from hvd_imgcls.plan import make_plan
-from hvd_imgcls.prepare import prepare
+from hvd_imgcls.workflows.prepare import prepare
 from tests.multirank.test_prepare import open_folder
 from tests.support.launch import run_on_ranks
 from tests.unit.data.images import write_class_folders

@@ -13,11 +13,11 @@ import pytest
 import tensorflow as tf
 
 from hvd_imgcls.config.sources import ImageFolderSource
-from hvd_imgcls.data.image_folder import open_image_folder
-from hvd_imgcls.data.records.reading import Records
-from hvd_imgcls.data.source import SPLITS
+from hvd_imgcls.data.order.splits import SPLITS
+from hvd_imgcls.data.sources.image_folder import open_image_folder
+from hvd_imgcls.data.sources.records.reading import Records
 from hvd_imgcls.errors import ConfigError, DataError
-from hvd_imgcls.prepare import prepare
+from hvd_imgcls.workflows.prepare import prepare
 from tests.support.program import running
 from tests.unit.data.images import write_class_folders, write_image
 
@@ -111,7 +111,7 @@ def test_a_killed_preparation_continues_on_another_number_of_ranks(folder, prepa
 
 
 STOP_AFTER_TWO = """
-import os, sys, hvd_imgcls.prepare as prepare
+import os, sys, hvd_imgcls.workflows.prepare as prepare
 from hvd_imgcls.cli import run
 plain, count = prepare.write_block, 0
 def write_block(*arguments):

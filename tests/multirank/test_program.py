@@ -213,7 +213,7 @@ def test_a_source_that_cannot_be_opened_is_said_once(tmp_path):
 FAIL_ON_ONE = """
 import os, sys
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # as the command line sets it
-import hvd_imgcls.training.watching as watching
+import hvd_imgcls.workflows.training.watching as watching
 from hvd_imgcls.cli import run
 from hvd_imgcls.errors import DataError
 
@@ -245,7 +245,7 @@ import os, sys, time
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # as the command line sets it
 os.environ["HOROVOD_STALL_CHECK_TIME_SECONDS"] = "1"
 os.environ["HOROVOD_STALL_SHUTDOWN_TIME_SECONDS"] = "3"
-import hvd_imgcls.training.watching as watching
+import hvd_imgcls.workflows.training.watching as watching
 from hvd_imgcls import distributed
 from hvd_imgcls.cli import run
 

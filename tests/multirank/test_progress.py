@@ -30,8 +30,8 @@ def train(what_is_slow, accumulation_steps):
     from hvd_imgcls import distributed
     from hvd_imgcls.config import parse_config
     from hvd_imgcls.plan import make_plan
-    from hvd_imgcls.progress import Progress, Record
-    from hvd_imgcls.progress.summary import describe_run, summarize
+    from hvd_imgcls.workflows.progress import Progress, Record
+    from hvd_imgcls.workflows.progress.summary import describe_run, summarize
 
     ranks = distributed.current()
     is_slow = ranks.topology.rank == 1

@@ -13,14 +13,14 @@ def message_of(attempt):
     import tensorflow as tf
 
     from hvd_imgcls.errors import RankMismatchError
-    from hvd_imgcls.keras import proof
+    from hvd_imgcls.keras.checks import consistency
 
     try:
         attempt()
     except RankMismatchError as error:
         return str(error)
     except tf.errors.OpError as error:
-        return str(proof.last_failure()) if "RankMismatchError" in str(error) else repr(error)
+        return str(consistency.last_failure()) if "RankMismatchError" in str(error) else repr(error)
     return None
 
 
@@ -194,7 +194,7 @@ def compile_with_xla(how):
     warnings = []
     handler = logging.Handler()
     handler.emit = lambda record: warnings.append(record.getMessage())
-    logging.getLogger("hvd_imgcls.keras.hooks").addHandler(handler)
+    logging.getLogger("hvd_imgcls.keras.optimizer.hooks").addHandler(handler)
     if how == "explicit":
         model.compile(optimizer, loss="mse", jit_compile=True)
         try:

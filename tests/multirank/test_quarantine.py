@@ -11,14 +11,14 @@ import pytest
 from hvd_imgcls import distributed
 from hvd_imgcls.config import load_config, to_yaml
 from hvd_imgcls.data import open_images
-from hvd_imgcls.data.blanks import Sightings
-from hvd_imgcls.data.dataset import training_dataset
-from hvd_imgcls.data.order import epoch_order
+from hvd_imgcls.data.bad_examples.log import Sightings
+from hvd_imgcls.data.order.epoch_order import epoch_order
+from hvd_imgcls.data.pipeline.dataset import training_dataset
 from hvd_imgcls.errors import BadImagesError
-from hvd_imgcls.evaluate import evaluate_model
 from hvd_imgcls.plan import make_plan
-from hvd_imgcls.quarantine import Quarantine
-from hvd_imgcls.views_of_images import make_predict
+from hvd_imgcls.workflows.evaluate import evaluate_model
+from hvd_imgcls.workflows.quarantine import Quarantine
+from hvd_imgcls.workflows.trained_model.test_time_augmentation import make_predict
 from tests.support.launch import run_on_ranks
 from tests.support.program import hvd_imgcls, running
 from tests.unit.data.images import write_class_folders

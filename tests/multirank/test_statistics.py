@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from hvd_imgcls.config import parse_config
-from hvd_imgcls.statistics import compute_statistics, describe
+from hvd_imgcls.workflows.statistics import compute_statistics, describe
 from tests.support.launch import run_on_ranks
 from tests.unit.data.images import write_class_folders
 

@@ -137,7 +137,7 @@ def load_with_a_factory(directory):
     import keras
 
     import hvd_imgcls.keras as hvd
-    from hvd_imgcls.keras.synchronization import synchronizer_of
+    from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 
     class Mine(keras.optimizers.RMSprop):
         pass

@@ -6,8 +6,8 @@ import pytest
 from hvd_imgcls.commands.plan import plan_for
 from hvd_imgcls.config import load_config, parse_config, to_yaml
 from hvd_imgcls.data import open_source
+from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.plan import describe
-from hvd_imgcls.topology import Topology
 
 FOLDER = Path(__file__).parents[2] / "pipelines"
 PIPELINES = sorted(FOLDER.glob("*.yaml"))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hvd_imgcls.affinity import share_of
+from hvd_imgcls.environment.affinity import share_of
 
 SAY = """
 import json, os

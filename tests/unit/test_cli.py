@@ -220,7 +220,7 @@ def test_verbose_shows_where_an_error_came_from(capsys):
 
 def test_error_that_tensorflow_wrapped_is_reported_as_what_it_is(capsys, monkeypatch):
     proof = SimpleNamespace(last_failure=lambda: RankMismatchError("out of step"))
-    monkeypatch.setitem(sys.modules, "hvd_imgcls.keras.proof", proof)
+    monkeypatch.setitem(sys.modules, "hvd_imgcls.keras.checks.consistency", proof)
     assert cli.exit_code_of(failing(RuntimeError("wrapped"))) == 2
     assert capsys.readouterr().err == "error: out of step\n"
 
@@ -228,7 +228,7 @@ def test_error_that_tensorflow_wrapped_is_reported_as_what_it_is(capsys, monkeyp
 def test_error_that_echoes_the_end_of_a_peer_exits_with_5(capsys, monkeypatch):
     proof = SimpleNamespace(last_failure=lambda: None)
     failures = SimpleNamespace(as_peer_failure=lambda _: PeerFailedError("a peer failed"))
-    monkeypatch.setitem(sys.modules, "hvd_imgcls.keras.proof", proof)
+    monkeypatch.setitem(sys.modules, "hvd_imgcls.keras.checks.consistency", proof)
     monkeypatch.setitem(sys.modules, "hvd_imgcls.distributed.failures", failures)
     assert cli.exit_code_of(failing(RuntimeError("connection closed"))) == 5
     assert capsys.readouterr().err == "error: a peer failed\n"

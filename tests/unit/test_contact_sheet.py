@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hvd_imgcls.contact_sheet import (
+from hvd_imgcls.drawing.contact_sheet import (
     Tile,
     draw_sheet,
     enlarged,

@@ -11,11 +11,11 @@ import tensorflow as tf
 from hvd_imgcls import logs
 from hvd_imgcls.config import parse_config
 from hvd_imgcls.errors import CheckpointError, ConfigError, DataError, SetupError
-from hvd_imgcls.export import export_model
-from hvd_imgcls.exporting import formats
-from hvd_imgcls.exporting.job import ExportJob
-from hvd_imgcls.predict import predict_files
-from hvd_imgcls.predicting.job import Job
+from hvd_imgcls.workflows.export import export_model
+from hvd_imgcls.workflows.exporting import formats
+from hvd_imgcls.workflows.exporting.job import ExportJob
+from hvd_imgcls.workflows.predict import predict_files
+from hvd_imgcls.workflows.predicting.job import Job
 from tests.unit.data.images import encoded
 
 PIPELINE = """

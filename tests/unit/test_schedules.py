@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hvd_imgcls.config import parse_config
+from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.plan import describe, learning_rate_at, make_plan
 from hvd_imgcls.schedules import build_schedule
-from hvd_imgcls.topology import Topology
 
 PIPELINE = """
 data: {source: {name: digits}}

@@ -17,9 +17,9 @@ from hvd_imgcls import cli, distributed, logs
 from hvd_imgcls.config import load_config
 from hvd_imgcls.data import open_source
 from hvd_imgcls.errors import CheckpointError, ConfigError, DataError
-from hvd_imgcls.evaluate import evaluate_file
-from hvd_imgcls.run_dir import EvaluationFiles
-from hvd_imgcls.train import train
+from hvd_imgcls.run_directory.paths import EvaluationFiles
+from hvd_imgcls.workflows.evaluate import evaluate_file
+from hvd_imgcls.workflows.train import train
 from tests.support.events import read_events
 from tests.unit.data.images import write_class_folders
 

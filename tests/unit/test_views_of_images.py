@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from hvd_imgcls.views_of_images import make_predict
+from hvd_imgcls.workflows.trained_model.test_time_augmentation import make_predict
 
 
 @pytest.fixture(scope="module")

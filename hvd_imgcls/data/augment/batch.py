@@ -41,7 +41,7 @@ class Transform:
     """Random words that `draw` needs per example."""
 
     draw: Callable[[tf.Tensor], Parameters]
-    """Takes `[num_words, batch]` random words (`hvd_imgcls.data.random_numbers`)."""
+    """Takes `[num_words, batch]` random words (`hvd_imgcls.data.randomness.random_numbers`)."""
 
     change_images: Callable[[tf.Tensor, Parameters], tf.Tensor]
     """Takes and returns `[batch, height, width, channels]`, uint8."""

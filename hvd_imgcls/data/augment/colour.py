@@ -7,7 +7,7 @@ import tensorflow as tf
 from hvd_imgcls.config.augmentations import ColourJitter, RandomGreyscale
 from hvd_imgcls.data.augment.batch import Parameters, Transform, compiled
 from hvd_imgcls.data.augment.fixed_point import per_image, round_shift, to_pixels
-from hvd_imgcls.data.random_numbers import to_events, to_integers
+from hvd_imgcls.data.randomness.random_numbers import to_events, to_integers
 from hvd_imgcls.errors import ConfigError
 
 _FACTOR_BITS = 12

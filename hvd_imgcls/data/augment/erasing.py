@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from hvd_imgcls.config.augmentations import Cutout, RandomErasing
 from hvd_imgcls.data.augment.batch import Parameters, Transform
-from hvd_imgcls.data.random_numbers import to_bytes, to_events, to_integers
+from hvd_imgcls.data.randomness.random_numbers import to_bytes, to_events, to_integers
 from hvd_imgcls.errors import ConfigError
 
 # Areas and aspect ratios that random erasing chooses from, evenly spaced in their range.

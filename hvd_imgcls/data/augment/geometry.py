@@ -10,7 +10,7 @@ import tensorflow as tf
 from hvd_imgcls.config.augmentations import RandomCrop, RandomFlip, RandomRotation
 from hvd_imgcls.data.augment.batch import Parameters, Transform
 from hvd_imgcls.data.augment.warping import gather_pixels, rotation, warp_bilinear
-from hvd_imgcls.data.random_numbers import to_events, to_integers
+from hvd_imgcls.data.randomness.random_numbers import to_events, to_integers
 from hvd_imgcls.errors import ConfigError
 
 # Angles that a random rotation chooses from, evenly spaced from minus to plus the largest.

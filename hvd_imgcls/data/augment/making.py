@@ -19,7 +19,7 @@ from hvd_imgcls.data.augment.geometry import (
 )
 from hvd_imgcls.data.augment.mixing import make_cutmix, make_mixup
 from hvd_imgcls.data.augment.policies import make_rand_augment, make_trivial_augment
-from hvd_imgcls.data.random_numbers import uniform_words
+from hvd_imgcls.data.randomness.random_numbers import uniform_words
 from hvd_imgcls.errors import ConfigError
 
 Augment = Callable[[Batch], Batch]

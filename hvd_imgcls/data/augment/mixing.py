@@ -16,7 +16,7 @@ from hvd_imgcls.config.augmentations import Cutmix, Mixup
 from hvd_imgcls.data.augment.batch import Parameters, Transform
 from hvd_imgcls.data.augment.erasing import in_rectangle
 from hvd_imgcls.data.augment.fixed_point import per_image, round_shift, to_pixels
-from hvd_imgcls.data.random_numbers import to_events, to_integers
+from hvd_imgcls.data.randomness.random_numbers import to_events, to_integers
 
 NUM_QUANTILES = 4096
 """Weights that mixing chooses from, equally likely: the beta distribution's quantiles."""

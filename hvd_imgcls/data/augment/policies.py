@@ -27,7 +27,7 @@ from hvd_imgcls.data.augment.operations import (
 )
 from hvd_imgcls.data.augment.tone import autocontrast, blur, equalize, posterize, solarize
 from hvd_imgcls.data.augment.warping import warp_nearest
-from hvd_imgcls.data.random_numbers import to_integers
+from hvd_imgcls.data.randomness.random_numbers import to_integers
 
 
 def make_rand_augment(

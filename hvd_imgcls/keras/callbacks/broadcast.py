@@ -11,10 +11,11 @@ import tensorflow as tf
 from hvd_imgcls import distributed
 from hvd_imgcls.distributed import global_process_set
 from hvd_imgcls.distributed.agreement import require_same
-from hvd_imgcls.keras import proof
-from hvd_imgcls.keras.building import before_first_step, build_optimizer, is_built
-from hvd_imgcls.keras.objects import broadcast_variables, native_variable
-from hvd_imgcls.keras.synchronization import synchronizer_of
+from hvd_imgcls.keras.checks import consistency
+from hvd_imgcls.keras.communication.objects import broadcast_variables
+from hvd_imgcls.keras.graph.building import before_first_step, build_optimizer, is_built
+from hvd_imgcls.keras.graph.variables import native_variable
+from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 
 
 class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
@@ -68,7 +69,7 @@ class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
         require_same(
             ranks,
             {
-                "version": proof.versions(),
+                "version": consistency.versions(),
                 "fit": {key: self.params.get(key) for key in ("epochs", "steps")},
                 "steps_per_execution": self.model.steps_per_execution,
             },
@@ -107,7 +108,7 @@ class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
         updates = self.model.optimizer.iterations
         if synchronizer is not None and synchronizer.updates is not None:
             updates = synchronizer.updates
-        proof.require_same_values(
+        consistency.require_same_values(
             shared,
             native_variable(updates).read_value(),
             global_process_set,

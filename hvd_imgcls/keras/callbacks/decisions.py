@@ -15,9 +15,10 @@ import tensorflow as tf
 from hvd_imgcls import distributed
 from hvd_imgcls.errors import ConfigError, RankMismatchError
 from hvd_imgcls.keras.callbacks.broadcast import is_random_state
-from hvd_imgcls.keras.digest import digest_array
-from hvd_imgcls.keras.objects import broadcast_variables, native_variable
-from hvd_imgcls.keras.synchronization import synchronizer_of
+from hvd_imgcls.keras.checks.digest import digest_array
+from hvd_imgcls.keras.communication.objects import broadcast_variables
+from hvd_imgcls.keras.graph.variables import native_variable
+from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 
 ROOT = 0
 # What JSON holds as it is, once it is no longer NumPy's.

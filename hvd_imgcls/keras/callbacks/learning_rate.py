@@ -11,7 +11,7 @@ import numpy as np
 
 from hvd_imgcls import distributed
 from hvd_imgcls.errors import ConfigError
-from hvd_imgcls.keras.objects import native_variable
+from hvd_imgcls.keras.graph.variables import native_variable
 
 
 class LearningRateScheduleCallback(keras.callbacks.Callback):

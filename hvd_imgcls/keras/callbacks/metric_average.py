@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from hvd_imgcls import distributed
-from hvd_imgcls.keras.objects import native_variable
+from hvd_imgcls.keras.graph.variables import native_variable
 
 
 class MetricAverageCallback(keras.callbacks.Callback):

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from hvd_imgcls.keras.moving_statistics import average_moving_statistics
+from hvd_imgcls.keras.layers.moving_statistics import average_moving_statistics
 
 
 class AverageMovingStatisticsCallback(keras.callbacks.Callback):

@@ -13,9 +13,9 @@ import tensorflow as tf
 from hvd_imgcls import distributed
 from hvd_imgcls.distributed.agreement import name_ranks
 from hvd_imgcls.errors import ConfigError, NonFiniteError
-from hvd_imgcls.keras.non_finite import Guard
-from hvd_imgcls.keras.objects import native_variable
-from hvd_imgcls.keras.synchronization import synchronizer_of
+from hvd_imgcls.keras.checks.non_finite import Guard
+from hvd_imgcls.keras.graph.variables import native_variable
+from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 
 logger = logging.getLogger(__name__)
 

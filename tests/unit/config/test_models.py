@@ -3,8 +3,8 @@
 import pytest
 
 from hvd_imgcls.config import parse_config, to_yaml
-from hvd_imgcls.config.consistency import require_one_normalization
-from hvd_imgcls.config.problems import ConfigProblemsError
+from hvd_imgcls.config.reading.consistency import require_one_normalization
+from hvd_imgcls.config.reading.problems import ConfigProblemsError
 from hvd_imgcls.errors import ConfigError
 
 PIPELINE = """

@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hvd_imgcls.config import parse_config, strict_yaml
+from hvd_imgcls.config import parse_config
+from hvd_imgcls.config.reading import strict_yaml
 from hvd_imgcls.errors import ConfigError
 
 

@@ -7,12 +7,12 @@ import pytest
 from hvd_imgcls.config import load_config
 from hvd_imgcls.config.losses import CrossEntropy
 from hvd_imgcls.data import open_source
-from hvd_imgcls.data.dataset import evaluation_dataset, training_dataset
-from hvd_imgcls.data.positions import rank_blocks
+from hvd_imgcls.data.order.positions import rank_blocks
+from hvd_imgcls.data.pipeline.dataset import evaluation_dataset, training_dataset
+from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.losses import build_loss
 from hvd_imgcls.plan import make_plan
-from hvd_imgcls.topology import Topology
 
 PIPELINE = Path(__file__).parents[3] / "pipelines" / "digits_cnn.yaml"
 BASE = ("--train.num_epochs=null", "--train.num_steps=30", "--schedule.warmup_epochs=0")

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hvd_imgcls.data.division import Division, sender_positions
-from hvd_imgcls.data.positions import epoch_slots, rank_blocks, rank_rows
+from hvd_imgcls.data.order.division import Division, sender_positions
+from hvd_imgcls.data.order.positions import epoch_slots, rank_blocks, rank_rows
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.plan import HostShares
 from tests.unit.data.plans import plan_of

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hvd_imgcls.config.sources import ImageFolderSource
-from hvd_imgcls.data.image_folder import open_image_folder
+from hvd_imgcls.data.sources.image_folder import open_image_folder
 from hvd_imgcls.errors import ConfigError, DataError
 
 

@@ -14,17 +14,17 @@ import yaml
 from hvd_imgcls.config import load_config
 from hvd_imgcls.config.sources import ImageFolderSource
 from hvd_imgcls.data import image_shape_of, open_images
-from hvd_imgcls.data.dataset import evaluation_dataset, training_dataset
-from hvd_imgcls.data.image_folder import open_image_folder
-from hvd_imgcls.data.order import epoch_order
-from hvd_imgcls.data.unreadable import naming_unreadable_images
+from hvd_imgcls.data.bad_examples.unreadable import naming_unreadable_images
+from hvd_imgcls.data.order.epoch_order import epoch_order
+from hvd_imgcls.data.pipeline.dataset import evaluation_dataset, training_dataset
+from hvd_imgcls.data.sources.image_folder import open_image_folder
 from hvd_imgcls.distributed.single_process import SingleProcessCollectives
+from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.errors import ConfigError, DataError
-from hvd_imgcls.evaluate import evaluate_model
 from hvd_imgcls.plan import EvaluationPlan, make_plan
-from hvd_imgcls.prepare import prepare
-from hvd_imgcls.topology import Topology
-from hvd_imgcls.views_of_images import make_predict
+from hvd_imgcls.workflows.evaluate import evaluate_model
+from hvd_imgcls.workflows.prepare import prepare
+from hvd_imgcls.workflows.trained_model.test_time_augmentation import make_predict
 from tests.unit.data.images import encoded, write_class_folders
 
 CROP = {"name": "random_resized_crop"}

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hvd_imgcls.data.inspection import inspect_file
-from hvd_imgcls.data.inspector import Inspector
+from hvd_imgcls.workflows.preparing.inspection import inspect_file
+from hvd_imgcls.workflows.preparing.inspector import Inspector
 from tests.unit.data.bad_inputs import jpeg, other_formats, png
 
 GOOD = [*jpeg.GOOD.values(), *png.GOOD.values(), *other_formats.GOOD.values()]

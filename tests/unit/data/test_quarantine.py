@@ -12,20 +12,20 @@ import pytest
 
 from hvd_imgcls.config import parse_config
 from hvd_imgcls.data import open_images
-from hvd_imgcls.data.blanks import Sightings
-from hvd_imgcls.data.dataset import training_dataset
-from hvd_imgcls.data.order import epoch_order
-from hvd_imgcls.data.unreadable import naming_unreadable_images
+from hvd_imgcls.data.bad_examples.log import Sightings
+from hvd_imgcls.data.bad_examples.unreadable import naming_unreadable_images
+from hvd_imgcls.data.order.epoch_order import epoch_order
+from hvd_imgcls.data.pipeline.dataset import training_dataset
 from hvd_imgcls.distributed.single_process import SingleProcessCollectives
+from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.errors import BadImagesError, DataError
-from hvd_imgcls.evaluate import evaluate_model
 from hvd_imgcls.losses import build_loss
 from hvd_imgcls.plan import EvaluationPlan, make_plan
 from hvd_imgcls.plan.arithmetic import max_bad_examples
-from hvd_imgcls.progress import StopAfterSteps
-from hvd_imgcls.quarantine import Quarantine
-from hvd_imgcls.topology import Topology
-from hvd_imgcls.views_of_images import make_predict
+from hvd_imgcls.workflows.evaluate import evaluate_model
+from hvd_imgcls.workflows.progress import StopAfterSteps
+from hvd_imgcls.workflows.quarantine import Quarantine
+from hvd_imgcls.workflows.trained_model.test_time_augmentation import make_predict
 from tests.unit.data.bad_inputs.reading import PIPELINE
 from tests.unit.data.images import encoded, write_class_folders
 from tests.unit.data.test_image_stream import CROP, SHIFT, assert_equal, make_config

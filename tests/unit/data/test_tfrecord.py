@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from hvd_imgcls.config.sources import TfRecordSource
-from hvd_imgcls.data.tfrecord.source import open_tfrecord
+from hvd_imgcls.data.sources.tfrecord.source import open_tfrecord
 from hvd_imgcls.errors import ConfigError, DataError
 
 

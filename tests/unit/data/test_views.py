@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from hvd_imgcls.config import load_config
-from hvd_imgcls.data import open_images, open_source, views
-from hvd_imgcls.data.dataset import training_dataset
-from hvd_imgcls.data.positions import rank_rows
-from hvd_imgcls.data.views import evaluation_images, training_views
+from hvd_imgcls.data import open_images, open_source
+from hvd_imgcls.data.order.positions import rank_rows
+from hvd_imgcls.data.pipeline import views
+from hvd_imgcls.data.pipeline.dataset import training_dataset
+from hvd_imgcls.data.pipeline.views import evaluation_images, training_views
+from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.errors import ConfigError, DataError
 from hvd_imgcls.plan import make_plan
-from hvd_imgcls.topology import Topology
 from tests.unit.data.images import write_class_folders
 
 PIPELINE = Path(__file__).parents[3] / "pipelines" / "digits_cnn.yaml"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hvd_imgcls.keras.proof import describe_difference, find_wrong_reduction
+from hvd_imgcls.keras.checks.consistency import describe_difference, find_wrong_reduction
 
 
 def mean(rows):

@@ -9,7 +9,7 @@ import hvd_imgcls.keras as hvd
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.keras.callbacks.batch_hooks import BatchHook, kind_of, overrides
 from hvd_imgcls.keras.callbacks.non_finite import describe
-from hvd_imgcls.keras.non_finite import all_finite
+from hvd_imgcls.keras.checks.non_finite import all_finite
 
 END = "on_train_batch_end"
 callbacks = keras.callbacks

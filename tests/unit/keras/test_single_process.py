@@ -13,8 +13,8 @@ import hvd_imgcls.keras as hvd
 from hvd_imgcls import distributed
 from hvd_imgcls.distributed.single_process import SingleProcessCollectives
 from hvd_imgcls.errors import ConfigError
-from hvd_imgcls.keras import adasum
-from hvd_imgcls.keras.synchronization import synchronizer_of
+from hvd_imgcls.keras.communication import adasum
+from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hvd_imgcls.metrics.places import Places
+from hvd_imgcls.metrics.score_index import Places
 
 FEW = st.sampled_from([0.0, -0.0, 5e-324, 1e-300, 0.1, 0.3, np.nextafter(0.3, 1), 1.0, 7.0, -2.0])
 ANY = st.floats(allow_nan=False, allow_infinity=False)

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hvd_imgcls.config import parse_config
+from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.errors import ConfigError, DataError
 from hvd_imgcls.plan import describe, make_plan, share_cores
-from hvd_imgcls.topology import Topology
 
 PIPELINE = """
 data: {source: {name: digits}}
@@ -138,7 +138,7 @@ def test_describe_of_several_ranks_names_everything():
         "warmup over 44 steps to 0.025",
         "ranks compared every 100 steps",
         "1 block of 64 per rank, 153 padded",
-        "16 cores for 4 ranks, each on its own: per rank intra-op 4, inter-op 2, data 4",
+        "16 cores for 4 ranks, one core each: per rank intra-op 4, inter-op 2, data 4",
     ):
         assert said in text
 

@@ -3,7 +3,7 @@ import contextlib
 import pytest
 
 from hvd_imgcls.errors import ConfigError
-from hvd_imgcls.predicting.journal import Journal
+from hvd_imgcls.workflows.predicting.journal import Journal
 
 JOB = {"images": "abc", "model": "def"}
 

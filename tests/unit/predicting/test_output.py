@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hvd_imgcls.errors import ConfigError
-from hvd_imgcls.predicting.output import Prediction, require_format, write_predictions
+from hvd_imgcls.workflows.predicting.output import Prediction, require_format, write_predictions
 
 PREDICTIONS = [
     Prediction('a, "b".png', ("cat", "dog"), (0.1 + 0.2, 1e-300)),

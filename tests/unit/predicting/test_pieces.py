@@ -6,8 +6,8 @@ import time
 import pytest
 
 from hvd_imgcls.errors import PeerFailedError, SetupError
-from hvd_imgcls.predicting.handing_out import RemoteWorker, Server
-from hvd_imgcls.predicting.pieces import Pieces, RootWorker
+from hvd_imgcls.workflows.predicting.work_queue import Pieces, RootWorker
+from hvd_imgcls.workflows.predicting.work_queue_server import RemoteWorker, Server
 
 SECRET = b"only the ranks know this"
 

@@ -9,9 +9,9 @@ import pytest
 
 from hvd_imgcls import distributed
 from hvd_imgcls.config import parse_config
+from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.plan import make_plan
-from hvd_imgcls.progress import Progress, Record, StopAfterSteps
-from hvd_imgcls.topology import Topology
+from hvd_imgcls.workflows.progress import Progress, Record, StopAfterSteps
 
 PIPELINE = """
 data: {source: {name: digits}}

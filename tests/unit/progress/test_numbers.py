@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from hvd_imgcls.progress.lines import duration, progress_line
-from hvd_imgcls.progress.record import EpochRecord, Record
-from hvd_imgcls.progress.summary import describe_run, summarize
-from hvd_imgcls.progress.waiting import MAX_BINS, Times, in_bins, times_of
+from hvd_imgcls.workflows.progress.lines import duration, progress_line
+from hvd_imgcls.workflows.progress.record import EpochRecord, Record
+from hvd_imgcls.workflows.progress.summary import describe_run, summarize
+from hvd_imgcls.workflows.progress.waiting import MAX_BINS, Times, in_bins, times_of
 
 METRICS = {"top1": 0.75, "loss": 0.5, "num_correct": 3, "num_examples": 4}
 

@@ -6,7 +6,7 @@ import pytest
 from hvd_imgcls.distributed.single_process import SingleProcessCollectives
 from hvd_imgcls.metrics import Collector, evaluate
 from hvd_imgcls.metrics.curves import curves
-from hvd_imgcls.report.charts import number_said, ranking_charts
+from hvd_imgcls.workflows.report.charts import number_said, ranking_charts
 
 NAMES = ("cat", "dog", "newt")
 

@@ -11,7 +11,7 @@ from PIL import Image
 from hvd_imgcls import distributed, logs
 from hvd_imgcls.config import load_config
 from hvd_imgcls.errors import ConfigError
-from hvd_imgcls.train import train
+from hvd_imgcls.workflows.train import train
 
 PIPELINES = Path(__file__).parents[3] / "pipelines"
 SHORT = (
@@ -41,7 +41,7 @@ def test_encoder_is_trained_without_labels_then_frozen_then_free(tmp_path):
             seen.append((epoch, encoder.get_weights()[0].copy(), encoder.trainable_weights))
 
     with pytest.MonkeyPatch.context() as patch:
-        from hvd_imgcls.training import fitting
+        from hvd_imgcls.workflows.training import fitting
 
         make = fitting._make_callbacks
         patch.setattr(fitting, "_make_callbacks", lambda *of: [*make(*of), Watch()])

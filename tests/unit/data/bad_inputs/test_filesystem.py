@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from hvd_imgcls.config.sources import ImageFolderSource
-from hvd_imgcls.data.image_folder import open_image_folder
-from hvd_imgcls.data.inspection import inspect_file
+from hvd_imgcls.data.sources.image_folder import open_image_folder
 from hvd_imgcls.errors import DataError
+from hvd_imgcls.workflows.preparing.inspection import inspect_file
 from tests.unit.data.bad_inputs.jpeg import JPEG
 from tests.unit.data.bad_inputs.reading import problems_in_training
 

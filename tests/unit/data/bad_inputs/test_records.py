@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from hvd_imgcls.config.sources import ImageFolderSource
-from hvd_imgcls.data.image_folder import open_image_folder
-from hvd_imgcls.data.records.reading import Records
-from hvd_imgcls.data.unreadable import find_unreadable
+from hvd_imgcls.data.bad_examples.unreadable import find_unreadable
+from hvd_imgcls.data.sources.image_folder import open_image_folder
+from hvd_imgcls.data.sources.records.reading import Records
 from hvd_imgcls.errors import DataError
-from hvd_imgcls.prepare import prepare
+from hvd_imgcls.workflows.prepare import prepare
 from tests.unit.data.bad_inputs.reading import problems_in_training
 from tests.unit.data.images import write_class_folders
 

@@ -1,0 +1,1 @@
+"""Images kept in memory, encoded or decoded."""

@@ -1,0 +1,77 @@
+"""What becomes of decoded images before they are trained on: targets, augmentation, weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from hvd_imgcls.config import RunConfig
+from hvd_imgcls.data.augment import Batch, make_augment
+from hvd_imgcls.data.bad_examples.log import Sightings
+from hvd_imgcls.data.decoding.image_files import random_resized_crop_of
+from hvd_imgcls.data.pipeline.example_weights import make_weigh
+from hvd_imgcls.data.sources.base import ImageSource
+from hvd_imgcls.data.sources.image_shape import image_shape_of
+from hvd_imgcls.plan import Plan, balanced_class_weights
+
+
+def make_finish(
+    source: ImageSource, config: RunConfig, plan: Plan, sightings: Sightings
+) -> Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
+    """Returns a function that makes a batch of decoded images one for training.
+
+    It takes images `[per_rank_batch_size, height, width, channels]` uint8, example numbers
+    `[per_rank_batch_size]` int64, epoch (int64, of every image or one for all) and weights
+    `[per_rank_batch_size]` float32 as a pair, and perhaps which images are good, bool. It
+    returns what `dataset.training_dataset` holds.
+
+    Args:
+        source: The images.
+        config: Says how images are augmented and classes weighed.
+        plan: The plan of the run.
+        sightings: Where bad images are noted.
+    """
+    first_index = 1 if random_resized_crop_of(config) else 0
+    augment = make_augment(
+        config.augment[first_index:],
+        seed=plan.seed,
+        image_shape=image_shape_of(source, config),
+        first_index=first_index,
+    )
+    labels = tf.constant(source.labels("train"))
+    weigh = make_weigh(config, sightings)
+    class_weights = _class_weights(source, config, plan)
+
+    # AutoGraph would wrap errors that are raised while a function is traced.
+    @tf.autograph.experimental.do_not_convert
+    def finish(
+        images: tf.Tensor,
+        examples: tf.Tensor,
+        others: tuple[tf.Tensor, tf.Tensor],
+        is_good: tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        # All of one epoch: an epoch has whole batches only.
+        epoch, weights = tf.reshape(others[0], [-1])[0], others[1]
+        targets = tf.one_hot(tf.gather(labels, examples), plan.num_classes)
+        batch = augment(Batch(images=images, targets=targets, examples=examples, epoch=epoch))
+        if is_good is not None:
+            weights *= weigh(is_good, examples, epoch)
+        if class_weights is not None:
+            # Of a mixed image, the mean of its classes' weights.
+            weights *= tf.linalg.matvec(batch.targets, class_weights)
+        return batch.images, batch.targets, weights
+
+    return finish
+
+
+def _class_weights(source: ImageSource, config: RunConfig, plan: Plan) -> tf.Tensor | None:
+    """Returns the weight of every class, `[num_classes]`, float32; None if all weigh 1.
+
+    From the labels of the whole training split, which every rank has.
+    """
+    if config.train.class_weights == "none":
+        return None
+    counts = np.bincount(source.labels("train"), minlength=plan.num_classes)
+    return tf.constant(balanced_class_weights(counts.tolist()), tf.float32)

@@ -1,0 +1,255 @@
+"""A rank's part of the images as `tf.data` datasets: order, read, augment, prefetch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from hvd_imgcls import distributed
+from hvd_imgcls.config import RunConfig
+from hvd_imgcls.data.bad_examples.log import Sightings
+from hvd_imgcls.data.dataset_options import on_own_threads
+from hvd_imgcls.data.decoding.blanks import make_contents_decoder, make_loader
+from hvd_imgcls.data.decoding.image_files import make_evaluation_decoder, make_training_decoder
+from hvd_imgcls.data.order import epoch_order
+from hvd_imgcls.data.order.positions import crop_key, rank_blocks, rank_rows
+from hvd_imgcls.data.pipeline.batch_assembly import make_finish
+from hvd_imgcls.data.pipeline.example_weights import readable
+from hvd_imgcls.data.placement.exchange import Exchange, exchanged_records
+from hvd_imgcls.data.sources.base import ArraySource, EncodedSource, ImageSource
+from hvd_imgcls.data.sources.image_shape import image_shape_of
+from hvd_imgcls.plan import EvaluationPlan, Plan
+
+PREFETCHED_BATCHES = 2
+
+# From an epoch to example numbers and weights, `[batches, per_rank_batch_size]`.
+RowsOf = Callable[[np.int64], tuple[epoch_order.Numbers, npt.NDArray[np.float32]]]
+
+# AutoGraph would wrap errors that are raised while a function is traced.
+_as_it_is = tf.autograph.experimental.do_not_convert
+
+
+def training_dataset(
+    source: ImageSource,
+    config: RunConfig,
+    plan: Plan,
+    *,
+    rank: int,
+    start_epoch: int = 0,
+    start_step: int = 0,
+    collectives: distributed.Collectives | None = None,
+    choose_rows: Callable[[int], epoch_order.Numbers] | None = None,
+    sightings: Sightings | None = None,
+) -> tf.data.Dataset:
+    """Returns this rank's batches from a position to the end of the run.
+
+    Collective if images are exchanged between hosts: every rank must read as many batches.
+
+    Args:
+        source: The images.
+        config: Says how images are cut and augmented.
+        plan: The plan of the run.
+        rank: This rank.
+        start_epoch: First epoch, 0-based.
+        start_step: First step in it, 0-based. Starting there costs nothing.
+        collectives: How the ranks talk, for images that come from other hosts.
+        choose_rows: For looking at some examples: returns what to read in an epoch instead of
+            what the plan says, `[batches, per_rank_batch_size]`.
+        sightings: Where bad images are noted that `data.bad_examples: quarantine` leaves out.
+
+    Returns:
+        A dataset of (images `[per_rank_batch_size, height, width, channels]` uint8, targets
+        `[per_rank_batch_size, num_classes]` float32, sample_weight `[per_rank_batch_size]`
+        float32: 0 for padding and bad images, else that of `train.class_weights`). There are
+        `gradient_accumulation_steps` batches per step.
+    """
+
+    def rows_of(epoch: np.int64) -> tuple[epoch_order.Numbers, npt.NDArray[np.float32]]:
+        if choose_rows is not None:
+            chosen = choose_rows(int(epoch))
+            return chosen, np.ones(chosen.shape, np.float32)
+        first = start_step if epoch == start_epoch else 0
+        rows = rank_rows(
+            plan, rank=rank, epoch=int(epoch), start_step=first, division=source.division
+        )
+        return rows.examples, rows.weights
+
+    # Whole batches of example numbers: one by one they cost more than what small images do.
+    rows = tf.data.Dataset.range(start_epoch, plan.num_epochs).flat_map(
+        _make_batches_of(rows_of, plan.per_rank_batch_size)
+    )
+    finish = make_finish(source, config, plan, sightings or Sightings())
+    if isinstance(source, ArraySource):
+        dataset = rows.map(_make_gather(source, finish), **_parallel(plan.threads.data))
+    else:
+        records = exchanged_records(source, plan.size)
+        if records is None:
+            decoded = _decoded(rows, source, config, plan)
+        else:
+            exchange = Exchange(records, plan, rank, collectives or distributed.current())
+            contents = exchange.contents(start_epoch, start_step)
+            decoded = _decoded_contents(contents, source, config, plan)
+        dataset = decoded.map(finish)
+    return dataset.prefetch(PREFETCHED_BATCHES).with_options(on_own_threads(plan.threads.data))
+
+
+def _make_gather(source: ArraySource, finish: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a function from a row to a finished batch of images that are in memory."""
+    images, is_good = tf.constant(source.images("train")), readable(source, "train")
+
+    def gather(chosen: tf.Tensor, epoch: tf.Tensor, weights: tf.Tensor) -> Any:
+        good = None if is_good is None else tf.gather(is_good, chosen)
+        return finish(tf.gather(images, chosen), chosen, (epoch, weights), good)
+
+    return _as_it_is(gather)
+
+
+def _decoded(
+    rows: tf.data.Dataset, source: EncodedSource, config: RunConfig, plan: Plan
+) -> tf.data.Dataset:
+    """Returns the batches of rows, read and decoded."""
+    image_shape = image_shape_of(source, config)
+    return make_loader(config, image_shape)(
+        rows.flat_map(_make_slots_of(plan)),
+        source,
+        "train",
+        make_training_decoder(config, image_shape),
+        batch_size=plan.per_rank_batch_size,
+        num_threads=plan.threads.data,
+    )
+
+
+def _decoded_contents(
+    contents: tf.data.Dataset, source: EncodedSource, config: RunConfig, plan: Plan
+) -> tf.data.Dataset:
+    """Returns the batches of files that came from other hosts, decoded."""
+    image_shape = image_shape_of(source, config)
+    keyed = contents.map(
+        lambda content, example, weight, epoch: (
+            content,
+            example,
+            _crop_key(plan, epoch),
+            (epoch, weight),
+        )
+    )
+    return make_contents_decoder(config, image_shape)(
+        keyed,
+        make_training_decoder(config, image_shape),
+        batch_size=plan.per_rank_batch_size,
+        num_threads=plan.threads.data,
+    )
+
+
+def _make_batches_of(rows_of: RowsOf, batch_size: int) -> Callable[[tf.Tensor], tf.data.Dataset]:
+    """Returns a function from an epoch to its batches: (examples, epoch, weights) of each."""
+
+    def batches_of(epoch: tf.Tensor) -> tf.data.Dataset:
+        rows, weights = tf.numpy_function(rows_of, [epoch], (tf.int64, tf.float32), stateful=False)
+        rows = tf.ensure_shape(rows, [None, batch_size])
+        # A column, not a `map` over the batches: that took some 50 us for each of them.
+        epochs = tf.fill(tf.shape(rows)[:1], epoch)
+        weights = tf.ensure_shape(weights, [None, batch_size])
+        return tf.data.Dataset.from_tensor_slices((rows, epochs, weights))
+
+    return batches_of
+
+
+def _make_slots_of(plan: Plan) -> Callable[..., tf.data.Dataset]:
+    """Returns a function from a batch to its slots: (example, key, (epoch, weight)) of each."""
+    shape = [plan.per_rank_batch_size]
+
+    def slots_of(row: tf.Tensor, epoch: tf.Tensor, weights: tf.Tensor) -> tf.data.Dataset:
+        columns = row, tf.fill(shape, _crop_key(plan, epoch)), (tf.fill(shape, epoch), weights)
+        return tf.data.Dataset.from_tensor_slices(columns)
+
+    return slots_of
+
+
+def _crop_key(plan: Plan, epoch: tf.Tensor) -> tf.Tensor:
+    """Returns the key of an epoch's random resized crops, scalar, int64."""
+    key = tf.numpy_function(
+        lambda of: np.int64(crop_key(plan, int(of))), [epoch], tf.int64, stateful=False
+    )
+    return tf.ensure_shape(key, [])
+
+
+def evaluation_dataset(
+    source: ImageSource,
+    config: RunConfig,
+    plan: EvaluationPlan,
+    *,
+    rank: int,
+    size: int,
+    num_threads: int,
+) -> tf.data.Dataset:
+    """Returns this rank's blocks of the held-out split.
+
+    Args:
+        source: The images.
+        config: Says how images are cut.
+        plan: How the split is evaluated.
+        rank: This rank.
+        size: Number of ranks.
+        num_threads: Threads of the dataset.
+
+    Returns:
+        A dataset of (images, targets, sample_weight) like `training_dataset`, with
+        `plan.block_size` slots; padding and bad images have weight 0. Its examples are, in
+        this order, those of `positions.rank_blocks`.
+    """
+    num_classes = len(source.class_names)
+    labels = tf.constant(source.labels("held_out"))
+    _, blocks = rank_blocks(plan, rank=rank, size=size, division=source.division)
+    examples = np.where(blocks < 0, _held_out_example(source, rank, size), blocks)
+
+    @_as_it_is
+    def finish(
+        images: tf.Tensor, examples: tf.Tensor, block: tf.Tensor, is_good: tf.Tensor | bool = True
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        targets = tf.one_hot(tf.gather(labels, examples), num_classes)
+        return images, targets, tf.cast((block >= 0) & is_good, tf.float32)
+
+    if isinstance(source, ArraySource):
+        images, is_good = tf.constant(source.images("held_out")), readable(source, "held_out")
+        dataset = tf.data.Dataset.from_tensor_slices((blocks, examples)).map(
+            lambda block, chosen: finish(
+                tf.gather(images, chosen),
+                chosen,
+                block,
+                True if is_good is None else tf.gather(is_good, chosen),
+            ),
+            num_parallel_calls=num_threads,
+            deterministic=True,
+        )
+    else:
+        numbers, image_shape = examples.reshape(-1), image_shape_of(source, config)
+        dataset = make_loader(config, image_shape)(
+            tf.data.Dataset.from_tensor_slices((numbers, numbers, blocks.reshape(-1))),
+            source,
+            "held_out",
+            make_evaluation_decoder(config, image_shape),
+            batch_size=plan.block_size,
+            num_threads=num_threads,
+        ).map(finish)
+    return dataset.prefetch(PREFETCHED_BATCHES).with_options(on_own_threads(num_threads))
+
+
+def _held_out_example(source: ImageSource, rank: int, size: int) -> int:
+    """Returns an example that this rank can read, for padding."""
+    division = source.division
+    if division is None:
+        return 0
+    host = division.hosts_of(division.position_of(rank), size)[0]
+    return int(division.shares["held_out"][host][0])
+
+
+def _parallel(num_threads: int) -> dict[str, Any]:
+    """Returns the arguments of a `map` that so many threads work on, in order."""
+    if num_threads == 1:
+        # `prefetch` works beside the training already: no second thread to wait for.
+        return {}
+    return {"num_parallel_calls": num_threads, "deterministic": True}

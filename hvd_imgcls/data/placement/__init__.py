@@ -1,0 +1,1 @@
+"""Images divided over hosts, and what hosts exchange."""

@@ -1,0 +1,1 @@
+"""Random numbers that depend on seed, epoch and example only."""

@@ -1,0 +1,1 @@
+"""Checks at run time: are the ranks in step, is everything finite?"""

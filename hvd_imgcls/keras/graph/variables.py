@@ -1,0 +1,24 @@
+"""Keras and TensorFlow variables, seen alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+def native_variable(variable: Any) -> tf.Variable:
+    """Returns the TensorFlow variable of a Keras or TensorFlow variable."""
+    return variable.value if isinstance(variable, keras.Variable) else variable
+
+
+def variable_path(variable: Any) -> str:
+    """Returns the name that messages use for a variable, e.g. `sequential/dense/kernel`."""
+    return str(getattr(variable, "path", None) or variable.name)
+
+
+def num_elements(tensor: tf.Tensor) -> Any:
+    """Returns how many elements a tensor has: a number, or a scalar if its shape is not static."""
+    known = tensor.shape.num_elements()
+    return tf.size(tensor) if known is None else known

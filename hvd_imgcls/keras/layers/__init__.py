@@ -1,0 +1,1 @@
+"""Layers that are faster, or synchronised over ranks."""

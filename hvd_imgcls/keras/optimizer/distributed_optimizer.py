@@ -1,0 +1,283 @@
+"""A Keras optimizer whose gradients are averaged over the ranks.
+
+The wrapped optimizer is an instance of a class made for it, which inherits from the
+class of the optimizer that was given and differs in `apply` alone; the two share one
+state. So every way that leads to an update is caught, every attribute is where Keras
+and other people's code look for it, and there is nothing to forward. `__class__` names
+the original class, so what is saved is a plain Keras optimizer.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from hvd_imgcls import distributed
+from hvd_imgcls.distributed import ProcessSet, ReduceOp, global_process_set
+from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.keras.communication.compression import Compression
+from hvd_imgcls.keras.communication.operations import Average
+from hvd_imgcls.keras.graph.autograph import without_autograph
+from hvd_imgcls.keras.graph.building import build_optimizer
+from hvd_imgcls.keras.graph.variables import native_variable
+from hvd_imgcls.keras.optimizer import hooks
+from hvd_imgcls.keras.synchronization.reduction import ReductionSettings
+from hvd_imgcls.keras.synchronization.synchronizer import (
+    Synchronizer,
+    SynchronizerArguments,
+    synchronizer_of,
+    variables_of,
+)
+from hvd_imgcls.optimizers.extending import dressed_as
+
+DEFAULT_CHECK_EVERY_STEPS = 100
+
+
+def DistributedOptimizer(  # noqa: N802 - Horovod's name and arguments
+    optimizer: keras.optimizers.Optimizer,
+    name: str | None = None,
+    device_dense: str = "",
+    device_sparse: str = "",
+    compression: Any = Compression.none,
+    sparse_as_dense: bool = False,
+    gradient_predivide_factor: float = 1.0,
+    op: ReduceOp = Average,
+    backward_passes_per_step: int = 1,
+    average_aggregated_gradients: bool = False,
+    num_groups: int = 0,
+    groups: int | Sequence[Sequence[Any]] | None = None,
+    process_set: ProcessSet = global_process_set,
+    scale_local_gradients: bool = True,
+    check_every_steps: int = DEFAULT_CHECK_EVERY_STEPS,
+    skip_non_finite: bool = False,
+) -> keras.optimizers.Optimizer:
+    """Wraps a Keras optimizer so that all ranks make the same updates.
+
+    Gradients are reduced before loss-scale checks, clipping, weight decay and moving
+    averages see them. Before the first update the ranks compare versions, settings,
+    variables and weights; the first reduction is compared with the gathered gradients;
+    and weights and optimizer state are compared by hash from time to time. Weights that
+    differ before the first update are a warning, so that a custom loop may broadcast
+    after it as Horovod's examples do; before a later one they are an error. A model
+    saved with this optimizer is plain Keras.
+
+    With one rank it behaves as the optimizer that was given, which stays usable and
+    shares the state of the wrapped one.
+
+    Args:
+        optimizer: Any `keras.optimizers.Optimizer`.
+        name: Accepted for Horovod's sake; the optimizer keeps its name.
+        device_dense: Accepted for Horovod's sake; TensorFlow places operations.
+        device_sparse: Accepted for Horovod's sake.
+        compression: What travels: `Compression.none`, `Compression.fp16` or a class
+            with their two functions.
+        sparse_as_dense: Whether `tf.IndexedSlices` are made dense first.
+        gradient_predivide_factor: Gradients are divided by it before the sum and
+            multiplied by it after; only with `op=Average`.
+        op: Average, Sum or Adasum (the latter for 2, 4, 8, ... ranks).
+        backward_passes_per_step: Gradients added up before one reduction and update.
+            `optimizer.iterations` counts updates, so a schedule sees updates too.
+        average_aggregated_gradients: Apply their mean, as one big batch would, instead
+            of their sum.
+        num_groups: Old name of `groups`.
+        groups: Number of groups in which gradients travel, or lists of variables that
+            travel together. Groups of 32 MiB by default.
+        process_set: The ranks that take part.
+        scale_local_gradients: Whether gradients of local variables are divided by the
+            number of ranks. See `PartialDistributedOptimizer`.
+        check_every_steps: Updates between two comparisons of the hashes; 0 for none
+            after the first two updates.
+        skip_non_finite: Whether an update whose reduced gradients are not finite is held
+            back on all ranks, `iterations` apart; otherwise it is applied, as Keras does.
+            Give `fit` `hvd.callbacks.NonFiniteCallback`, which says so or stops.
+
+    Raises:
+        ConfigError: For an argument out of its range or an optimizer wrapped already.
+        SetupError: If `init` was not called.
+    """
+    del name, device_dense, device_sparse
+    distributed.current()  # says so now, and not at the first step, if init() was forgotten
+    _require_wrappable(optimizer)
+    for argument, value, least in (
+        ("backward_passes_per_step", backward_passes_per_step, 1),
+        ("check_every_steps", check_every_steps, 0),
+    ):
+        if value < least:
+            raise ConfigError(argument, got=value, expected=f"at least {least}", fix="change it")
+    if num_groups and groups is None:
+        warnings.warn("`num_groups` is now called `groups`", DeprecationWarning, stacklevel=2)
+        groups = num_groups
+    if skip_non_finite:
+        _require_guardable(optimizer, process_set)
+    settings = ReductionSettings(
+        compression=compression,
+        sparse_as_dense=sparse_as_dense,
+        gradient_predivide_factor=gradient_predivide_factor,
+        op=ReduceOp(op),
+        groups=groups,
+        process_set=process_set,
+        scale_local_gradients=scale_local_gradients,
+    )
+    hooks.install()
+    arguments = (
+        settings,
+        backward_passes_per_step,
+        average_aggregated_gradients,
+        check_every_steps,
+        skip_non_finite,
+    )
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        # The scaling has to stay outside: see hooks.py.
+        return _with_inner(optimizer, _wrap(optimizer.inner_optimizer, arguments))
+    return _wrap(optimizer, arguments)
+
+
+def _require_wrappable(optimizer: Any) -> None:
+    """Raises a ConfigError unless this is a Keras optimizer that is not wrapped yet."""
+    if not isinstance(optimizer, keras.optimizers.Optimizer):
+        raise ConfigError(
+            "optimizer",
+            got=optimizer,
+            expected="a keras.optimizers.Optimizer",
+            fix="e.g. hvd.DistributedOptimizer(keras.optimizers.SGD(0.1))",
+        )
+    if synchronizer_of(optimizer) is not None:
+        raise ConfigError(
+            "optimizer",
+            got=optimizer,
+            expected="an optimizer that is not wrapped yet",
+            fix="wrap it once",
+        )
+
+
+def _require_guardable(optimizer: Any, process_set: ProcessSet) -> None:
+    """Raises a ConfigError if not all ranks would hold back the same updates."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if process_set is not global_process_set:
+        got, fix = "a process set", "leave it out, or train on all ranks"
+    elif inner.gradient_accumulation_steps:
+        got = "an optimizer that accumulates by itself"
+        fix = "use backward_passes_per_step instead of gradient_accumulation_steps"
+    else:
+        return
+    raise ConfigError("skip_non_finite", got=got, expected="updates of all ranks", fix=fix)
+
+
+def PartialDistributedOptimizer(  # noqa: N802 - Horovod's name
+    optimizer: keras.optimizers.Optimizer,
+    *arguments: Any,
+    local_layers: keras.layers.Layer | Sequence[keras.layers.Layer] | None = None,
+    **keywords: Any,
+) -> keras.optimizers.Optimizer:
+    """As `DistributedOptimizer`, but the gradients of some layers stay on their rank.
+
+    Args:
+        optimizer: Any `keras.optimizers.Optimizer`.
+        *arguments: As for `DistributedOptimizer`.
+        local_layers: Built layers whose variables differ between ranks.
+        **keywords: As for `DistributedOptimizer`. With `scale_local_gradients`, the
+            default, local gradients are divided by the number of ranks, as the
+            averaged ones are.
+
+    Raises:
+        ConfigError: If `local_layers` holds something else or a layer that is not built.
+    """
+    layers = [local_layers] if isinstance(local_layers, keras.layers.Layer) else local_layers
+    wrapped = DistributedOptimizer(optimizer, *arguments, **keywords)
+    for layer in layers or ():
+        if not isinstance(layer, keras.layers.Layer) or not layer.built:
+            raise ConfigError(
+                "local_layers",
+                got=layer,
+                expected="built Keras layers",
+                fix="build the model before wrapping the optimizer",
+            )
+        for variable in layer.trainable_weights:
+            register_local_variable(wrapped, variable)
+    return wrapped
+
+
+def register_local_variable(optimizer: keras.optimizers.Optimizer, variable: Any) -> None:
+    """Declares that a variable's gradient stays on its rank, before the first update."""
+    synchronizer = synchronizer_of(optimizer)
+    if synchronizer is None:
+        raise ConfigError(
+            "optimizer",
+            got=optimizer,
+            expected="one that DistributedOptimizer returned",
+            fix="wrap it first",
+        )
+    synchronizer.reduction.local_variables.add(id(native_variable(variable)))
+
+
+class _SynchronizedApply:
+    """What the made class puts in front of the optimizer's own."""
+
+    _synchronizer: Synchronizer
+    _original_class: type
+    _wrapped_class: type
+
+    @without_autograph
+    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
+        """Reduces the gradients and applies them. Collective: every rank must call this."""
+        synchronizer = self._synchronizer
+        plain_apply = super().apply  # type: ignore[misc]
+        if len(grads) == 0:
+            return
+        variables = variables_of(self, grads, trainable_variables)
+        build_optimizer(self, variables)
+        if synchronizer.has_nothing_to_do:
+            plain_apply(grads, variables)
+        else:
+            synchronizer.step(self, grads, variables, plain_apply)
+
+    def register_local_var(self, var: Any) -> None:
+        """Horovod's name for `register_local_variable`."""
+        self._synchronizer.reduction.local_variables.add(id(native_variable(var)))
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        """The original class: what Keras saves, and what `isinstance` may ask for."""
+        return self._original_class
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], **keywords: Any) -> Any:
+        """Returns a new optimizer of this configuration, wrapped in the same way."""
+        plain = cls._original_class.from_config(config, **keywords)  # type: ignore[attr-defined]
+        return _wrap(dressed_as(cls._wrapped_class, plain), cls._synchronizer.arguments)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        """Returns a copy that is wrapped too; Keras copies by what it would save."""
+        reduced: Any = self.__reduce__()
+        make, arguments = reduced[:2]
+        plain = dressed_as(self._wrapped_class, make(*arguments))
+        return _wrap(plain, self._synchronizer.arguments)
+
+
+def _wrap(optimizer: Any, arguments: SynchronizerArguments) -> Any:
+    # Of an optimizer with extensions, the made class that has them; `__class__` is Keras's.
+    wrapped_class = type(optimizer)
+    made = type(
+        wrapped_class.__name__,
+        (_SynchronizedApply, wrapped_class),
+        {
+            "_synchronizer": Synchronizer(*arguments),
+            "_original_class": optimizer.__class__,
+            "_wrapped_class": wrapped_class,
+            "__module__": wrapped_class.__module__,
+            "__doc__": wrapped_class.__doc__,
+        },
+    )
+    wrapped: Any = object.__new__(made)
+    object.__setattr__(wrapped, "__dict__", optimizer.__dict__)
+    return wrapped
+
+
+def _with_inner(optimizer: Any, inner: Any) -> Any:
+    """Returns a loss-scale optimizer of the same state around another inner optimizer."""
+    copy = object.__new__(type(optimizer))
+    object.__setattr__(copy, "__dict__", {**optimizer.__dict__, "inner_optimizer": inner})
+    return copy

@@ -1,0 +1,168 @@
+"""A gradient tape whose gradients are reduced over the ranks, for custom loops."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from hvd_imgcls.distributed import ProcessSet, ReduceOp, global_process_set
+from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.keras.checks import consistency
+from hvd_imgcls.keras.communication.compression import Compression
+from hvd_imgcls.keras.communication.operations import Average
+from hvd_imgcls.keras.graph.autograph import without_autograph
+from hvd_imgcls.keras.graph.host_callback import run_if
+from hvd_imgcls.keras.graph.variables import native_variable
+from hvd_imgcls.keras.synchronization.reduction import GradientReduction, ReductionSettings
+
+
+class DistributedGradientTape:
+    """Wraps a `tf.GradientTape`; `gradient()` returns what all ranks should apply.
+
+    Use it with an optimizer that is *not* wrapped. Before the first gradient the ranks
+    compare versions and variables. The values of the variables are compared from the
+    second gradient on, every `check_every_steps` gradients: scripts in Horovod's style
+    broadcast them after the first update.
+
+    Args:
+        gradtape: The tape.
+        device_dense: Accepted for Horovod's sake.
+        device_sparse: Accepted for Horovod's sake.
+        compression: As for `DistributedOptimizer`.
+        sparse_as_dense: As for `DistributedOptimizer`.
+        op: As for `DistributedOptimizer`.
+        gradient_predivide_factor: As for `DistributedOptimizer`.
+        num_groups: Old name of `groups`.
+        groups: As for `DistributedOptimizer`.
+        process_set: As for `DistributedOptimizer`.
+        scale_local_gradients: As for `DistributedOptimizer`.
+        check_every_steps: Gradients between two comparisons of the variables' hashes;
+            0 for never.
+
+    Raises:
+        ConfigError: For an argument out of its range or a tape wrapped already.
+    """
+
+    def __init__(
+        self,
+        gradtape: tf.GradientTape,
+        device_dense: str = "",
+        device_sparse: str = "",
+        compression: Any = Compression.none,
+        sparse_as_dense: bool = False,
+        op: ReduceOp = Average,
+        gradient_predivide_factor: float = 1.0,
+        num_groups: int = 0,
+        groups: int | Sequence[Sequence[Any]] | None = None,
+        process_set: ProcessSet = global_process_set,
+        scale_local_gradients: bool = True,
+        check_every_steps: int = 100,
+    ) -> None:
+        if isinstance(gradtape, DistributedGradientTape):
+            raise ConfigError(
+                "gradtape", got=gradtape, expected="a tf.GradientTape", fix="wrap it once"
+            )
+        self._tape = gradtape
+        self._settings = ReductionSettings(
+            compression=compression,
+            sparse_as_dense=sparse_as_dense,
+            gradient_predivide_factor=gradient_predivide_factor,
+            op=ReduceOp(op),
+            groups=groups or num_groups or None,
+            process_set=process_set,
+            scale_local_gradients=scale_local_gradients,
+        )
+        self._local_sources: list[Any] = []
+        self._check_every_steps = check_every_steps
+
+    def register_local_source(self, source: Any) -> None:
+        """Declares that the gradient of a variable stays on its rank."""
+        self._local_sources.append(source)
+
+    @without_autograph
+    def gradient(self, target: Any, sources: Any, output_gradients: Any = None) -> Any:
+        """Returns the reduced gradients, in the structure of `sources`.
+
+        Collective: every rank of the process set must call this.
+
+        Args:
+            target: What to differentiate.
+            sources: Variables, in any nesting.
+            output_gradients: As for `tf.GradientTape.gradient`.
+        """
+        local = self._tape.gradient(target, sources, output_gradients)
+        flat_sources = tf.nest.flatten(sources)
+        reduction, steps = _reduction_for(self._settings, flat_sources)
+        reduction.local_variables.update(id(native_variable(s)) for s in self._local_sources)
+        compared = []
+        if self._check_every_steps and reduction.size > 1:
+            compared.append(self._compare_values(reduction, steps, flat_sources))
+        with tf.control_dependencies(compared):  # see Synchronizer
+            reduced = reduction.reduce(_flatten_gradients(local), flat_sources)
+        return tf.nest.pack_sequence_as(sources, reduced)
+
+    def _compare_values(
+        self, reduction: GradientReduction, steps: tf.Variable, sources: list[Any]
+    ) -> tf.Tensor:
+        # A tape may watch tensors too; only variables have values to keep equal.
+        shared = [s for s in sources if _is_variable(s) and not reduction.is_local(s)]
+
+        def compare() -> None:
+            consistency.require_same_values(
+                shared,
+                done,
+                self._settings.process_set,
+                fix="call hvd.broadcast_variables(model.variables, root_rank=0) and "
+                "hvd.broadcast_variables(optimizer.variables, root_rank=0) once, at the first "
+                "step, and apply the reduced gradients on every rank",
+            )
+
+        done = steps.read_value()
+        # With 1, every time but the first: x % 1 is never 1.
+        due = (done % self._check_every_steps == 1 % self._check_every_steps) & (done > 0)
+        compared = run_if(due, compare)
+        steps.assign_add(1)
+        return compared
+
+    def __enter__(self) -> DistributedGradientTape:
+        self._tape.__enter__()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._tape.__exit__(*exception)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tape, name)
+
+
+def _is_variable(source: Any) -> bool:
+    return isinstance(native_variable(source), tf.Variable)
+
+
+# A tape lives for one step, what it proves for the whole run: one reduction, and one
+# count of gradients, for each list of variables. The variables are kept with them, so
+# that their ids are not given to others. Watched tensors are new in every trace.
+_reductions: dict[tuple[int, ...], tuple[GradientReduction, tf.Variable, list[Any]]] = {}
+
+
+def _reduction_for(
+    settings: ReductionSettings, sources: list[Any]
+) -> tuple[GradientReduction, tf.Variable]:
+    key = tuple(id(native_variable(source)) if _is_variable(source) else 0 for source in sources)
+    if key not in _reductions:
+        reduction = GradientReduction(settings, f"tape_{len(_reductions)}")
+        with tf.init_scope():
+            steps = tf.Variable(0, dtype=tf.int64, trainable=False, name="tape_steps")
+            if reduction.size > 1:
+                consistency.require_same_start(settings.describe(), sources, settings.process_set)
+        _reductions[key] = (reduction, steps, sources)
+    reduction, steps, _ = _reductions[key]
+    reduction.settings = settings
+    return reduction, steps
+
+
+def _flatten_gradients(gradients: Any) -> list[Any]:
+    """Flattens a structure of gradients without taking `tf.IndexedSlices` apart."""
+    return tf.nest.flatten(gradients, expand_composites=False)

@@ -1,0 +1,1 @@
+"""What the commands do, one file per command and a folder for its parts."""

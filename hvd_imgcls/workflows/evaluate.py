@@ -1,0 +1,196 @@
+"""The story of `hvd-imgcls evaluate`: a model, the held-out split, exact metrics."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from hvd_imgcls import distributed, logs
+from hvd_imgcls.config import RunConfig, to_tree
+from hvd_imgcls.data import ImageSource, host_shares_of, image_shape_of, open_images, open_source
+from hvd_imgcls.data.bad_examples.unreadable import name_unreadable_block
+from hvd_imgcls.data.order.positions import rank_blocks
+from hvd_imgcls.data.pipeline.dataset import evaluation_dataset
+from hvd_imgcls.data.placement.placing import place
+from hvd_imgcls.errors import alike_on_all_ranks
+from hvd_imgcls.files.json_files import to_json
+from hvd_imgcls.metrics import Collector, Evaluated, evaluate
+from hvd_imgcls.plan import EvaluationPlan, make_evaluation_plan
+from hvd_imgcls.run_directory.paths import EvaluationFiles
+from hvd_imgcls.workflows.evaluating.files import with_examples, write_evaluation
+from hvd_imgcls.workflows.evaluating.notable_images import write_pictures
+from hvd_imgcls.workflows.quarantine import report_held_out
+from hvd_imgcls.workflows.trained_model.loading import digest_of_model, load_model, load_saved_model
+from hvd_imgcls.workflows.trained_model.test_time_augmentation import make_predict
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate_file(
+    config: RunConfig,
+    model_path: Path,
+    *,
+    files: EvaluationFiles | None = None,
+    pictures_path: Path | None = None,
+    is_trusted: bool = False,
+    verbosity: logs.Verbosity = logs.Verbosity.NORMAL,
+) -> dict[str, Any]:
+    """Evaluates a saved model on the held-out split, on any number of ranks.
+
+    Collective: every rank must call this with equal arguments.
+
+    Args:
+        config: Says which data, and in which blocks.
+        model_path: A `.keras` file, or a SavedModel that `hvd-imgcls export` wrote.
+        files: Where the root writes what came of it; it prints the figures when None.
+        pictures_path: Where the root writes the images that are worth looking at; None nowhere.
+        is_trusted: Whether code in the model may run; a SavedModel is nothing else.
+        verbosity: How much is said.
+
+    Returns:
+        The metrics, the same on all ranks.
+
+    Raises:
+        CheckpointError: If the file is no model or does not fit the data.
+    """
+    # Who are we?
+    collectives = distributed.start()
+    topology = collectives.topology
+    logs.start(topology, verbosity=verbosity)
+    threads = distributed.devices.take_share(topology)
+
+    # What will happen?
+    source = open_source(config.data.source, config.data.placement)
+    source = open_images(
+        config, source=place(source, config, collectives), num_threads=threads.data
+    )
+    plan = make_evaluation_plan(
+        config,
+        num_examples=source.num_examples("held_out"),
+        size=topology.size,
+        hosts=host_shares_of(source, config),
+    )
+    distributed.agreement.require_same(
+        collectives,
+        {
+            "configuration": to_tree(config),
+            "model": digest_of_model(model_path),
+            "data": source.fingerprint,
+        },
+        "give every rank the same files",
+    )
+
+    # The model and its metrics.
+    images = image_shape_of(source, config), len(source.class_names)
+    with alike_on_all_ranks():
+        if model_path.is_dir():
+            predict = load_saved_model(model_path, *images, is_trusted=is_trusted)
+        else:
+            model = load_model(model_path, *images, is_trusted=is_trusted)
+            predict = make_predict(model, config.evaluation.views)
+    evaluated = evaluate_model(
+        predict, source, config, plan, collectives=collectives, num_threads=threads.data
+    )
+    logger.log(logs.RESULT, "%s", describe(evaluated.figures))
+    figures = with_examples(evaluated, source)
+    if files is None:
+        logger.log(logs.RESULT, "%s", to_json(figures))
+    elif topology.is_root:
+        write_evaluation(files, evaluated, source)
+        logger.info("written to %s", files.directory)
+        if pictures_path is not None:
+            write_pictures(pictures_path, figures, source, config, num_threads=threads.data)
+    collectives.barrier()
+    return figures
+
+
+def evaluate_model(
+    predict: Callable[[tf.Tensor], tf.Tensor],
+    source: ImageSource,
+    config: RunConfig,
+    plan: EvaluationPlan,
+    *,
+    collectives: distributed.Collectives,
+    num_threads: int,
+    quarantine_path: Path | None = None,
+    with_intervals: bool = True,
+) -> Evaluated:
+    """Evaluates a model on the held-out split; every example is counted once.
+
+    Collective: every rank must call this with equal weights.
+
+    Args:
+        predict: From images `[batch, height, width, channels]` to logits `[batch, num_classes]`,
+            as `make_predict` returns it.
+        source: The images.
+        config: Says how images are cut.
+        plan: How the split is cut into blocks.
+        collectives: How the ranks talk.
+        num_threads: Threads of the dataset.
+        quarantine_path: File to which the root adds what `data.bad_examples: quarantine`
+            leaves out; None writes nothing.
+        with_intervals: Whether the headline figures get intervals.
+
+    Raises:
+        DataError: If an image cannot be read; with `quarantine`, if too many cannot.
+    """
+    rank, size = collectives.topology.rank, collectives.topology.size
+    numbers, blocks = rank_blocks(plan, rank=rank, size=size, division=source.division)
+    dataset = evaluation_dataset(
+        source, config, plan, rank=rank, size=size, num_threads=num_threads
+    )
+    collector = Collector(
+        num_classes=len(source.class_names),
+        num_examples=plan.num_examples,
+        capacity=int((blocks >= 0).sum()),
+    )
+    batches = iter(dataset)
+    for number, examples in zip(numbers.tolist(), blocks, strict=True):
+        try:
+            images, targets, weights = next(batches)
+        except tf.errors.OpError as error:
+            raise name_unreadable_block(source, config, examples, error) from None
+        if number < 0:
+            continue
+        logits = predict(images)
+        is_good = weights.numpy() > 0
+        collector.leave_out(examples[(examples >= 0) & ~is_good])
+        counted = np.where(is_good, examples, -1)
+        collector.add(counted, np.argmax(targets, axis=-1), logits.numpy())
+    report_held_out(
+        np.flatnonzero(collector.times_unreadable),
+        source,
+        config,
+        collectives=collectives,
+        path=quarantine_path,
+    )
+    return evaluate(
+        collector,
+        source.class_names,
+        collectives,
+        seed=config.train.seed,
+        with_intervals=with_intervals,
+        columns=source.columns("held_out"),
+        recalls=config.evaluation.thresholds.recall,
+        precisions=config.evaluation.thresholds.precision,
+    )
+
+
+def describe(metrics: dict[str, Any]) -> str:
+    """Returns the metrics in one line."""
+    unreadable, num_examples = metrics["num_unreadable"], metrics["num_examples"]
+    left_out = f"; {unreadable:,} unreadable left out" if unreadable else ""
+    if metrics["num_not_finite"]:
+        return (
+            f"held-out accuracy: none; the model's outputs for {metrics['num_not_finite']:,} of "
+            f"{num_examples:,} images are not finite numbers{left_out}"
+        )
+    return (
+        f"held-out accuracy {metrics['top1']:.4f} ({metrics['num_correct']:,} of "
+        f"{num_examples:,}), loss {metrics['loss']:.4f}{left_out}"
+    )

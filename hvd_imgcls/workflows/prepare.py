@@ -1,0 +1,276 @@
+"""The story of `hvd-imgcls prepare`: image files into record files, over all ranks."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+
+from hvd_imgcls import distributed, logs
+from hvd_imgcls.data.bad_examples.unreadable import READ_ERRORS, reason_of
+from hvd_imgcls.data.order.splits import SPLITS, Numbers, Split
+from hvd_imgcls.data.sources.base import EncodedSource
+from hvd_imgcls.data.sources.records.hosts import block_rows, describe, write_assignment
+from hvd_imgcls.data.sources.records.layout import INDEX_SCHEMA, Manifest, RecordsDir, read_manifest
+from hvd_imgcls.data.sources.records.reading import Records
+from hvd_imgcls.errors import ConfigError, DataError
+from hvd_imgcls.files.json_files import write_json
+from hvd_imgcls.workflows.preparing.re_encoding import Encoding, encode
+from hvd_imgcls.workflows.preparing.record_writing import Record, write_block, write_rows
+
+logger = logging.getLogger(__name__)
+
+# Sets the stream of the order apart from any other use of the same seed.
+_PURPOSE = 0x7265636F7264  # "record"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Block:
+    """One file to be written.
+
+    Attributes:
+        split: Its split.
+        number: Its number in the split.
+        examples: The source's example numbers in it, in their order.
+    """
+
+    split: Split
+    number: int
+    examples: Numbers
+
+
+def prepare(
+    source: EncodedSource,
+    destination: Path,
+    *,
+    encoding: Encoding | None = None,
+    examples_per_block: int = 1024,
+    seed: int = 0,
+    num_hosts: int | None = None,
+    verbosity: logs.Verbosity = logs.Verbosity.NORMAL,
+) -> Records:
+    """Writes record files and their index, then reads everything back.
+
+    Collective: every rank must call this with equal arguments. A preparation that was
+    killed continues with the files that are missing, on any number of ranks.
+
+    Args:
+        source: The images.
+        destination: Folder to write into; all ranks must see it.
+        encoding: How images are changed; not at all when None.
+        examples_per_block: Examples of a file.
+        seed: Seed of the order in which the examples are dealt to the files.
+        num_hosts: Hosts to divide the files over, for `data.placement`; None for no division.
+        verbosity: How much is said.
+
+    Returns:
+        The record files as a source.
+
+    Raises:
+        ConfigError: If something else is in the folder.
+        DataError: If an image cannot be read, or was not written as it was read.
+    """
+    # Who are we?
+    collectives = distributed.start()
+    topology = collectives.topology
+    logs.start(topology, verbosity=verbosity)
+    encoding = encoding or Encoding()
+
+    # What will happen? The same on all ranks, and the same after a kill.
+    manifest = _make_manifest(source, encoding, examples_per_block, seed)
+    distributed.agreement.require_same(
+        collectives,
+        {"records": manifest.to_json()},
+        "start every rank with the same command line and the same images",
+    )
+    files = RecordsDir(destination)
+    if _begin(files, manifest, collectives):
+        logger.log(logs.RESULT, "%s holds these images already", destination)
+        _divide(files, manifest, num_hosts, collectives)
+        return Records(destination)
+    blocks = list(_blocks(manifest))
+    total = sum(manifest.num_examples.values())
+    logger.info("%s images into %s files in %s", f"{total:,}", f"{len(blocks):,}", destination)
+
+    # Every rank writes every size-th file, and then reads those of its neighbour.
+    mine = blocks[topology.rank :: topology.size]
+    missing = [block for block in mine if not files.part(block.split, block.number).exists()]
+    if len(missing) < len(mine):
+        logger.info("continuing: %d of %d files are there", len(mine) - len(missing), len(mine))
+    pace = logs.Pace()
+    for block in missing:
+        records = _records(source, block, manifest.class_names, encoding)
+        write_block(
+            files.block(block.split, block.number),
+            files.part(block.split, block.number),
+            block.number,
+            records,
+        )
+        if pace.is_due():
+            logger.info("written: %d of %d files", files.num_parts(), len(blocks))
+    collectives.barrier()
+    for block in blocks[(topology.rank + 1) % topology.size :: topology.size]:
+        _verify(files, block)
+    collectives.barrier()
+
+    # The index of all files, and last the manifest, which says that everything is there.
+    if topology.is_root:
+        _finish(files, manifest)
+    collectives.barrier()
+    logger.log(logs.RESULT, "verified: %s images are in %s", f"{total:,}", destination)
+    _divide(files, manifest, num_hosts, collectives)
+    return Records(destination)
+
+
+def _make_manifest(
+    source: EncodedSource, encoding: Encoding, examples_per_block: int, seed: int
+) -> Manifest:
+    writes_jpeg = encoding.max_side is not None and not encoding.is_raw
+    return Manifest(
+        class_names=tuple(source.class_names),
+        num_examples={split: source.num_examples(split) for split in SPLITS},
+        examples_per_block=examples_per_block,
+        seed=seed,
+        source_fingerprint=source.fingerprint,
+        encoding={
+            "max_side": encoding.max_side,
+            "quality": encoding.quality if writes_jpeg else None,
+            "is_raw": encoding.is_raw,
+        },
+    )
+
+
+def _begin(files: RecordsDir, manifest: Manifest, collectives: distributed.Collectives) -> bool:
+    """Makes the folder on the root; returns whether everything is there already. Collective."""
+    done: bool = distributed.agreement.on_root(collectives, lambda: _claim(files, manifest))
+    return done
+
+
+def _claim(files: RecordsDir, manifest: Manifest) -> bool:
+    for path in (files.manifest, files.plan):
+        if path.exists():
+            if read_manifest(path) != manifest:
+                raise ConfigError(
+                    "DEST",
+                    got=str(files.path),
+                    expected="an empty folder, or one with the same images and options",
+                    fix="give another folder, or remove this one",
+                )
+            return path == files.manifest
+    if files.path.exists() and any(files.path.iterdir()):
+        raise ConfigError(
+            "DEST",
+            got=str(files.path),
+            expected="an empty folder",
+            fix="give another folder, or remove this one",
+        )
+    try:
+        files.part("train", 0).parent.mkdir(parents=True)
+        write_json(files.plan, manifest.to_json())
+    except OSError as error:
+        raise ConfigError(
+            "DEST",
+            got=str(files.path),
+            expected=f"a folder that can be made ({error.strerror})",
+            fix="give another one",
+        ) from error
+    return False
+
+
+def _blocks(manifest: Manifest) -> Iterator[Block]:
+    """Yields every file with its examples: each a random part of its split."""
+    for split_number, split in enumerate(SPLITS):
+        sequence = np.random.SeedSequence([_PURPOSE, manifest.seed, split_number])
+        generator = np.random.Generator(np.random.Philox(sequence))
+        order = generator.permutation(manifest.num_examples[split])
+        for number in range(manifest.num_blocks(split)):
+            first = number * manifest.examples_per_block
+            yield Block(
+                split=split,
+                number=number,
+                examples=order[first : first + manifest.examples_per_block],
+            )
+
+
+def _records(
+    source: EncodedSource, block: Block, class_names: tuple[str, ...], encoding: Encoding
+) -> Iterator[Record]:
+    read = source.make_reader(block.split)
+    labels = source.labels(block.split)
+    for example in block.examples.tolist():
+        name = source.name_of(block.split, example)
+        try:
+            contents = read(np.int64(example)).numpy()
+        except READ_ERRORS as error:
+            raise DataError(
+                f"{name}: cannot be read ({reason_of(error)}); replace or remove it"
+            ) from None
+        image = encode(contents, name, encoding)
+        label = int(labels[example])
+        yield Record(
+            contents=image.contents,
+            label=label,
+            class_name=class_names[label],
+            name=source.id_of(block.split, example),
+            height=image.height,
+            width=image.width,
+        )
+
+
+def _verify(files: RecordsDir, block: Block) -> None:
+    """Raises unless a file holds what its rows say."""
+    path = files.block(block.split, block.number)
+    table = pq.read_table(files.part(block.split, block.number))
+    content = path.read_bytes()
+    for position, row in enumerate(table.select(["offset", "size", "checksum"]).to_pylist()):
+        image = content[row["offset"] : row["offset"] + row["size"]]
+        if xxhash.xxh3_64_intdigest(image) != row["checksum"]:
+            raise DataError(
+                f"{path}, record {position}: not what was written; check the disk, remove "
+                f"{files.path} and prepare it again"
+            )
+
+
+def _finish(files: RecordsDir, manifest: Manifest) -> None:
+    """Writes the index and the manifest, and removes what was needed to continue."""
+    for split in SPLITS:
+        parts = [
+            pq.read_table(files.part(split, number)) for number in range(manifest.num_blocks(split))
+        ]
+        index = pa.concat_tables(parts) if parts else INDEX_SCHEMA.empty_table()
+        write_rows(files.index(split), index)
+        write_rows(files.blocks(split), block_rows(parts, len(manifest.class_names)))
+    write_json(files.manifest, manifest.to_json())
+    files.plan.unlink()
+    shutil.rmtree(files.part("train", 0).parent)
+
+
+def _divide(
+    files: RecordsDir,
+    manifest: Manifest,
+    num_hosts: int | None,
+    collectives: distributed.Collectives,
+) -> None:
+    """Divides the files over hosts, if that is asked for. Collective."""
+    if num_hosts is None:
+        return
+
+    def divide() -> str:
+        assignment = write_assignment(files, manifest, num_hosts)
+        blocks = {split: pq.read_table(files.blocks(split)) for split in SPLITS}
+        return describe(blocks, assignment)
+
+    text = distributed.agreement.on_root(collectives, divide)
+    logger.info("divided over %d hosts:\n%s", num_hosts, text)
+    logger.info(
+        "copy to each host what it needs, for example\n  rsync -a --files-from=%s %s/ HOST:FOLDER/",
+        files.host_files(0, num_hosts),
+        files.path,
+    )

@@ -1,0 +1,144 @@
+"""Looking at one image file: what it is, and whether training could read it."""
+
+from __future__ import annotations
+
+import os
+import stat
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+import xxhash
+from PIL import Image, UnidentifiedImageError
+
+from hvd_imgcls.config import DEFAULT_MAX_PIXELS
+from hvd_imgcls.data.bad_examples.unreadable import reason_of
+from hvd_imgcls.data.decoding.image_size import JPEG_XL_STARTS, decode_whole
+
+# Pillow would refuse to say how large a large image is. `inspect_file` has its own limit.
+Image.MAX_IMAGE_PIXELS = None
+
+# What is given to the decoder, by the bytes that such files begin with.
+_DECODABLE = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"GIF8": "GIF",
+    b"BM": "BMP",
+    # TensorFlow would, but we refuse it: see `image_size`.
+    **dict.fromkeys(JPEG_XL_STARTS, "JPEG XL"),
+}
+_ORIENTATION = 274  # the number of this EXIF tag
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Facts:
+    """What was found out about a file.
+
+    Attributes:
+        problem: Why training cannot read it; None if it can.
+        format: JPEG, PNG, GIF, BMP, WEBP or what Pillow calls it; "" if nobody knows.
+        height: In pixels; 0 if unknown.
+        width: In pixels; 0 if unknown.
+        num_bytes: Size of the file.
+        checksum: XXH3, 64 bits, of the file, as 16 hexadecimal digits.
+        remarks: What the user should know though it can be read, comma-separated.
+    """
+
+    problem: str | None = None
+    format: str = ""
+    height: int = 0
+    width: int = 0
+    num_bytes: int = 0
+    checksum: str = ""
+    remarks: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the facts as JSON holds them."""
+        return asdict(self)
+
+
+def inspect_file(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> Facts:
+    """Reads a file, looks at its header and decodes it to the end.
+
+    Args:
+        path: The file.
+        max_pixels: Larger images are refused by their header, before anything is decoded.
+    """
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            return Facts(problem="not a regular file")
+        content = path.read_bytes()
+    except OSError as error:
+        return Facts(problem=error.strerror or str(error))
+    if not content:
+        return Facts(problem="empty file")
+    facts: dict[str, Any] = {
+        "num_bytes": len(content),
+        "checksum": xxhash.xxh3_64_hexdigest(content),
+        **_from_header(path),
+    }
+    known = _format_of(content)
+    facts["format"] = known or facts.get("format", "")
+    pixels = facts.get("height", 0) * facts.get("width", 0)
+    if pixels > max_pixels:
+        size = f"{facts['width']} x {facts['height']}"
+        return Facts(**facts, problem=f"{size} pixels, more than the {max_pixels:,} allowed")
+    if known is None:
+        kind = facts["format"] or "a format that nobody knows"
+        return Facts(**facts, problem=f"{kind}, which TensorFlow does not decode; convert it")
+    return Facts(**facts, problem=_decode(content, max_pixels))
+
+
+def _format_of(content: bytes) -> str | None:
+    """Returns the format if the decoder is to look at it."""
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return "WEBP"
+    return next((name for start, name in _DECODABLE.items() if content.startswith(start)), None)
+
+
+def _from_header(path: Path) -> dict[str, Any]:
+    """Returns what Pillow reads without decoding: nothing if it does not know the format."""
+    try:
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore")
+            return {
+                "format": image.format or "",
+                "height": image.height,
+                "width": image.width,
+                "remarks": ", ".join(_remarks(image)),
+            }
+    except (UnidentifiedImageError, OSError, ValueError):
+        return {}
+    except Exception as error:  # a plug-in of Pillow's fell over a crafted header
+        return {"remarks": f"Pillow: {type(error).__name__}"}
+
+
+def _remarks(image: Image.Image) -> list[str]:
+    remarks = []
+    if image.mode in ("CMYK", "YCCK"):
+        remarks.append("CMYK")
+    elif image.mode.startswith("I") or image.mode == "F":
+        remarks.append("more than 8 bits per channel")
+    elif image.mode in ("L", "1", "LA"):
+        remarks.append("grey")
+    if "A" in image.getbands() or "transparency" in image.info:
+        remarks.append("transparency is dropped")
+    if getattr(image, "n_frames", 1) > 1:
+        remarks.append("animated: the first image is used")
+    # Pillow would decode a whole PNG to find its EXIF.
+    orientation = 1 if image.format == "PNG" else image.getexif().get(_ORIENTATION, 1)
+    if orientation not in (0, 1):
+        remarks.append(f"EXIF orientation {orientation} is not applied")
+    return remarks
+
+
+def _decode(content: bytes, max_pixels: int) -> str | None:
+    """Returns why the whole image cannot be decoded."""
+    try:
+        decode_whole(content, max_pixels)
+    except tf.errors.OpError as error:
+        return reason_of(error)
+    return None

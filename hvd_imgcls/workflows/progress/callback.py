@@ -1,0 +1,251 @@
+"""What one sees of a training while it lasts, and when it stops."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from hvd_imgcls.distributed import Collectives
+from hvd_imgcls.files.json_files import append_json_lines
+from hvd_imgcls.keras.synchronization.clocks import BatchClock, ReductionClock
+from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
+from hvd_imgcls.plan import Plan
+from hvd_imgcls.workflows.progress.entries import as_json
+from hvd_imgcls.workflows.progress.lines import progress_line
+from hvd_imgcls.workflows.progress.record import EpochRecord, Record, images_per_second
+from hvd_imgcls.workflows.progress.summary import peak_memory_bytes
+from hvd_imgcls.workflows.progress.waiting import Times, exchange
+
+logger = logging.getLogger(__name__)
+
+
+class Progress(keras.callbacks.Callback):
+    """Says how far a training is, and writes down every epoch.
+
+    A line every few seconds, one line of JSON per epoch, the curves of TensorBoard. Of a rank
+    that is not the root, the log shows nothing. It must come after all callbacks that change an
+    epoch's `logs`: what is in them is written.
+
+    Collective: every rank must have this callback in the same position. The ranks tell one
+    another their times at the end of every epoch.
+
+    Args:
+        plan: The plan of the run.
+        record: What has happened in the run; filled in.
+        collectives: How the ranks talk.
+        metrics_path: Where to write one JSON line per epoch; None writes nothing.
+        on_first_batch: Called with the first batch, before the first step.
+        name: Stands before the names of the curves.
+        interval_seconds: Time between two lines, at least.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        record: Record,
+        collectives: Collectives,
+        *,
+        metrics_path: Path | None,
+        on_first_batch: Callable[[Any], None] | None = None,
+        name: str = "",
+        interval_seconds: float = 3.0,
+    ) -> None:
+        super().__init__()
+        self._plan = plan
+        self._record = record
+        self._collectives = collectives
+        self._metrics_path = metrics_path
+        self._name = name
+        self._interval_seconds = interval_seconds
+        self._batches = BatchClock(on_first_batch)
+        self._reductions: ReductionClock | None = None
+        self._num_batches = self._num_measured = self._epoch = self._num_updates = 0
+        self._num_held_back = 0
+        self._began = self._epoch_began = self._last_batch = self._last_line = 0.0
+        self._first_batch_ended: float | None = None
+        self._is_tracing = False
+        self._optimizer: keras.optimizers.Optimizer | None = None
+        self._learning_rate: Callable[[], Any] = lambda: math.nan
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Starts the clocks."""
+        self._began = self._last_line = self._record.clock()
+        self._num_updates = int(self.model.optimizer.iterations)
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Notes the epoch, 0-based."""
+        self._epoch = epoch
+        # Not only when a training begins: a model that is compiled again has a new step.
+        self._is_tracing = self._batches.start(self.model) or not self._num_batches
+        if self.model.optimizer is not self._optimizer:
+            optimizer = self._optimizer = self.model.optimizer
+            # A schedule is some thirty operations: 3 ms one by one, next to nothing as a graph.
+            self._learning_rate = tf.function(lambda: tf.convert_to_tensor(optimizer.learning_rate))
+        synchronizer = synchronizer_of(self.model.optimizer)
+        if self._plan.size > 1 and synchronizer is not None:
+            reduction = synchronizer.reduction
+            # A step that was traced already has the clock of that time in it.
+            reduction.clock = reduction.clock or ReductionClock()
+            self._reductions = reduction.clock
+        self._start_measuring()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Says how far the epoch is, if it is time to."""
+        self._num_batches += 1
+        self._num_measured += 1
+        now = self._last_batch = self._record.clock()
+        if self._is_tracing:
+            # This batch has traced and compiled the step: it says nothing about the speed.
+            self._is_tracing = False
+            self._first_batch_ended = self._first_batch_ended or now
+            self._start_measuring()
+        if now - self._last_line >= self._interval_seconds:
+            waiting = {"data": self._own_share(self._batches.seconds)}
+            if self._reductions is not None:
+                waiting["exchange"] = self._own_share(float(self._reductions.peek().sum()))
+            self._say(logs or {}, waiting, is_of_this_rank=self._plan.size > 1)
+            self._draw("within an epoch", logs or {})
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Writes the metrics of the epoch, which are those of all ranks by now. Collective."""
+        times = self._exchange()
+        # Since the training began. The optimizer counts these as steps.
+        self._num_held_back = int((logs or {}).get("skipped_steps", 0))
+        measured = EpochRecord(
+            num_images=self._num_measured * self._plan.per_rank_batch_size * self._plan.size,
+            seconds=self._seconds,
+            times=times,
+        )
+        self._record.epochs.append(measured)
+        is_last = self._step == self._plan.num_steps
+        if is_last or self._record.clock() - self._last_line >= self._interval_seconds:
+            waiting = {"data": times.data_share}
+            if self._plan.size > 1:
+                waiting["ranks"] = times.rank_share
+            self._say(logs or {}, waiting, is_of_this_rank=False)
+        if self._metrics_path is not None:
+            entry = self._entry(logs or {}, measured)
+            append_json_lines(self._metrics_path, [entry])
+            self._draw("by epoch", {key: entry[key] for key in entry if key != "step"})
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Adds this training to what the run has done."""
+        self._batches.stop(self.model)
+        record = self._record
+        record.training_seconds += record.clock() - self._began
+        record.num_steps += self._step
+        updates = int(self.model.optimizer.iterations) - self._num_updates
+        record.num_skipped_steps += max(0, self._step - updates) + self._num_held_back
+
+    @property
+    def _step(self) -> int:
+        """Finished steps."""
+        return self._num_batches // self._plan.gradient_accumulation_steps
+
+    @property
+    def _seconds(self) -> float:
+        """Of this epoch, until its last batch; without the first batch of a training."""
+        return self._last_batch - self._epoch_began if self._num_measured else 0.0
+
+    def _start_measuring(self) -> None:
+        self._num_measured = 0
+        self._batches.reset()
+        if self._reductions is not None:
+            self._reductions.take()
+        self._epoch_began = self._record.clock()
+
+    def _exchange(self) -> Times:
+        """Returns what all ranks have measured in this epoch. Collective."""
+        reductions = np.zeros(0) if self._reductions is None else self._reductions.take()
+        return exchange(
+            self._collectives,
+            seconds=self._seconds,
+            data_seconds=self._batches.seconds if self._num_measured else 0.0,
+            reductions=reductions,
+        )
+
+    def _own_share(self, seconds: float) -> float | None:
+        return min(1.0, seconds / self._seconds) if self._seconds > 0 else None
+
+    def _images_per_second(self) -> float | None:
+        """Returns those of this epoch so far, or of the last one."""
+        images = self._num_measured * self._plan.per_rank_batch_size * self._plan.size
+        return images_per_second(images, self._seconds)
+
+    def _seconds_left(self) -> float | None:
+        """Returns how long the rest takes, with the pauses that there have been until now."""
+        done = self._num_batches - 1
+        all_batches = self._plan.num_steps * self._plan.gradient_accumulation_steps
+        if not done or self._first_batch_ended is None:
+            return None
+        passed = self._record.clock() - self._first_batch_ended
+        return passed / done * (all_batches - self._num_batches)
+
+    def _say(
+        self, logs: dict[str, Any], waiting: dict[str, float | None], *, is_of_this_rank: bool
+    ) -> None:
+        self._last_line = self._record.clock()
+        line = progress_line(
+            epoch=self._epoch + 1,
+            num_epochs=self._plan.num_epochs,
+            step=self._step,
+            num_steps=self._plan.num_steps,
+            logs=logs,
+            is_of_this_rank=is_of_this_rank,
+            images_per_second=self._images_per_second(),
+            seconds_left=self._seconds_left(),
+            waiting=waiting,
+        )
+        logger.info("%s", line)
+
+    def _entry(self, logs: dict[str, Any], measured: EpochRecord) -> dict[str, Any]:
+        """Returns what metrics.jsonl holds of an epoch; docs/run-directory.md explains it."""
+        times = measured.times
+        speed = self._images_per_second()
+        return {
+            "epoch": self._epoch + 1,
+            "step": self._step,
+            **as_json(logs),
+            # A callback that sets the next epoch's rate has put this epoch's into the logs.
+            "learning_rate": float(logs.get("learning_rate") or self._learning_rate()),
+            "images_per_second": None if speed is None else round(speed, 1),
+            "data_wait_share": _rounded(times.data_share),
+            "rank_wait_share": _rounded(times.rank_share),
+            "slowest_rank": times.slowest_rank,
+            "seconds": round(measured.seconds, 4),
+            "peak_memory_bytes": peak_memory_bytes(),
+        }
+
+    def _draw(self, group: str, values: dict[str, Any]) -> None:
+        if self._record.board is not None:
+            name = f"{self._name} {group}".strip()
+            self._record.board.write_numbers(name, as_json(values), self._step)
+
+
+class StopAfterSteps(keras.callbacks.Callback):
+    """Ends a training within an epoch, on all ranks at the same step.
+
+    Args:
+        plan: Says when.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__()
+        self._num_left = plan.num_steps * plan.gradient_accumulation_steps
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Stops after the last step."""
+        self._num_left -= 1
+        if self._num_left == 0:
+            self.model.stop_training = True
+
+
+def _rounded(share: float | None) -> float | None:
+    return None if share is None else round(share, 4)

@@ -1,0 +1,92 @@
+"""What has happened in a run so far: the numbers that the summary is made of."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from hvd_imgcls.workflows.progress.tensorboard import Board
+from hvd_imgcls.workflows.progress.waiting import Times
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EpochRecord:
+    """One epoch, without the first step of a training, which traces and compiles.
+
+    Attributes:
+        num_images: Images of all ranks, padding included.
+        seconds: What they took on this rank, from the first batch to the last.
+        times: How all ranks spent it.
+    """
+
+    num_images: int
+    seconds: float
+    times: Times
+
+
+@dataclass(kw_only=True, slots=True)
+class Record:
+    """What a run has done, on one rank. Filled in while it goes on.
+
+    Attributes:
+        board: Where the curves and pictures go; None for nowhere, as on all ranks but the root.
+        clock: Returns seconds since any moment.
+        began: When the run began, by that clock.
+        epochs: All epochs, in order.
+        num_steps: Steps so far.
+        num_skipped_steps: Steps of these in which the optimizer changed nothing, because a
+            gradient was not finite.
+        training_seconds: From the first to the last moment of `fit`.
+        evaluation_seconds: What the final evaluation took.
+        pretraining: The same of the training without labels; None without one.
+    """
+
+    board: Board | None = None
+    clock: Clock = time.monotonic
+    began: float = field(default=0.0)
+    epochs: list[EpochRecord] = field(default_factory=list)
+    num_steps: int = 0
+    num_skipped_steps: int = 0
+    training_seconds: float = 0.0
+    evaluation_seconds: float = 0.0
+    pretraining: Record | None = None
+
+    def __post_init__(self) -> None:
+        self.began = self.began or self.clock()
+
+    @property
+    def seconds(self) -> float:
+        """Since the run began."""
+        return self.clock() - self.began
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """While this lasts, time counts as evaluation."""
+        began = self.clock()
+        try:
+            yield
+        finally:
+            self.evaluation_seconds += self.clock() - began
+
+    def times(self) -> Times | None:
+        """Returns how all ranks spent all epochs; None without an epoch."""
+        total: Times | None = None
+        for epoch in self.epochs:
+            total = epoch.times if total is None else total + epoch.times
+        return total
+
+    def images_per_second(self) -> float | None:
+        """Returns images of all ranks per second of training; None if nothing was measured."""
+        return images_per_second(
+            sum(epoch.num_images for epoch in self.epochs),
+            sum(epoch.seconds for epoch in self.epochs),
+        )
+
+
+def images_per_second(num_images: int, seconds: float) -> float | None:
+    """Returns the throughput; None of no images."""
+    return num_images / seconds if num_images and seconds > 0 else None

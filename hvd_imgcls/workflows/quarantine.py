@@ -1,0 +1,194 @@
+"""Agreement of all ranks on the images that `data.bad_examples: quarantine` leaves out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from hvd_imgcls import distributed
+from hvd_imgcls.config import RunConfig
+from hvd_imgcls.data import ImageSource
+from hvd_imgcls.data.bad_examples.log import Sightings
+from hvd_imgcls.data.bad_examples.record import BadExample, in_lines, require_few
+from hvd_imgcls.data.bad_examples.unreadable import why_left_out
+from hvd_imgcls.data.order.positions import crop_key, rank_rows
+from hvd_imgcls.data.order.splits import Numbers, Split
+from hvd_imgcls.files.json_files import append_json_lines
+from hvd_imgcls.plan import Plan
+
+logger = logging.getLogger(__name__)
+
+
+class Quarantine(keras.callbacks.Callback):
+    """Brings together what the ranks have left out, at the same steps on all of them.
+
+    Every `check_every_steps` steps and at the end of every epoch.
+
+    Collective: every rank must have this callback in the same position.
+
+    Args:
+        source: The images.
+        config: Says how they are cut, and how many may be bad.
+        plan: The plan of the run.
+        sightings: What the data threads of this rank fill in.
+        collectives: How the ranks talk.
+        path: File to which the root adds one line for every bad image.
+    """
+
+    def __init__(
+        self,
+        source: ImageSource,
+        config: RunConfig,
+        plan: Plan,
+        sightings: Sightings,
+        collectives: distributed.Collectives,
+        path: Path,
+    ) -> None:
+        super().__init__()
+        self._source = source
+        self._config = config
+        self._plan = plan
+        self._sightings = sightings
+        self._collectives = collectives
+        self._path = path
+        self._num_batches = 0
+        self._bad: dict[int, BadExample] = {}
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Brings them together if it is time to. Collective."""
+        self._num_batches += 1
+        step, rest = divmod(self._num_batches, self._plan.gradient_accumulation_steps)
+        every = self._plan.check_every_steps
+        if every and not rest and step % every == 0:
+            self._agree(step)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Brings them together. Collective."""
+        self._agree(self._num_batches // self._plan.gradient_accumulation_steps)
+
+    def _agree(self, finished_steps: int) -> None:
+        """Says and counts what is new on any rank; raises on all if it is too much."""
+        own = self._new_of_this_rank(finished_steps)
+        found = _gather(self._collectives, "train", own)
+        # Two ranks may have met one image, in different epochs.
+        found.sort(key=lambda bad: (bad.step or 0, bad.example))
+        new = list({bad.example: bad for bad in reversed(found)}.values())[::-1]
+        if not new:
+            return
+        self._bad.update((bad.example, bad) for bad in new)
+        _report(self._collectives, new, self._path)
+        require_few(
+            list(self._bad.values()),
+            self._config.data,
+            "train",
+            self._plan.num_train_examples,
+        )
+
+    def _new_of_this_rank(self, finished_steps: int) -> list[BadExample]:
+        """Returns what the finished steps left out and nobody knows of yet."""
+        first_epochs = {
+            example: epoch
+            for example, epoch in self._sightings.first_epochs().items()
+            if example not in self._bad
+        }
+        places = []
+        for epoch in sorted(set(first_epochs.values())):
+            rows = rank_rows(
+                self._plan,
+                rank=self._collectives.topology.rank,
+                epoch=epoch,
+                division=self._source.division,
+            ).examples
+            examples = [one for one, first in first_epochs.items() if first == epoch]
+            for row in np.flatnonzero(np.isin(rows, examples).any(axis=1)).tolist():
+                step = epoch * self._plan.steps_per_epoch
+                step += row // self._plan.gradient_accumulation_steps + 1
+                # What is further on has been prepared only, on some ranks and not on others.
+                if step <= finished_steps:
+                    here = np.intersect1d(rows[row], examples).tolist()
+                    places += [(example, epoch, step) for example in here]
+        keyed = ((example, crop_key(self._plan, epoch)) for example, epoch, _ in places)
+        reasons = why_left_out(self._source, self._config, "train", keyed) if places else []
+        return [
+            BadExample(
+                name=self._source.name_of("train", example),
+                split="train",
+                example=example,
+                reason=reason,
+                epoch=epoch + 1,
+                step=step,
+                rank=self._collectives.topology.rank,
+            )
+            for (example, epoch, step), reason in zip(places, reasons, strict=True)
+        ]
+
+
+def report_held_out(
+    examples: Numbers,
+    source: ImageSource,
+    config: RunConfig,
+    *,
+    collectives: distributed.Collectives,
+    path: Path | None,
+) -> None:
+    """Says which held-out images were left out.
+
+    Collective: every rank must call this.
+
+    Args:
+        examples: Numbers of those that this rank left out.
+        source: The images.
+        config: Says how they are cut, and how many may be bad.
+        collectives: How the ranks talk.
+        path: File to which the root adds one line for each; None writes nothing.
+
+    Raises:
+        BadImagesError: If more are bad than there may be; on all ranks.
+    """
+    if config.data.bad_examples == "fail":
+        return
+    numbers = examples.tolist()
+    reasons = why_left_out(source, config, "held_out", ((n, 0) for n in numbers)) if numbers else []
+    own = [
+        BadExample(
+            name=source.name_of("held_out", example),
+            split="held_out",
+            example=example,
+            reason=reason,
+            epoch=None,
+            step=None,
+            rank=collectives.topology.rank,
+        )
+        for example, reason in zip(numbers, reasons, strict=True)
+    ]
+    found = sorted(_gather(collectives, "held_out", own), key=lambda bad: bad.example)
+    if found:
+        _report(collectives, found, path)
+        require_few(found, config.data, "held_out", source.num_examples("held_out"))
+
+
+def _gather(
+    collectives: distributed.Collectives, split: Split, own: Iterable[BadExample]
+) -> list[BadExample]:
+    """Returns the bad examples of all ranks. Collective; nearly always one small sum."""
+    own = list(own)
+    count = np.array([len(own)], np.int64)
+    if not collectives.sum_arrays(f"quarantine.{split}", count)[0]:
+        return []
+    by_rank = collectives.gather_json([bad.to_json() for bad in own])
+    return [BadExample(**bad) for of_rank in by_rank for bad in of_rank]
+
+
+def _report(collectives: distributed.Collectives, new: list[BadExample], path: Path | None) -> None:
+    """Adds bad examples to the file and says which they are; the root alone."""
+    if not collectives.topology.is_root:
+        return
+    if path is not None:
+        append_json_lines(path, (bad.to_json() for bad in new))
+    plural = "s" if len(new) > 1 else ""
+    logger.warning("left out %d unreadable image%s:%s", len(new), plural, in_lines(new))

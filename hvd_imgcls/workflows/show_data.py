@@ -1,0 +1,195 @@
+"""The story of `hvd-imgcls show-data`: from a pipeline to a picture of what the network sees."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from hvd_imgcls import distributed, logs
+from hvd_imgcls.config import RunConfig
+from hvd_imgcls.config.augmentations import Cutmix, Mixup
+from hvd_imgcls.data import ImageSource, Split, image_shape_of, open_images, open_source
+from hvd_imgcls.data.order.epoch_order import epoch_order
+from hvd_imgcls.data.order.positions import rank_rows
+from hvd_imgcls.data.pipeline.views import TrainingView, evaluation_images, training_views
+from hvd_imgcls.data.placement.placing import place
+from hvd_imgcls.drawing.contact_sheet import Tile, blended, draw_sheet, plain_name, write_sheet
+from hvd_imgcls.environment.topology import Topology
+from hvd_imgcls.plan import Plan
+
+logger = logging.getLogger(__name__)
+
+EPOCHS_SHOWN = 3
+
+
+def show_data(
+    config: RunConfig,
+    plan: Plan,
+    out: Path,
+    *,
+    source: ImageSource | None = None,
+    pipeline_name: str,
+    split: Split = "train",
+    num_examples: int = 16,
+    first_epoch: int = 0,
+    verbosity: logs.Verbosity = logs.Verbosity.NORMAL,
+) -> list[list[Tile]]:
+    """Writes a contact sheet of examples, before and after the random changes of training.
+
+    Not collective: for one process.
+
+    Args:
+        config: What the pipeline file says.
+        plan: Its plan on one rank.
+        out: PNG file.
+        source: The images, if the configuration's source is open already.
+        pipeline_name: For the title.
+        split: "train": the first examples of an epoch, as evaluation would cut them and as they
+            are in up to three epochs. "held_out": some examples, as evaluation sees them.
+        num_examples: How many, at least 1; fewer are shown if there are not so many.
+        first_epoch: 0-based, within the run.
+        verbosity: How much is said.
+
+    Returns:
+        What is on the sheet: the tiles of each example.
+
+    Raises:
+        ConfigError: If training would refuse the pipeline, or the file cannot be written.
+        DataError: If an image cannot be read.
+    """
+    # Who are we? One process, with all cores for itself.
+    logs.start(Topology.on_hosts(0, 1, 1), verbosity=verbosity)
+    threads = plan.threads
+    distributed.devices.configure(
+        intra_op_threads=threads.intra_op, inter_op_threads=threads.inter_op, local_rank=0
+    )
+
+    # Which examples, and what becomes of them?
+    source = source or open_source(config.data.source, config.data.placement)
+    source = place(source, config, distributed.start())
+    open_images(config, source=source)  # raises what training would
+    config = _without_cache(config)
+    epochs = range(first_epoch, min(first_epoch + EPOCHS_SHOWN, plan.num_epochs))
+    chosen = _choose(source, plan, split, num_examples, first_epoch)
+    before = evaluation_images(source, config, split, chosen, num_threads=threads.data)
+    views = training_views(source, config, plan, chosen, epochs) if split == "train" else []
+    mixes = any(isinstance(part, Mixup | Cutmix) for part in config.augment)
+    groups = make_groups(source, split, chosen, before, views, show_targets=mixes)
+
+    # The picture, and which file is where.
+    sheet = draw_sheet(
+        groups,
+        headings=["as evaluated", *(f"epoch {epoch + 1}" for epoch in epochs if views)],
+        title=_title(pipeline_name, split, epochs),
+        caption=_caption(source, config, plan, split),
+        side=image_shape_of(source, config)[0],
+    )
+    write_sheet(sheet, out)
+    labels = source.labels(split)
+    for number, example in enumerate(chosen, 1):
+        name = source.class_names[labels[example]]
+        logger.info("#%-3d %s  (%s)", number, source.name_of(split, example), name)
+    logger.log(
+        logs.RESULT, "%d examples of %d by %d pixels: %s", len(chosen), *before.shape[1:3], out
+    )
+    return groups
+
+
+def make_groups(
+    source: ImageSource,
+    split: Split,
+    examples: Sequence[int],
+    before: npt.NDArray[np.uint8],
+    views: Sequence[Sequence[TrainingView | None]],
+    *,
+    show_targets: bool,
+) -> list[list[Tile]]:
+    """Returns the tiles of every example: first without changes, then one for every epoch.
+
+    Args:
+        source: For labels and class names.
+        split: Where the examples belong.
+        examples: Their numbers.
+        before: The images without changes, `[examples, height, width, channels]`.
+        views: For each epoch, what training gets of each example, or None.
+        show_targets: Whether to write the target under every view, not only the class under
+            the first tile.
+    """
+    labels = source.labels(split)
+    names = [plain_name(name, label) for label, name in enumerate(source.class_names)]
+    groups = []
+    for i, example in enumerate(examples):
+        group = [Tile(image=before[i], lines=((names[labels[example]], f"  #{i + 1}"),))]
+        for epoch in views:
+            view = epoch[i]
+            if view is None:
+                group.append(Tile(image=None, lines=(("not in this epoch", ""),)))
+            else:
+                lines = blended(view.target, names) if show_targets else ()
+                group.append(Tile(image=view.image, lines=lines))
+        groups.append(group)
+    return groups
+
+
+def _without_cache(config: RunConfig) -> RunConfig:
+    """Returns a configuration that decodes the images shown, not all: the pixels are the same."""
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, cache="none"))
+
+
+def _choose(
+    source: ImageSource, plan: Plan, split: Split, num_examples: int, epoch: int
+) -> list[int]:
+    """Returns the first examples of an epoch, or some of the held-out ones."""
+    if split == "train":
+        rows = rank_rows(plan, rank=0, epoch=epoch, division=source.division)
+        return [int(example) for example in rows.examples[rows.weights > 0][:num_examples]]
+    order = epoch_order(plan.evaluation.num_examples, plan.seed, 0)
+    return sorted(int(example) for example in order[:num_examples])
+
+
+def _title(pipeline_name: str, split: Split, epochs: range) -> str:
+    if split == "held_out":
+        return f"{pipeline_name}: held-out images"
+    which = f"epoch {epochs[0] + 1}"
+    if len(epochs) > 1:
+        which = f"epochs {epochs[0] + 1} to {epochs[-1] + 1}"
+    return f"{pipeline_name}: training images, {which}"
+
+
+def _caption(source: ImageSource, config: RunConfig, plan: Plan, split: Split) -> list[str]:
+    """Returns what the sheet shows, as lines."""
+    height, width, channels = image_shape_of(source, config)
+    data = (
+        f"{config.data.source.name}: {height} x {width} pixels, "
+        f"{'colour' if channels == 3 else 'grey'}, {len(source.class_names)} classes, "
+    )
+    if split == "held_out":
+        return [f"{data}{plan.evaluation.num_examples:,} held-out images, not changed at random"]
+    changes = ", ".join(_describe(part) for part in config.augment) or "nothing"
+    return [
+        f"{data}{plan.num_train_examples:,} to train on; seed {plan.seed}, "
+        f"{plan.num_epochs} epoch{'s' if plan.num_epochs > 1 else ''}",
+        f"augment: {changes}",
+    ]
+
+
+def _describe(part: object) -> str:
+    """Returns an augmentation with what was set otherwise than by default."""
+    values = {
+        field.name: getattr(part, field.name)
+        for field in dataclasses.fields(part)  # type: ignore[arg-type]
+        if field.name != "name" and getattr(part, field.name) != field.default
+    }
+    said = ", ".join(f"{name} {_short(value)}" for name, value in values.items())
+    return f"{part.name} ({said})" if said else part.name  # type: ignore[attr-defined]
+
+
+def _short(value: object) -> str:
+    if isinstance(value, tuple):
+        return " to ".join(_short(one) for one in value)
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,149 @@
+"""The story of `hvd-imgcls statistics`: mean and deviation of the training images' channels."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from hvd_imgcls import distributed, logs
+from hvd_imgcls.config import RunConfig, to_tree
+from hvd_imgcls.data import ImageSource, image_shape_of, open_source
+from hvd_imgcls.data.order.epoch_order import Numbers
+from hvd_imgcls.data.pipeline.views import evaluation_images
+from hvd_imgcls.data.placement.placing import place
+
+logger = logging.getLogger(__name__)
+
+NUM_VALUES, MAX_PIXEL = 256, 255
+_BATCH_SIZE = 512
+# Enough for any use; the counts behind them are exact.
+_DIGITS = 6
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChannelStatistics:
+    """Statistics of pixels in 0 to 1, one number for each channel.
+
+    Attributes:
+        mean: Means.
+        standard_deviation: Standard deviations over all pixels of all images.
+        num_images: Images that were looked at.
+    """
+
+    mean: tuple[float, ...]
+    standard_deviation: tuple[float, ...]
+    num_images: int
+
+
+def compute_statistics(
+    config: RunConfig, *, verbosity: logs.Verbosity = logs.Verbosity.NORMAL
+) -> ChannelStatistics:
+    """Computes and prints the statistics of the training images, each looked at once.
+
+    The images are as evaluation cuts them. Values are counted: the same digits on any
+    number of ranks.
+
+    Collective: every rank must call this with equal arguments.
+
+    Args:
+        config: Says which images and how large they become.
+        verbosity: How much is said.
+
+    Returns:
+        The statistics, the same on all ranks.
+
+    Raises:
+        DataError: If an image cannot be read.
+    """
+    # Who are we?
+    collectives = distributed.start()
+    topology = collectives.topology
+    logs.start(topology, verbosity=verbosity)
+    threads = distributed.devices.take_share(topology)
+    # Only this rank's part is decoded, and once.
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, cache="none"))
+    source = place(open_source(config.data.source, config.data.placement), config, collectives)
+    distributed.agreement.require_same(
+        collectives,
+        {"configuration": to_tree(config), "data": source.fingerprint},
+        "start every rank with the same pipeline file, command line and images",
+    )
+
+    # Every rank its part, then the counts of all.
+    examples = _examples_of(source, topology.rank, topology.size)
+    counts = _count_values(source, config, examples, threads.data)
+    counts = collectives.sum_arrays("statistics", counts)
+    statistics = statistics_of(counts, source.num_examples("train"))
+    logger.log(logs.RESULT, "%s", describe(statistics))
+    return statistics
+
+
+def describe(statistics: ChannelStatistics) -> str:
+    """Returns the statistics as the section of a pipeline file."""
+    mean, deviation = (
+        ", ".join(f"{value:.{_DIGITS}f}" for value in values)
+        for values in (statistics.mean, statistics.standard_deviation)
+    )
+    return (
+        f"# of {statistics.num_images:,} training images\n"
+        "data:\n"
+        "  normalization:\n"
+        "    name: statistics\n"
+        f"    mean: [{mean}]\n"
+        f"    standard_deviation: [{deviation}]"
+    )
+
+
+def _examples_of(source: ImageSource, rank: int, size: int) -> Numbers:
+    """Returns the training examples that this rank looks at."""
+    division = source.division
+    if division is None:
+        return np.arange(rank, source.num_examples("train"), size)
+    position = division.position_of(rank)
+    own = [division.shares["train"][host] for host in division.hosts_of(position, size)]
+    per_host = max(1, size // division.num_hosts)
+    return np.concatenate(own)[position % per_host :: per_host]
+
+
+def _count_values(
+    source: ImageSource, config: RunConfig, examples: Numbers, num_threads: int
+) -> Numbers:
+    """Returns how often every pixel value occurs in each channel, `[channels, 256]`, int64."""
+    num_channels = image_shape_of(source, config)[2]
+    counts = np.zeros((num_channels, NUM_VALUES), np.int64)
+    pace, done = logs.Pace(), 0
+    for first in range(0, len(examples), _BATCH_SIZE):
+        chosen = examples[first : first + _BATCH_SIZE].tolist()
+        pixels = evaluation_images(source, config, "train", chosen, num_threads=num_threads)
+        for channel in range(num_channels):
+            values = pixels[..., channel].ravel()
+            counts[channel] += np.bincount(values, minlength=NUM_VALUES)
+        done += len(chosen)
+        if pace.is_due():
+            logger.info("looked at %s of %s images on this rank", f"{done:,}", f"{len(examples):,}")
+    return counts
+
+
+def statistics_of(counts: Numbers, num_images: int) -> ChannelStatistics:
+    """Returns mean and deviation of pixels that occur so often.
+
+    Args:
+        counts: How often every value of 0 .. 255 occurs in each channel, `[channels, 256]`.
+        num_images: Images that were counted.
+    """
+    means, deviations = [], []
+    for channel in counts.tolist():
+        number = sum(channel)
+        total = sum(value * count for value, count in enumerate(channel))
+        squares = sum(value * value * count for value, count in enumerate(channel))
+        # Integers until here, so that nothing is lost in the difference.
+        variance = (number * squares - total * total) / number**2
+        means.append(total / number / MAX_PIXEL)
+        deviations.append(math.sqrt(variance) / MAX_PIXEL)
+    return ChannelStatistics(
+        mean=tuple(means), standard_deviation=tuple(deviations), num_images=num_images
+    )

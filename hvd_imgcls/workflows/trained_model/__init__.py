@@ -1,0 +1,1 @@
+"""A trained model: loading it, and predicting with test-time augmentation."""

@@ -1,0 +1,175 @@
+"""What came of a training: the same model on all ranks, its exact metrics, its files."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+
+import hvd_imgcls.keras as hvd
+from hvd_imgcls import distributed, logs
+from hvd_imgcls.data.pipeline.dataset import training_dataset
+from hvd_imgcls.files.json_files import write_json
+from hvd_imgcls.keras.checks.consistency import weights_digest
+from hvd_imgcls.keras.saving import write_portable
+from hvd_imgcls.optimizers import take_averages
+from hvd_imgcls.run_directory.paths import EvaluationFiles, RunDir
+from hvd_imgcls.workflows.evaluate import describe, evaluate_model
+from hvd_imgcls.workflows.evaluating.files import with_examples, write_evaluation
+from hvd_imgcls.workflows.evaluating.notable_images import write_pictures
+from hvd_imgcls.workflows.progress.summary import describe_run, summarize
+from hvd_imgcls.workflows.trained_model.test_time_augmentation import make_predict
+from hvd_imgcls.workflows.training.run import Run
+from hvd_imgcls.workflows.training.watching import draw_outcome
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainResult:
+    """What a training has led to.
+
+    Attributes:
+        run_dir: Where everything is.
+        metrics: Exact metrics of the held-out split.
+        weights_digest: Hash of the model's weights, the same on all ranks.
+        metrics_without_ema: Metrics before `train.ema` put the average in the weights' place.
+    """
+
+    run_dir: RunDir
+    metrics: dict[str, Any]
+    weights_digest: str
+    metrics_without_ema: dict[str, Any] | None = None
+
+
+def conclude(run: Run, model: keras.Model) -> TrainResult:
+    """Evaluates a trained model and writes it.
+
+    With averaged weights, both models are evaluated and written; the averaged one is the
+    model of the run.
+
+    Collective: every rank must call this. All ranks wait until the files are there.
+
+    Raises:
+        RankMismatchError: If the ranks do not hold the same weights.
+        DataError: If an image of the held-out split cannot be read.
+    """
+    files, metrics_without_ema = run.files, None
+    quarantine_path: Path | None = files.quarantine
+    if run.config.train.ema is not None:
+        _, metrics_without_ema = _judge(
+            run,
+            model,
+            files.model_without_ema,
+            EvaluationFiles(files.path, "_without_ema"),
+            quarantine_path,
+        )
+        quarantine_path = None
+        take_averages(model)
+    digest, metrics = _judge(run, model, files.model, EvaluationFiles(files.path), quarantine_path)
+    if run.is_root:
+        draw_outcome(run, model, metrics)
+        write_pictures(
+            files.pictures, metrics, run.source, run.config, num_threads=run.plan.threads.data
+        )
+    summary = summarize(run.record, metrics, num_bad_images=_num_bad_images(run))
+    if run.is_root:
+        write_json(run.files.summary, summary)
+    run.collectives.barrier()
+    result = TrainResult(
+        run_dir=run.files,
+        metrics=metrics,
+        weights_digest=digest,
+        metrics_without_ema=metrics_without_ema,
+    )
+    _tell(result, summary, run.plan.size)
+    return result
+
+
+def _judge(
+    run: Run,
+    model: keras.Model,
+    model_path: Path,
+    files: EvaluationFiles,
+    quarantine_path: Path | None,
+) -> tuple[str, dict[str, Any]]:
+    """Writes a model and its exact metrics; returns the hash of its weights, and them.
+
+    Collective: every rank must call this.
+    """
+    settle_moving_statistics(run, model)
+    digest = _require_same_weights(model, run.collectives)
+    if run.is_root:
+        # Before the evaluation: a held-out image that cannot be read must not cost the model.
+        write_portable(model_path, model)
+    with run.record.evaluating():
+        evaluated = evaluate_model(
+            make_predict(model, run.config.evaluation.views),
+            run.source,
+            run.config,
+            run.plan.evaluation,
+            collectives=run.collectives,
+            num_threads=run.plan.threads.data,
+            quarantine_path=quarantine_path,
+        )
+    if run.is_root:
+        write_evaluation(files, evaluated, run.source)
+    return digest, with_examples(evaluated, run.source)
+
+
+def settle_moving_statistics(run: Run, model: keras.Model) -> None:
+    """Gives all ranks the same statistics of batch normalisation. Collective."""
+    num_batches = run.config.train.recalibration_batches
+    if not num_batches:
+        hvd.average_moving_statistics(model)
+        return
+    # The images of the epochs after the last: none that this run has trained on like this.
+    num_epochs = run.plan.num_epochs + num_batches
+    longer = dataclasses.replace(
+        run.plan, num_epochs=num_epochs, num_steps=num_epochs * run.plan.steps_per_epoch
+    )
+    batches = training_dataset(
+        run.source,
+        run.config,
+        longer,
+        rank=run.rank,
+        start_epoch=run.plan.num_epochs,
+        collectives=run.collectives,
+    )
+    hvd.recalibrate(model, batches, num_batches=num_batches)
+
+
+def _require_same_weights(model: keras.Model, collectives: distributed.Collectives) -> str:
+    """Returns the hash of the weights; raises on all ranks if it differs. Collective."""
+    digest: str = weights_digest(model)
+    distributed.agreement.require_same(
+        collectives,
+        {"weights": digest},
+        "this is a bug in the synchronisation: please report it with the log and config.yaml",
+    )
+    return digest
+
+
+def _num_bad_images(run: Run) -> int:
+    """Returns how many images were left out, of both splits, as the root has written them."""
+    path = run.files.quarantine
+    if not run.is_root or not path.exists():
+        return 0
+    return len(path.read_text(encoding="utf-8").splitlines())
+
+
+def _tell(result: TrainResult, summary: dict[str, Any], size: int) -> None:
+    lines = [
+        describe(result.metrics),
+        f"the same model on all ranks: yes ({size} x {result.weights_digest})",
+        *describe_run(summary),
+        f"everything is in {result.run_dir.path}",
+    ]
+    if result.metrics_without_ema is not None:
+        lines.insert(0, f"without ema: {describe(result.metrics_without_ema)}")
+    for line in lines:
+        logger.log(logs.RESULT, "%s", line)

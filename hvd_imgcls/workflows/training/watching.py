@@ -1,0 +1,102 @@
+"""What one sees of a run: its progress, and the pictures in TensorBoard."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from hvd_imgcls.data.order.positions import rank_blocks
+from hvd_imgcls.data.pipeline.views import evaluation_images
+from hvd_imgcls.drawing.confusion_matrix import draw_confusion
+from hvd_imgcls.drawing.sample_images import draw_batch, draw_predictions
+from hvd_imgcls.errors import DataError
+from hvd_imgcls.plan import Plan
+from hvd_imgcls.workflows.progress import Board, Progress, Record
+from hvd_imgcls.workflows.training.run import Run
+
+logger = logging.getLogger(__name__)
+
+NUM_SAMPLES = 32
+
+
+def watch(run: Run) -> Progress:
+    """Returns the callback that shows a training.
+
+    It must come after all callbacks that change an epoch's `logs`.
+    """
+    return _watch(run, run.plan, run.record, run.files.metrics, "")
+
+
+def watch_pretraining(run: Run, plan: Plan) -> Progress:
+    """Returns the callback that shows the training without labels, which has this plan."""
+    record = run.record.pretraining = Record(board=run.record.board)
+    return _watch(run, plan, record, run.files.pretraining, "pre-training")
+
+
+def _watch(run: Run, plan: Plan, record: Record, path: Path, name: str) -> Progress:
+    board = record.board
+
+    def draw(batch: tuple[Any, ...]) -> None:
+        images, targets = (np.asarray(part[:NUM_SAMPLES]) for part in batch[:2])
+        picture, shown = draw_batch(images, targets, run.source.class_names), f"{name} first batch"
+        if not name:
+            picture.save(run.files.first_batch)
+        if board is not None:
+            board.write_picture(f"images/{shown.strip()}", picture, 0)
+
+    return Progress(
+        plan,
+        record,
+        run.collectives,
+        metrics_path=path if run.is_root else None,
+        on_first_batch=draw if run.is_root else None,
+        name=name,
+    )
+
+
+def draw_outcome(run: Run, model: keras.Model, metrics: dict[str, Any]) -> None:
+    """Puts the confusion matrix and some held-out images on the board; nothing without one.
+
+    Args:
+        run: The run.
+        model: From images to logits.
+        metrics: Those of the held-out split.
+    """
+    board = run.record.board
+    if board is None:
+        return
+    names, step = metrics["class_names"], run.record.num_steps
+    if "confusion_matrix" in metrics:
+        confusion = draw_confusion(np.array(metrics["confusion_matrix"], np.int64), names)
+        board.write_picture("evaluation/confusion matrix", confusion, step)
+    _draw_held_out(run, model, board, step)
+    board.close()
+
+
+def _draw_held_out(run: Run, model: keras.Model, board: Board, step: int) -> None:
+    """Draws held-out images from all over the split, of those that this rank can read."""
+    numbers, blocks = rank_blocks(
+        run.plan.evaluation, rank=run.rank, size=run.plan.size, division=run.source.division
+    )
+    own = np.unique(blocks[numbers >= 0])
+    own = own[own >= 0]
+    chosen = own[np.linspace(0, len(own) - 1, min(NUM_SAMPLES, len(own))).astype(int)]
+    try:
+        images = evaluation_images(
+            run.source,
+            run.config,
+            "held_out",
+            chosen.tolist(),
+            num_threads=run.plan.threads.data,
+        )
+    except DataError as error:
+        logger.info("no picture of held-out images: %s", error)
+        return
+    labels = run.source.labels("held_out")[chosen]
+    logits = np.asarray(model(images, training=False))
+    picture = draw_predictions(images, labels, logits, run.source.class_names)
+    board.write_picture("images/held out", picture, step)
