@@ -120,6 +120,7 @@ def make_groups(
         show_targets: Whether to write the target under every augmented image, not only the class
             under the first tile.
     """
+    labels = source.labels(split)
     names = [plain_name(name, label) for label, name in enumerate(source.class_names)]
     groups = []
     for i, example in enumerate(examples):
