@@ -243,7 +243,7 @@ def _split_overrides(
 def _add_verbosity(parser: argparse.ArgumentParser) -> None:
     """Adds `--verbose` and `--quiet`, stored in `arguments.verbosity`."""
     group = parser.add_mutually_exclusive_group()
-    for verbosity, told in (
+    for verbosity, help_text in (
         (Verbosity.VERBOSE, "log everything on every rank, and print tracebacks of errors"),
         (Verbosity.QUIET, "print only the result, warnings and errors"),
     ):
@@ -253,7 +253,7 @@ def _add_verbosity(parser: argparse.ArgumentParser) -> None:
             action="store_const",
             const=verbosity,
             default=Verbosity.NORMAL,
-            help=told,
+            help=help_text,
         )
 
 

@@ -48,8 +48,8 @@ DEFAULT_PAIRS = {RACE: 1}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    told = "; ".join((module.__doc__ or "").splitlines()[0] for module in BENCHMARKS.values())
-    parser.add_argument("name", choices=sorted(BENCHMARKS), help=told)
+    help_text = "; ".join((module.__doc__ or "").splitlines()[0] for module in BENCHMARKS.values())
+    parser.add_argument("name", choices=sorted(BENCHMARKS), help=help_text)
     parser.add_argument(
         "--pairs", type=int, help=f"alternating pairs to measure (default: 9; {RACE}: 1)"
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hvd_imgcls.commands.ending import end_with_the_cause
 from hvd_imgcls.commands.image_source import add_source, open_named
-from hvd_imgcls.commands.quiet import import_tensorflow_quietly
+from hvd_imgcls.commands.sigterm import install_sigterm_grace
+from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
 from hvd_imgcls.config import DEFAULT_MAX_PIXELS
 
 
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Checks the images. Collective: every rank must call this."""
     source = open_named(arguments)
-    end_with_the_cause()
+    install_sigterm_grace()
     import_tensorflow_quietly(arguments.verbosity)
     from hvd_imgcls.workflows.check_data import check_data
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hvd_imgcls.commands.ending import end_with_the_cause
+from hvd_imgcls.commands.model_argument import add_trained, find_trained
 from hvd_imgcls.commands.overrides import add_overrides
-from hvd_imgcls.commands.quiet import import_tensorflow_quietly
-from hvd_imgcls.commands.trained import add_trained, find_trained
+from hvd_imgcls.commands.sigterm import install_sigterm_grace
+from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
 from hvd_imgcls.environment.topology import launched_rank_and_size
 from hvd_imgcls.run_directory.paths import EvaluationFiles, RunDir
 
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> None:
     is_about_run = is_run and out_path == trained.run_path and not suffix
     updated = RunDir(out_path) if out_path is not None and is_about_run else None
 
-    end_with_the_cause()
+    install_sigterm_grace()
     import_tensorflow_quietly(arguments.verbosity)
     from hvd_imgcls.workflows.evaluate import evaluate_file
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pydantic
 
-from hvd_imgcls.commands.quiet import import_tensorflow_quietly
+from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
 from hvd_imgcls.config import load_config
 from hvd_imgcls.config.sources import ImageFolderSource, Source
 from hvd_imgcls.data import open_source, opens_without_tensorflow
-from hvd_imgcls.data.sources.byte_ranges import PlacedImages
+from hvd_imgcls.data.sources.byte_ranges import PackedImages
 from hvd_imgcls.data.sources.file_source import FileSource
 from hvd_imgcls.errors import ConfigError
 
@@ -61,7 +61,7 @@ def source_of(arguments: argparse.Namespace) -> Source:
         ) from error
 
 
-def open_named(arguments: argparse.Namespace) -> FileSource | PlacedImages:
+def open_named(arguments: argparse.Namespace) -> FileSource | PackedImages:
     """Opens the image files of SOURCE.
 
     Raises:
@@ -72,7 +72,7 @@ def open_named(arguments: argparse.Namespace) -> FileSource | PlacedImages:
     if not opens_without_tensorflow(named):
         import_tensorflow_quietly(arguments.verbosity)
     source = open_source(named)
-    if isinstance(source, FileSource | PlacedImages):
+    if isinstance(source, FileSource | PackedImages):
         return source
     raise ConfigError(
         "SOURCE",

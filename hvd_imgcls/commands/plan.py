@@ -7,7 +7,7 @@ import json
 import sys
 
 from hvd_imgcls.commands.overrides import add_pipeline
-from hvd_imgcls.commands.quiet import import_tensorflow_quietly
+from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
 from hvd_imgcls.config import RunConfig, load_config
 from hvd_imgcls.config.placement import Hybrid, Vertical
 from hvd_imgcls.data import (
@@ -19,7 +19,7 @@ from hvd_imgcls.data import (
 )
 from hvd_imgcls.data.sources.subset import labelled_part
 from hvd_imgcls.environment.topology import Topology, launched_rank_and_size
-from hvd_imgcls.plan import Plan, available_cores, describe
+from hvd_imgcls.plan import Plan, available_cores, describe_plan
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
         import_tensorflow_quietly(arguments.verbosity)
     source = open_source(config.data.source, config.data.placement)
     plan = plan_for(config, source, Topology.on_hosts(0, size, ranks_per_host), num_cores)
-    text = json.dumps(plan.to_json(), indent=2) if arguments.json else describe(plan, config)
+    text = json.dumps(plan.to_json(), indent=2) if arguments.json else describe_plan(plan, config)
     if rank == 0:
         sys.stdout.write(text + "\n")
 

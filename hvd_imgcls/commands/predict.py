@@ -6,12 +6,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from hvd_imgcls.commands.ending import end_with_the_cause
-from hvd_imgcls.commands.lines import read_lines
+from hvd_imgcls.commands.model_argument import add_trained, find_trained
 from hvd_imgcls.commands.overrides import add_overrides
 from hvd_imgcls.commands.plan import positive
-from hvd_imgcls.commands.quiet import import_tensorflow_quietly
-from hvd_imgcls.commands.trained import add_trained, find_trained
+from hvd_imgcls.commands.sigterm import install_sigterm_grace
+from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
+from hvd_imgcls.commands.text_files import read_lines
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
     elif "-" in words:
         lines = sys.stdin.buffer.read().decode("utf-8", "surrogateescape").split("\n")
 
-    end_with_the_cause()
+    install_sigterm_grace()
     import_tensorflow_quietly(arguments.verbosity)
     from hvd_imgcls.workflows.predict import predict_files
     from hvd_imgcls.workflows.predicting.job import Job

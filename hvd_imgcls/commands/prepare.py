@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hvd_imgcls.commands.ending import end_with_the_cause
 from hvd_imgcls.commands.image_source import add_source, open_named
-from hvd_imgcls.commands.quiet import import_tensorflow_quietly
+from hvd_imgcls.commands.sigterm import install_sigterm_grace
+from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
 from hvd_imgcls.config import DEFAULT_MAX_PIXELS
 from hvd_imgcls.errors import ConfigError
 
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> None:
     for option in ("examples_per_block", "seed", "split_seed"):
         _require_between(arguments, option, int(option == "examples_per_block"), 2**32 - 1)
     source = open_named(arguments)
-    end_with_the_cause()
+    install_sigterm_grace()
     import_tensorflow_quietly(arguments.verbosity)
     from hvd_imgcls.workflows.prepare import prepare
     from hvd_imgcls.workflows.preparing.re_encoding import Encoding

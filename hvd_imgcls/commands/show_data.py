@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hvd_imgcls.commands.overrides import add_pipeline
 from hvd_imgcls.commands.plan import plan_for
-from hvd_imgcls.commands.quiet import import_tensorflow_quietly
+from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
 from hvd_imgcls.config import load_config
 from hvd_imgcls.data import open_source, opens_without_tensorflow
 from hvd_imgcls.data.order.splits import SPLITS

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hvd_imgcls.commands.ending import end_with_the_cause
 from hvd_imgcls.commands.overrides import add_pipeline
 from hvd_imgcls.commands.plan import plan_for
-from hvd_imgcls.commands.quiet import import_tensorflow_quietly
+from hvd_imgcls.commands.sigterm import install_sigterm_grace
+from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
 from hvd_imgcls.config import load_config
 from hvd_imgcls.config.model_files import require_files
 from hvd_imgcls.data import open_source, opens_without_tensorflow
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> None:
     if rank == 0 and config.run_dir is not None:
         require_no_run(RunDir(Path(config.run_dir)))
 
-    end_with_the_cause()
+    install_sigterm_grace()
     import_tensorflow_quietly(arguments.verbosity)
     from hvd_imgcls.workflows.train import train
 

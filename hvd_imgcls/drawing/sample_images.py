@@ -55,8 +55,8 @@ def draw_predictions(
         images, labels, predicted, probabilities, strict=True
     ):
         verdict = "right" if guess == label else f"WRONG: is {names[label]}"
-        said = (names[guess], f" {of_classes[guess]:.2f}")
-        tiles.append(Tile(image=image, lines=(said, (verdict, ""))))
+        prediction = (names[guess], f" {of_classes[guess]:.2f}")
+        tiles.append(Tile(image=image, lines=(prediction, (verdict, ""))))
     num_right = int((predicted == labels).sum())
     caption = (
         "predicted class with its probability, and whether it is right; "

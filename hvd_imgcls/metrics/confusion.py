@@ -18,7 +18,7 @@ def confusion_matrix(labels: Integers, predicted: Integers, num_classes: int) ->
     return cells.reshape(num_classes, num_classes)
 
 
-def figures_per_class(confusion: Integers, class_names: Sequence[str]) -> list[dict[str, Any]]:
+def metrics_per_class(confusion: Integers, class_names: Sequence[str]) -> list[dict[str, Any]]:
     """Returns precision, recall, F1 and support of every class, in order.
 
     None stands where there is nothing to divide by: the recall of a class without examples, the
@@ -34,12 +34,14 @@ def figures_per_class(confusion: Integers, class_names: Sequence[str]) -> list[d
         {
             "name": name,
             "support": has,
-            "num_predicted": said,
-            "precision": _ratio(true, said),
+            "num_predicted": num_predicted,
+            "precision": _ratio(true, num_predicted),
             "recall": _ratio(true, has),
-            "f1": _ratio(2 * true, has + said),
+            "f1": _ratio(2 * true, has + num_predicted),
         }
-        for name, true, has, said in zip(class_names, right, support, predicted, strict=True)
+        for name, true, has, num_predicted in zip(
+            class_names, right, support, predicted, strict=True
+        )
     ]
 
 

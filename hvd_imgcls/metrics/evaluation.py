@@ -17,8 +17,8 @@ from hvd_imgcls.metrics.confusion import (
     balanced_accuracy,
     cohens_kappa,
     confusion_matrix,
-    figures_per_class,
     matthews_correlation,
+    metrics_per_class,
 )
 from hvd_imgcls.metrics.examples import Examples, mean, top_k
 from hvd_imgcls.metrics.gathering import Rankings, gather_examples, gather_rankings
@@ -26,12 +26,12 @@ from hvd_imgcls.metrics.intervals import (
     LEVEL,
     intervals,
     num_resamples,
-    resampled_figures,
     resampled_macro_auc,
+    resampled_metrics,
 )
 from hvd_imgcls.metrics.one_class import one_vs_one_auc
 from hvd_imgcls.metrics.ranking import average_precision, roc_auc
-from hvd_imgcls.metrics.slices import Columns, Grouping, figures_by_group
+from hvd_imgcls.metrics.slices import Columns, Grouping, metrics_by_group
 from hvd_imgcls.metrics.thresholds import operating_points
 
 HEADLINES = ("loss", "top1", "top5", "balanced_accuracy", "num_correct")
@@ -48,7 +48,7 @@ class Evaluated:
         rankings: How the probabilities order them; None if some are not finite.
     """
 
-    figures: dict[str, Any]
+    metrics: dict[str, Any]
     examples: Examples
     rankings: Rankings | None
 
@@ -88,37 +88,37 @@ def evaluate(
     """
     examples = gather_examples(collector, collectives)
     not_finite = ~np.isfinite(examples.losses) | ~np.isfinite(examples.brier)
-    figures: dict[str, Any] = {
+    metrics: dict[str, Any] = {
         "num_examples": len(examples),
         "num_unreadable": collector.num_examples - len(examples),
         "num_not_finite": int(not_finite.sum()),
     }
     if not_finite.any():
         names = {"class_names": list(class_names)}
-        return Evaluated({**figures, **dict.fromkeys(HEADLINES), **names}, examples, None)
-    figures |= _figures_of_probabilities(examples)
-    figures |= _figures_of_decisions(examples, class_names)
+        return Evaluated({**metrics, **dict.fromkeys(HEADLINES), **names}, examples, None)
+    metrics |= _probability_metrics(examples)
+    metrics |= _decision_metrics(examples, class_names)
     groupings = {name: Grouping(of, examples) for name, of in (columns or {}).items()}
     rankings = gather_rankings(collector, examples, collectives, list(groupings.values()))
-    _add_rankings(figures, rankings)
+    _add_rankings(metrics, rankings)
     if recalls or precisions:
-        for row, one in zip(figures["per_class"], rankings.classes, strict=True):
-            row["thresholds"] = operating_points(one.ranking, recalls, precisions)
+        for row, of_class in zip(metrics["per_class"], rankings.classes, strict=True):
+            row["thresholds"] = operating_points(of_class.ranking, recalls, precisions)
     if groupings:
-        figures["slices"] = {
-            name: figures_by_group(grouping, examples, class_names, areas)
+        metrics["slices"] = {
+            name: metrics_by_group(grouping, examples, class_names, areas)
             for (name, grouping), areas in zip(
                 groupings.items(), rankings.areas_by_group, strict=True
             )
         }
     if with_intervals:
-        figures["intervals"] = _intervals(examples, rankings, collectives, seed)
-    return Evaluated(figures, examples, rankings)
+        metrics["intervals"] = _intervals(examples, rankings, collectives, seed)
+    return Evaluated(metrics, examples, rankings)
 
 
-def _figures_of_decisions(examples: Examples, class_names: Sequence[str]) -> dict[str, Any]:
+def _decision_metrics(examples: Examples, class_names: Sequence[str]) -> dict[str, Any]:
     confusion = confusion_matrix(examples.labels, examples.predicted, len(class_names))
-    per_class = figures_per_class(confusion, class_names)
+    per_class = metrics_per_class(confusion, class_names)
     num_correct = int(np.trace(confusion))
     return {
         "top1": num_correct / len(examples),
@@ -134,7 +134,7 @@ def _figures_of_decisions(examples: Examples, class_names: Sequence[str]) -> dic
     }
 
 
-def _figures_of_probabilities(examples: Examples) -> dict[str, Any]:
+def _probability_metrics(examples: Examples) -> dict[str, Any]:
     return {
         "loss": mean(examples.losses),
         "brier_score": mean(examples.brier),
@@ -142,17 +142,17 @@ def _figures_of_probabilities(examples: Examples) -> dict[str, Any]:
     }
 
 
-def _add_rankings(figures: dict[str, Any], rankings: Rankings) -> None:
-    areas = [roc_auc(one.ranking) for one in rankings.classes]
-    precisions = [average_precision(one.ranking) for one in rankings.classes]
-    for row, area, precision in zip(figures["per_class"], areas, precisions, strict=True):
+def _add_rankings(metrics: dict[str, Any], rankings: Rankings) -> None:
+    areas = [roc_auc(of_class.ranking) for of_class in rankings.classes]
+    precisions = [average_precision(of_class.ranking) for of_class in rankings.classes]
+    for row, area, precision in zip(metrics["per_class"], areas, precisions, strict=True):
         row["roc_auc"], row["average_precision"] = area, precision
-    figures["roc_auc"] = {
+    metrics["roc_auc"] = {
         "macro": _mean_of_defined(areas),
         "micro": roc_auc(rankings.micro),
         "one_vs_one": one_vs_one_auc(rankings.classes),
     }
-    figures["average_precision"] = {
+    metrics["average_precision"] = {
         "macro": _mean_of_defined(precisions),
         "micro": average_precision(rankings.micro),
     }
@@ -165,7 +165,7 @@ def _intervals(
     topology, count = collectives.topology, num_resamples(len(examples))
     own = range(topology.rank, count, topology.size)
     by_rank = collectives.gather_json(
-        resampled_figures(examples, len(rankings.classes), seed=seed, numbers=own)
+        resampled_metrics(examples, len(rankings.classes), seed=seed, numbers=own)
     )
     together = {name: [v for part in by_rank for v in part.get(name, ())] for name in by_rank[0]}
     if rankings.resampled is not None:

@@ -92,15 +92,15 @@ def cross_entropies(labels: Integers, logits: npt.NDArray[Any]) -> Floats:
     logits = logits.astype(np.float64)
     with np.errstate(invalid="ignore"):
         shifted = logits - logits.max(axis=-1, keepdims=True)
-    own: Floats = np.take_along_axis(shifted, labels[:, np.newaxis], axis=-1)[:, 0]
-    losses: Floats = np.log(np.exp(shifted).sum(axis=-1)) - own
+    of_label: Floats = np.take_along_axis(shifted, labels[:, np.newaxis], axis=-1)[:, 0]
+    losses: Floats = np.log(np.exp(shifted).sum(axis=-1)) - of_label
     return losses
 
 
 def losses_of_probabilities(labels: Integers, probabilities: Floats) -> Floats:
     """Returns minus the logarithm of the labels' probabilities, at most 36.04, `[batch]`."""
-    own = np.take_along_axis(probabilities, labels[:, np.newaxis], axis=-1)[:, 0]
-    losses: Floats = -np.log(np.clip(own, _LEAST_PROBABILITY, None))
+    of_label = np.take_along_axis(probabilities, labels[:, np.newaxis], axis=-1)[:, 0]
+    losses: Floats = -np.log(np.clip(of_label, _LEAST_PROBABILITY, None))
     return losses
 
 
@@ -115,12 +115,14 @@ def examples_of(
         probabilities: `[batch, num_classes]`.
         losses: `[batch]`.
     """
-    own = np.take_along_axis(probabilities, labels[:, np.newaxis], axis=-1)
+    of_label = np.take_along_axis(probabilities, labels[:, np.newaxis], axis=-1)
     is_before = np.arange(probabilities.shape[-1]) < labels[:, np.newaxis]
-    places = (probabilities > own).sum(axis=-1) + ((probabilities == own) & is_before).sum(axis=-1)
+    places = (probabilities > of_label).sum(axis=-1) + (
+        (probabilities == of_label) & is_before
+    ).sum(axis=-1)
     # |p|^2 - 2 p_label + 1, as a sum of squares: nothing cancels.
     distances = probabilities.copy()
-    np.put_along_axis(distances, labels[:, np.newaxis], own - 1.0, axis=-1)
+    np.put_along_axis(distances, labels[:, np.newaxis], of_label - 1.0, axis=-1)
     predicted = probabilities.argmax(axis=-1)
     return Examples(
         numbers=numbers.astype(np.int64),
@@ -128,7 +130,7 @@ def examples_of(
         predicted=predicted,
         places=places,
         confidences=np.take_along_axis(probabilities, predicted[:, np.newaxis], axis=-1)[:, 0],
-        probabilities=own[:, 0],
+        probabilities=of_label[:, 0],
         losses=losses,
         brier=np.square(distances).sum(axis=-1),
     )

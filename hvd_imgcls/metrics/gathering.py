@@ -49,9 +49,12 @@ def gather_examples(collector: Collector, collectives: Collectives) -> Examples:
         RuntimeError: If an example was not collected exactly once: a bug in this package.
         BadImagesError: If none could be read.
     """
-    own = collector.examples()
+    local = collector.examples()
     examples = Examples(
-        *(gather_rows(collectives, field.name, getattr(own, field.name)) for field in fields(own))
+        *(
+            gather_rows(collectives, field.name, getattr(local, field.name))
+            for field in fields(local)
+        )
     ).in_order()
     unreadable = collectives.sum_arrays("metrics.unreadable", collector.times_unreadable)
     times = np.bincount(examples.numbers, minlength=collector.num_examples) + unreadable
@@ -92,11 +95,11 @@ def gather_rankings(
     micro = MicroCounter(examples.probabilities)
     resampled: dict[int, ResampledAuc] = {}
     is_small = num_classes * len(examples) <= _MAX_RESAMPLED
-    own: dict[int, dict[str, Any]] = {}
+    local: dict[int, dict[str, Any]] = {}
     for number, scores in classes_over_ranks(collectives, collector.scores):
         is_positive = labels == number
         micro.add(scores)
-        own[number] = {
+        local[number] = {
             "class": _to_json(rank_class(number, scores, labels, support)),
             "areas": [
                 areas_by_group(scores, is_positive, group.places[places], len(group.values))
@@ -108,7 +111,7 @@ def gather_rankings(
             in_order = np.argsort(places)
             resampled[number] = ResampledAuc(scores[in_order], is_positive[in_order])
     counts = collectives.sum_arrays("metrics.micro", micro.counts)
-    by_class = {int(n): one for part in collectives.gather_json(own) for n, one in part.items()}
+    by_class = {int(n): one for part in collectives.gather_json(local) for n, one in part.items()}
     rows = [by_class[number] for number in range(num_classes)]
     return Rankings(
         classes=[_from_json(row["class"]) for row in rows],

@@ -40,7 +40,7 @@ def resample(num_examples: int, *, seed: int, number: int) -> Integers:
     return generator.integers(0, num_examples, num_examples)
 
 
-def resampled_figures(
+def resampled_metrics(
     examples: Examples, num_classes: int, *, seed: int, numbers: Iterable[int]
 ) -> dict[str, list[float]]:
     """Returns the headline figures of some resamples, by name.
@@ -51,25 +51,25 @@ def resampled_figures(
         seed: Of the evaluation.
         numbers: Of the resamples.
     """
-    figures: dict[str, list[float]] = {}
+    metrics: dict[str, list[float]] = {}
     is_correct, in_top5 = examples.is_correct, examples.places < 5
     for number in numbers:
         drawn = resample(len(examples), seed=seed, number=number)
         labels, predicted = examples.labels[drawn], examples.predicted[drawn]
         right = np.bincount(labels[is_correct[drawn]], minlength=num_classes)
         support = np.bincount(labels, minlength=num_classes)
-        said = np.bincount(predicted, minlength=num_classes)
-        has_any, is_present = support > 0, support + said > 0
+        num_predicted = np.bincount(predicted, minlength=num_classes)
+        has_any, is_present = support > 0, support + num_predicted > 0
         row = {
             "top1": right.sum() / len(drawn),
             **({"top5": in_top5[drawn].sum() / len(drawn)} if num_classes > 5 else {}),
             "loss": examples.losses[drawn].sum() / len(drawn),
             "balanced_accuracy": (right[has_any] / support[has_any]).mean(),
-            "macro_f1": (2 * right[is_present] / (support + said)[is_present]).mean(),
+            "macro_f1": (2 * right[is_present] / (support + num_predicted)[is_present]).mean(),
         }
         for name, value in row.items():
-            figures.setdefault(name, []).append(float(value))
-    return figures
+            metrics.setdefault(name, []).append(float(value))
+    return metrics
 
 
 def intervals(by_number: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:

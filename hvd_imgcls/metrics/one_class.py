@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hvd_imgcls.metrics.ranking import Ranking, count_places, ranking_of_counts
-from hvd_imgcls.metrics.score_index import Places
+from hvd_imgcls.metrics.score_index import ScoreIndex
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -40,7 +40,7 @@ def rank_class(number: int, scores: Floats, labels: Integers, support: Integers)
         support: Examples of every class, `[num_classes]`.
     """
     distinct, times = np.unique(scores[labels == number], return_counts=True)
-    places, equal = Places(distinct).find(scores)
+    places, equal = ScoreIndex(distinct).find(scores)
     counts = count_places(places, equal, num_steps=len(distinct))
     return OneClass(
         ranking=ranking_of_counts(distinct, times, counts),
@@ -69,7 +69,7 @@ class MicroCounter:
 
     def __init__(self, own: Floats) -> None:
         self._distinct, self._times = np.unique(own, return_counts=True)
-        self._places = Places(self._distinct)
+        self._places = ScoreIndex(self._distinct)
         self.counts = np.zeros((2, len(self._distinct) + 1), np.int64)
         """What was counted so far, as `count_places` returns it."""
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hvd_imgcls.metrics.score_index import Places
+from hvd_imgcls.metrics.score_index import ScoreIndex
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -59,7 +59,7 @@ def rank(positives: Floats, scores: Floats) -> Ranking:
         scores: Of all examples, in any order, `[num_examples]`. Finite.
     """
     distinct, times = np.unique(positives, return_counts=True)
-    counts = count_places(*Places(distinct).find(scores), num_steps=len(distinct))
+    counts = count_places(*ScoreIndex(distinct).find(scores), num_steps=len(distinct))
     return ranking_of_counts(distinct, times, counts)
 
 

@@ -12,7 +12,7 @@ Integers = npt.NDArray[np.int64]
 _BUCKETS_PER_SCORE = 16
 
 
-class Places:
+class ScoreIndex:
     """Counts the distinct scores below others.
 
     The bit patterns of numbers that are not negative rise with them. Cut short, they say the
@@ -54,10 +54,10 @@ class Places:
         inside = self._inside[buckets]
         shared = np.flatnonzero(inside > 1)
         places[shared] = np.searchsorted(self._distinct, scores[shared], "left")
-        alone = np.flatnonzero(inside == 1)
-        own = self._distinct[places[alone]]
-        is_equal = [alone[own == scores[alone]]]
-        places[alone] += own < scores[alone]
+        singles = np.flatnonzero(inside == 1)
+        next_scores = self._distinct[places[singles]]
+        is_equal = [singles[next_scores == scores[singles]]]
+        places[singles] += next_scores < scores[singles]
         # The highest of a bucket may be lower than what shares it.
         reached = shared[places[shared] < len(self._distinct)]
         is_equal.append(reached[self._distinct[places[reached]] == scores[reached]])

@@ -14,7 +14,7 @@ from hvd_imgcls.metrics.confusion import (
     averages,
     balanced_accuracy,
     confusion_matrix,
-    figures_per_class,
+    metrics_per_class,
 )
 from hvd_imgcls.metrics.examples import Examples, mean, top_k
 from hvd_imgcls.metrics.ranking import rank, roc_auc
@@ -62,7 +62,7 @@ def areas_by_group(
     return areas
 
 
-def figures_by_group(
+def metrics_by_group(
     grouping: Grouping,
     examples: Examples,
     class_names: Sequence[str],
@@ -80,7 +80,7 @@ def figures_by_group(
     for place, value in enumerate(grouping.values):
         inside = examples[grouping.places == place]
         confusion = confusion_matrix(inside.labels, inside.predicted, len(class_names))
-        per_class = figures_per_class(confusion, class_names)
+        per_class = metrics_per_class(confusion, class_names)
         num_correct = int(np.trace(confusion))
         defined = [of_class[place] for of_class in areas]
         defined_areas = [area for area in defined if area is not None]

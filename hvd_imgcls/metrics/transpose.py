@@ -53,13 +53,14 @@ def classes_over_ranks(collectives: Collectives, scores: Floats) -> Iterator[tup
             tf.convert_to_tensor(splits, tf.int32),
             name="metrics.classes",
         )
-        own = range(bounds[rank], bounds[rank + 1])
-        parts = np.split(received.numpy(), np.cumsum(by_rank * len(own))[:-1])
+        own_classes = range(bounds[rank], bounds[rank + 1])
+        parts = np.split(received.numpy(), np.cumsum(by_rank * len(own_classes))[:-1])
         columns = np.concatenate(
-            [part.reshape(len(own), -1) for part in parts if part.size] or [np.empty((0, 0))],
+            [part.reshape(len(own_classes), -1) for part in parts if part.size]
+            or [np.empty((0, 0))],
             axis=1,
         )
-        yield from zip(own, columns, strict=True)
+        yield from zip(own_classes, columns, strict=True)
 
 
 def _shares(count: int, size: int) -> Integers:

@@ -103,10 +103,10 @@ def build_keras_file(
             "another file"
         )
     model = _in_precision(model, keras.config.dtype_policy().name)
-    model, said = with_logits(
+    model, changes = with_logits(
         model, num_classes, config.replace_head, image_shape=image_shape, origin=str(path)
     )
-    for text in said:
+    for text in changes:
         logger.info("%s: %s", path, text)
     return _with_images(model, image_shape, config, normalize)
 

@@ -39,21 +39,21 @@ def with_logits(
     Raises:
         CheckpointError: If that cannot be done.
     """
-    said: list[str] = []
-    changed = _changed(model, num_classes, replace, origin, said)
+    changes: list[str] = []
+    changed = _changed(model, num_classes, replace, origin, changes)
     if not isinstance(_last_of(changed), keras.layers.Dense):
         _require_no_probabilities(changed, image_shape, origin)
-    return changed, said
+    return changed, changes
 
 
 def _changed(
-    model: keras.Model, num_classes: int, replace: str, origin: str, said: list[str]
+    model: keras.Model, num_classes: int, replace: str, origin: str, changes: list[str]
 ) -> keras.Model:
     """Returns the model with another end; adds to `said` what that is."""
-    tensor = _without_softmax(model.outputs[0], said)
+    tensor = _without_softmax(model.outputs[0], changes)
     layer = tensor._keras_history.operation
     if _is_model(layer):
-        inner = _changed(layer, num_classes, replace, origin, said)
+        inner = _changed(layer, num_classes, replace, origin, changes)
         return keras.Model(model.inputs[0], inner(_input_of(tensor)), name=model.name)
     is_wrong = tuple(tensor.shape) != (None, num_classes)
     if is_wrong and replace == "never":
@@ -63,7 +63,7 @@ def _changed(
         )
     is_new = is_wrong or replace == "always"
     if isinstance(layer, keras.layers.Dense):
-        logits = _new_dense(tensor, layer, num_classes, is_new, said)
+        logits = _new_dense(tensor, layer, num_classes, is_new, changes)
     else:
         logits = keras.layers.Activation("linear", dtype="float32", name="class_logits")(tensor)
     problem = _problem_with(layer, is_new)
@@ -89,24 +89,24 @@ def _problem_with(layer: Any, is_new: bool) -> str:
     return ""
 
 
-def _new_dense(tensor: Any, layer: Any, num_classes: int, is_new: bool, said: list[str]) -> Any:
+def _new_dense(tensor: Any, layer: Any, num_classes: int, is_new: bool, changes: list[str]) -> Any:
     """Returns the logits of a dense layer in the place of another one."""
     use_bias = is_new or layer.use_bias
     dense = keras.layers.Dense(num_classes, use_bias=use_bias, dtype="float32", name="class_logits")
     logits = dense(_input_of(tensor))
     if is_new:
-        said.append(
+        changes.append(
             f"its last layer {layer.name!r} with {layer.units} units is replaced by a new one with "
             f"{num_classes}"
         )
         return logits
     dense.set_weights(layer.get_weights())
     if activation_of(layer) == "softmax":
-        said.append(f"the softmax of its last layer {layer.name!r} is taken off")
+        changes.append(f"the softmax of its last layer {layer.name!r} is taken off")
     return logits
 
 
-def _without_softmax(tensor: Any, said: list[str]) -> Any:
+def _without_softmax(tensor: Any, changes: list[str]) -> Any:
     """Returns what comes before softmax and linear activations at the end."""
     while True:
         layer = tensor._keras_history.operation
@@ -116,7 +116,7 @@ def _without_softmax(tensor: Any, said: list[str]) -> Any:
         if not is_identity and not _is_softmax(layer):
             return tensor
         if not is_identity:
-            said.append(f"the softmax {layer.name!r} at its end is taken off")
+            changes.append(f"the softmax {layer.name!r} at its end is taken off")
         tensor = _input_of(tensor)
 
 

@@ -82,16 +82,16 @@ def list_applications(request: Request) -> Iterator[Row]:
     """Yields every model of `keras.applications`; each takes seconds to build."""
     for name, application in APPLICATIONS.items():
         section = KerasApplication(name="keras_application", application=name)
-        own = (application.image_size, APPLICATION_CLASSES)
-        yield _measured(name, f"keras.applications.{name}", section, request, own)
+        defaults = (application.image_size, APPLICATION_CLASSES)
+        yield _measured(name, f"keras.applications.{name}", section, request, defaults)
 
 
 def _measured(
-    name: str, description: str, section: Any, request: Request, own: tuple[int, int]
+    name: str, description: str, section: Any, request: Request, defaults: tuple[int, int]
 ) -> Row:
     """Builds a model and returns its numbers; `own` is its own image size and classes."""
-    size = request.image_size or own[0]
-    num_classes = request.num_classes or own[1]
+    size = request.image_size or defaults[0]
+    num_classes = request.num_classes or defaults[1]
     place: dict[str, Any] = {
         "name": name,
         "description": description,

@@ -10,7 +10,7 @@ from hvd_imgcls.config.optimizers import Adam, AdamW, Lamb, Lars, Optimizer, Sgd
 from hvd_imgcls.optimizers.lars import Lars as LarsOptimizer
 
 
-def build_optimizer(config: Optimizer, learning_rate: Any) -> keras.optimizers.Optimizer:
+def make_optimizer(config: Optimizer, learning_rate: Any) -> keras.optimizers.Optimizer:
     """Returns the optimizer that a configuration names: of Keras, where Keras has it.
 
     What a section says beyond the arguments of the class is up to `build_recipe`.

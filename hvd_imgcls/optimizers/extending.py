@@ -36,13 +36,13 @@ class Extension:
     def from_config(cls, config: dict[str, Any], **keywords: Any) -> Any:
         """Returns a new optimizer of this configuration, extended in the same way."""
         plain = cls._plain_class.from_config(config, **keywords)  # type: ignore[attr-defined]
-        return dressed_as(cls, plain)
+        return reapply_extensions(cls, plain)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         """Returns a copy that is extended too; Keras copies by what it would save."""
         reduced: Any = self.__reduce__()
         make, arguments = reduced[:2]
-        return dressed_as(type(self), make(*arguments))
+        return reapply_extensions(type(self), make(*arguments))
 
 
 def extend(optimizer: Any, extension: type[Extension], **attributes: Any) -> Any:
@@ -78,13 +78,13 @@ def extend(optimizer: Any, extension: type[Extension], **attributes: Any) -> Any
     return extended
 
 
-def dressed_as(cls: type, plain: Any) -> Any:
+def reapply_extensions(cls: type, plain: Any) -> Any:
     """Returns a plain optimizer with the extensions that a class has, in their order."""
     if not issubclass(cls, Extension):
         return plain
     # Of this very class, or those below it would be found twice.
     own = vars(cls)
-    return own["_extend_again"](dressed_as(own["_extended_class"], plain))
+    return own["_extend_again"](reapply_extensions(own["_extended_class"], plain))
 
 
 def _require_extendable(optimizer: Any) -> None:

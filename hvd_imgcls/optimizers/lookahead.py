@@ -104,10 +104,10 @@ class _Lookahead(Extension):
         def follow() -> tf.Tensor:
             kept = self._slow_fraction(tf.cast(finished, tf.float32))
             for variable, slow in pairs:
-                own = tf.cast(kept, slow.dtype)
-                moved = own * tf.convert_to_tensor(slow) + (1 - own) * tf.convert_to_tensor(
-                    variable
-                )
+                fraction = tf.cast(kept, slow.dtype)
+                moved = fraction * tf.convert_to_tensor(slow) + (
+                    1 - fraction
+                ) * tf.convert_to_tensor(variable)
                 slow.assign(moved)
                 variable.assign(moved)
             return tf.constant(True)

@@ -18,7 +18,7 @@ from hvd_imgcls.config.gradient_clipping import (
 from hvd_imgcls.config.optimizers import Adam, Optimizer, Sgd
 from hvd_imgcls.optimizers.adaptive_clipping import fan_in_axes, with_adaptive_clipping
 from hvd_imgcls.optimizers.averaging import with_averaged_weights
-from hvd_imgcls.optimizers.building import build_optimizer
+from hvd_imgcls.optimizers.building import make_optimizer
 from hvd_imgcls.optimizers.depth import last_kernel_layer, layer_decay_multipliers
 from hvd_imgcls.optimizers.lookahead import rising_fraction, with_lookahead
 from hvd_imgcls.optimizers.momentum_correction import with_momentum_correction
@@ -45,7 +45,7 @@ def build_recipe(
     Raises:
         ConfigError: If a rule needs the order of the layers and the model does not tell it.
     """
-    optimizer = build_optimizer(config.optimizer, learning_rate)
+    optimizer = make_optimizer(config.optimizer, learning_rate)
     optimizer = _with_own_options(optimizer, config.optimizer, model)
     optimizer = _with_clipping(optimizer, config, model)
     multiplier_of = _multipliers(config, model)

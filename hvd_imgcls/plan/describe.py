@@ -10,7 +10,7 @@ from hvd_imgcls.plan.learning_rate import describe_learning_rate
 from hvd_imgcls.plan.making import Plan
 
 
-def describe(plan: Plan, config: RunConfig) -> str:
+def describe_plan(plan: Plan, config: RunConfig) -> str:
     """Returns a description of the run, one topic per line."""
     rows = [
         ("ranks", _ranks(plan)),

@@ -134,7 +134,7 @@ class EvaluationFiles:
     suffix: str = ""
 
     @property
-    def figures(self) -> Path:
+    def metrics(self) -> Path:
         """All figures."""
         return self.directory / f"evaluation{self.suffix}.json"
 

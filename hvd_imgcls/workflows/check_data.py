@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from hvd_imgcls import distributed, logs
 from hvd_imgcls.data.order.splits import SPLITS, Split
-from hvd_imgcls.data.sources.byte_ranges import PlacedImages
+from hvd_imgcls.data.sources.byte_ranges import PackedImages
 from hvd_imgcls.data.sources.class_list import CLASS_NAMES_KEY
 from hvd_imgcls.data.sources.file_source import FileSource, printable
 from hvd_imgcls.errors import BadImagesError, ConfigError, DataError
@@ -54,7 +54,7 @@ _PIECE = 64
 
 
 def check_data(
-    source: FileSource | PlacedImages,
+    source: FileSource | PackedImages,
     manifest_path: Path,
     *,
     max_pixels: int,
@@ -106,7 +106,7 @@ def check_data(
     pinned = json.dumps(list(source.class_names)).encode()
     table = table.replace_schema_metadata({CLASS_NAMES_KEY: pinned})
     distributed.agreement.on_root(collectives, lambda: _write(table, manifest_path))
-    logger.log(logs.RESULT, "%s", describe(table))
+    logger.log(logs.RESULT, "%s", describe_manifest(table))
     for note in source.notes:
         logger.info("note: %s", note)
     logger.log(logs.RESULT, "manifest written to %s", manifest_path)
@@ -114,7 +114,7 @@ def check_data(
     return table
 
 
-def describe(table: pa.Table) -> str:
+def describe_manifest(table: pa.Table) -> str:
     """Summarises the images as lines of text: counts, formats, sizes."""
     rows = table.select(
         ["path", "split", "checksum", "format", "height", "width", "problem", "remarks"]
@@ -157,7 +157,7 @@ def _counts(counter: Counter[str]) -> str:
 
 
 def _inspect(
-    source: FileSource | PlacedImages,
+    source: FileSource | PackedImages,
     pieces: Sequence[Sequence[tuple[Split, int]]],
     num_processes: int,
     max_pixels: int,
@@ -165,14 +165,14 @@ def _inspect(
 ) -> list[dict[str, Any]]:
     """Inspects some images and returns their rows."""
     labels = {split: source.labels(split) for split in SPLITS}
-    own = threading.local()
+    thread_state = threading.local()
     inspectors: list[Inspector] = []
     total = sum(map(len, pieces))
 
     def inspect(piece: Sequence[tuple[Split, int]]) -> list[dict[str, Any]]:
-        if not hasattr(own, "inspector"):
-            own.inspector = Inspector(max_pixels, seconds_per_file)
-            inspectors.append(own.inspector)
+        if not hasattr(thread_state, "inspector"):
+            thread_state.inspector = Inspector(max_pixels, seconds_per_file)
+            inspectors.append(thread_state.inspector)
         rows = []
         for split, example in piece:
             label = int(labels[split][example])
@@ -180,7 +180,7 @@ def _inspect(
                 {
                     "format": "",
                     "remarks": "",
-                    **_facts_of(source, split, example, own.inspector),
+                    **_facts_of(source, split, example, thread_state.inspector),
                     **_path_columns(source, split, example),
                     "split": split,
                     "label": label,
@@ -204,7 +204,7 @@ def _inspect(
 
 
 def _facts_of(
-    source: FileSource | PlacedImages, split: Split, example: int, inspector: Inspector
+    source: FileSource | PackedImages, split: Split, example: int, inspector: Inspector
 ) -> dict[str, Any]:
     """Returns the facts about an image; images inside a larger file are extracted first."""
     if isinstance(source, FileSource):
@@ -219,7 +219,7 @@ def _facts_of(
         return inspector.inspect(Path(file.name))
 
 
-def _path_columns(source: FileSource | PlacedImages, split: Split, example: int) -> dict[str, Any]:
+def _path_columns(source: FileSource | PackedImages, split: Split, example: int) -> dict[str, Any]:
     """Returns the absolute path of an image, and its bytes if it is not valid text."""
     if not isinstance(source, FileSource):
         return {"path": source.name_of(split, example), "path_bytes": None}

@@ -25,7 +25,11 @@ from hvd_imgcls.run_directory.paths import EvaluationFiles
 from hvd_imgcls.workflows.evaluating.files import with_examples, write_evaluation
 from hvd_imgcls.workflows.evaluating.notable_images import write_pictures
 from hvd_imgcls.workflows.quarantine import report_held_out
-from hvd_imgcls.workflows.trained_model.loading import digest_of_model, load_model, load_saved_model
+from hvd_imgcls.workflows.trained_model.loading import (
+    digest_of_model,
+    load_saved_model,
+    load_trained_model,
+)
 from hvd_imgcls.workflows.trained_model.test_time_augmentation import make_predict
 
 logger = logging.getLogger(__name__)
@@ -91,22 +95,22 @@ def evaluate_file(
         if model_path.is_dir():
             predict = load_saved_model(model_path, *images, is_trusted=is_trusted)
         else:
-            model = load_model(model_path, *images, is_trusted=is_trusted)
+            model = load_trained_model(model_path, *images, is_trusted=is_trusted)
             predict = make_predict(model, config.evaluation.views)
     evaluated = evaluate_model(
         predict, source, config, plan, collectives=collectives, num_threads=threads.data
     )
-    logger.log(logs.RESULT, "%s", describe(evaluated.figures))
-    figures = with_examples(evaluated, source)
+    logger.log(logs.RESULT, "%s", describe_metrics(evaluated.metrics))
+    metrics = with_examples(evaluated, source)
     if files is None:
-        logger.log(logs.RESULT, "%s", to_json(figures))
+        logger.log(logs.RESULT, "%s", to_json(metrics))
     elif topology.is_root:
         write_evaluation(files, evaluated, source)
         logger.info("results written to %s", files.directory)
         if pictures_path is not None:
-            write_pictures(pictures_path, figures, source, config, num_threads=threads.data)
+            write_pictures(pictures_path, metrics, source, config, num_threads=threads.data)
     collectives.barrier()
-    return figures
+    return metrics
 
 
 def evaluate_model(
@@ -181,7 +185,7 @@ def evaluate_model(
     )
 
 
-def describe(metrics: dict[str, Any]) -> str:
+def describe_metrics(metrics: dict[str, Any]) -> str:
     """Formats the metrics on one line."""
     unreadable, num_examples = metrics["num_unreadable"], metrics["num_examples"]
     left_out = f"; {unreadable:,} unreadable left out" if unreadable else ""

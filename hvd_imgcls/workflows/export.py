@@ -64,12 +64,12 @@ def export_model(job: ExportJob, images: Mapping[str, bytes] | None = None) -> d
     record = check(job, model, checked, pixels, saved_model=saved_model, written=written)
     record |= {"images_made_up": not images, "image_shape": list(image_shape)}
     write_json(job.directory / "export.json", record)
-    for line in describe(job, record):
+    for line in describe_export(job, record):
         logger.log(logs.RESULT, "%s", line)
     return record
 
 
-def describe(job: ExportJob, record: dict[str, Any]) -> list[str]:
+def describe_export(job: ExportJob, record: dict[str, Any]) -> list[str]:
     """Returns the lines that report the result."""
     kind = "synthetic images" if record["images_made_up"] else "images"
     largest = max(record["largest_difference"].values())

@@ -23,7 +23,7 @@ from hvd_imgcls.workflows.predicting.journal import Journal
 from hvd_imgcls.workflows.predicting.output import Prediction, write_predictions
 from hvd_imgcls.workflows.predicting.progress import ProgressLines
 from hvd_imgcls.workflows.predicting.rows import predict_pieces
-from hvd_imgcls.workflows.predicting.work_queue import Pieces, Rows
+from hvd_imgcls.workflows.predicting.work_queue import Rows, WorkQueue
 from hvd_imgcls.workflows.predicting.work_queue_server import worker_of
 from hvd_imgcls.workflows.trained_model.loading import digest_of_model, load_model_of_any_images
 
@@ -83,7 +83,7 @@ def predict_files(
     pieces = None if journal is None else _make_pieces(job, journal, len(images))
 
     # Predict piece by piece.
-    worker, server = worker_of(collectives, pieces, [own for _, own in ipv4_addresses()])
+    worker, server = worker_of(collectives, pieces, [local for _, local in ipv4_addresses()])
     begin = time.perf_counter()
     source = FileSource(
         Path(), job.class_names, {"held_out": images, "train": []}, _no_labels(len(images)), []
@@ -102,13 +102,13 @@ def predict_files(
     result: dict[str, Any] = distributed.agreement.on_root(
         collectives, lambda: _conclude(job, images, journal, seconds) if journal else None
     )
-    for line in describe(result):
+    for line in describe_prediction(result):
         logger.log(logs.RESULT, "%s", line)
     collectives.barrier()
     return result
 
 
-def describe(result: dict[str, Any]) -> list[str]:
+def describe_prediction(result: dict[str, Any]) -> list[str]:
     """Returns the lines that report the result."""
     unreadable = result["num_unreadable"]
     bad = f", {unreadable:,} of them unreadable: see the column error" if unreadable else ""
@@ -151,7 +151,7 @@ def _open_journal(
     return opened[0] if opened else None
 
 
-def _make_pieces(job: Job, journal: Journal, num_images: int) -> Pieces:
+def _make_pieces(job: Job, journal: Journal, num_images: int) -> WorkQueue:
     """Returns the queue of remaining pieces, which journals their results. Root only."""
     progress = ProgressLines(num_images, job.block_size)
     progress.start(len(journal.rows))
@@ -160,7 +160,7 @@ def _make_pieces(job: Job, journal: Journal, num_images: int) -> Pieces:
         journal.keep(piece, rank, rows)
         progress.advance(len(rows))
 
-    return Pieces(-(-num_images // job.block_size), journal.rows.keys(), keep)
+    return WorkQueue(-(-num_images // job.block_size), journal.rows.keys(), keep)
 
 
 def _no_labels(number: int) -> dict[Any, npt.NDArray[np.int64]]:

@@ -17,7 +17,7 @@ from hvd_imgcls import distributed, logs
 from hvd_imgcls.data.bad_examples.unreadable import READ_ERRORS, reason_of
 from hvd_imgcls.data.order.splits import SPLITS, Numbers, Split
 from hvd_imgcls.data.sources.base import EncodedSource
-from hvd_imgcls.data.sources.records.hosts import block_rows, describe, write_assignment
+from hvd_imgcls.data.sources.records.hosts import block_rows, describe_assignment, write_assignment
 from hvd_imgcls.data.sources.records.layout import INDEX_SCHEMA, Manifest, RecordsDir, read_manifest
 from hvd_imgcls.data.sources.records.reading import Records
 from hvd_imgcls.errors import ConfigError, DataError
@@ -265,7 +265,7 @@ def _divide(
     def divide() -> str:
         assignment = write_assignment(files, manifest, num_hosts)
         blocks = {split: pq.read_table(files.blocks(split)) for split in SPLITS}
-        return describe(blocks, assignment)
+        return describe_assignment(blocks, assignment)
 
     text = distributed.agreement.on_root(collectives, divide)
     logger.info("divided over %d hosts:\n%s", num_hosts, text)

@@ -13,7 +13,7 @@ import numpy as np
 from hvd_imgcls import distributed
 from hvd_imgcls.config import RunConfig
 from hvd_imgcls.data import ImageSource
-from hvd_imgcls.data.bad_examples.log import Sightings
+from hvd_imgcls.data.bad_examples.log import BadExampleLog
 from hvd_imgcls.data.bad_examples.record import BadExample, in_lines, require_few
 from hvd_imgcls.data.bad_examples.unreadable import why_left_out
 from hvd_imgcls.data.order.positions import crop_key, rank_rows
@@ -35,7 +35,7 @@ class Quarantine(keras.callbacks.Callback):
         source: The images.
         config: Says how they are cut, and how many may be bad.
         plan: The plan of the run.
-        sightings: What the data threads of this rank fill in.
+        bad_example_log: What the data threads of this rank fill in.
         collectives: How the ranks talk.
         path: File to which the root adds one line for every bad image.
     """
@@ -45,7 +45,7 @@ class Quarantine(keras.callbacks.Callback):
         source: ImageSource,
         config: RunConfig,
         plan: Plan,
-        sightings: Sightings,
+        bad_example_log: BadExampleLog,
         collectives: distributed.Collectives,
         path: Path,
     ) -> None:
@@ -53,7 +53,7 @@ class Quarantine(keras.callbacks.Callback):
         self._source = source
         self._config = config
         self._plan = plan
-        self._sightings = sightings
+        self._bad_example_log = bad_example_log
         self._collectives = collectives
         self._path = path
         self._num_batches = 0
@@ -73,8 +73,8 @@ class Quarantine(keras.callbacks.Callback):
 
     def _agree(self, finished_steps: int) -> None:
         """Says and counts what is new on any rank; raises on all if it is too much."""
-        own = self._new_of_this_rank(finished_steps)
-        found = _gather(self._collectives, "train", own)
+        local = self._new_of_this_rank(finished_steps)
+        found = _gather(self._collectives, "train", local)
         # Two ranks may have met one image, in different epochs.
         found.sort(key=lambda bad: (bad.step or 0, bad.example))
         new = list({bad.example: bad for bad in reversed(found)}.values())[::-1]
@@ -93,7 +93,7 @@ class Quarantine(keras.callbacks.Callback):
         """Returns what the finished steps left out and nobody knows of yet."""
         first_epochs = {
             example: epoch
-            for example, epoch in self._sightings.first_epochs().items()
+            for example, epoch in self._bad_example_log.first_epochs().items()
             if example not in self._bad
         }
         places = []
@@ -154,7 +154,7 @@ def report_held_out(
         return
     numbers = examples.tolist()
     reasons = why_left_out(source, config, "held_out", ((n, 0) for n in numbers)) if numbers else []
-    own = [
+    local = [
         BadExample(
             name=source.name_of("held_out", example),
             split="held_out",
@@ -166,21 +166,21 @@ def report_held_out(
         )
         for example, reason in zip(numbers, reasons, strict=True)
     ]
-    found = sorted(_gather(collectives, "held_out", own), key=lambda bad: bad.example)
+    found = sorted(_gather(collectives, "held_out", local), key=lambda bad: bad.example)
     if found:
         _report(collectives, found, path)
         require_few(found, config.data, "held_out", source.num_examples("held_out"))
 
 
 def _gather(
-    collectives: distributed.Collectives, split: Split, own: Iterable[BadExample]
+    collectives: distributed.Collectives, split: Split, local: Iterable[BadExample]
 ) -> list[BadExample]:
     """Returns the bad examples of all ranks. Collective; nearly always one small sum."""
-    own = list(own)
-    count = np.array([len(own)], np.int64)
+    local = list(local)
+    count = np.array([len(local)], np.int64)
     if not collectives.sum_arrays(f"quarantine.{split}", count)[0]:
         return []
-    by_rank = collectives.gather_json([bad.to_json() for bad in own])
+    by_rank = collectives.gather_json([bad.to_json() for bad in local])
     return [BadExample(**bad) for of_rank in by_rank for bad in of_rank]
 
 

@@ -185,8 +185,8 @@ def _describe(part: object) -> str:
         for field in dataclasses.fields(part)  # type: ignore[arg-type]
         if field.name != "name" and getattr(part, field.name) != field.default
     }
-    said = ", ".join(f"{name} {_short(value)}" for name, value in values.items())
-    return f"{part.name} ({said})" if said else part.name  # type: ignore[attr-defined]
+    settings = ", ".join(f"{name} {_short(value)}" for name, value in values.items())
+    return f"{part.name} ({settings})" if settings else part.name  # type: ignore[attr-defined]
 
 
 def _short(value: object) -> str:

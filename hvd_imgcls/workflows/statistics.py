@@ -78,11 +78,11 @@ def compute_statistics(
     counts = _count_values(source, config, examples, threads.data)
     counts = collectives.sum_arrays("statistics", counts)
     statistics = statistics_of(counts, source.num_examples("train"))
-    logger.log(logs.RESULT, "%s", describe(statistics))
+    logger.log(logs.RESULT, "%s", describe_statistics(statistics))
     return statistics
 
 
-def describe(statistics: ChannelStatistics) -> str:
+def describe_statistics(statistics: ChannelStatistics) -> str:
     """Formats the statistics as a section of a pipeline file."""
     mean, deviation = (
         ", ".join(f"{value:.{_DIGITS}f}" for value in values)
@@ -104,9 +104,9 @@ def _examples_of(source: ImageSource, rank: int, size: int) -> Numbers:
     if division is None:
         return np.arange(rank, source.num_examples("train"), size)
     position = division.position_of(rank)
-    own = [division.shares["train"][host] for host in division.hosts_of(position, size)]
+    local = [division.shares["train"][host] for host in division.hosts_of(position, size)]
     per_host = max(1, size // division.num_hosts)
-    return np.concatenate(own)[position % per_host :: per_host]
+    return np.concatenate(local)[position % per_host :: per_host]
 
 
 def _count_values(

@@ -15,7 +15,7 @@ from hvd_imgcls.models import no_model_given
 from hvd_imgcls.workflows.report import write_report
 from hvd_imgcls.workflows.training.fitting import fit
 from hvd_imgcls.workflows.training.model import make_model
-from hvd_imgcls.workflows.training.outcome import TrainResult, conclude
+from hvd_imgcls.workflows.training.outcome import TrainResult, finish_run
 from hvd_imgcls.workflows.training.pretraining import pretrain
 from hvd_imgcls.workflows.training.run import begin
 
@@ -81,7 +81,7 @@ def train(
     fit(run, trained, callbacks)
 
     # What came of it: the same model on all ranks, its exact metrics, its files, a page.
-    result = conclude(run, trained)
+    result = finish_run(run, trained)
     if run.is_root and config.logging.report:
         write_report(run.files.path, run.files.report)
     return result

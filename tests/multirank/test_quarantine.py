@@ -11,7 +11,7 @@ import pytest
 from hvd_imgcls import distributed
 from hvd_imgcls.config import load_config, to_yaml
 from hvd_imgcls.data import open_images
-from hvd_imgcls.data.bad_examples.log import Sightings
+from hvd_imgcls.data.bad_examples.log import BadExampleLog
 from hvd_imgcls.data.order.epoch_order import epoch_order
 from hvd_imgcls.data.pipeline.dataset import training_dataset
 from hvd_imgcls.errors import BadImagesError
@@ -56,7 +56,7 @@ def train_and_evaluate(pipeline, directory):
         num_classes=2,
         topology=topology,
     )
-    path, sightings = Path(directory) / f"{topology.size}.jsonl", Sightings()
+    path, bad_example_log = Path(directory) / f"{topology.size}.jsonl", BadExampleLog()
     layers = keras.layers
     model = keras.Sequential(
         [keras.Input((12, 12, 3)), layers.Flatten(), layers.Dense(2, kernel_initializer="ones")]
@@ -76,12 +76,14 @@ def train_and_evaluate(pipeline, directory):
         result["metrics"] = json.dumps(metrics)
         model.compile(loss=keras.losses.CategoricalCrossentropy(from_logits=True))
         model.fit(
-            training_dataset(source, config, plan, rank=topology.rank, sightings=sightings),
+            training_dataset(
+                source, config, plan, rank=topology.rank, bad_example_log=bad_example_log
+            ),
             epochs=2,
             steps_per_epoch=plan.batches_per_epoch,
             callbacks=[
                 keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_, **__: steps.append(1)),
-                Quarantine(source, config, plan, sightings, collectives, path),
+                Quarantine(source, config, plan, bad_example_log, collectives, path),
             ],
             shuffle=False,
             verbose=0,

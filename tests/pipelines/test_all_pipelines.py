@@ -7,7 +7,7 @@ from hvd_imgcls.commands.plan import plan_for
 from hvd_imgcls.config import load_config, parse_config, to_yaml
 from hvd_imgcls.data import open_source
 from hvd_imgcls.environment.topology import Topology
-from hvd_imgcls.plan import describe
+from hvd_imgcls.plan import describe_plan
 
 FOLDER = Path(__file__).parents[2] / "pipelines"
 PIPELINES = sorted(FOLDER.glob("*.yaml"))
@@ -56,7 +56,7 @@ def test_pipeline_on_any_number_of_ranks_has_a_plan(path, size, load):
     assert plan.per_rank_batch_size * size * plan.gradient_accumulation_steps == (
         config.train.global_batch_size
     )
-    assert f"{size} rank" in describe(plan, config)
+    assert f"{size} rank" in describe_plan(plan, config)
 
 
 def test_pipeline_written_out_reads_back_equal(path):

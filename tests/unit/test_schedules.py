@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hvd_imgcls.config import parse_config
 from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.errors import ConfigError
-from hvd_imgcls.plan import describe, learning_rate_at, make_plan
+from hvd_imgcls.plan import describe_plan, learning_rate_at, make_plan
 from hvd_imgcls.schedules import build_schedule
 
 PIPELINE = """
@@ -185,6 +185,6 @@ def test_milestones_that_make_no_sense_are_refused(milestones, warmup_epochs):
 )
 def test_plan_says_the_shape_in_one_line(words, said):
     config, plan, _ = formula_of(*words)
-    lines = [line for line in describe(plan, config).splitlines() if "learning rate" in line]
+    lines = [line for line in describe_plan(plan, config).splitlines() if "learning rate" in line]
     assert len(lines) == 1
     assert said in lines[0]

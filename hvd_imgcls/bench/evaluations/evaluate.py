@@ -88,14 +88,14 @@ def _metrics(rounds: int) -> dict[str, Any]:
         {"ours, seconds": alone, "scikit-learn, seconds": theirs},
         goal=5.0,
     )
-    all_figures = ratio_of_pairs(theirs, ours)
+    all_metrics = ratio_of_pairs(theirs, ours)
     seconds = statistics.median(ours)
     logger.info(
         "all our figures / scikit-learn's macro ROC AUC: %s; %.2f s",
-        all_figures.describe(),
+        all_metrics.describe(),
         seconds,
     )
-    result["all our figures / its area"] = {**all_figures.to_json(), "seconds": round(seconds, 3)}
+    result["all our figures / its area"] = {**all_metrics.to_json(), "seconds": round(seconds, 3)}
     for name, of_arm in records.items():
         added = max(record["added_bytes"] for record in of_arm) / 2**20
         result[f"{name}, MiB beside the scores"] = round(added)

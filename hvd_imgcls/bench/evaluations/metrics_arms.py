@@ -51,7 +51,7 @@ def ours(labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]) 
         collector.add_probabilities(block, labels[block], probabilities[block])
     names = [str(number) for number in range(NUM_CLASSES)]
     result = evaluate(collector, names, SingleProcessCollectives(), with_intervals=False)
-    return result.figures["roc_auc"]["macro"]
+    return result.metrics["roc_auc"]["macro"]
 
 
 def theirs(labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]) -> Any:

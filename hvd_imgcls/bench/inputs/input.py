@@ -166,12 +166,12 @@ def order(settings: Settings, folder: Path) -> dict[str, Any]:
     for what, unit in (("cpu", "CPU s"), ("megabytes", "MB")):
         values = {name: [one[what] for one in runs[name]] for name in names}
         ratio = ratio_of_pairs(values["ours"], values["shuffle"])
-        said = ", ".join(f"{name} {statistics.median(values[name]):,.2f}" for name in names)
+        text_of_arms = ", ".join(f"{name} {statistics.median(values[name]):,.2f}" for name in names)
         results[f"e, order of {NUM_EXAMPLES:,}: {what}, ours / shuffle"] = {
             "ratio": ratio.to_json(),
             "goal": "at most 1",
             "reached": ratio.value <= 1,
-            "text": f"{ratio.describe()}; {unit}: {said}",
+            "text": f"{ratio.describe()}; {unit}: {text_of_arms}",
             "runs": runs,
         }
     many = _order_of("ours", MANY_EXAMPLES, num_batches=1)

@@ -37,8 +37,8 @@ def measure_rates(
     for number, (first, _) in enumerate(alternating_order(rounds), start=1):
         for name in list(arms) if first == 0 else reversed(list(arms)):
             rates[name].append(global_batch / statistics.median(arms[name]()))
-        said = ", ".join(f"{name} {of_arm[-1]:,.0f}" for name, of_arm in rates.items())
-        logger.info("round %d of %d: %s images/s", number, rounds, said)
+        text_of_arms = ", ".join(f"{name} {of_arm[-1]:,.0f}" for name, of_arm in rates.items())
+        logger.info("round %d of %d: %s images/s", number, rounds, text_of_arms)
     return rates
 
 
@@ -55,8 +55,8 @@ def rate_ratio(
     """
     ratio = ratio_of_pairs(rates[ours], rates[theirs])
     figures = {name: round(statistics.median(rates[name]), 1) for name in (ours, theirs)}
-    said = ", ".join(f"{name} {figure:,.0f}" for name, figure in figures.items())
-    text = f"{ratio.describe()}; images/s: {said} (goal at least {goal:g})"
+    text_of_arms = ", ".join(f"{name} {figure:,.0f}" for name, figure in figures.items())
+    text = f"{ratio.describe()}; images/s: {text_of_arms} (goal at least {goal:g})"
     logger.info("%s / %s: %s", ours, theirs, text)
     return {
         **ratio.to_json(),

@@ -118,12 +118,12 @@ def speed_ratio(
         for name in (ours, theirs)
     }
     ratios = _ratios(times[theirs], times[ours])
-    said = ", ".join(f"{name} {rate['cpu']:,.0f}" for name, rate in rates.items())
+    text_of_arms = ", ".join(f"{name} {rate['cpu']:,.0f}" for name, rate in rates.items())
     return {
         **_verdict(ratios, f"at least {goal:g}", reached=ratios["cpu"].value >= goal),
         "figures": rates,
         "figures are": f"{unit} per second",
-        "text": f"{_describe(ratios)}; {unit} per CPU second: {said}",
+        "text": f"{_describe(ratios)}; {unit} per CPU second: {text_of_arms}",
     }
 
 
@@ -143,12 +143,12 @@ def time_ratio(
         for name in (ours, theirs)
     }
     ratios = _ratios(times[ours], times[theirs])
-    said = ", ".join(f"{name} {step['cpu']:.2f}" for name, step in steps.items())
+    text_of_arms = ", ".join(f"{name} {step['cpu']:.2f}" for name, step in steps.items())
     return {
         **_verdict(ratios, f"at most {goal:g}", reached=ratios["cpu"].value <= goal),
         "figures": steps,
         "figures are": "ms per step",
-        "text": f"{_describe(ratios)}; CPU ms per step: {said}",
+        "text": f"{_describe(ratios)}; CPU ms per step: {text_of_arms}",
     }
 
 

@@ -34,20 +34,20 @@ def make_mixup(section: Mixup, image_shape: tuple[int, int, int], key: str) -> T
         key: Configuration key of the section.
     """
     del image_shape, key
-    one = 2**_WEIGHT_BITS
-    table = np.rint(beta_quantiles(section.alpha) * one).astype(np.int32)
+    full = 2**_WEIGHT_BITS
+    table = np.rint(beta_quantiles(section.alpha) * full).astype(np.int32)
 
     def draw(words: tf.Tensor) -> Parameters:
         weight = tf.gather(tf.constant(table), to_integers(words[1], NUM_QUANTILES))
-        return (tf.where(to_events(words[0], section.probability), weight, one),)
+        return (tf.where(to_events(words[0], section.probability), weight, full),)
 
     def blend(images: tf.Tensor, parameters: Parameters) -> tf.Tensor:
         weight = per_image(parameters[0])
         own, other = tf.cast(images, tf.int32), tf.cast(partners(images), tf.int32)
-        return to_pixels(round_shift(weight * own + (one - weight) * other, _WEIGHT_BITS))
+        return to_pixels(round_shift(weight * own + (full - weight) * other, _WEIGHT_BITS))
 
     def blend_targets(targets: tf.Tensor, parameters: Parameters) -> tf.Tensor:
-        return _blend_targets(targets, parameters[0], one)
+        return _blend_targets(targets, parameters[0], full)
 
     return Transform(
         num_words=2,

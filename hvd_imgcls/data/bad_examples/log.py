@@ -7,7 +7,7 @@ import threading
 from hvd_imgcls.data.order.splits import Numbers
 
 
-class Sightings:
+class BadExampleLog:
     """The bad training images that a rank came across; its data threads fill it in."""
 
     def __init__(self) -> None:

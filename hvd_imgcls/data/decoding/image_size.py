@@ -97,8 +97,8 @@ def _allowed_size(contents: tf.Tensor, max_pixels: int) -> tf.Tensor:
             return tf.identity(size)
 
     def refuse_gif(total: tf.Tensor) -> tf.Tensor:
-        said = tf.strings.format("{} pixels in all images of a GIF", total)
-        return _refuse(said + f", more than the {3 * max_pixels:,} allowed")
+        problem = tf.strings.format("{} pixels in all images of a GIF", total)
+        return _refuse(problem + f", more than the {3 * max_pixels:,} allowed")
 
     def of_others() -> tf.Tensor:
         # Zeros behind a file that ends before.

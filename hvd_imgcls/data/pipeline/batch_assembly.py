@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from hvd_imgcls.config import RunConfig
 from hvd_imgcls.data.augment import Batch, make_augment
-from hvd_imgcls.data.bad_examples.log import Sightings
+from hvd_imgcls.data.bad_examples.log import BadExampleLog
 from hvd_imgcls.data.decoding.image_files import random_resized_crop_of
 from hvd_imgcls.data.pipeline.example_weights import make_weigh
 from hvd_imgcls.data.sources.base import ImageSource
@@ -17,8 +17,8 @@ from hvd_imgcls.data.sources.image_shape import image_shape_of
 from hvd_imgcls.plan import Plan, balanced_class_weights
 
 
-def make_finish(
-    source: ImageSource, config: RunConfig, plan: Plan, sightings: Sightings
+def make_batch_assembler(
+    source: ImageSource, config: RunConfig, plan: Plan, bad_example_log: BadExampleLog
 ) -> Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
     """Returns a function that makes a batch of decoded images one for training.
 
@@ -31,7 +31,7 @@ def make_finish(
         source: The images.
         config: Says how images are augmented and classes weighed.
         plan: The plan of the run.
-        sightings: Where bad images are noted.
+        bad_example_log: Where bad images are noted.
     """
     first_index = 1 if random_resized_crop_of(config) else 0
     augment = make_augment(
@@ -41,7 +41,7 @@ def make_finish(
         first_index=first_index,
     )
     labels = tf.constant(source.labels("train"))
-    weigh = make_weigh(config, sightings)
+    weigh = make_weigh(config, bad_example_log)
     class_weights = _class_weights(source, config, plan)
 
     # AutoGraph would wrap errors that are raised while a function is traced.

@@ -11,13 +11,13 @@ import tensorflow as tf
 
 from hvd_imgcls import distributed
 from hvd_imgcls.config import RunConfig
-from hvd_imgcls.data.bad_examples.log import Sightings
+from hvd_imgcls.data.bad_examples.log import BadExampleLog
 from hvd_imgcls.data.dataset_options import on_own_threads
 from hvd_imgcls.data.decoding.blanks import make_contents_decoder, make_loader
 from hvd_imgcls.data.decoding.image_files import make_evaluation_decoder, make_training_decoder
 from hvd_imgcls.data.order import epoch_order
 from hvd_imgcls.data.order.positions import crop_key, rank_blocks, rank_rows
-from hvd_imgcls.data.pipeline.batch_assembly import make_finish
+from hvd_imgcls.data.pipeline.batch_assembly import make_batch_assembler
 from hvd_imgcls.data.pipeline.example_weights import readable
 from hvd_imgcls.data.placement.exchange import Exchange, exchanged_records
 from hvd_imgcls.data.sources.base import ArraySource, EncodedSource, ImageSource
@@ -43,7 +43,7 @@ def training_dataset(
     start_step: int = 0,
     collectives: distributed.Collectives | None = None,
     choose_rows: Callable[[int], epoch_order.Numbers] | None = None,
-    sightings: Sightings | None = None,
+    bad_example_log: BadExampleLog | None = None,
 ) -> tf.data.Dataset:
     """Returns this rank's batches from a position to the end of the run.
 
@@ -59,7 +59,7 @@ def training_dataset(
         collectives: How the ranks talk, for images that come from other hosts.
         choose_rows: For looking at some examples: returns what to read in an epoch instead of
             what the plan says, `[batches, per_rank_batch_size]`.
-        sightings: Where bad images are noted that `data.bad_examples: quarantine` leaves out.
+        bad_example_log: Where bad images are noted that `data.bad_examples: quarantine` leaves out.
 
     Returns:
         A dataset of (images `[per_rank_batch_size, height, width, channels]` uint8, targets
@@ -82,7 +82,7 @@ def training_dataset(
     rows = tf.data.Dataset.range(start_epoch, plan.num_epochs).flat_map(
         _make_batches_of(rows_of, plan.per_rank_batch_size)
     )
-    finish = make_finish(source, config, plan, sightings or Sightings())
+    finish = make_batch_assembler(source, config, plan, bad_example_log or BadExampleLog())
     if isinstance(source, ArraySource):
         dataset = rows.map(_make_gather(source, finish), **_parallel(plan.threads.data))
     else:

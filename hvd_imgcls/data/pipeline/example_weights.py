@@ -10,7 +10,7 @@ import tensorflow as tf
 from hvd_imgcls.config import RunConfig
 from hvd_imgcls.config.augmentations import Cutmix, Mixup
 from hvd_imgcls.data.augment.mixing import partners
-from hvd_imgcls.data.bad_examples.log import Sightings
+from hvd_imgcls.data.bad_examples.log import BadExampleLog
 from hvd_imgcls.data.order.splits import Numbers, Split
 from hvd_imgcls.data.sources.base import ArraySource
 
@@ -19,19 +19,19 @@ from hvd_imgcls.data.sources.base import ArraySource
 Weigh = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 
 
-def make_weigh(config: RunConfig, sightings: Sightings) -> Weigh:
+def make_weigh(config: RunConfig, bad_example_log: BadExampleLog) -> Weigh:
     """Returns a function that gives bad images no weight and notes them.
 
     Where images are mixed in pairs, both of a pair have none if one is bad.
 
     Args:
         config: Says whether images are mixed.
-        sightings: Where bad images are noted.
+        bad_example_log: Where bad images are noted.
     """
     mixes = any(isinstance(part, Mixup | Cutmix) for part in config.augment)
 
     def note(examples: Numbers, epoch: np.int64) -> np.bool_:
-        sightings.add(examples, int(epoch))
+        bad_example_log.add(examples, int(epoch))
         return np.bool_(True)
 
     def weigh(is_good: tf.Tensor, examples: tf.Tensor, epoch: tf.Tensor) -> tf.Tensor:

@@ -27,7 +27,7 @@ _DAMAGED = "not what was written (its checksum is another); copy or make the fil
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Places:
+class ByteRanges:
     """Where the encoded images of a split are.
 
     Attributes:
@@ -45,15 +45,15 @@ class Places:
     checksum: npt.NDArray[np.uint64]
 
 
-class PlacedImages(EncodedSource):
+class PackedImages(EncodedSource):
     """A source whose images have places in files.
 
     Args:
         places: Those of each split.
     """
 
-    def __init__(self, places: Mapping[Split, Places]) -> None:
-        self._places = places
+    def __init__(self, ranges: Mapping[Split, ByteRanges]) -> None:
+        self._ranges = ranges
         self._open = functools.lru_cache(maxsize=_MAX_OPEN_FILES)(_OpenFile)
 
     def read(self, split: Split, examples: Numbers) -> list[bytes]:
@@ -62,7 +62,7 @@ class PlacedImages(EncodedSource):
         Raises:
             DataError: If one is not what was written.
         """
-        contents = self.read_places(split, examples)
+        contents = self.read_ranges(split, examples)
         for example, content in zip(examples.tolist(), contents, strict=True):
             if self.is_damaged(split, example, content):
                 raise DataError(f"{self.name_of(split, example)}: {_DAMAGED}")
@@ -70,28 +70,28 @@ class PlacedImages(EncodedSource):
 
     def read_or_nothing(self, split: Split, examples: Numbers) -> list[bytes]:
         """Returns encoded images; nothing, which no decoder takes for an image, if damaged."""
-        contents = self.read_places(split, examples)
+        contents = self.read_ranges(split, examples)
         return [
             b"" if self.is_damaged(split, example, content) else content
             for example, content in zip(examples.tolist(), contents, strict=True)
         ]
 
-    def read_places(self, split: Split, examples: Numbers) -> list[bytes]:
+    def read_ranges(self, split: Split, examples: Numbers) -> list[bytes]:
         """Returns what the files hold in the places of some examples, whatever that is.
 
         Raises:
             OSError: If a file cannot be read.
         """
-        places = self._places[split]
-        columns = (c[examples].tolist() for c in (places.file, places.offset, places.size))
+        ranges = self._ranges[split]
+        columns = (c[examples].tolist() for c in (ranges.file, ranges.offset, ranges.size))
         return [
-            self._open(places.files[file]).read(size, offset)
+            self._open(ranges.files[file]).read(size, offset)
             for file, offset, size in zip(*columns, strict=True)
         ]
 
     def is_damaged(self, split: Split, example: int, content: bytes) -> bool:
         """Returns whether this is not what was written for an example."""
-        return xxhash.xxh3_64_intdigest(content) != int(self._places[split].checksum[example])
+        return xxhash.xxh3_64_intdigest(content) != int(self._ranges[split].checksum[example])
 
     def make_reader(self, split: Split) -> Callable[[tf.Tensor], tf.Tensor]:
         """Returns a function from an example number to its encoded image.
@@ -101,7 +101,7 @@ class PlacedImages(EncodedSource):
         import tensorflow as tf
 
         def read_one(example: np.ndarray) -> np.ndarray:
-            (content,) = self.read_places(split, example.reshape(1))
+            (content,) = self.read_ranges(split, example.reshape(1))
             if self.is_damaged(split, int(example), content):
                 raise DataError(_DAMAGED)
             return np.array(content, dtype=object)

@@ -13,7 +13,7 @@ from hvd_imgcls.distributed import global_process_set
 from hvd_imgcls.distributed.agreement import require_same
 from hvd_imgcls.keras.checks import consistency
 from hvd_imgcls.keras.communication.objects import broadcast_variables
-from hvd_imgcls.keras.graph.building import before_first_step, build_optimizer, is_built
+from hvd_imgcls.keras.graph.building import before_first_step, create_optimizer_variables, is_built
 from hvd_imgcls.keras.graph.variables import native_variable
 from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 
@@ -84,7 +84,7 @@ class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
     def _broadcast(self) -> None:
         model, optimizer = self.model, self.model.optimizer
         if optimizer is not None and model.trainable_variables:
-            build_optimizer(optimizer, model.trainable_variables)
+            create_optimizer_variables(optimizer, model.trainable_variables)
         variables = [*model.variables, *(optimizer.variables if optimizer else ())]
         random_states = [v for v in variables if is_random_state(v)]
         shared = [v for v in variables if id(native_variable(v)) not in self._local]

@@ -145,13 +145,13 @@ def shared_variables(model: keras.Model, *, only_scalars: bool = False) -> list[
         only_scalars: Only scalars of the optimizer.
     """
     optimizer = getattr(model, "optimizer", None)
-    own = list(optimizer.variables) if optimizer is not None else []
+    optimizer_variables = list(optimizer.variables) if optimizer is not None else []
     if only_scalars:
-        return [variable for variable in own if not tuple(variable.shape)]
+        return [variable for variable in optimizer_variables if not tuple(variable.shape)]
     synchronizer = synchronizer_of(optimizer)
     return [
         variable
-        for variable in [*model.variables, *own]
+        for variable in [*model.variables, *optimizer_variables]
         if not is_random_state(variable)
         and not (synchronizer is not None and synchronizer.reduction.is_local(variable))
     ]

@@ -72,17 +72,17 @@ def metrics_over_ranks(model: keras.Model) -> dict[str, float]:
     variables = [
         native_variable(variable) for metric in model.metrics for variable in metric.variables
     ]
-    own = [variable.numpy() for variable in variables]
-    if own:
-        flat = np.concatenate([value.astype(np.float64).ravel() for value in own])
+    local_values = [variable.numpy() for variable in variables]
+    if local_values:
+        flat = np.concatenate([value.astype(np.float64).ravel() for value in local_values])
         total = distributed.current().sum_arrays("metric_states", flat)
-        parts = np.split(total, np.cumsum([value.size for value in own])[:-1])
-        for variable, part, value in zip(variables, parts, own, strict=True):
+        parts = np.split(total, np.cumsum([value.size for value in local_values])[:-1])
+        for variable, part, value in zip(variables, parts, local_values, strict=True):
             variable.assign(part.reshape(value.shape).astype(value.dtype))
     try:
         results = model.get_metrics_result()
     finally:
-        for variable, value in zip(variables, own, strict=True):
+        for variable, value in zip(variables, local_values, strict=True):
             variable.assign(value)
     return {name: _plain(value) for name, value in results.items()}
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 from hvd_imgcls import distributed
 from hvd_imgcls.distributed.agreement import name_ranks
 from hvd_imgcls.errors import ConfigError, NonFiniteError
-from hvd_imgcls.keras.checks.non_finite import Guard
+from hvd_imgcls.keras.checks.non_finite import NonFiniteGuard
 from hvd_imgcls.keras.graph.variables import native_variable
 from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 
@@ -70,7 +70,7 @@ class NonFiniteCallback(keras.callbacks.Callback):
         self._action = action
         self._name_examples = name_examples
         self._max_in_a_row = max_in_a_row
-        self._guard: Guard | None = None
+        self._guard: NonFiniteGuard | None = None
         self._batches_per_step = 1
         self._num_batches = self._num_batches_before = self._epoch = 0
         self._num_skipped = self._num_in_a_row = self._seen = 0
@@ -152,7 +152,7 @@ class NonFiniteCallback(keras.callbacks.Callback):
                 f"  to fix it: {FIX}"
             )
 
-    def _require_guard(self) -> Guard:
+    def _require_guard(self) -> NonFiniteGuard:
         assert self._guard is not None, "on_train_begin was not called"  # noqa: S101
         return self._guard
 
@@ -186,7 +186,9 @@ class NonFiniteCallback(keras.callbacks.Callback):
             except Exception as error:
                 examples = [f"its examples could not be looked at: {error}"]
         found = {"is_mine": is_mine, "examples": examples}
-        text = describe(distributed.current().gather_json(found), epoch=self._epoch + 1, step=step)
+        text = describe_non_finite(
+            distributed.current().gather_json(found), epoch=self._epoch + 1, step=step
+        )
         if self._action == "stop":
             raise NonFiniteError(f"{text}\n  to fix it: {FIX}")
         if does_stop:
@@ -197,7 +199,7 @@ class NonFiniteCallback(keras.callbacks.Callback):
         logger.warning("%s; the step is skipped on all ranks", text)
 
 
-def describe(by_rank: Sequence[dict[str, Any]], *, epoch: int, step: int) -> str:
+def describe_non_finite(by_rank: Sequence[dict[str, Any]], *, epoch: int, step: int) -> str:
     r"""Says where a gradient was not finite.
 
     Args:
@@ -205,7 +207,8 @@ def describe(by_rank: Sequence[dict[str, Any]], *, epoch: int, step: int) -> str
         epoch: Counted from 1.
         step: Of the run, counted from 1.
 
-    >>> describe([{"is_mine": False}, {"is_mine": True, "examples": ["a.png"]}], epoch=1, step=3)
+    >>> by_rank = [{"is_mine": False}, {"is_mine": True, "examples": ["a.png"]}]
+    >>> describe_non_finite(by_rank, epoch=1, step=3)
     'epoch 1, step 3: the gradient of rank 1 is NaN or infinite\n  rank 1: a.png'
     """
     ranks = [rank for rank, found in enumerate(by_rank) if found["is_mine"]]

@@ -282,9 +282,9 @@ def _told(error: BaseException, hook: str) -> dict[str, Any]:
     }
 
 
-def _as_on_the_root(told: dict[str, Any]) -> BaseException:
-    if told["kind"] == "SystemExit":
-        return SystemExit(told["code"])
-    if told["kind"] == "KeyboardInterrupt":
+def _as_on_the_root(failure: dict[str, Any]) -> BaseException:
+    if failure["kind"] == "SystemExit":
+        return SystemExit(failure["code"])
+    if failure["kind"] == "KeyboardInterrupt":
         return KeyboardInterrupt()
-    return RootFailedError(told["text"])
+    return RootFailedError(failure["text"])

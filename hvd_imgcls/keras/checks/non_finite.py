@@ -15,7 +15,7 @@ import tensorflow as tf
 from hvd_imgcls.keras.graph.variables import native_variable
 
 
-class Guard:
+class NonFiniteGuard:
     """Applies finite updates and holds the others back: weights and state stay as they were.
 
     `iterations` counts on all the same, because learning rate and data follow from the number

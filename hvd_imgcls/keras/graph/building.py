@@ -69,7 +69,7 @@ def build_for(model: keras.Model, element_spec: Any) -> None:
         ) from error
 
 
-def build_optimizer(optimizer: Any, variables: Sequence[Any]) -> None:
+def create_optimizer_variables(optimizer: Any, variables: Sequence[Any]) -> None:
     """Creates the optimizer's variables, eagerly even while a graph is being traced.
 
     `keras.optimizers.Optimizer.apply` would build inside the graph, where the initial

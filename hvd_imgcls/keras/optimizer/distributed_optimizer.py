@@ -21,7 +21,7 @@ from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.keras.communication.compression import Compression
 from hvd_imgcls.keras.communication.operations import Average
 from hvd_imgcls.keras.graph.autograph import without_autograph
-from hvd_imgcls.keras.graph.building import build_optimizer
+from hvd_imgcls.keras.graph.building import create_optimizer_variables
 from hvd_imgcls.keras.graph.variables import native_variable
 from hvd_imgcls.keras.optimizer import hooks
 from hvd_imgcls.keras.synchronization.reduction import ReductionSettings
@@ -31,7 +31,7 @@ from hvd_imgcls.keras.synchronization.synchronizer import (
     synchronizer_of,
     variables_of,
 )
-from hvd_imgcls.optimizers.extending import dressed_as
+from hvd_imgcls.optimizers.extending import reapply_extensions
 
 DEFAULT_CHECK_EVERY_STEPS = 100
 
@@ -228,7 +228,7 @@ class _SynchronizedApply:
         if len(grads) == 0:
             return
         variables = variables_of(self, grads, trainable_variables)
-        build_optimizer(self, variables)
+        create_optimizer_variables(self, variables)
         if synchronizer.has_nothing_to_do:
             plain_apply(grads, variables)
         else:
@@ -247,13 +247,13 @@ class _SynchronizedApply:
     def from_config(cls, config: dict[str, Any], **keywords: Any) -> Any:
         """Returns a new optimizer of this configuration, wrapped in the same way."""
         plain = cls._original_class.from_config(config, **keywords)  # type: ignore[attr-defined]
-        return _wrap(dressed_as(cls._wrapped_class, plain), cls._synchronizer.arguments)
+        return _wrap(reapply_extensions(cls._wrapped_class, plain), cls._synchronizer.arguments)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         """Returns a copy that is wrapped too; Keras copies by what it would save."""
         reduced: Any = self.__reduce__()
         make, arguments = reduced[:2]
-        plain = dressed_as(self._wrapped_class, make(*arguments))
+        plain = reapply_extensions(self._wrapped_class, make(*arguments))
         return _wrap(plain, self._synchronizer.arguments)
 
 

@@ -22,7 +22,7 @@ import keras
 
 from hvd_imgcls.errors import SetupError
 from hvd_imgcls.keras.graph.autograph import without_autograph
-from hvd_imgcls.keras.graph.building import build_optimizer
+from hvd_imgcls.keras.graph.building import create_optimizer_variables
 from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of, variables_of
 
 logger = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ def _make_loss_scaling_agree() -> None:
             plain_apply(self, grads, trainable_variables)
             return
         variables = variables_of(self, grads, trainable_variables)
-        build_optimizer(self, variables)
+        create_optimizer_variables(self, variables)
         if synchronizer.has_nothing_to_do:
             plain_apply(self, grads, variables)
             return
@@ -86,15 +86,15 @@ def _make_loss_scaling_agree() -> None:
 
 def _keep_xla_out() -> None:
     plain_resolve = keras.Model._resolve_auto_jit_compile
-    said: set[int] = set()
+    warned: set[int] = set()
 
     def resolve(self: Any) -> bool:
         chosen = bool(plain_resolve(self))
         synchronizer = synchronizer_of(getattr(self, "optimizer", None))
         if not chosen or synchronizer is None or synchronizer.reduction.size == 1:
             return chosen
-        if synchronizer.number not in said:  # Keras asks more than once
-            said.add(synchronizer.number)
+        if synchronizer.number not in warned:  # Keras asks more than once
+            warned.add(synchronizer.number)
             logger.warning(
                 'jit_compile="auto": XLA is left off for %s, because a function compiled by '
                 "XLA cannot hold Horovod's operations; pass jit_compile=False to silence this",

@@ -16,8 +16,8 @@ import tensorflow as tf
 
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.keras.checks import consistency
-from hvd_imgcls.keras.checks.non_finite import Guard, of_this_graph
-from hvd_imgcls.keras.graph.building import build_optimizer
+from hvd_imgcls.keras.checks.non_finite import NonFiniteGuard, of_this_graph
+from hvd_imgcls.keras.graph.building import create_optimizer_variables
 from hvd_imgcls.keras.graph.host_callback import run_if
 from hvd_imgcls.keras.graph.variables import native_variable, variable_path
 from hvd_imgcls.keras.synchronization.reduction import (
@@ -65,7 +65,7 @@ class Synchronizer:
         # rank creates its optimizers in the same order, or the first comparison says so.
         self.number = next(_counter)
         self.reduction = GradientReduction(settings, f"gradients_{self.number}")
-        self.guard = Guard() if skip_non_finite else None
+        self.guard = NonFiniteGuard() if skip_non_finite else None
         self.updates: Any = None
         self._passes: Any = None
         self._next_comparison: Any = None
@@ -122,7 +122,7 @@ class Synchronizer:
         """Before the first update: build, and compare what the ranks are about to do."""
         if self.updates is not None:
             return
-        build_optimizer(optimizer, variables)
+        create_optimizer_variables(optimizer, variables)
         with tf.init_scope():
             self.updates = tf.Variable(0, dtype=tf.int64, trainable=False, name="updates")
             self._next_comparison = tf.Variable(0, dtype=tf.int64, trainable=False)

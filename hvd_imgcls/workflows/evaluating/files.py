@@ -21,9 +21,9 @@ from hvd_imgcls.run_directory.paths import EvaluationFiles
 def with_examples(evaluated: Evaluated, source: ImageSource) -> dict[str, Any]:
     """Returns the metrics, with the names of notable images added."""
     if evaluated.rankings is None:
-        return evaluated.figures
+        return evaluated.metrics
     worst = examples_to_look_at(evaluated.examples, source.class_names, _namer(source))
-    return {**evaluated.figures, **worst}
+    return {**evaluated.metrics, **worst}
 
 
 def write_evaluation(
@@ -37,14 +37,14 @@ def write_evaluation(
         The contents of the metrics file.
     """
     files.directory.mkdir(parents=True, exist_ok=True)
-    figures = with_examples(evaluated, source)
-    write_json(files.figures, figures)
+    metrics = with_examples(evaluated, source)
+    write_json(files.metrics, metrics)
     if evaluated.rankings is not None:
         write_json(files.curves, curves(evaluated.rankings, source.class_names))
         table = predictions_table(evaluated.examples, source.class_names, _namer(source))
         with replacing(files.predictions) as partial:
             pq.write_table(table, partial)
-    return figures
+    return metrics
 
 
 def predictions_table(

@@ -27,7 +27,7 @@ _QUALITY = 85
 
 def write_pictures(
     path: Path,
-    figures: dict[str, Any],
+    metrics: dict[str, Any],
     source: ImageSource,
     config: RunConfig,
     *,
@@ -39,12 +39,12 @@ def write_pictures(
 
     Args:
         path: A JSON file that maps example numbers to data URIs.
-        figures: Return value of `with_examples`.
+        metrics: Return value of `with_examples`.
         source: The images.
         config: Defines the preprocessing.
         num_threads: Threads that decode.
     """
-    numbers = sorted({row["example"] for name in LISTS for row in figures.get(name, ())})
+    numbers = sorted({row["example"] for name in LISTS for row in metrics.get(name, ())})
     if source.division is not None:
         logger.info("no thumbnails of held-out images: the images are on several hosts")
         return

@@ -78,12 +78,12 @@ def _as_csv(predictions: Sequence[Prediction], top_k: int) -> bytes:
     places = range(1, top_k + 1)
     pairs = [name for k in places for name in (f"class_{k}", f"probability_{k}")]
     writer.writerow(["image", *pairs, "error"])
-    for one in predictions:
+    for prediction in predictions:
         cells: list[Any] = []
-        for name, probability in zip(one.classes, one.probabilities, strict=True):
+        for name, probability in zip(prediction.classes, prediction.probabilities, strict=True):
             cells += [name, repr(probability)]
         cells += [""] * (2 * top_k - len(cells))
-        writer.writerow([one.image, *cells, one.error or ""])
+        writer.writerow([prediction.image, *cells, prediction.error or ""])
     return text.getvalue().encode("utf-8", errors="surrogateescape")
 
 
@@ -91,8 +91,12 @@ def _as_json_lines(predictions: Sequence[Prediction], top_k: int) -> bytes:
     del top_k
 
     def lines() -> Iterator[str]:
-        for one in predictions:
-            row = {"image": one.image, "predictions": _pairs(one), "error": one.error}
+        for prediction in predictions:
+            row = {
+                "image": prediction.image,
+                "predictions": _pairs(prediction),
+                "error": prediction.error,
+            }
             yield json.dumps(row, ensure_ascii=True, allow_nan=False) + "\n"
 
     return "".join(lines()).encode()
@@ -103,9 +107,11 @@ def _as_parquet(predictions: Sequence[Prediction], top_k: int) -> bytes:
     pair = pa.struct([("class", pa.string()), ("probability", pa.float64())])
     table = pa.table(
         {
-            "image": pa.array([_text(one.image) for one in predictions], pa.string()),
-            "predictions": pa.array([_pairs(one) for one in predictions], pa.list_(pair)),
-            "error": pa.array([one.error for one in predictions], pa.string()),
+            "image": pa.array([_text(prediction.image) for prediction in predictions], pa.string()),
+            "predictions": pa.array(
+                [_pairs(prediction) for prediction in predictions], pa.list_(pair)
+            ),
+            "error": pa.array([prediction.error for prediction in predictions], pa.string()),
         }
     )
     buffer = io.BytesIO()
@@ -113,10 +119,10 @@ def _as_parquet(predictions: Sequence[Prediction], top_k: int) -> bytes:
     return buffer.getvalue()
 
 
-def _pairs(one: Prediction) -> list[dict[str, Any]]:
+def _pairs(prediction: Prediction) -> list[dict[str, Any]]:
     return [
         {"class": name, "probability": probability}
-        for name, probability in zip(one.classes, one.probabilities, strict=True)
+        for name, probability in zip(prediction.classes, prediction.probabilities, strict=True)
     ]
 
 

@@ -22,7 +22,7 @@ class Worker(Protocol):
         """Submits the result of a piece, JSON."""
 
 
-class Pieces:
+class WorkQueue:
     """The queue on the root. Thread-safe.
 
     Args:
@@ -90,7 +90,7 @@ class RootWorker:
         rank: The root.
     """
 
-    def __init__(self, pieces: Pieces, rank: int = 0) -> None:
+    def __init__(self, pieces: WorkQueue, rank: int = 0) -> None:
         self._pieces = pieces
         self._rank = rank
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from hvd_imgcls.distributed import Collectives, agreement
 from hvd_imgcls.errors import PeerFailedError, SetupError
-from hvd_imgcls.workflows.predicting.work_queue import Pieces, RootWorker, Rows, Worker
+from hvd_imgcls.workflows.predicting.work_queue import RootWorker, Rows, Worker, WorkQueue
 
 _CONNECT_SECONDS = 10
 
@@ -30,7 +30,7 @@ class Server:
         secret: Secret that a rank must know.
     """
 
-    def __init__(self, pieces: Pieces, *, local: bool, secret: bytes) -> None:
+    def __init__(self, pieces: WorkQueue, *, local: bool, secret: bytes) -> None:
         self._pieces = pieces
         self._listener = Listener(("127.0.0.1" if local else "", 0), backlog=128, authkey=secret)
         self._is_open = True
@@ -129,7 +129,7 @@ class RemoteWorker:
 
 
 def worker_of(
-    collectives: Collectives, pieces: Pieces | None, addresses: list[str]
+    collectives: Collectives, pieces: WorkQueue | None, addresses: list[str]
 ) -> tuple[Worker, Server | None]:
     """Returns this rank's access to the queue, and on the root, the server for the others.
 
@@ -155,11 +155,13 @@ def worker_of(
             "secret": secret.hex(),
         }
 
-    told = agreement.on_root(collectives, serve)
+    connection = agreement.on_root(collectives, serve)
     if pieces is not None:
         return RootWorker(pieces), servers[0] if servers else None
-    secret = bytes.fromhex(told["secret"])
-    remote = RemoteWorker(told["addresses"], told["port"], secret=secret, rank=topology.rank)
+    secret = bytes.fromhex(connection["secret"])
+    remote = RemoteWorker(
+        connection["addresses"], connection["port"], secret=secret, rank=topology.rank
+    )
     return remote, None
 
 

@@ -21,7 +21,7 @@ from hvd_imgcls.workflows.progress.entries import as_json
 from hvd_imgcls.workflows.progress.lines import progress_line
 from hvd_imgcls.workflows.progress.record import EpochRecord, Record, images_per_second
 from hvd_imgcls.workflows.progress.summary import peak_memory_bytes
-from hvd_imgcls.workflows.progress.waiting import Times, exchange
+from hvd_imgcls.workflows.progress.waiting import Times, gather_times
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes the metrics of the epoch, which are those of all ranks by now. Collective."""
-        times = self._exchange()
+        times = self._gather_times()
         # Since the training began. The optimizer counts these as steps.
         self._num_held_back = int((logs or {}).get("skipped_steps", 0))
         measured = EpochRecord(
@@ -161,10 +161,10 @@ class Progress(keras.callbacks.Callback):
             self._reductions.take()
         self._epoch_began = self._record.clock()
 
-    def _exchange(self) -> Times:
+    def _gather_times(self) -> Times:
         """Returns what all ranks have measured in this epoch. Collective."""
         reductions = np.zeros(0) if self._reductions is None else self._reductions.take()
-        return exchange(
+        return gather_times(
             self._collectives,
             seconds=self._seconds,
             data_seconds=self._batches.seconds if self._num_measured else 0.0,

@@ -60,7 +60,7 @@ class Times:
         )
 
 
-def exchange(
+def gather_times(
     collectives: Collectives, *, seconds: float, data_seconds: float, reductions: Floats
 ) -> Times:
     """Returns the times of all ranks. Collective: every rank must call this.

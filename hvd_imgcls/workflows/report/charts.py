@@ -62,7 +62,7 @@ def _by_epoch(
     *,
     percent: bool = False,
 ) -> Chart | None:
-    figure, said = go.Figure(), []
+    figure, sentences = go.Figure(), []
     for key, label in series.items():
         points = [(row["epoch"], row[key]) for row in rows if row.get(key) is not None]
         if not points:
@@ -70,21 +70,21 @@ def _by_epoch(
         epochs, values = zip(*points, strict=True)
         figure.add_scatter(x=epochs, y=values, name=label, mode="lines+markers")
         first, last = (f"{v:.1%}" if percent else number_said(v) for v in (values[0], values[-1]))
-        said.append(f"{label} from {first} to {last}")
-    if not said:
+        sentences.append(f"{label} from {first} to {last}")
+    if not sentences:
         return None
     figure.update_xaxes(title="epoch")
     if percent:
         figure.update_yaxes(tickformat=".1%", rangemode="tozero")
-    return Chart(name, title, f"{title} by epoch: {'; '.join(said)}.", framed(figure))
+    return Chart(name, title, f"{title} by epoch: {'; '.join(sentences)}.", framed(figure))
 
 
-def confusion_chart(figures: Mapping[str, Any]) -> Chart | None:
+def confusion_chart(metrics: Mapping[str, Any]) -> Chart | None:
     """Returns the confusion matrix; with many classes, that of the most confused ones."""
-    if "confusion_matrix" not in figures:
+    if "confusion_matrix" not in metrics:
         return None
-    matrix = np.array(figures["confusion_matrix"], np.int64)
-    names = np.array(figures["class_names"], object)
+    matrix = np.array(metrics["confusion_matrix"], np.int64)
+    names = np.array(metrics["class_names"], object)
     chosen = _most_confused(matrix)
     title = "Confusion matrix"
     if len(chosen) < len(names):
@@ -121,11 +121,11 @@ def _most_confused(matrix: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.sort(np.argsort(-wrong, kind="stable")[:MOST_CLASSES_OF_MATRIX])
 
 
-def ranking_charts(figures: Mapping[str, Any], curves: Mapping[str, Any]) -> list[Chart]:
+def ranking_charts(metrics: Mapping[str, Any], curves: Mapping[str, Any]) -> list[Chart]:
     """Returns ROC and precision-recall curves: micro average, and the worst classes."""
     if not curves:
         return []
-    areas = {row["name"]: row["roc_auc"] for row in figures["per_class"]}
+    areas = {row["name"]: row["roc_auc"] for row in metrics["per_class"]}
     shown = sorted(
         (one for one in curves["classes"] if one["roc"] is not None),
         key=lambda one: areas[one["name"]],
@@ -141,7 +141,7 @@ def ranking_charts(figures: Mapping[str, Any], curves: Mapping[str, Any]) -> lis
     height = _HEIGHT + 22 * len(every) // 2
     _label(roc, "false positive rate", "true positive rate")
     _label(precision, "recall", "precision")
-    macro, mean = figures["roc_auc"]["macro"], figures["average_precision"]["macro"]
+    macro, mean = metrics["roc_auc"]["macro"], metrics["average_precision"]["macro"]
     return [
         Chart(
             "roc",
@@ -182,11 +182,11 @@ def _label(figure: go.Figure, x: str, y: str) -> None:
     figure.update_yaxes(title=y, range=[-0.01, 1.02])
 
 
-def calibration_chart(figures: Mapping[str, Any]) -> Chart | None:
+def calibration_chart(metrics: Mapping[str, Any]) -> Chart | None:
     """Returns the reliability diagram."""
-    if "calibration" not in figures:
+    if "calibration" not in metrics:
         return None
-    bins = [row for row in figures["calibration"]["bins"] if row["count"]]
+    bins = [row for row in metrics["calibration"]["bins"] if row["count"]]
     figure = go.Figure()
     figure.add_scatter(
         x=[0, 1], y=[0, 1], name="perfect", mode="lines", line={"dash": "dot"}, hoverinfo="skip"
@@ -200,7 +200,7 @@ def calibration_chart(figures: Mapping[str, Any]) -> Chart | None:
         hovertemplate="confidence %{x:.3f}, accuracy %{y:.3f}<br>%{customdata:,} images",
     )
     _label(figure, "confidence", "accuracy")
-    error = figures["calibration"]["expected_calibration_error"]
+    error = metrics["calibration"]["expected_calibration_error"]
     return Chart(
         "calibration",
         "Calibration",
@@ -234,8 +234,8 @@ def _said(value: float | None) -> str:
 
 def all_charts(run: RunRecord) -> dict[str, Sequence[Chart]]:
     """Returns the charts of a run by section."""
-    evaluation = [confusion_chart(run.figures), calibration_chart(run.figures)]
-    rankings = ranking_charts(run.figures, run.curves)
+    evaluation = [confusion_chart(run.metrics), calibration_chart(run.metrics)]
+    rankings = ranking_charts(run.metrics, run.curves)
     return {
         "learning": learning_charts(run),
         "evaluation": [*(chart for chart in evaluation if chart is not None), *rankings],

@@ -52,26 +52,26 @@ def _distinct_names(runs: Sequence[RunRecord], paths: Sequence[Path]) -> list[st
 
 
 def _chart(key: str, runs: Sequence[RunRecord], names: Sequence[str]) -> Chart | None:
-    figure, said = go.Figure(), []
+    figure, sentences = go.Figure(), []
     for run, name in zip(runs, names, strict=True):
         points = [(row["epoch"], row[key]) for row in run.epochs if row.get(key) is not None]
         if points:
             epochs, values = zip(*points, strict=True)
             figure.add_scatter(x=epochs, y=values, name=name, mode="lines+markers")
-            said.append(f"{name} ends at {number_said(values[-1])}")
-    if not said:
+            sentences.append(f"{name} ends at {number_said(values[-1])}")
+    if not sentences:
         return None
     figure.update_xaxes(title="epoch")
-    return Chart(key, _SERIES[key], f"By epoch: {'; '.join(said)}.", framed(figure))
+    return Chart(key, _SERIES[key], f"By epoch: {'; '.join(sentences)}.", framed(figure))
 
 
 def _row(run: RunRecord, name: str) -> dict[str, Any]:
-    figures, summary, plan = run.figures, run.summary, run.plan
+    metrics, summary, plan = run.metrics, run.summary, run.plan
     return {
         "name": name,
-        "top1": figures.get("top1"),
-        "loss": figures.get("loss"),
-        "roc_auc": (figures.get("roc_auc") or {}).get("macro"),
+        "top1": metrics.get("top1"),
+        "loss": metrics.get("loss"),
+        "roc_auc": (metrics.get("roc_auc") or {}).get("macro"),
         "size": plan.get("size"),
         "num_steps": plan.get("num_steps"),
         "images_per_second": summary.get("images_per_second"),

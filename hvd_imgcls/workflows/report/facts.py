@@ -12,7 +12,7 @@ Rows = list[tuple[str, str]]
 
 def headline(run: RunRecord) -> list[dict[str, str]]:
     """Returns the headline metrics: name, value, and a note."""
-    figures, summary = run.figures, run.summary
+    metrics, summary = run.metrics, run.summary
     tiles: list[dict[str, str]] = []
     names = {
         "top1": "accuracy (top 1)",
@@ -21,17 +21,17 @@ def headline(run: RunRecord) -> list[dict[str, str]]:
         "loss": "loss",
     }
     for key, name in names.items():
-        if figures.get(key) is not None:
-            beside = _interval(figures, key)
-            tiles.append({"name": name, "value": f"{figures[key]:.4f}", "beside": beside})
-    areas = figures.get("roc_auc")
+        if metrics.get(key) is not None:
+            beside = _interval(metrics, key)
+            tiles.append({"name": name, "value": f"{metrics[key]:.4f}", "beside": beside})
+    areas = metrics.get("roc_auc")
     if areas and areas["macro"] is not None:
-        beside = _interval(figures, "roc_auc")
+        beside = _interval(metrics, "roc_auc")
         tiles.append(
             {"name": "ROC AUC (macro)", "value": f"{areas['macro']:.4f}", "beside": beside}
         )
-    if "calibration" in figures:
-        error = figures["calibration"]["expected_calibration_error"]
+    if "calibration" in metrics:
+        error = metrics["calibration"]["expected_calibration_error"]
         tiles.append({"name": "calibration error", "value": f"{error:.4f}", "beside": "15 bins"})
     if summary:
         text = _duration(summary["seconds"]["total"])
@@ -40,11 +40,11 @@ def headline(run: RunRecord) -> list[dict[str, str]]:
     return tiles
 
 
-def _interval(figures: Mapping[str, Any], key: str) -> str:
-    ends = figures.get("intervals", {}).get(key)
+def _interval(metrics: Mapping[str, Any], key: str) -> str:
+    ends = metrics.get("intervals", {}).get(key)
     if ends is None:
         return ""
-    return f"{figures['intervals']['level']:.0%}: {ends[0]:.3f} to {ends[1]:.3f}"
+    return f"{metrics['intervals']['level']:.0%}: {ends[0]:.3f} to {ends[1]:.3f}"
 
 
 def _duration(seconds: float) -> str:
@@ -94,19 +94,19 @@ def _data(config: Mapping[str, Any]) -> str:
 
 def _name_and(section: Mapping[str, Any]) -> str:
     keys = ("base_learning_rate", "momentum", "weight_decay")
-    said = [f"{key.replace('_', ' ')} {section[key]:g}" for key in keys if section.get(key)]
-    return ", ".join([str(section.get("name")), *said])
+    values = [f"{key.replace('_', ' ')} {section[key]:g}" for key in keys if section.get(key)]
+    return ", ".join([str(section.get("name")), *values])
 
 
-def table_of_classes(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
+def table_of_classes(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Returns one row per class."""
     columns = ("support", "precision", "recall", "f1", "roc_auc", "average_precision")
     return [
         {"name": row["name"], **{name: row.get(name) for name in columns}}
-        for row in figures.get("per_class", ())
+        for row in metrics.get("per_class", ())
     ]
 
 
-def slices_tables(figures: Mapping[str, Any]) -> list[tuple[str, Sequence[Mapping[str, Any]]]]:
+def slices_tables(metrics: Mapping[str, Any]) -> list[tuple[str, Sequence[Mapping[str, Any]]]]:
     """Returns the rows of every column that defines slices."""
-    return list(figures.get("slices", {}).items())
+    return list(metrics.get("slices", {}).items())

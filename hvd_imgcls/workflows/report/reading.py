@@ -40,7 +40,7 @@ class RunRecord:
     epochs: list[dict[str, Any]]
     pretraining: list[dict[str, Any]]
     summary: dict[str, Any]
-    figures: dict[str, Any]
+    metrics: dict[str, Any]
     curves: dict[str, Any]
     launches: list[dict[str, Any]]
     pictures: dict[str, str]
@@ -71,7 +71,7 @@ def read_run(path: Path) -> RunRecord:
         epochs=_read_lines(files.metrics),
         pretraining=_read_lines(files.pretraining),
         summary=_read_json(files.summary, {}),
-        figures=_read_json(evaluation.figures, {}),
+        metrics=_read_json(evaluation.metrics, {}),
         curves=_read_json(evaluation.curves, {}),
         launches=_read_lines(files.launches),
         pictures=_read_json(files.pictures, {}),

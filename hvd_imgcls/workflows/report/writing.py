@@ -39,8 +39,8 @@ def write_report(run_path: Path, out_path: Path) -> None:
         facts=what_was_run(run),
         learning=charts["learning"],
         evaluation=charts["evaluation"],
-        classes=table_of_classes(run.figures),
-        slices=slices_tables(run.figures),
+        classes=table_of_classes(run.metrics),
+        slices=slices_tables(run.metrics),
         galleries=_galleries(run),
         first_batch=run.first_batch,
         reconstructions=run.reconstructions,
@@ -60,7 +60,7 @@ def _galleries(run: RunRecord) -> list[dict[str, Any]]:
     for name, title in titles.items():
         rows = [
             {**row, "picture": run.pictures.get(str(row["example"]))}
-            for row in run.figures.get(name, ())
+            for row in run.metrics.get(name, ())
         ]
         if rows:
             galleries.append({"title": title, "rows": rows})

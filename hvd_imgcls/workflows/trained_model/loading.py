@@ -20,7 +20,7 @@ from hvd_imgcls.models.heads import with_logits
 logger = logging.getLogger(__name__)
 
 
-def load_model(
+def load_trained_model(
     path: Path,
     image_shape: tuple[int, int, int],
     num_classes: int,
@@ -52,13 +52,13 @@ def load_model(
             f"{path}: a model from {shapes[0]} to {shapes[1]}, but the data "
             f"require {expected[0]} to {expected[1]}; give the pipeline it was trained with"
         )
-    changed, said = with_logits(
+    changed, changes = with_logits(
         model, num_classes, "never", image_shape=image_shape, origin=str(path)
     )
-    for text in said:
+    for text in changes:
         logger.info("%s: %s", path, text)
     # If nothing needs to change, the model is used unmodified.
-    model = changed if said else model
+    model = changed if changes else model
     return hvd.accelerate(model) if is_accelerated else model
 
 
@@ -80,7 +80,7 @@ def load_model_of_any_images(
             "(None, size, size, 1 or 3)"
         )
     image_shape = int(shape[1]), int(shape[2]), int(shape[3])
-    loaded = load_model(
+    loaded = load_trained_model(
         path, image_shape, num_classes, is_trusted=is_trusted, is_accelerated=is_accelerated
     )
     return loaded, image_shape

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 import hvd_imgcls.keras as hvd
-from hvd_imgcls.data.bad_examples.log import Sightings
+from hvd_imgcls.data.bad_examples.log import BadExampleLog
 from hvd_imgcls.data.bad_examples.unreadable import naming_unreadable_images
 from hvd_imgcls.data.pipeline.dataset import training_dataset
 from hvd_imgcls.keras.layers.moving_statistics import unmoved_share
@@ -44,12 +44,12 @@ def fit(run: Run, model: keras.Model, given: Sequence[keras.callbacks.Callback] 
         ConfigError: If there is no layer of the name that is to be frozen.
         DataError: If an image cannot be read; with `quarantine`, if too many cannot.
     """
-    sightings, freezer = Sightings(), Freezer(model)
-    callbacks = OneTraining(_make_callbacks(run, model, sightings, given), model, run.plan)
+    bad_example_log, freezer = BadExampleLog(), Freezer(model)
+    callbacks = OneTraining(_make_callbacks(run, model, bad_example_log, given), model, run.plan)
     for segment in segments(run.config.fine_tuning.freeze, run.plan.num_epochs):
         _compile_for(segment, run, model, freezer)
         _warn_of_lagging_statistics(segment, run, model)
-        _fit_segment(segment, run, model, callbacks, sightings)
+        _fit_segment(segment, run, model, callbacks, bad_example_log)
         if model.stop_training:
             break
     callbacks.end()
@@ -97,7 +97,7 @@ def _fit_segment(
     run: Run,
     model: keras.Model,
     callbacks: keras.callbacks.CallbackList,
-    sightings: Sightings,
+    bad_example_log: BadExampleLog,
 ) -> None:
     """Trains through some epochs. Collective."""
     plan = run.plan
@@ -108,7 +108,7 @@ def _fit_segment(
         rank=run.rank,
         start_epoch=segment.first_epoch,
         collectives=run.collectives,
-        sightings=sightings,
+        bad_example_log=bad_example_log,
     )
     with naming_unreadable_images(
         run.source,
@@ -165,7 +165,7 @@ class OneTraining(keras.callbacks.CallbackList):
 def _make_callbacks(
     run: Run,
     model: keras.Model,
-    sightings: Sightings,
+    bad_example_log: BadExampleLog,
     given: Sequence[keras.callbacks.Callback],
 ) -> list[keras.callbacks.Callback]:
     """Returns the callbacks, on every rank the same ones in the same order."""
@@ -184,7 +184,7 @@ def _make_callbacks(
     if run.config.data.bad_examples == "quarantine":
         callbacks.append(
             Quarantine(
-                run.source, run.config, plan, sightings, run.collectives, run.files.quarantine
+                run.source, run.config, plan, bad_example_log, run.collectives, run.files.quarantine
             )
         )
     return callbacks

@@ -56,7 +56,7 @@ class HeldOutEvaluation(keras.callbacks.Callback):
             collectives=run.collectives,
             num_threads=run.plan.threads.data,
             with_intervals=False,
-        ).figures
+        ).metrics
         for name in VALUES:
             value = metrics.get(name.removeprefix("val_"))
             if isinstance(value, dict):

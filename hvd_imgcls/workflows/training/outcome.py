@@ -18,7 +18,7 @@ from hvd_imgcls.keras.checks.consistency import weights_digest
 from hvd_imgcls.keras.saving import write_portable
 from hvd_imgcls.optimizers import take_averages
 from hvd_imgcls.run_directory.paths import EvaluationFiles, RunDir
-from hvd_imgcls.workflows.evaluate import describe, evaluate_model
+from hvd_imgcls.workflows.evaluate import describe_metrics, evaluate_model
 from hvd_imgcls.workflows.evaluating.files import with_examples, write_evaluation
 from hvd_imgcls.workflows.evaluating.notable_images import write_pictures
 from hvd_imgcls.workflows.progress.summary import describe_run, summarize
@@ -46,7 +46,7 @@ class TrainResult:
     metrics_without_ema: dict[str, Any] | None = None
 
 
-def conclude(run: Run, model: keras.Model) -> TrainResult:
+def finish_run(run: Run, model: keras.Model) -> TrainResult:
     """Evaluates a trained model and writes it.
 
     With averaged weights, both models are evaluated and written; the averaged one is the
@@ -61,7 +61,7 @@ def conclude(run: Run, model: keras.Model) -> TrainResult:
     files, metrics_without_ema = run.files, None
     quarantine_path: Path | None = files.quarantine
     if run.config.train.ema is not None:
-        _, metrics_without_ema = _judge(
+        _, metrics_without_ema = _evaluate_and_save(
             run,
             model,
             files.model_without_ema,
@@ -70,7 +70,9 @@ def conclude(run: Run, model: keras.Model) -> TrainResult:
         )
         quarantine_path = None
         take_averages(model)
-    digest, metrics = _judge(run, model, files.model, EvaluationFiles(files.path), quarantine_path)
+    digest, metrics = _evaluate_and_save(
+        run, model, files.model, EvaluationFiles(files.path), quarantine_path
+    )
     if run.is_root:
         draw_outcome(run, model, metrics)
         write_pictures(
@@ -86,11 +88,11 @@ def conclude(run: Run, model: keras.Model) -> TrainResult:
         weights_digest=digest,
         metrics_without_ema=metrics_without_ema,
     )
-    _tell(result, summary, run.plan.size)
+    _log_result(result, summary, run.plan.size)
     return result
 
 
-def _judge(
+def _evaluate_and_save(
     run: Run,
     model: keras.Model,
     model_path: Path,
@@ -162,14 +164,14 @@ def _num_bad_images(run: Run) -> int:
     return len(path.read_text(encoding="utf-8").splitlines())
 
 
-def _tell(result: TrainResult, summary: dict[str, Any], size: int) -> None:
+def _log_result(result: TrainResult, summary: dict[str, Any], size: int) -> None:
     lines = [
-        describe(result.metrics),
+        describe_metrics(result.metrics),
         f"the same model on all ranks: yes ({size} x {result.weights_digest})",
         *describe_run(summary),
         f"everything is in {result.run_dir.path}",
     ]
     if result.metrics_without_ema is not None:
-        lines.insert(0, f"without ema: {describe(result.metrics_without_ema)}")
+        lines.insert(0, f"without ema: {describe_metrics(result.metrics_without_ema)}")
     for line in lines:
         logger.log(logs.RESULT, "%s", line)

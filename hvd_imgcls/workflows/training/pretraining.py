@@ -17,7 +17,7 @@ from hvd_imgcls.config import RunConfig
 from hvd_imgcls.config.fine_tuning import FineTuning
 from hvd_imgcls.config.models import Cae
 from hvd_imgcls.data import image_shape_of, make_plan_for
-from hvd_imgcls.data.bad_examples.log import Sightings
+from hvd_imgcls.data.bad_examples.log import BadExampleLog
 from hvd_imgcls.data.bad_examples.unreadable import naming_unreadable_images
 from hvd_imgcls.data.pipeline.dataset import training_dataset
 from hvd_imgcls.data.pipeline.first_images import first_images
@@ -113,7 +113,7 @@ def _fit(run: Run, config: RunConfig, plan: Plan, whole: keras.Model) -> None:
         plan,
         rank=run.rank,
         collectives=run.collectives,
-        sightings=Sightings(),
+        bad_example_log=BadExampleLog(),
     ).map(with_pixels)
     with naming_unreadable_images(
         run.whole_source,
@@ -148,8 +148,8 @@ def _draw_on_root(run: Run, autoencoder: Autoencoder) -> None:
         error = float(np.mean((pixels - images / MAX_PIXEL) ** 2))
         sheet = draw_sheet(
             [
-                [Tile(image=image), Tile(image=_to_bytes(own))]
-                for image, own in zip(images, pixels, strict=True)
+                [Tile(image=image), Tile(image=_to_bytes(reconstruction))]
+                for image, reconstruction in zip(images, pixels, strict=True)
             ],
             headings=["image", "reconstruction"],
             title="Reconstructions of held-out images",

@@ -15,7 +15,7 @@ from hvd_imgcls.environment import record as environment_record
 from hvd_imgcls.files.atomic import write_text
 from hvd_imgcls.files.json_files import append_json_lines, write_json
 from hvd_imgcls.models.files import digests_of_files
-from hvd_imgcls.plan import Plan, describe
+from hvd_imgcls.plan import Plan, describe_plan
 from hvd_imgcls.run_directory.creation import begin_named
 from hvd_imgcls.run_directory.paths import RunDir
 from hvd_imgcls.versions import code_version
@@ -91,7 +91,7 @@ def begin(
     plan = make_plan_for(source, config, topology)
     _require_same(config, plan, source, collectives)
     files = _begin_run_dir(config, plan, pipeline_name, collectives, verbosity)
-    logger.info("%s", describe(plan, config))
+    logger.info("%s", describe_plan(plan, config))
     for note in source.notes:
         logger.info("note: %s", note)
     hosts = collectives.gather_json(environment_record.host_name())

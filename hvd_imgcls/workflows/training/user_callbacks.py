@@ -21,8 +21,8 @@ from hvd_imgcls.config.callbacks import (
 from hvd_imgcls.files.json_files import write_json
 from hvd_imgcls.keras.saving import write_portable
 from hvd_imgcls.run_directory.paths import RunDir
-from hvd_imgcls.workflows.training.blame import ExamplesToBlame
 from hvd_imgcls.workflows.training.held_out import VALUES, HeldOutEvaluation
+from hvd_imgcls.workflows.training.non_finite_examples import NonFiniteExampleFinder
 from hvd_imgcls.workflows.training.run import Run
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def deciding_callbacks(
     config = run.config
     result: list[keras.callbacks.Callback] = [
         hvd.callbacks.NonFiniteCallback(
-            config.train.non_finite, name_examples=ExamplesToBlame(run, model)
+            config.train.non_finite, name_examples=NonFiniteExampleFinder(run, model)
         )
     ]
     if config.callbacks or given or config.evaluation.every_epochs:

@@ -82,9 +82,9 @@ def _draw_held_out(run: Run, model: keras.Model, board: Board, step: int) -> Non
     numbers, blocks = rank_blocks(
         run.plan.evaluation, rank=run.rank, size=run.plan.size, division=run.source.division
     )
-    own = np.unique(blocks[numbers >= 0])
-    own = own[own >= 0]
-    chosen = own[np.linspace(0, len(own) - 1, min(NUM_SAMPLES, len(own))).astype(int)]
+    local = np.unique(blocks[numbers >= 0])
+    local = local[local >= 0]
+    chosen = local[np.linspace(0, len(local) - 1, min(NUM_SAMPLES, len(local))).astype(int)]
     try:
         images = evaluation_images(
             run.source,

@@ -12,7 +12,7 @@ import pytest
 
 from hvd_imgcls.config import parse_config
 from hvd_imgcls.data import open_images
-from hvd_imgcls.data.bad_examples.log import Sightings
+from hvd_imgcls.data.bad_examples.log import BadExampleLog
 from hvd_imgcls.data.bad_examples.unreadable import naming_unreadable_images
 from hvd_imgcls.data.order.epoch_order import epoch_order
 from hvd_imgcls.data.pipeline.dataset import training_dataset
@@ -72,12 +72,12 @@ def stream(config, size=1):
     plan = plan_of(source, config, size)
     parts, noted = [], []
     for rank in range(size):
-        noted.append(Sightings())
-        dataset = training_dataset(source, config, plan, rank=rank, sightings=noted[-1])
+        noted.append(BadExampleLog())
+        dataset = training_dataset(source, config, plan, rank=rank, bad_example_log=noted[-1])
         batches = zip(*dataset.as_numpy_iterator(), strict=True)
         parts.append([np.stack(arrays) for arrays in batches])
     joined = [np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True)]
-    return joined, [sightings.first_epochs() for sightings in noted]
+    return joined, [bad_example_log.first_epochs() for bad_example_log in noted]
 
 
 def examples_of_steps(config, num_steps=8):
@@ -126,12 +126,12 @@ def fit(config, tmp_path):
     """Trains as `hvd_imgcls.train` does, in one process; returns the file that lists bad images."""
     source = open_images(config)
     plan = plan_of(source, config, 1)
-    sightings, path = Sightings(), tmp_path / "quarantine.jsonl"
+    bad_example_log, path = BadExampleLog(), tmp_path / "quarantine.jsonl"
     model = small_model()
     model.compile(loss=keras.losses.CategoricalCrossentropy(from_logits=True))
-    callback = Quarantine(source, config, plan, sightings, SingleProcessCollectives(), path)
+    callback = Quarantine(source, config, plan, bad_example_log, SingleProcessCollectives(), path)
     model.fit(
-        training_dataset(source, config, plan, rank=0, sightings=sightings),
+        training_dataset(source, config, plan, rank=0, bad_example_log=bad_example_log),
         epochs=plan.num_epochs,
         steps_per_epoch=plan.batches_per_epoch,
         callbacks=[callback, StopAfterSteps(plan)],

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hvd_imgcls.config import parse_config
 from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.errors import ConfigError, DataError
-from hvd_imgcls.plan import describe, make_plan, share_cores
+from hvd_imgcls.plan import describe_plan, make_plan, share_cores
 
 PIPELINE = """
 data: {source: {name: digits}}
@@ -113,7 +113,7 @@ def test_plan_without_data_raises_data_error(counts):
 def test_plan_with_steps_cuts_the_last_epoch_short():
     config, plan = plan_of("--train.num_epochs=null", "--train.num_steps=100")
     assert (plan.num_steps, plan.num_epochs, plan.steps_per_epoch) == (100, 5, 22)
-    assert "5 epochs, the last one truncated" in describe(plan, config)
+    assert "5 epochs, the last one truncated" in describe_plan(plan, config)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_plan_scales_the_learning_rate_as_told(scaling, peak):
 
 def test_describe_of_several_ranks_names_everything():
     config, plan = plan_of("--train.gradient_accumulation_steps=2", size=8, ranks_per_host=4)
-    text = describe(plan, config)
+    text = describe_plan(plan, config)
     for said in (
         "8, 4 on this host",
         "1,438 to train on, 359 held out, 10 classes",

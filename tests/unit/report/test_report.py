@@ -52,7 +52,7 @@ def write_run(path, num_classes, num_examples, *, rate=0.1):
     evaluated = evaluate(collector, names, SingleProcessCollectives(), columns=columns)
     worst = examples_to_look_at(evaluated.examples, names, lambda number: f"{NASTY}/{number}.png")
     evaluation = EvaluationFiles(path)
-    write_json(evaluation.figures, {**evaluated.figures, **worst})
+    write_json(evaluation.metrics, {**evaluated.metrics, **worst})
     write_json(evaluation.curves, curves(evaluated.rankings, names))
     write_text(files.config, to_yaml(config))
     numbers = {row["example"] for rows in worst.values() for row in rows}
@@ -158,8 +158,8 @@ def test_page_opens_without_errors_or_requests_and_fits(run, tmp_path, width, sc
 @needs_browser
 def test_table_of_classes_sorts_by_mouse_and_by_keyboard(run, tmp_path):
     write_report(run, tmp_path / "report.html")
-    figures = json.loads(EvaluationFiles(run).figures.read_text())
-    recalls = sorted((row["recall"] for row in figures["per_class"]), reverse=True)
+    metrics = json.loads(EvaluationFiles(run).metrics.read_text())
+    recalls = sorted((row["recall"] for row in metrics["per_class"]), reverse=True)
     with opened(tmp_path / "report.html") as (page, problems):
         table = page.locator("section[aria-labelledby=classes] table")
         button = table.get_by_role("button", name="recall")

@@ -12,7 +12,7 @@ import xxhash
 
 from hvd_imgcls.data.order.division import Division
 from hvd_imgcls.data.order.splits import SPLITS, Numbers, Split
-from hvd_imgcls.data.sources.byte_ranges import PlacedImages, Places
+from hvd_imgcls.data.sources.byte_ranges import ByteRanges, PackedImages
 from hvd_imgcls.data.sources.records.hosts import label_distances, read_assignment
 from hvd_imgcls.data.sources.records.layout import RecordsDir, read_manifest
 from hvd_imgcls.data.sources.records.reading import (
@@ -27,7 +27,7 @@ from hvd_imgcls.errors import ConfigError
 _KEPT_ROUNDS = 3
 
 
-class HostRecords(PlacedImages):
+class HostRecords(PackedImages):
     """Images of all hosts, of which those of some hosts can be read here.
 
     An example's number is its place in all files, wherever they are.
@@ -57,11 +57,11 @@ class HostRecords(PlacedImages):
         self.hosts_here = tuple(h for h, table in enumerate(tables) if table is not None)
         self._names: dict[Split, dict[int, str]] = {}
         self._labels: dict[Split, Numbers] = {}
-        places = {}
+        ranges = {}
         for split in SPLITS:
             rows = [table[split] for table in tables if table is not None]
-            places[split] = self._take(split, rows)
-        super().__init__(places)
+            ranges[split] = self._take(split, rows)
+        super().__init__(ranges)
 
     @property
     def class_names(self) -> Sequence[str]:
@@ -104,7 +104,7 @@ class HostRecords(PlacedImages):
         """Takes the labels of all hosts' examples."""
         self._labels[split] = labels
 
-    def read_places(self, split: Split, examples: Numbers) -> list[bytes]:
+    def read_ranges(self, split: Split, examples: Numbers) -> list[bytes]:
         """Returns what is in the places of examples that are here, or what is visiting.
 
         Raises:
@@ -113,11 +113,11 @@ class HostRecords(PlacedImages):
         for kept in self._visiting:
             if split == "train" and len(examples) == 1 and int(examples[0]) in kept:
                 return [kept[int(examples[0])]]
-        return super().read_places(split, examples)
+        return super().read_ranges(split, examples)
 
     def is_damaged(self, split: Split, example: int, content: bytes) -> bool:
         """Returns whether this is not what was written; who has sent it has looked."""
-        return bool(self._places[split].size[example]) and super().is_damaged(
+        return bool(self._ranges[split].size[example]) and super().is_damaged(
             split, example, content
         )
 
@@ -161,7 +161,7 @@ class HostRecords(PlacedImages):
                 return None
         return tables
 
-    def _take(self, split: Split, tables: Sequence[pa.Table]) -> Places:
+    def _take(self, split: Split, tables: Sequence[pa.Table]) -> ByteRanges:
         """Keeps names and labels of rows, and returns the places of all examples."""
         number = self.num_examples(split)
         labels = np.full(number, -1, np.int64)
@@ -180,7 +180,7 @@ class HostRecords(PlacedImages):
             names.update(zip(rows.tolist(), table["name"].to_pylist(), strict=True))
         self._labels[split], self._names[split] = labels, names
         files = [self._dir.block(split, n) for n in range(self._manifest.num_blocks(split))]
-        return Places(files=files, file=file, offset=offset, size=size, checksum=checksum)
+        return ByteRanges(files=files, file=file, offset=offset, size=size, checksum=checksum)
 
     def require_whole_blocks(self, block_size: int) -> None:
         """Raises unless no block of the evaluation lies in two files.

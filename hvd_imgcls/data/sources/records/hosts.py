@@ -120,7 +120,7 @@ def divide_blocks(blocks: pa.Table, num_hosts: int) -> tuple[int, ...]:
     return tuple(hosts.tolist())
 
 
-def describe(blocks: dict[Split, pa.Table], assignment: Assignment) -> str:
+def describe_assignment(blocks: dict[Split, pa.Table], assignment: Assignment) -> str:
     """Returns what every host gets, in lines."""
     lines = []
     distances = {split: label_distances(blocks[split], assignment, split) for split in SPLITS}

@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 import xxhash
 
 from hvd_imgcls.data.order.splits import SPLITS, Numbers, Split
-from hvd_imgcls.data.sources.byte_ranges import PlacedImages, Places
+from hvd_imgcls.data.sources.byte_ranges import ByteRanges, PackedImages
 from hvd_imgcls.data.sources.records.layout import INDEX_SCHEMA, RecordsDir, read_manifest
 from hvd_imgcls.errors import DataError
 
 
-class Records(PlacedImages):
+class Records(PackedImages):
     """Images in record files, read by (block, position).
 
     Args:
@@ -72,9 +72,9 @@ class Records(PlacedImages):
         file = self._dir.block(split, row["block"])
         return f"{file}, record {row['position']} ({row['name']})"
 
-    def _places_of(self, split: Split) -> Places:
+    def _places_of(self, split: Split) -> ByteRanges:
         index = self._index[split]
-        return Places(
+        return ByteRanges(
             files=[self._dir.block(split, n) for n in range(self._manifest.num_blocks(split))],
             file=index["block"].to_numpy(),
             offset=index["offset"].to_numpy(),

@@ -9,7 +9,7 @@ from typing import Any
 
 from hvd_imgcls.config.sources import TfdsSource
 from hvd_imgcls.data.order.splits import Split
-from hvd_imgcls.data.sources.byte_ranges import PlacedImages
+from hvd_imgcls.data.sources.byte_ranges import PackedImages
 from hvd_imgcls.data.sources.tfrecord.source import TfRecords, index_of_splits, require_all_shards
 from hvd_imgcls.errors import ConfigError, DataError, SetupError
 
@@ -17,7 +17,7 @@ OWN_DATASET = "hvd_digits"
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
-def open_tfds(config: TfdsSource) -> PlacedImages:
+def open_tfds(config: TfdsSource) -> PackedImages:
     """Returns the images of a prepared dataset, in TFRecord or ArrayRecord files.
 
     Raises:

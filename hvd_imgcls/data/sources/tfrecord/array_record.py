@@ -38,16 +38,16 @@ class ArrayRecords(TfRecords):
         self._image_key = image_key
         self._open_array = functools.lru_cache(maxsize=_MAX_OPEN_FILES)(open_file)
 
-    def read_places(self, split: Split, examples: Numbers) -> list[bytes]:
+    def read_ranges(self, split: Split, examples: Numbers) -> list[bytes]:
         """Returns the encoded images of some examples; nothing for what cannot be read."""
         import tensorflow as tf
 
-        places = self._places[split]
+        ranges = self._ranges[split]
         images = []
         for example in examples.tolist():
-            reader = self._open_array(places.files[places.file[example]])
+            reader = self._open_array(ranges.files[ranges.file[example]])
             try:
-                (serialized,) = reader.read([int(places.offset[example])])
+                (serialized,) = reader.read([int(ranges.offset[example])])
                 features = tf.train.Example.FromString(serialized).features.feature
                 images.append(features[self._image_key].bytes_list.value[0])
             except (RuntimeError, ValueError, IndexError, DecodeError):

@@ -12,7 +12,7 @@ import xxhash
 
 from hvd_imgcls.config.sources import TfdsSource, TfRecordSource
 from hvd_imgcls.data.order.splits import Numbers, Split
-from hvd_imgcls.data.sources.byte_ranges import PlacedImages, Places
+from hvd_imgcls.data.sources.byte_ranges import ByteRanges, PackedImages
 from hvd_imgcls.data.sources.tfrecord.index import Keys, indexed
 from hvd_imgcls.errors import ConfigError, DataError
 
@@ -20,7 +20,7 @@ INDEX_DIR = ".hvd-imgcls-index"
 _SHARD = re.compile(r"(.*)-(\d{5,})-of-(\d{5,})(.*)")
 
 
-class TfRecords(PlacedImages):
+class TfRecords(PackedImages):
     """Images in TFRecord files, read by their places.
 
     Args:
@@ -44,18 +44,18 @@ class TfRecords(PlacedImages):
         self._files = files
         rows = {split: pa.concat_tables(tables[split]) for split in tables}
         self._first_rows: dict[Split, Numbers] = {}
-        places = {}
+        ranges = {}
         for split, table in rows.items():
             lengths = [part.num_rows for part in tables[split]]
             self._first_rows[split] = np.cumsum([0, *lengths[:-1]])
-            places[split] = Places(
+            ranges[split] = ByteRanges(
                 files=files[split],
                 file=np.repeat(np.arange(len(lengths)), lengths),
                 offset=table["offset"].to_numpy(),
                 size=table["size"].to_numpy(),
                 checksum=table["checksum"].to_numpy(),
             )
-        super().__init__(places)
+        super().__init__(ranges)
         self._labels = {
             split: table["label"].to_numpy().astype(np.int64) - first_label
             for split, table in rows.items()
@@ -99,7 +99,7 @@ class TfRecords(PlacedImages):
 
     def name_of(self, split: Split, example: int) -> str:
         """Returns the file and the number of the record in it."""
-        file = int(self._places[split].file[example])
+        file = int(self._ranges[split].file[example])
         return f"{self._files[split][file]}, record {example - self._first_rows[split][file]}"
 
     def _names_in(self, rows: pa.Table) -> list[str]:

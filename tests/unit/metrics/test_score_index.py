@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hvd_imgcls.metrics.score_index import Places
+from hvd_imgcls.metrics.score_index import ScoreIndex
 
 FEW = st.sampled_from([0.0, -0.0, 5e-324, 1e-300, 0.1, 0.3, np.nextafter(0.3, 1), 1.0, 7.0, -2.0])
 ANY = st.floats(allow_nan=False, allow_infinity=False)
@@ -14,7 +14,7 @@ ANY = st.floats(allow_nan=False, allow_infinity=False)
 def check(distinct, scores):
     distinct = np.unique(np.array(distinct, np.float64))
     scores = np.array(scores, np.float64)
-    places, equal = Places(distinct).find(scores)
+    places, equal = ScoreIndex(distinct).find(scores)
     np.testing.assert_array_equal(places, np.searchsorted(distinct, scores, "left"))
     np.testing.assert_array_equal(np.sort(equal), np.flatnonzero(np.isin(scores, distinct)))
 

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from hvd_imgcls.errors import PeerFailedError, SetupError
-from hvd_imgcls.workflows.predicting.work_queue import Pieces, RootWorker
+from hvd_imgcls.workflows.predicting.work_queue import RootWorker, WorkQueue
 from hvd_imgcls.workflows.predicting.work_queue_server import RemoteWorker, Server
 
 SECRET = b"only the ranks know this"
@@ -21,7 +21,7 @@ def work(worker, seconds, done):
 
 def test_a_slow_worker_does_fewer_pieces_and_every_piece_is_done_once():
     kept = {}
-    pieces = Pieces(40, {3, 4}, lambda piece, rank, rows: kept.update({piece: (rank, rows)}))
+    pieces = WorkQueue(40, {3, 4}, lambda piece, rank, rows: kept.update({piece: (rank, rows)}))
     server = Server(pieces, local=True, secret=SECRET)
     remote = RemoteWorker(["127.0.0.1"], server.port, secret=SECRET, rank=1)
     done = [], []
@@ -37,7 +37,7 @@ def test_a_slow_worker_does_fewer_pieces_and_every_piece_is_done_once():
 
 
 def test_a_worker_that_goes_with_a_piece_fails_those_who_wait():
-    pieces = Pieces(2, (), lambda *_: None)
+    pieces = WorkQueue(2, (), lambda *_: None)
     server = Server(pieces, local=True, secret=SECRET)
     remote = RemoteWorker(["127.0.0.1"], server.port, secret=SECRET, rank=3)
     assert remote.take() == 0
@@ -50,7 +50,7 @@ def test_a_worker_that_goes_with_a_piece_fails_those_who_wait():
 
 
 def test_a_worker_that_has_nothing_may_go():
-    pieces = Pieces(1, (), lambda *_: None)
+    pieces = WorkQueue(1, (), lambda *_: None)
     server = Server(pieces, local=True, secret=SECRET)
     root = RootWorker(pieces)
     piece = root.take()
@@ -66,7 +66,7 @@ def test_what_cannot_be_kept_is_an_error_for_those_who_wait():
     def keep(*_):
         raise OSError("No space left on device")
 
-    pieces = Pieces(1, (), keep)
+    pieces = WorkQueue(1, (), keep)
     server = Server(pieces, local=True, secret=SECRET)
     remote = RemoteWorker(["127.0.0.1"], server.port, secret=SECRET, rank=1)
     piece = remote.take()
@@ -80,7 +80,7 @@ def test_what_cannot_be_kept_is_an_error_for_those_who_wait():
 def test_without_the_secret_nobody_gets_a_piece():
     from multiprocessing.connection import AuthenticationError
 
-    pieces = Pieces(1, (), lambda *_: None)
+    pieces = WorkQueue(1, (), lambda *_: None)
     server = Server(pieces, local=True, secret=SECRET)
     with pytest.raises(AuthenticationError):
         RemoteWorker(["127.0.0.1"], server.port, secret=b"guessed", rank=1)

@@ -13,7 +13,7 @@ TERMINATED = 128 + signal.SIGTERM
 GRACE_SECONDS = 3.0
 
 
-def end_with_the_cause() -> None:
+def install_sigterm_grace() -> None:
     """Gives a rank that receives SIGTERM time to report that another rank has failed.
 
     The launcher sends SIGTERM to the other ranks as soon as one exits. A moment later their

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from hvd_imgcls.commands.lines import read_lines
+from hvd_imgcls.commands.text_files import read_lines
 from hvd_imgcls.config import RunConfig, load_config
 from hvd_imgcls.errors import CheckpointError, ConfigError
 from hvd_imgcls.run_directory.paths import EvaluationFiles, RunDir
@@ -132,7 +132,7 @@ def _class_names(path: Path | None, run_path: Path | None) -> tuple[str, ...]:
     files = RunDir(run_path)
     if files.classes.is_file():
         return tuple(json.loads(files.classes.read_text(encoding="utf-8")))
-    figures = EvaluationFiles(run_path).figures
-    if figures.is_file():
-        return tuple(json.loads(figures.read_text(encoding="utf-8"))["class_names"])
+    metrics = EvaluationFiles(run_path).metrics
+    if metrics.is_file():
+        return tuple(json.loads(metrics.read_text(encoding="utf-8"))["class_names"])
     return ()

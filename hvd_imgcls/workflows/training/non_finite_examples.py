@@ -21,7 +21,7 @@ MAX_NAMES = 8
 """So many examples are named."""
 
 
-class ExamplesToBlame:
+class NonFiniteExampleFinder:
     """Looks at the examples of one step of this rank one by one.
 
     Not collective. The model is used as in inference, so that no example touches another and
@@ -94,10 +94,10 @@ class ExamplesToBlame:
 
         @tf.function(autograph=False)
         def is_good(place: tf.Tensor) -> tf.Tensor:
-            one = [part[place : place + 1] for part in (images, targets, weights)]
+            example = [part[place : place + 1] for part in (images, targets, weights)]
             with tf.GradientTape() as tape:
-                logits = model(one[0], training=False)
-                loss = model.compute_loss(one[0], one[1], logits, one[2])
+                logits = model(example[0], training=False)
+                loss = model.compute_loss(example[0], example[1], logits, example[2])
             variables = [native_variable(v) for v in model.trainable_variables]
             return all_finite([loss, *tape.gradient(loss, variables)])
 
@@ -105,7 +105,9 @@ class ExamplesToBlame:
         return np.array([not is_good(tf.constant(place)).numpy() for place in places])
 
     def _names(self, examples: np.ndarray) -> str:
-        names = [self._run.source.name_of("train", int(one)) for one in dict.fromkeys(examples)]
+        names = [
+            self._run.source.name_of("train", int(example)) for example in dict.fromkeys(examples)
+        ]
         more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
         return ", ".join(names[:MAX_NAMES]) + more
 
