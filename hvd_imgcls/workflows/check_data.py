@@ -121,7 +121,7 @@ def describe_manifest(table: pa.Table) -> str:
     ).to_pylist()
     good = [row for row in rows if row["problem"] is None]
     formats = Counter(row["format"] for row in good)
-    lines = [f"{len(good):,} of {len(rows):,} images are valid"]
+    lines = [f"{len(good):,} of {len(rows):,} images can be read"]
     if good:
         lines.append("  formats: " + _counts(formats))
         shorter = sorted(min(row["height"], row["width"]) for row in good)
@@ -263,6 +263,6 @@ def _require_good(table: pa.Table, manifest_path: Path) -> None:
     named = "\n  ".join(bad[:_MAX_NAMED])
     more = f"\n  and {len(bad) - _MAX_NAMED:,} more" if len(bad) > _MAX_NAMED else ""
     raise BadImagesError(
-        f"{len(bad):,} of {table.num_rows:,} images are bad:\n  {named}{more}\n"
+        f"{len(bad):,} of {table.num_rows:,} images cannot be read:\n  {named}{more}\n"
         f"  to fix it: replace or remove them; {manifest_path} lists all in the column `problem`"
     )

@@ -210,7 +210,7 @@ def _records(
             contents = read(np.int64(example)).numpy()
         except READ_ERRORS as error:
             raise DataError(
-                f"{name}: cannot be decoded ({reason_of(error)}); replace or remove it"
+                f"{name}: cannot be read ({reason_of(error)}); replace or remove it"
             ) from None
         image = encode(contents, name, encoding)
         label = int(labels[example])

@@ -33,7 +33,7 @@ def test_bad_images_are_named_once_and_the_manifest_is_that_of_one_rank(tmp_path
     assert "140 of 142 images can be read" in output
     assert "formats: JPEG 140" in output
     # Images 20 to 69 of a are images 0 to 49 of b.
-    assert "held-out images are in the training split too, byte for byte, such as" in output
+    assert "held-out images are also in the training split, byte for byte, such as" in output
     assert check(folder, tmp_path / "one.parquet", 1)[0] == 3
     one, two = (pq.read_table(tmp_path / f"{name}.parquet") for name in ("one", "two"))
     assert one.equals(two)

@@ -179,7 +179,7 @@ def test_milestones_that_make_no_sense_are_refused(milestones, warmup_epochs):
         (["--schedule", STEPS, "--train.num_epochs=4"], "constant: no milestone is reached"),
         (
             ["--schedule", "{name: polynomial, base_learning_rate: 1, power: 2}"],
-            "then a polynomial of power 2 to 0",
+            "then polynomial decay of power 2 to 0",
         ),
     ],
 )

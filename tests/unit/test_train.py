@@ -294,7 +294,7 @@ def test_a_held_out_image_that_cannot_be_read_does_not_cost_the_model(tmp_path):
 def test_evaluate_of_a_model_for_other_images_says_so(tmp_path):
     inputs = keras.Input((4,))
     keras.Model(inputs, keras.layers.Dense(10)(inputs)).save(tmp_path / "other.keras")
-    with pytest.raises(CheckpointError, match="the data need one from"):
+    with pytest.raises(CheckpointError, match="but the data require"):
         evaluate_file(load_config(PIPELINE), tmp_path / "other.keras")
 
 

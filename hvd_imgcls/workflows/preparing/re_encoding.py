@@ -68,7 +68,7 @@ def encode(contents: bytes, name: str, encoding: Encoding) -> EncodedImage:
         image = decode_whole(contents, encoding.max_pixels).numpy()
     except tf.errors.OpError as error:
         raise DataError(
-            f"{name}: cannot be decoded as an image ({reason_of(error)}); replace or remove it"
+            f"{name}: cannot be read as an image ({reason_of(error)}); replace or remove it"
         ) from None
     if encoding.max_side is not None and max(image.shape[:2]) > encoding.max_side:
         image = _made_smaller(image, encoding.max_side)
