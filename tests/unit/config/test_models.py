@@ -91,7 +91,9 @@ IMAGENET = "--data.normalization={name: imagenet}"
 )
 def test_normalization_of_a_model_that_has_its_own_is_refused(model):
     require_one_normalization(parse(model))
-    with pytest.raises(ConfigError, match=r"data\.normalization: got 'imagenet'.*remove data.normalization"):
+    with pytest.raises(
+        ConfigError, match=r"data\.normalization: got 'imagenet'.*remove data.normalization"
+    ):
         require_one_normalization(parse(model, IMAGENET))
 
 
