@@ -13,6 +13,7 @@ for. So a copy for another model is right too.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -57,6 +58,21 @@ def extend(optimizer: Any, extension: type[Extension], **attributes: Any) -> Any
         ConfigError: If the optimizer is built, distributed, scales the loss or accumulates.
     """
     _require_extendable(optimizer)
+    again = functools.partial(extend, extension=extension, **attributes)
+    return put_in_front(optimizer, extension, again, **attributes)
+
+
+def put_in_front(
+    optimizer: Any, extension: type[Extension], again: Callable[[Any], Any], **attributes: Any
+) -> Any:
+    """Returns an instance of a made class: the extension, then the optimizer's own class.
+
+    Args:
+        optimizer: A Keras optimizer; the two share one state.
+        extension: What the class is to inherit from first.
+        again: Puts the same in front of another optimizer, for copies.
+        **attributes: Class attributes of the made class.
+    """
     base = type(optimizer)
     made = type(
         base.__name__,
@@ -68,7 +84,7 @@ def extend(optimizer: Any, extension: type[Extension], **attributes: Any) -> Any
             },
             "_plain_class": optimizer.__class__,
             "_extended_class": base,
-            "_extend_again": functools.partial(extend, extension=extension, **attributes),
+            "_extend_again": staticmethod(again),
             "__module__": base.__module__,
             "__doc__": base.__doc__,
         },
@@ -84,7 +100,7 @@ def reapply_extensions(cls: type, plain: Any) -> Any:
         return plain
     # Of this very class, or those below it would be found twice.
     own = vars(cls)
-    return own["_extend_again"](reapply_extensions(own["_extended_class"], plain))
+    return own["_extend_again"].__func__(reapply_extensions(own["_extended_class"], plain))
 
 
 def _require_extendable(optimizer: Any) -> None:

@@ -132,7 +132,7 @@ def optimizer_identity():
         "config": wrapped.get_config() == plain.get_config(),
         "copy": (
             copy.get_config()["momentum"],
-            synchronizer_of(copy).backward_passes_per_step,
+            synchronizer_of(copy).settings.backward_passes_per_step,
             float(copy.learning_rate.numpy()),
         ),
         "serialized": keras.optimizers.serialize(wrapped) == keras.optimizers.serialize(plain),

@@ -102,7 +102,7 @@ class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
             return
         synchronizer = synchronizer_of(self.model.optimizer)
         if synchronizer is not None:
-            if synchronizer.settings.process_set is not global_process_set:
+            if synchronizer.settings.reduction.process_set is not global_process_set:
                 return  # ranks outside the set train on their own
             shared = [v for v in shared if not synchronizer.reduction.is_local(v)]
         updates = self.model.optimizer.iterations

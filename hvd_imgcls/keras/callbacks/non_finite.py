@@ -100,7 +100,7 @@ class NonFiniteCallback(keras.callbacks.Callback):
                 fix="compile with hvd.DistributedOptimizer(..., skip_non_finite=True)",
             )
         self._guard = synchronizer.guard
-        self._batches_per_step = synchronizer.backward_passes_per_step
+        self._batches_per_step = synchronizer.settings.backward_passes_per_step
         self._seen = int(self._guard.num_held_back.numpy())
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:

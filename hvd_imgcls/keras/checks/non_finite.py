@@ -1,7 +1,8 @@
 """Updates whose gradients are not finite are held back, on all ranks alike.
 
 A NaN or an infinity of one rank makes the reduced gradient NaN or infinite on all of them, so
-every rank sees the same without another message.
+every rank sees the same without another message. Where ranks apply different gradients, one small
+message says whether all of them are finite.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from hvd_imgcls import distributed
+from hvd_imgcls.distributed import ProcessSet, ReduceOp
 from hvd_imgcls.keras.graph.variables import native_variable
 
 
@@ -35,11 +39,19 @@ class NonFiniteGuard:
             self.num_held_back = tf.Variable(0, dtype=tf.int64, trainable=False)
             self.is_of_this_rank = tf.Variable(False, trainable=False)
 
+    def state(self) -> dict[str, Any]:
+        """Returns the number of updates held back."""
+        return {"num_held_back": int(self.num_held_back.numpy())}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes what `state` returned."""
+        self.num_held_back.assign(state["num_held_back"])
+
     def apply(
         self,
         optimizer: Any,
         local: Sequence[Any],
-        shared: Sequence[Any],
+        is_finite: tf.Tensor,
         apply: Callable[[], Any],
     ) -> None:
         """Applies an update or holds it back.
@@ -47,10 +59,9 @@ class NonFiniteGuard:
         Args:
             optimizer: Whose.
             local: This rank's gradients, None among them.
-            shared: The reduced gradients that are equal on all ranks, None among them.
+            is_finite: Whether the update is finite, scalar, bool, the same on all ranks.
             apply: Applies them.
         """
-        is_finite = all_finite(shared)
 
         def hold_back() -> tf.Tensor:
             self.num_held_back.assign_add(1)
@@ -105,3 +116,47 @@ def all_finite(gradients: Sequence[Any]) -> tf.Tensor:
 def _wide(value: Any) -> tf.Tensor:
     tensor = tf.convert_to_tensor(value)
     return tf.cast(tensor, tf.float32) if tensor.dtype.size == 2 else tensor
+
+
+def true_on_all(value: tf.Tensor, process_set: ProcessSet, name: str) -> tf.Tensor:
+    """Returns whether a value is true on all ranks, scalar, bool.
+
+    Collective: every rank of the process set must call this.
+
+    Args:
+        value: Scalar, bool.
+        process_set: The ranks that take part.
+        name: Name of the operation.
+    """
+    lowest = distributed.current().allreduce(
+        tf.cast(value, tf.float32), op=ReduceOp.MIN, name=name, process_set=process_set
+    )
+    return lowest > 0
+
+
+def agree_on_finite(gradients: Sequence[Any], process_set: ProcessSet, name: str) -> list[Any]:
+    """Makes a rank's infinity everybody's, so that all ranks skip the step or none does.
+
+    Collective: every rank of the process set must call this.
+
+    Args:
+        gradients: Tensors, `tf.IndexedSlices` or None.
+        process_set: The ranks that take part.
+        name: Name of the operation.
+
+    Returns:
+        The gradients; all NaN on every rank if one of them was not finite on any.
+    """
+    values = [getattr(g, "values", g) for g in gradients if g is not None]
+    is_finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(value)) for value in values])
+    factor = tf.where(true_on_all(is_finite, process_set, name), 1.0, np.nan)
+
+    def poison(gradient: Any) -> Any:
+        if gradient is None:
+            return None
+        if isinstance(gradient, tf.IndexedSlices):
+            values = gradient.values * tf.cast(factor, gradient.values.dtype)
+            return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
+        return gradient * tf.cast(factor, gradient.dtype)
+
+    return [poison(gradient) for gradient in gradients]

@@ -24,14 +24,13 @@ from hvd_imgcls.keras.graph.autograph import without_autograph
 from hvd_imgcls.keras.graph.building import create_optimizer_variables
 from hvd_imgcls.keras.graph.variables import native_variable
 from hvd_imgcls.keras.optimizer import hooks
-from hvd_imgcls.keras.synchronization.reduction import ReductionSettings
+from hvd_imgcls.keras.synchronization.settings import ReductionSettings, SynchronizerSettings
 from hvd_imgcls.keras.synchronization.synchronizer import (
     Synchronizer,
-    SynchronizerArguments,
     synchronizer_of,
     variables_of,
 )
-from hvd_imgcls.optimizers.extending import reapply_extensions
+from hvd_imgcls.optimizers.extending import Extension, put_in_front
 
 DEFAULT_CHECK_EVERY_STEPS = 100
 
@@ -122,17 +121,19 @@ def DistributedOptimizer(  # noqa: N802 - Horovod's name and arguments
         scale_local_gradients=scale_local_gradients,
     )
     hooks.install()
-    arguments = (
-        settings,
-        backward_passes_per_step,
-        average_aggregated_gradients,
-        check_every_steps,
-        skip_non_finite,
+    synchronizer = Synchronizer(
+        SynchronizerSettings(
+            reduction=settings,
+            backward_passes_per_step=backward_passes_per_step,
+            average_aggregated_gradients=average_aggregated_gradients,
+            check_every_steps=check_every_steps,
+            skip_non_finite=skip_non_finite,
+        )
     )
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         # The scaling has to stay outside: see hooks.py.
-        return _with_inner(optimizer, _wrap(optimizer.inner_optimizer, arguments))
-    return _wrap(optimizer, arguments)
+        return _with_inner(optimizer, wrap(optimizer.inner_optimizer, synchronizer))
+    return wrap(optimizer, synchronizer)
 
 
 def _require_wrappable(optimizer: Any) -> None:
@@ -213,12 +214,10 @@ def register_local_variable(optimizer: keras.optimizers.Optimizer, variable: Any
     synchronizer.reduction.local_variables.add(id(native_variable(variable)))
 
 
-class _SynchronizedApply:
-    """What the made class puts in front of the optimizer's own."""
+class _SynchronizedApply(Extension):
+    """Reduces gradients before the optimizer applies them."""
 
     _synchronizer: Synchronizer
-    _original_class: type
-    _wrapped_class: type
 
     @without_autograph
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
@@ -238,42 +237,20 @@ class _SynchronizedApply:
         """Horovod's name for `register_local_variable`."""
         self._synchronizer.reduction.local_variables.add(id(native_variable(var)))
 
-    @property  # type: ignore[misc]
-    def __class__(self) -> type:
-        """The original class: what Keras saves, and what `isinstance` may ask for."""
-        return self._original_class
 
-    @classmethod
-    def from_config(cls, config: dict[str, Any], **keywords: Any) -> Any:
-        """Returns a new optimizer of this configuration, wrapped in the same way."""
-        plain = cls._original_class.from_config(config, **keywords)  # type: ignore[attr-defined]
-        return _wrap(reapply_extensions(cls._wrapped_class, plain), cls._synchronizer.arguments)
+def wrap(optimizer: keras.optimizers.Optimizer, synchronizer: Synchronizer) -> Any:
+    """Returns an optimizer whose updates are made by a synchronizer; the two share one state.
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        """Returns a copy that is wrapped too; Keras copies by what it would save."""
-        reduced: Any = self.__reduce__()
-        make, arguments = reduced[:2]
-        plain = reapply_extensions(self._wrapped_class, make(*arguments))
-        return _wrap(plain, self._synchronizer.arguments)
-
-
-def _wrap(optimizer: Any, arguments: SynchronizerArguments) -> Any:
-    # Of an optimizer with extensions, the made class that has them; `__class__` is Keras's.
-    wrapped_class = type(optimizer)
-    made = type(
-        wrapped_class.__name__,
-        (_SynchronizedApply, wrapped_class),
-        {
-            "_synchronizer": Synchronizer(*arguments),
-            "_original_class": optimizer.__class__,
-            "_wrapped_class": wrapped_class,
-            "__module__": wrapped_class.__module__,
-            "__doc__": wrapped_class.__doc__,
-        },
+    Args:
+        optimizer: Any Keras optimizer but one that scales the loss.
+        synchronizer: A new one; copies of the optimizer get others like it.
+    """
+    return put_in_front(
+        optimizer,
+        _SynchronizedApply,
+        lambda plain: wrap(plain, synchronizer.another()),
+        _synchronizer=synchronizer,
     )
-    wrapped: Any = object.__new__(made)
-    object.__setattr__(wrapped, "__dict__", optimizer.__dict__)
-    return wrapped
 
 
 def _with_inner(optimizer: Any, inner: Any) -> Any:

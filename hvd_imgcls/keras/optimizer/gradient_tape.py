@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +17,9 @@ from hvd_imgcls.keras.communication.operations import Average
 from hvd_imgcls.keras.graph.autograph import without_autograph
 from hvd_imgcls.keras.graph.host_callback import run_if
 from hvd_imgcls.keras.graph.variables import native_variable
-from hvd_imgcls.keras.synchronization.reduction import GradientReduction, ReductionSettings
+from hvd_imgcls.keras.synchronization.choice import make_mode
+from hvd_imgcls.keras.synchronization.reduction import GradientReduction
+from hvd_imgcls.keras.synchronization.settings import ReductionSettings
 
 
 class DistributedGradientTape:
@@ -94,7 +98,8 @@ class DistributedGradientTape:
         """
         local = self._tape.gradient(target, sources, output_gradients)
         flat_sources = tf.nest.flatten(sources)
-        reduction, steps = _reduction_for(self._settings, flat_sources)
+        tape_state = _tapes.of(self._settings, flat_sources)
+        reduction, steps = tape_state.reduction, tape_state.steps
         reduction.local_variables.update(id(native_variable(s)) for s in self._local_sources)
         compared = []
         if self._check_every_steps and reduction.size > 1:
@@ -137,30 +142,57 @@ class DistributedGradientTape:
         return getattr(self._tape, name)
 
 
-def _is_variable(source: Any) -> bool:
-    return isinstance(native_variable(source), tf.Variable)
+@dataclasses.dataclass(frozen=True, slots=True)
+class _TapeState:
+    """What tapes of the same variables and settings share.
+
+    Attributes:
+        reduction: Combines the gradients.
+        steps: Number of gradients so far, int64.
+        sources: Keeps the variables alive, so that their ids are not given to others.
+    """
+
+    reduction: GradientReduction
+    steps: tf.Variable
+    sources: list[Any]
 
 
-# A tape lives for one step, what it proves for the whole run: one reduction, and one
-# count of gradients, for each list of variables. The variables are kept with them, so
-# that their ids are not given to others. Watched tensors are new in every trace.
-_reductions: dict[tuple[int, ...], tuple[GradientReduction, tf.Variable, list[Any]]] = {}
+class TapeStates:
+    """The state of all tapes of a process: a tape lives for one step, its checks for the run."""
 
+    def __init__(self) -> None:
+        self._states: dict[tuple[Any, ...], _TapeState] = {}
 
-def _reduction_for(
-    settings: ReductionSettings, sources: list[Any]
-) -> tuple[GradientReduction, tf.Variable]:
-    key = tuple(id(native_variable(source)) if _is_variable(source) else 0 for source in sources)
-    if key not in _reductions:
-        reduction = GradientReduction(settings, f"tape_{len(_reductions)}")
+    def of(self, settings: ReductionSettings, sources: list[Any]) -> _TapeState:
+        """Returns the state for these settings and variables.
+
+        Collective at the first call: every rank of the process set must make it.
+
+        Args:
+            settings: How gradients are reduced.
+            sources: Variables, and tensors that the tape watches, which are new in every trace.
+        """
+        ids = (id(native_variable(source)) if _is_variable(source) else 0 for source in sources)
+        key = (*ids, id(settings.compression), json.dumps(settings.describe()))
+        if key not in self._states:
+            self._states[key] = self._make(settings, sources)
+        return self._states[key]
+
+    def _make(self, settings: ReductionSettings, sources: list[Any]) -> _TapeState:
+        mode = make_mode(settings, f"tape_{len(self._states)}")
         with tf.init_scope():
             steps = tf.Variable(0, dtype=tf.int64, trainable=False, name="tape_steps")
-            if reduction.size > 1:
+            mode.build([source for source in sources if _is_variable(source)])
+            if mode.size > 1:
                 consistency.require_same_start(settings.describe(), sources, settings.process_set)
-        _reductions[key] = (reduction, steps, sources)
-    reduction, steps, _ = _reductions[key]
-    reduction.settings = settings
-    return reduction, steps
+        return _TapeState(GradientReduction(mode), steps, sources)
+
+
+_tapes = TapeStates()
+
+
+def _is_variable(source: Any) -> bool:
+    return isinstance(native_variable(source), tf.Variable)
 
 
 def _flatten_gradients(gradients: Any) -> list[Any]:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 import tensorflow as tf
+
+from hvd_imgcls.keras.graph.variables import native_variable
 
 BUCKET_BYTES = 32 * 1024 * 1024
 """Dense gradients travel in groups of at most this size, unless the user groups them.
@@ -12,6 +18,39 @@ travel while the others are still being computed. The value is between the 25 Mi
 PyTorch's DistributedDataParallel and Horovod's fusion threshold of 128 MiB; it was not
 tuned, since every model that fits the machines at hand fits one group.
 """
+
+
+def make_groups(
+    groups: int | Sequence[Sequence[Any]] | None,
+    gradients: list[tf.Tensor],
+    variables: Sequence[Any],
+) -> list[list[int]]:
+    """Returns positions of the gradients that travel together, each group of one dtype.
+
+    Args:
+        groups: A number of groups, lists of variables that travel together, or None for
+            groups of at most `BUCKET_BYTES`.
+        gradients: Dense gradients.
+        variables: Their variables. One that is in no list travels by itself.
+    """
+    indices = list(range(len(gradients)))
+    if not indices:
+        return []
+    if not groups:
+        return by_dtype(buckets(gradients), gradients)
+    if isinstance(groups, int):
+        count = min(groups, len(indices))
+        return by_dtype([list(part) for part in np.array_split(indices, count)], gradients)
+    group_of = {
+        id(native_variable(variable)): number
+        for number, group in enumerate(groups)
+        for variable in group
+    }
+    named: dict[Any, list[int]] = {}
+    for index in indices:
+        key = group_of.get(id(native_variable(variables[index])), f"single {index}")
+        named.setdefault(key, []).append(index)
+    return by_dtype(list(named.values()), gradients)
 
 
 def buckets(gradients: list[tf.Tensor]) -> list[list[int]]:

@@ -16,18 +16,24 @@ import tensorflow as tf
 
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.keras.checks import consistency
-from hvd_imgcls.keras.checks.non_finite import NonFiniteGuard, of_this_graph
-from hvd_imgcls.keras.graph.building import create_optimizer_variables
-from hvd_imgcls.keras.graph.host_callback import run_if
-from hvd_imgcls.keras.graph.variables import native_variable, variable_path
-from hvd_imgcls.keras.synchronization.reduction import (
-    GradientReduction,
-    ReductionSettings,
+from hvd_imgcls.keras.checks.non_finite import (
+    NonFiniteGuard,
     agree_on_finite,
+    all_finite,
+    of_this_graph,
+    true_on_all,
 )
+from hvd_imgcls.keras.graph.building import create_optimizer_variables
+from hvd_imgcls.keras.graph.variables import native_variable
+from hvd_imgcls.keras.synchronization.accumulation import Accumulation
+from hvd_imgcls.keras.synchronization.choice import make_mode
+from hvd_imgcls.keras.synchronization.comparison import StateComparison
+from hvd_imgcls.keras.synchronization.mode import SynchronizationMode
+from hvd_imgcls.keras.synchronization.reduction import GradientReduction
+from hvd_imgcls.keras.synchronization.settings import ReductionSettings, SynchronizerSettings
 
-SynchronizerArguments = tuple[ReductionSettings, int, bool, int, bool]
 Apply = Callable[[list[Any], list[Any]], None]
+MakeMode = Callable[[ReductionSettings, str], SynchronizationMode]
 
 _counter = itertools.count()
 
@@ -36,58 +42,56 @@ class Synchronizer:
     """Makes an optimizer's updates the same on all ranks.
 
     Args:
-        settings: How gradients are reduced.
-        backward_passes_per_step: How many gradients are added up before one update.
-        average_aggregated_gradients: Whether their mean is applied instead of their sum.
-        check_every_steps: Updates between two comparisons of weights and optimizer
-            state; 0 compares only before the first two.
-        skip_non_finite: Whether updates that are not finite are held back.
+        settings: What to do.
+        make_mode: Returns the synchronisation mode from the settings of the reduction and a
+            prefix of names.
 
     Attributes:
-        reduction: The object that communicates.
-        guard: What holds updates back, None if nothing does.
-        updates: Number of updates made, a `tf.Variable`, int64; None before the first.
+        settings: What was asked for.
+        reduction: Combines the gradients.
+        guard: Skips updates that are not finite; None if nothing does.
+        accumulation: Adds up several passes; None with one pass per update.
+        comparison: Counts the updates and compares the ranks; None before the first update.
     """
 
-    def __init__(
-        self,
-        settings: ReductionSettings,
-        backward_passes_per_step: int,
-        average_aggregated_gradients: bool,
-        check_every_steps: int,
-        skip_non_finite: bool = False,
-    ) -> None:
+    def __init__(self, settings: SynchronizerSettings, make_mode: MakeMode = make_mode) -> None:
         self.settings = settings
-        self.backward_passes_per_step = backward_passes_per_step
-        self.average_aggregated_gradients = average_aggregated_gradients
-        self.check_every_steps = check_every_steps
+        self._make_mode = make_mode
         # Numbered, so that two optimizers in one step do not use the same names. Every
         # rank creates its optimizers in the same order, or the first comparison says so.
         self.number = next(_counter)
-        self.reduction = GradientReduction(settings, f"gradients_{self.number}")
-        self.guard = NonFiniteGuard() if skip_non_finite else None
-        self.updates: Any = None
-        self._passes: Any = None
-        self._next_comparison: Any = None
-        self._sums: dict[int, tf.Variable] = {}
+        self.reduction = GradientReduction(
+            make_mode(settings.reduction, f"gradients_{self.number}")
+        )
+        self.guard = NonFiniteGuard() if settings.skip_non_finite else None
+        passes = settings.backward_passes_per_step
+        self.accumulation = (
+            Accumulation(passes, averages=settings.average_aggregated_gradients)
+            if passes > 1
+            else None
+        )
+        self.comparison: StateComparison | None = None
         self._is_suspended = False
 
+    def another(self) -> Synchronizer:
+        """Returns a new one with the same settings, for another optimizer."""
+        return Synchronizer(self.settings, self._make_mode)
+
     @property
-    def arguments(self) -> SynchronizerArguments:
-        """What to make another one of the same kind with."""
-        return (
-            self.settings,
-            self.backward_passes_per_step,
-            self.average_aggregated_gradients,
-            self.check_every_steps,
-            self.guard is not None,
-        )
+    def mode(self) -> SynchronizationMode:
+        """What keeps the ranks in step."""
+        return self.reduction.mode
+
+    @property
+    def updates(self) -> tf.Variable | None:
+        """Number of updates made, int64; None before the first."""
+        return None if self.comparison is None else self.comparison.updates
 
     @property
     def has_nothing_to_do(self) -> bool:
         """Whether the optimizer may simply apply its gradients."""
         return self._is_suspended or (
-            self.reduction.size == 1 and self.backward_passes_per_step == 1 and self.guard is None
+            self.reduction.size == 1 and self.accumulation is None and self.guard is None
         )
 
     @contextlib.contextmanager
@@ -112,24 +116,37 @@ class Synchronizer:
             variables: Their variables.
             apply: Applies reduced gradients.
         """
-        self._start(optimizer, variables)
-        if self.backward_passes_per_step == 1:
-            self._update(optimizer, list(gradients), list(variables), apply)
-        else:
-            self._accumulate(optimizer, list(gradients), list(variables), apply)
+        gradients, variables = list(gradients), list(variables)
+        self.start(optimizer, variables)
+        accumulation = self.accumulation
+        if accumulation is None:
+            self._update(optimizer, gradients, variables, apply)
+            return
 
-    def _start(self, optimizer: Any, variables: Sequence[Any]) -> None:
-        """Before the first update: build, and compare what the ranks are about to do."""
-        if self.updates is not None:
+        def update() -> tf.Tensor:
+            totals = accumulation.totals(gradients, variables)
+            self._update(optimizer, totals, variables, apply)
+            accumulation.clear()
+            return tf.constant(True)
+
+        due = accumulation.add(gradients, variables)
+        tf.cond(due, update, lambda: tf.constant(False))
+
+    def start(self, optimizer: Any, variables: Sequence[Any]) -> None:
+        """Before the first update: builds, and compares what the ranks are about to do.
+
+        Collective: every rank of the process set must call this. Later calls do nothing.
+        """
+        if self.comparison is not None:
             return
         create_optimizer_variables(optimizer, variables)
+        self.comparison = StateComparison(self.reduction, self.settings.check_every_steps)
         with tf.init_scope():
-            self.updates = tf.Variable(0, dtype=tf.int64, trainable=False, name="updates")
-            self._next_comparison = tf.Variable(0, dtype=tf.int64, trainable=False)
-            self._passes = tf.Variable(0, dtype=tf.int64, trainable=False, name="passes")
+            self.mode.build(self.reduction.shared(variables))
             if self.reduction.size > 1:
-                settings = self._describe(optimizer)
-                consistency.require_same_start(settings, variables, self.settings.process_set)
+                consistency.require_same_start(
+                    self._describe(optimizer), variables, self.settings.reduction.process_set
+                )
 
     def _describe(self, optimizer: Any) -> dict[str, Any]:
         config = optimizer.get_config()
@@ -137,69 +154,43 @@ class Synchronizer:
             "number": self.number,
             "class": optimizer.__class__.__name__,
             "config": {key: str(value) for key, value in config.items() if key != "name"},
-            "backward_passes_per_step": self.backward_passes_per_step,
-            "average_aggregated_gradients": self.average_aggregated_gradients,
-            "check_every_steps": self.check_every_steps,
-            "skip_non_finite": self.guard is not None,
+            "mode": type(self.mode).__name__,
             **self.settings.describe(),
         }
-
-    def _shared_state(self, optimizer: Any, variables: Sequence[Any]) -> list[Any]:
-        """Returns weights and optimizer state that must be equal on all ranks."""
-        shared = [v for v in variables if not self.reduction.is_local(v)]
-        # Between updates Keras's own sums hold what only this rank has seen.
-        sums = {id(v) for v in getattr(optimizer, "_accumulated_gradients", ()) if v is not None}
-        slots = [v for v in optimizer.variables if id(v) not in sums]
-        if not self.reduction.local_variables:
-            return shared + slots
-        # A slot is named after its variable; "dense_kernel" is also how "dense_kernel_2"
-        # begins, so the longest name that fits is the owner.
-        # Plain tf.Variables share names; a name is local if one of its variables is.
-        is_local: dict[str, bool] = {}
-        for variable in variables:
-            name = variable_path(variable).replace("/", "_").replace(":", "_") + "_"
-            is_local[name] = is_local.get(name, False) or self.reduction.is_local(variable)
-        for slot in slots:
-            fitting = [name for name in is_local if slot.name.startswith(name)]
-            if not fitting or not is_local[max(fitting, key=len)]:
-                shared.append(slot)
-        return shared
 
     def _update(
         self, optimizer: Any, gradients: list[Any], variables: list[Any], apply: Apply
     ) -> None:
-        compared = [self._compare_state(optimizer, variables)] if self.reduction.size > 1 else []
+        comparison = self.comparison
+        assert comparison is not None, "start() was not called"  # noqa: S101
+        compared = []
+        if self.reduction.size > 1:
+            compared = [comparison.compare_if_due(optimizer, variables)]
         # All ranks fail before any of them sends: one that had sent would wait for the others.
         with tf.control_dependencies(compared):
             reduced = self._reduce(optimizer, gradients, variables)
         if self.guard is None:
             apply(reduced, variables)
         else:
-            is_local = self.reduction.is_local
-            shared = [g for g, v in zip(reduced, variables, strict=True) if not is_local(v)]
             self.guard.apply(
-                optimizer, gradients, shared, lambda: apply(of_this_graph(reduced), variables)
+                optimizer,
+                gradients,
+                self._is_finite(reduced, variables),
+                lambda: apply(of_this_graph(reduced), variables),
             )
-        self.updates.assign_add(1)
+        updates = comparison.updates.assign_add(1)
+        if self.reduction.size > 1:
+            self.mode.after_update(updates, self.reduction.shared(variables))
 
-    def _compare_state(self, optimizer: Any, variables: list[Any]) -> tf.Tensor:
-        """Compares weights and optimizer state before updates 0, 1, k, 2k, ..."""
-        shared = self._shared_state(optimizer, variables)
-        done = self.updates.read_value()
-
-        def compare() -> None:
-            consistency.require_same_values(
-                shared, done, self.settings.process_set, only_warn_at_start=True
-            )
-            self._next_comparison.assign(self._comparison_after(done))
-
-        # One operation in every step, where `done % k == 0` would be four.
-        return run_if(done >= self._next_comparison.read_value(), compare)
-
-    def _comparison_after(self, done: tf.Tensor) -> tf.Tensor:
-        every = self.check_every_steps
-        regular = done - done % every + every if every else tf.int64.max
-        return tf.where(done == 0, tf.constant(1, tf.int64), regular)
+    def _is_finite(self, reduced: list[Any], variables: list[Any]) -> tf.Tensor:
+        """Returns whether the update is finite, the same on all ranks, scalar, bool."""
+        is_local = self.reduction.is_local
+        shared = [g for g, v in zip(reduced, variables, strict=True) if not is_local(v)]
+        is_finite = all_finite(shared)
+        if self.reduction.size == 1 or self.mode.reduces_to_equal:
+            return is_finite
+        name = f"update_is_finite_{self.number}"
+        return true_on_all(is_finite, self.settings.reduction.process_set, name)
 
     def _reduce(self, optimizer: Any, gradients: list[Any], variables: list[Any]) -> list[Any]:
         """Reduces now or, if Keras itself accumulates, on Keras's update step only."""
@@ -229,39 +220,48 @@ class Synchronizer:
         remaining = iter(present)
         return [None if g is None else next(remaining) for g in dense]
 
-    def _accumulate(
-        self, optimizer: Any, gradients: list[Any], variables: list[Any], apply: Apply
-    ) -> None:
-        passes = self.backward_passes_per_step
-        sums = [self._sum_for(v, g) for v, g in zip(variables, gradients, strict=True)]
-        for total, gradient in zip(sums, gradients, strict=True):
-            if total is not None:
-                # Sparse gradients are added into a dense sum: rows of k passes overlap.
-                total.assign_add(tf.cast(tf.convert_to_tensor(gradient), total.dtype))
-        self._passes.assign_add(1)
+    def settle(self, variables: Sequence[Any]) -> None:
+        """Gives all ranks one model: before evaluation, callbacks and saving.
 
-        def update() -> tf.Tensor:
-            divisor = passes if self.average_aggregated_gradients else 1
-            totals = [None if s is None else s.read_value() / divisor for s in sums]
-            self._update(optimizer, totals, variables, apply)
-            for total in sums:
-                if total is not None:
-                    total.assign(tf.zeros_like(total))
-            return tf.constant(True)
+        Collective: every rank of the process set must call this.
 
-        due = self._passes.read_value() % passes == 0
-        tf.cond(due, update, lambda: tf.constant(False))
+        Args:
+            variables: Variables of model and optimizer.
+        """
+        if self.reduction.size > 1:
+            self.mode.settle(self.reduction.shared(variables))
 
-    def _sum_for(self, variable: Any, gradient: Any) -> tf.Variable | None:
-        if gradient is None:
-            return None
-        native = native_variable(variable)
-        if id(native) not in self._sums:
-            with tf.init_scope():
-                # Not zeros_like: the variable of a model under construction has no value.
-                zeros = tf.zeros(native.shape, native.dtype)
-                self._sums[id(native)] = tf.Variable(zeros, trainable=False)
-        return self._sums[id(native)]
+    def state(self, optimizer: Any) -> dict[str, Any]:
+        """Returns what is kept from one step to the next: JSON values and arrays.
+
+        Args:
+            optimizer: The optimizer, built.
+        """
+        return {
+            "comparison": None if self.comparison is None else self.comparison.state(),
+            "accumulation": None
+            if self.accumulation is None
+            else self.accumulation.state(optimizer._trainable_variables),
+            "guard": None if self.guard is None else self.guard.state(),
+            "mode": self.mode.state(),
+        }
+
+    def restore(self, optimizer: Any, state: dict[str, Any]) -> None:
+        """Takes what `state` returned for an optimizer of the same kind.
+
+        Collective: every rank of the process set must call this.
+        """
+        if state["comparison"] is not None:
+            self.start(optimizer, optimizer._trainable_variables)
+        for part, name in (
+            (self.comparison, "comparison"),
+            (self.guard, "guard"),
+            (self.mode, "mode"),
+        ):
+            if part is not None and state[name] is not None:
+                part.restore(state[name])
+        if self.accumulation is not None and state["accumulation"] is not None:
+            self.accumulation.restore(state["accumulation"], optimizer._trainable_variables)
 
     def agree_before_scaling(self, optimizer: Any) -> bool:
         """Whether finite values must be agreed on apart from the reduction.
@@ -275,8 +275,9 @@ class Synchronizer:
         )
 
     def agree_on_finite(self, gradients: Sequence[Any]) -> list[Any]:
-        """See `reduction.agree_on_finite`. Collective."""
-        return agree_on_finite(gradients, self.settings.process_set, f"finite_{self.number}")
+        """See `non_finite.agree_on_finite`. Collective: every rank must call this."""
+        process_set = self.settings.reduction.process_set
+        return agree_on_finite(gradients, process_set, f"finite_{self.number}")
 
 
 def synchronizer_of(optimizer: Any) -> Synchronizer | None:

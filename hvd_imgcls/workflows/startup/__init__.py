@@ -1,0 +1,1 @@
+"""The beginning that all workflows share: ranks, images, plan."""

@@ -1,0 +1,117 @@
+"""The one way from a configuration to its images and its plan.
+
+Importing this does not import TensorFlow: what a configuration lacks is said before that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hvd_imgcls.config import RunConfig
+from hvd_imgcls.config.placement import Hybrid, Vertical
+from hvd_imgcls.data import ImageSource, host_shares_of, open_images, open_source
+from hvd_imgcls.data.sources.subset import labelled_part
+from hvd_imgcls.environment.topology import Topology
+from hvd_imgcls.plan import EvaluationPlan, Plan, make_evaluation_plan, make_plan
+
+if TYPE_CHECKING:
+    from hvd_imgcls.distributed import Collectives
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunImages:
+    """The images of a run.
+
+    Attributes:
+        labelled: The training images whose labels are used, and the held-out ones.
+        whole: All training images, and the held-out ones.
+        num_classes: Number of classes.
+    """
+
+    labelled: ImageSource
+    whole: ImageSource
+    num_classes: int
+
+
+def open_run_images(
+    config: RunConfig,
+    *,
+    source: ImageSource | None = None,
+    collectives: Collectives | None = None,
+    num_threads: int = 1,
+) -> RunImages:
+    """Opens the images, places them over the ranks, and chooses the labelled ones.
+
+    Nothing is decoded yet. Collective if `collectives` are given: every rank must call this.
+
+    Args:
+        config: What the pipeline file says.
+        source: The images, if the configuration's source is open already.
+        collectives: How the ranks communicate. None before they have joined: the counts are
+            right, but which rank reads what is not decided.
+        num_threads: Threads that read and decode for `data.cache`.
+
+    Raises:
+        ConfigError: If the configuration does not fit the source.
+        DataError: If there is something wrong with the data.
+    """
+    source = source or open_source(config.data.source, config.data.placement)
+    num_classes = None
+    if collectives is not None:
+        from hvd_imgcls.data.placement.placing import place
+
+        source = place(source, config, collectives)
+    elif isinstance(config.data.placement, Vertical | Hybrid):
+        from hvd_imgcls.data.placement.label_table import read_label_table
+
+        num_classes = len(read_label_table(config.data.placement)[0])
+    whole = open_images(config, source=source, num_threads=num_threads)
+    return RunImages(
+        labelled=labelled_part(whole, config),
+        whole=whole,
+        num_classes=num_classes or len(whole.class_names),
+    )
+
+
+def plan_run(
+    config: RunConfig,
+    images: RunImages,
+    topology: Topology,
+    *,
+    num_cores: int | None = None,
+    uses_all_images: bool = False,
+) -> Plan:
+    """Returns the plan of a run.
+
+    Args:
+        config: What the pipeline file says.
+        images: Its images.
+        topology: Any rank of the run.
+        num_cores: Cores of this host; those that this process may use when None.
+        uses_all_images: Whether images are trained on whose labels are not used.
+
+    Raises:
+        ConfigError: If the configuration does not fit the images or the ranks.
+        DataError: If a split is empty or there are fewer than two classes.
+    """
+    source = images.whole if uses_all_images else images.labelled
+    return make_plan(
+        config,
+        num_train_examples=source.num_examples("train"),
+        num_held_out_examples=source.num_examples("held_out"),
+        num_classes=images.num_classes,
+        topology=topology,
+        num_cores=num_cores,
+        hosts=host_shares_of(source, config),
+    )
+
+
+def plan_evaluation(config: RunConfig, images: RunImages, size: int) -> EvaluationPlan:
+    """Returns how the held-out split is evaluated on `size` ranks."""
+    return make_evaluation_plan(
+        config,
+        num_examples=images.whole.num_examples("held_out"),
+        size=size,
+        hosts=host_shares_of(images.whole, config),
+    )

@@ -1,0 +1,44 @@
+"""Joining the run: who this rank is, what it logs, which cores and GPU it has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hvd_imgcls import distributed, logs
+from hvd_imgcls.environment.topology import Topology
+from hvd_imgcls.plan import Threads
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ranks:
+    """The ranks of a run, seen from this one.
+
+    Attributes:
+        collectives: How the ranks communicate.
+        threads: Threads of this rank.
+    """
+
+    collectives: distributed.Collectives
+    threads: Threads
+
+    @property
+    def topology(self) -> Topology:
+        """Rank and size."""
+        return self.collectives.topology
+
+
+def join_ranks(verbosity: logs.Verbosity) -> Ranks:
+    """Joins the run, starts the log and takes this rank's share of cores and GPUs.
+
+    Collective: every rank must call this, before its first operation of TensorFlow.
+
+    Args:
+        verbosity: How much is logged.
+
+    Raises:
+        SetupError: If several ranks were launched and Horovod is missing or sees fewer.
+    """
+    collectives = distributed.start()
+    logs.start(collectives.topology, verbosity=verbosity)
+    threads = distributed.devices.take_share(collectives.topology)
+    return Ranks(collectives=collectives, threads=threads)
