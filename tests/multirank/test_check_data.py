@@ -69,7 +69,7 @@ def test_record_files_are_looked_at_too(tmp_path):
     assert exit_code == 3, output
     assert "10 of 11 images can be read" in output
     assert "train-00001.tfrecord, record" in output
-    assert "not what was written" in output
+    assert "damaged (its checksum has changed)" in output
 
 
 PIPELINE = """
