@@ -32,9 +32,10 @@ class FineTuning:
     """Layers that are frozen at first."""
 
     layer_decay: LeftOpenFraction = 1.0
-    """Learning rate of a stage as a fraction of that of the next one; the last layer has it all.
+    """Layer-wise decay: ratio of the learning rates of a layer group and the next one; 1 for none.
 
-    Clark et al. 2020 (arXiv:2003.10555), for images Bao et al. 2022 (arXiv:2106.08254). A stage
-    is what lies between two tensors that every path through the network passes, if it has a kernel:
-    a residual block, half a transformer block, or a layer of a plain network. 1 for no decay.
+    Clark et al. 2020 (arXiv:2003.10555), for images Bao et al. 2022 (arXiv:2106.08254). The last
+    layer has the full learning rate. A layer group lies between two tensors that every path through
+    the network passes, and has a kernel: a residual block, half a transformer block, or a layer of
+    a plain network.
     """

@@ -135,7 +135,7 @@ class EvaluationFiles:
 
     @property
     def metrics(self) -> Path:
-        """All figures."""
+        """All metrics."""
         return self.directory / f"evaluation{self.suffix}.json"
 
     @property

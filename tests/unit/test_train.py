@@ -310,7 +310,7 @@ def test_evaluate_does_not_execute_what_is_in_a_file(tmp_path):
     flat = keras.layers.Flatten()(inputs)
     logits = keras.layers.Lambda(lambda values: values[:, :10])(flat)
     keras.Model(inputs, logits).save(tmp_path / "lambda.keras")
-    with pytest.raises(CheckpointError, match="holds code, which would run here"):
+    with pytest.raises(CheckpointError, match="contains code that would be run"):
         evaluate_file(load_config(PIPELINE), tmp_path / "lambda.keras")
 
 

@@ -25,7 +25,7 @@ class RunRecord:
         epochs: Metrics of every epoch.
         pretraining: Metrics of every pre-training epoch.
         summary: Summary of the run; empty while it runs.
-        figures: Metrics of the evaluation; empty without one.
+        metrics: Metrics of the evaluation; empty without one.
         curves: ROC and precision-recall curves; empty without an evaluation.
         launches: One record per launch.
         pictures: Data URIs of held-out images by example number.
