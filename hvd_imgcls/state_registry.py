@@ -47,6 +47,10 @@ class StateRegistry:
         if differs_by_rank:
             self._differs.add(name)
 
+    def keep_only(self, *names: str) -> None:
+        """Forgets all objects but those of these names."""
+        self._owners = {name: owner for name, owner in self._owners.items() if name in names}
+
     @property
     def names(self) -> list[str]:
         """All names, in order."""

@@ -39,13 +39,11 @@ def run(arguments: argparse.Namespace) -> None:
     trained = find_trained(arguments)
     class_names = trained.require_class_names()
     import_tensorflow_quietly(arguments.verbosity)
-    from hvd_imgcls import distributed, logs
     from hvd_imgcls.workflows.export import export_model
     from hvd_imgcls.workflows.exporting.job import ExportJob
+    from hvd_imgcls.workflows.startup.ranks import join_ranks
 
-    collectives = distributed.start()
-    logs.start(collectives.topology, verbosity=arguments.verbosity)
-    if not collectives.topology.is_root:
+    if not join_ranks(arguments.verbosity).topology.is_root:
         return
     job = ExportJob(
         config=trained.config,

@@ -8,18 +8,11 @@ import sys
 
 from hvd_imgcls.commands.overrides import add_pipeline
 from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
-from hvd_imgcls.config import RunConfig, load_config
-from hvd_imgcls.config.placement import Hybrid, Vertical
-from hvd_imgcls.data import (
-    ImageSource,
-    make_plan_for,
-    open_images,
-    open_source,
-    opens_without_tensorflow,
-)
-from hvd_imgcls.data.sources.subset import labelled_part
+from hvd_imgcls.config import load_config
+from hvd_imgcls.data import opens_without_tensorflow
 from hvd_imgcls.environment.topology import Topology, launched_rank_and_size
-from hvd_imgcls.plan import Plan, available_cores, describe_plan
+from hvd_imgcls.plan import available_cores, describe_plan
+from hvd_imgcls.workflows.startup.images import open_run_images, plan_run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,38 +39,11 @@ def run(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.pipeline, arguments.overrides)
     if not opens_without_tensorflow(config.data.source):
         import_tensorflow_quietly(arguments.verbosity)
-    source = open_source(config.data.source, config.data.placement)
-    plan = plan_for(config, source, Topology.on_hosts(0, size, ranks_per_host), num_cores)
+    topology = Topology.on_hosts(0, size, ranks_per_host)
+    plan = plan_run(config, open_run_images(config), topology, num_cores=num_cores)
     text = json.dumps(plan.to_json(), indent=2) if arguments.json else describe_plan(plan, config)
     if rank == 0:
         sys.stdout.write(text + "\n")
-
-
-def plan_for(
-    config: RunConfig, source: ImageSource, topology: Topology, num_cores: int | None = None
-) -> Plan:
-    """Returns the plan of a run of this configuration.
-
-    Args:
-        config: The configuration.
-        source: Its source.
-        topology: Any rank of the run.
-        num_cores: Cores per host. Defaults to those that this process may use.
-    """
-    images = labelled_part(open_images(config, source=source), config)
-    return make_plan_for(
-        images, config, topology, num_cores=num_cores, num_classes=_num_classes(config, images)
-    )
-
-
-def _num_classes(config: RunConfig, images: ImageSource) -> int:
-    """Returns the number of classes; that of the label table if there is one."""
-    placement = config.data.placement
-    if isinstance(placement, Vertical | Hybrid):
-        from hvd_imgcls.data.placement.label_table import read_label_table
-
-        return len(read_label_table(placement)[0])
-    return len(images.class_names)
 
 
 def positive(text: str) -> int:

@@ -6,13 +6,13 @@ import argparse
 from pathlib import Path
 
 from hvd_imgcls.commands.overrides import add_pipeline
-from hvd_imgcls.commands.plan import plan_for
 from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
 from hvd_imgcls.config import load_config
 from hvd_imgcls.data import open_source, opens_without_tensorflow
 from hvd_imgcls.data.order.splits import SPLITS
 from hvd_imgcls.environment.topology import Topology, launched_rank_and_size
 from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.workflows.startup.images import open_run_images, plan_run
 
 MAX_EXAMPLES = 256
 
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
     if not opens_without_tensorflow(config.data.source):
         import_tensorflow_quietly(arguments.verbosity)
     source = open_source(config.data.source, config.data.placement)
-    plan = plan_for(config, source, Topology.on_hosts(0, 1, 1))
+    plan = plan_run(config, open_run_images(config, source=source), Topology.single())
     _require_between("--num", arguments.num, MAX_EXAMPLES, "examples")
     epoch = 1 if arguments.epoch is None else arguments.epoch
     _require_between("--epoch", epoch, plan.num_epochs, "an epoch of the run, counted")

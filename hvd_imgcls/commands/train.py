@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 from hvd_imgcls.commands.overrides import add_pipeline
-from hvd_imgcls.commands.plan import plan_for
 from hvd_imgcls.commands.sigterm import install_sigterm_grace
 from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
 from hvd_imgcls.config import load_config
@@ -15,6 +14,7 @@ from hvd_imgcls.data import open_source, opens_without_tensorflow
 from hvd_imgcls.environment.topology import Topology, launched_rank_and_size
 from hvd_imgcls.run_directory.creation import require_no_run
 from hvd_imgcls.run_directory.paths import RunDir
+from hvd_imgcls.workflows.startup.images import open_run_images, plan_run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,10 +28,11 @@ def run(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.pipeline, arguments.overrides)
     require_files(config.model)
     rank, size = launched_rank_and_size()
-    source = None
+    source = plan = None
     if opens_without_tensorflow(config.data.source):
         source = open_source(config.data.source, config.data.placement)
-        plan_for(config, source, Topology.on_hosts(rank, size, size))
+        images = open_run_images(config, source=source)
+        plan = plan_run(config, images, Topology.on_hosts(rank, size, size))
     # Root only: the root creates the directory while the other ranks check.
     if rank == 0 and config.run_dir is not None:
         require_no_run(RunDir(Path(config.run_dir)))
@@ -43,6 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
     train(
         config,
         source=source,
+        plan=plan,
         pipeline_name=Path(arguments.pipeline).stem,
         verbosity=arguments.verbosity,
     )

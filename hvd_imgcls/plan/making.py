@@ -12,7 +12,7 @@ from hvd_imgcls.config.reading.consistency import (
 )
 from hvd_imgcls.config.schema import RunConfig
 from hvd_imgcls.environment.topology import Topology
-from hvd_imgcls.errors import DataError
+from hvd_imgcls.errors import ConfigError, DataError
 from hvd_imgcls.plan import arithmetic
 from hvd_imgcls.plan.hosts import HostShares
 from hvd_imgcls.plan.threads import Threads, available_cores, share_cores
@@ -85,6 +85,25 @@ class Plan:
     def batches_per_epoch(self) -> int:
         """Backward passes per rank and epoch: what Keras counts as batches."""
         return self.steps_per_epoch * self.gradient_accumulation_steps
+
+    def on_host(self, topology: Topology, threads: Threads) -> Plan:
+        """Returns this plan with what is known of a rank's host once the ranks have started.
+
+        Args:
+            topology: The rank; of a run of the same size.
+            threads: Its threads.
+
+        Raises:
+            ConfigError: If the plan is for another number of ranks.
+        """
+        if topology.size != self.size:
+            raise ConfigError(
+                "plan",
+                got=f"a plan for {self.size} ranks",
+                expected=f"one for the {topology.size} ranks that were started",
+                fix="start the ranks with horovodrun, mpirun or srun",
+            )
+        return dataclasses.replace(self, local_size=topology.local_size, threads=threads)
 
     def to_json(self) -> dict[str, Any]:
         """Returns all numbers in JSON-compatible types."""

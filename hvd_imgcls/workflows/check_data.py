@@ -27,6 +27,7 @@ from hvd_imgcls.errors import BadImagesError, ConfigError, DataError
 from hvd_imgcls.files.atomic import replacing, require_writable
 from hvd_imgcls.plan import available_cores, share_cores
 from hvd_imgcls.workflows.preparing.inspector import DEFAULT_SECONDS_PER_FILE, Inspector
+from hvd_imgcls.workflows.startup.ranks import join_ranks
 
 logger = logging.getLogger(__name__)
 
@@ -80,9 +81,8 @@ def check_data(
         BadImagesError: If there are bad images; the manifest is still written.
     """
     # Set up ranks and logging.
-    collectives = distributed.start()
-    topology = collectives.topology
-    logs.start(topology, verbosity=verbosity)
+    ranks = join_ranks(verbosity)
+    collectives, topology = ranks.collectives, ranks.topology
     distributed.agreement.require_same(
         collectives, {"data": source.fingerprint}, "start every rank with the same images"
     )

@@ -12,19 +12,20 @@ import tensorflow as tf
 
 from hvd_imgcls import distributed, logs
 from hvd_imgcls.config import RunConfig, to_tree
-from hvd_imgcls.data import ImageSource, host_shares_of, image_shape_of, open_images, open_source
+from hvd_imgcls.data import ImageSource, image_shape_of
 from hvd_imgcls.data.bad_examples.unreadable import name_unreadable_block
 from hvd_imgcls.data.order.positions import rank_blocks
 from hvd_imgcls.data.pipeline.dataset import evaluation_dataset
-from hvd_imgcls.data.placement.placing import place
 from hvd_imgcls.errors import alike_on_all_ranks
 from hvd_imgcls.files.json_files import to_json
 from hvd_imgcls.metrics import Collector, Evaluated, evaluate
-from hvd_imgcls.plan import EvaluationPlan, make_evaluation_plan
+from hvd_imgcls.plan import EvaluationPlan
 from hvd_imgcls.run_directory.paths import EvaluationFiles
 from hvd_imgcls.workflows.evaluating.files import with_examples, write_evaluation
 from hvd_imgcls.workflows.evaluating.notable_images import write_pictures
 from hvd_imgcls.workflows.quarantine import report_held_out
+from hvd_imgcls.workflows.startup.images import open_run_images, plan_evaluation
+from hvd_imgcls.workflows.startup.ranks import join_ranks
 from hvd_imgcls.workflows.trained_model.loading import (
     digest_of_model,
     load_saved_model,
@@ -63,22 +64,13 @@ def evaluate_file(
         CheckpointError: If the file is not a model or does not fit the data.
     """
     # Set up ranks and logging.
-    collectives = distributed.start()
-    topology = collectives.topology
-    logs.start(topology, verbosity=verbosity)
-    threads = distributed.devices.take_share(topology)
+    ranks = join_ranks(verbosity)
+    collectives, topology, threads = ranks.collectives, ranks.topology, ranks.threads
 
     # Open the data and make the plan.
-    source = open_source(config.data.source, config.data.placement)
-    source = open_images(
-        config, source=place(source, config, collectives), num_threads=threads.data
-    )
-    plan = make_evaluation_plan(
-        config,
-        num_examples=source.num_examples("held_out"),
-        size=topology.size,
-        hosts=host_shares_of(source, config),
-    )
+    opened = open_run_images(config, collectives=collectives, num_threads=threads.data)
+    source = opened.whole
+    plan = plan_evaluation(config, opened, topology.size)
     distributed.agreement.require_same(
         collectives,
         {

@@ -25,6 +25,7 @@ from hvd_imgcls.workflows.predicting.progress import ProgressLines
 from hvd_imgcls.workflows.predicting.rows import predict_pieces
 from hvd_imgcls.workflows.predicting.work_queue import Rows, WorkQueue
 from hvd_imgcls.workflows.predicting.work_queue_server import worker_of
+from hvd_imgcls.workflows.startup.ranks import join_ranks
 from hvd_imgcls.workflows.trained_model.loading import digest_of_model, load_model_of_any_images
 
 logger = logging.getLogger(__name__)
@@ -59,10 +60,8 @@ def predict_files(
         ConfigError: If the journal at this place belongs to a different prediction.
     """
     # Set up ranks and logging.
-    collectives = distributed.start()
-    topology = collectives.topology
-    logs.start(topology, verbosity=verbosity)
-    threads = distributed.devices.take_share(topology)
+    ranks = join_ranks(verbosity)
+    collectives, threads = ranks.collectives, ranks.threads
 
     # Agree on the inputs.
     distributed.agreement.require_same(

@@ -24,6 +24,7 @@ from hvd_imgcls.errors import ConfigError, DataError
 from hvd_imgcls.files.json_files import write_json
 from hvd_imgcls.workflows.preparing.re_encoding import Encoding, encode
 from hvd_imgcls.workflows.preparing.record_writing import Record, write_block, write_rows
+from hvd_imgcls.workflows.startup.ranks import join_ranks
 
 logger = logging.getLogger(__name__)
 
@@ -78,9 +79,8 @@ def prepare(
         DataError: If an image cannot be decoded, or a record differs from what was written.
     """
     # Set up ranks and logging.
-    collectives = distributed.start()
-    topology = collectives.topology
-    logs.start(topology, verbosity=verbosity)
+    ranks = join_ranks(verbosity)
+    collectives, topology = ranks.collectives, ranks.topology
     encoding = encoding or Encoding()
 
     # Plan the files: the same on all ranks, and the same after a restart.

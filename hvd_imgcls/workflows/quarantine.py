@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,24 @@ from hvd_imgcls.data.order.positions import crop_key, rank_rows
 from hvd_imgcls.data.order.splits import Numbers, Split
 from hvd_imgcls.files.json_files import append_json_lines
 from hvd_imgcls.plan import Plan
+from hvd_imgcls.plan.position import Position
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedImages:
+    """The images of a training and what is done with them.
+
+    Attributes:
+        source: The images.
+        config: Says how they are cut, and how many may be bad.
+        plan: In which order they are read.
+    """
+
+    source: ImageSource
+    config: RunConfig
+    plan: Plan
 
 
 class Quarantine(keras.callbacks.Callback):
@@ -32,44 +49,49 @@ class Quarantine(keras.callbacks.Callback):
     Collective: every rank must have this callback in the same position.
 
     Args:
-        source: The images.
-        config: Says how they are cut, and how many may be bad.
-        plan: The plan of the run.
+        phase: Name of the training: `training` or `pretraining`.
+        images: The images, how they are cut, how many may be bad, and the plan.
+        position: Where the training is.
         bad_example_log: What the data threads of this rank fill in.
-        collectives: How the ranks talk.
+        collectives: How the ranks communicate.
         path: File to which the root adds one line for every bad image.
     """
 
     def __init__(
         self,
-        source: ImageSource,
-        config: RunConfig,
-        plan: Plan,
+        phase: str,
+        images: PlannedImages,
+        position: Position,
         bad_example_log: BadExampleLog,
         collectives: distributed.Collectives,
         path: Path,
     ) -> None:
         super().__init__()
-        self._source = source
-        self._config = config
-        self._plan = plan
+        self._phase = phase
+        self._source, self._config, self._plan = images.source, images.config, images.plan
         self._bad_example_log = bad_example_log
         self._collectives = collectives
         self._path = path
-        self._num_batches = 0
+        self._position = position
         self._bad: dict[int, BadExample] = {}
+
+    def state(self) -> dict[str, Any]:
+        """Returns the bad images that all ranks know of."""
+        return {"bad": [bad.to_json() for bad in self._bad.values()]}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes what `state` returned."""
+        self._bad = {entry["example"]: BadExample(**entry) for entry in state["bad"]}
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Brings them together if it is time to. Collective."""
-        self._num_batches += 1
-        step, rest = divmod(self._num_batches, self._plan.gradient_accumulation_steps)
-        every = self._plan.check_every_steps
-        if every and not rest and step % every == 0:
-            self._agree(step)
+        every, position = self._plan.check_every_steps, self._position
+        if every and not position.passes and position.step % every == 0:
+            self._agree(position.step)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Brings them together. Collective."""
-        self._agree(self._num_batches // self._plan.gradient_accumulation_steps)
+        self._agree(self._position.step)
 
     def _agree(self, finished_steps: int) -> None:
         """Says and counts what is new on any rank; raises on all if it is too much."""
@@ -123,6 +145,7 @@ class Quarantine(keras.callbacks.Callback):
                 epoch=epoch + 1,
                 step=step,
                 rank=self._collectives.topology.rank,
+                phase=self._phase,
             )
             for (example, epoch, step), reason in zip(places, reasons, strict=True)
         ]

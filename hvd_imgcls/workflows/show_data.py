@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from hvd_imgcls import distributed, logs
+from hvd_imgcls import logs
 from hvd_imgcls.config import RunConfig
 from hvd_imgcls.config.augmentations import Cutmix, Mixup
-from hvd_imgcls.data import ImageSource, Split, image_shape_of, open_images, open_source
+from hvd_imgcls.data import ImageSource, Split, image_shape_of
 from hvd_imgcls.data.order.epoch_order import epoch_order
 from hvd_imgcls.data.order.positions import rank_rows
 from hvd_imgcls.data.pipeline.views import TrainingView, evaluation_images, training_views
-from hvd_imgcls.data.placement.placing import place
 from hvd_imgcls.drawing.contact_sheet import Tile, blended, draw_sheet, plain_name, write_sheet
-from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.plan import Plan
+from hvd_imgcls.workflows.startup.images import open_run_images, without_cache
+from hvd_imgcls.workflows.startup.ranks import join_ranks
 
 logger = logging.getLogger(__name__)
 
@@ -63,20 +63,17 @@ def show_data(
         DataError: If an image cannot be decoded.
     """
     # Set up one process that uses all cores.
-    logs.start(Topology.on_hosts(0, 1, 1), verbosity=verbosity)
-    threads = plan.threads
-    distributed.devices.configure(
-        intra_op_threads=threads.intra_op, inter_op_threads=threads.inter_op, local_rank=0
-    )
+    ranks = join_ranks(verbosity)
 
     # Choose the examples.
-    source = source or open_source(config.data.source, config.data.placement)
-    source = place(source, config, distributed.start())
-    open_images(config, source=source)  # raises the errors that training would raise
-    config = _without_cache(config)
+    collectives = ranks.collectives
+    # Raises the errors that training would raise.
+    open_run_images(config, source=source, collectives=collectives)
+    config = without_cache(config)
+    source = open_run_images(config, source=source, collectives=collectives).whole
     epochs = range(first_epoch, min(first_epoch + EPOCHS_SHOWN, plan.num_epochs))
     chosen = _choose(source, plan, split, num_examples, first_epoch)
-    before = evaluation_images(source, config, split, chosen, num_threads=threads.data)
+    before = evaluation_images(source, config, split, chosen, num_threads=ranks.threads.data)
     views = training_views(source, config, plan, chosen, epochs) if split == "train" else []
     mixes = any(isinstance(part, Mixup | Cutmix) for part in config.augment)
     groups = make_groups(source, split, chosen, before, views, show_targets=mixes)
@@ -134,11 +131,6 @@ def make_groups(
                 group.append(Tile(image=view.image, lines=lines))
         groups.append(group)
     return groups
-
-
-def _without_cache(config: RunConfig) -> RunConfig:
-    """Returns a configuration without cache, to decode only the shown images; same pixels."""
-    return dataclasses.replace(config, data=dataclasses.replace(config.data, cache="none"))
 
 
 def _choose(

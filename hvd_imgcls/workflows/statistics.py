@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import math
 from dataclasses import dataclass
@@ -11,10 +10,11 @@ import numpy as np
 
 from hvd_imgcls import distributed, logs
 from hvd_imgcls.config import RunConfig, to_tree
-from hvd_imgcls.data import ImageSource, image_shape_of, open_source
+from hvd_imgcls.data import ImageSource, image_shape_of
 from hvd_imgcls.data.order.epoch_order import Numbers
 from hvd_imgcls.data.pipeline.views import evaluation_images
-from hvd_imgcls.data.placement.placing import place
+from hvd_imgcls.workflows.startup.images import open_run_images, without_cache
+from hvd_imgcls.workflows.startup.ranks import join_ranks
 
 logger = logging.getLogger(__name__)
 
@@ -60,13 +60,11 @@ def compute_statistics(
         DataError: If an image cannot be decoded.
     """
     # Set up ranks and logging.
-    collectives = distributed.start()
-    topology = collectives.topology
-    logs.start(topology, verbosity=verbosity)
-    threads = distributed.devices.take_share(topology)
+    ranks = join_ranks(verbosity)
+    collectives, topology = ranks.collectives, ranks.topology
     # Open the data; only this rank's part is decoded, once.
-    config = dataclasses.replace(config, data=dataclasses.replace(config.data, cache="none"))
-    source = place(open_source(config.data.source, config.data.placement), config, collectives)
+    config = without_cache(config)
+    source = open_run_images(config, collectives=collectives).whole
     distributed.agreement.require_same(
         collectives,
         {"configuration": to_tree(config), "data": source.fingerprint},
@@ -75,7 +73,7 @@ def compute_statistics(
 
     # Every rank counts its part, then the counts are summed.
     examples = _examples_of(source, topology.rank, topology.size)
-    counts = _count_values(source, config, examples, threads.data)
+    counts = _count_values(source, config, examples, ranks.threads.data)
     counts = collectives.sum_arrays("statistics", counts)
     statistics = statistics_of(counts, source.num_examples("train"))
     logger.log(logs.RESULT, "%s", describe_statistics(statistics))

@@ -7,14 +7,16 @@ from collections.abc import Sequence
 
 import keras
 
-from hvd_imgcls import distributed, logs
+from hvd_imgcls import logs
 from hvd_imgcls.config import RunConfig
 from hvd_imgcls.config.models import GivenModel
 from hvd_imgcls.data import ImageSource
 from hvd_imgcls.models import no_model_given
+from hvd_imgcls.plan import Plan
 from hvd_imgcls.workflows.report import write_report
+from hvd_imgcls.workflows.startup.ranks import join_ranks
 from hvd_imgcls.workflows.training.fitting import fit
-from hvd_imgcls.workflows.training.model import make_model
+from hvd_imgcls.workflows.training.model import labelled_phase, make_model
 from hvd_imgcls.workflows.training.outcome import TrainResult, finish_run
 from hvd_imgcls.workflows.training.pretraining import pretrain
 from hvd_imgcls.workflows.training.run import begin
@@ -27,6 +29,7 @@ def train(
     *,
     model: keras.Model | None = None,
     source: ImageSource | None = None,
+    plan: Plan | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     pipeline_name: str = "run",
     verbosity: logs.Verbosity = logs.Verbosity.NORMAL,
@@ -42,6 +45,7 @@ def train(
             0 .. 255, to float32 logits `[batch, num_classes]`, without a softmax. The run
             directory's configuration says `model: {name: given}` then.
         source: The images, if the configuration's source is open already.
+        plan: The plan, if it was made already.
         callbacks: Callbacks of Keras or your own, the same on every rank. They run on the
             root, with metrics over all ranks, and all ranks do what they decide: see
             `hvd_imgcls.keras.callbacks.RankSafe`. They come after those of the configuration.
@@ -62,23 +66,23 @@ def train(
     elif isinstance(config.model, GivenModel):
         raise no_model_given()
 
-    # Who are we?
-    collectives = distributed.start()
-    logs.start(collectives.topology, verbosity=verbosity)
+    # Set up ranks and logging.
+    ranks = join_ranks(verbosity)
 
-    # What will happen? Plain arithmetic, said before anything expensive starts.
+    # What will happen? Plain arithmetic, printed before anything expensive starts.
     run = begin(
         config,
+        ranks,
         source=source,
+        plan=plan,
         pipeline_name=pipeline_name,
-        collectives=collectives,
         verbosity=verbosity,
     )
 
     # Train.
     trained = make_model(run, model)
     pretrain(run, trained)
-    fit(run, trained, callbacks)
+    fit(run, labelled_phase(run, trained), callbacks)
 
     # What came of it: the same model on all ranks, its exact metrics, its files, a page.
     result = finish_run(run, trained)

@@ -11,7 +11,7 @@ import pytest
 from hvd_imgcls import distributed
 from hvd_imgcls.config import parse_config
 from hvd_imgcls.data import host_shares_of, open_source
-from hvd_imgcls.data.pipeline.dataset import evaluation_dataset, training_dataset
+from hvd_imgcls.data.pipeline.dataset import Start, evaluation_dataset, training_dataset
 from hvd_imgcls.data.placement.placing import place
 from hvd_imgcls.errors import HvdImgclsError
 from hvd_imgcls.plan import make_plan
@@ -69,7 +69,7 @@ def stream_here(folder, overrides, start_step=0):
         num_cores=2,
         hosts=host_shares_of(source, config),
     )
-    dataset = training_dataset(source, config, plan, rank=rank, start_step=start_step)
+    dataset = training_dataset(source, config, plan, rank=rank, start=Start(step=start_step))
     batches = [[np.asarray(part) for part in batch] for batch in dataset]
     position = rank if source.division is None else source.division.position_of(rank)
     evaluated = []

@@ -72,7 +72,7 @@ def train_and_evaluate(pipeline, directory):
             collectives=collectives,
             num_threads=1,
             quarantine_path=path,
-        ).figures
+        ).metrics
         result["metrics"] = json.dumps(metrics)
         model.compile(loss=keras.losses.CategoricalCrossentropy(from_logits=True))
         model.fit(

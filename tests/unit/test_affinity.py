@@ -15,7 +15,7 @@ from hvd_imgcls.environment.affinity import share_of
 
 SAY = """
 import json, os
-from hvd_imgcls import affinity
+from hvd_imgcls.environment import affinity
 affinity.pin_to_share()
 print(json.dumps([sorted(os.sched_getaffinity(0)), sorted(affinity.cores_of_local_ranks())]))
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 from hvd_imgcls.data.order.splits import Numbers
 
@@ -20,6 +21,16 @@ class BadExampleLog:
             for example in examples.tolist():
                 first = self._first_epochs.get(example, epoch)
                 self._first_epochs[example] = min(first, int(epoch))
+
+    def state(self) -> dict[str, Any]:
+        """Returns example numbers and first epochs."""
+        known = self.first_epochs()
+        return {"examples": list(known), "first_epochs": list(known.values())}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes what `state` returned."""
+        with self._lock:
+            self._first_epochs = dict(zip(state["examples"], state["first_epochs"], strict=True))
 
     def first_epochs(self) -> dict[int, int]:
         """Returns the first epoch, 0-based, of every bad example so far.

@@ -27,6 +27,7 @@ class BadExample:
         epoch: The first epoch that needed it, from 1; None for held-out images.
         step: The first step of the run that needed it, from 1; None for held-out images.
         rank: The rank that needed it then.
+        phase: The training that needed it: `training` or `pretraining`.
     """
 
     name: str
@@ -36,10 +37,14 @@ class BadExample:
     epoch: int | None
     step: int | None
     rank: int
+    phase: str = "training"
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the record as a JSON object."""
-        return asdict(self)
+        """Returns the record as a JSON object, without the phase if it is supervised training."""
+        values = asdict(self)
+        if self.phase == "training":
+            del values["phase"]
+        return values
 
 
 def require_few(bad: Sequence[BadExample], data: Data, split: Split, num_examples: int) -> None:

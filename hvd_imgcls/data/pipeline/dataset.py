@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from hvd_imgcls.data.bad_examples.log import BadExampleLog
 from hvd_imgcls.data.dataset_options import on_own_threads
 from hvd_imgcls.data.decoding.blanks import make_contents_decoder, make_loader
 from hvd_imgcls.data.decoding.image_files import make_evaluation_decoder, make_training_decoder
-from hvd_imgcls.data.order import epoch_order
+from hvd_imgcls.data.order.epoch_order import Numbers
 from hvd_imgcls.data.order.positions import crop_key, rank_blocks, rank_rows
 from hvd_imgcls.data.pipeline.batch_assembly import make_batch_assembler
 from hvd_imgcls.data.pipeline.example_weights import readable
@@ -27,10 +28,25 @@ from hvd_imgcls.plan import EvaluationPlan, Plan
 PREFETCHED_BATCHES = 2
 
 # From an epoch to example numbers and weights, `[batches, per_rank_batch_size]`.
-RowsOf = Callable[[np.int64], tuple[epoch_order.Numbers, npt.NDArray[np.float32]]]
+RowsOf = Callable[[np.int64], tuple[Numbers, npt.NDArray[np.float32]]]
 
 # AutoGraph would wrap exceptions that are raised during tracing.
 _as_it_is = tf.autograph.experimental.do_not_convert
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Start:
+    """The place in a run where a dataset begins. Beginning there costs nothing.
+
+    Attributes:
+        epoch: 0-based.
+        step: Steps of the epoch that are left out.
+        passes: Backward passes of the next step that are left out.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    passes: int = 0
 
 
 def training_dataset(
@@ -39,13 +55,11 @@ def training_dataset(
     plan: Plan,
     *,
     rank: int,
-    start_epoch: int = 0,
-    start_step: int = 0,
+    start: Start = Start(),
     collectives: distributed.Collectives | None = None,
-    choose_rows: Callable[[int], epoch_order.Numbers] | None = None,
     bad_example_log: BadExampleLog | None = None,
 ) -> tf.data.Dataset:
-    """Returns this rank's batches from a position to the end of the run.
+    """Returns this rank's batches from a place in the run to its end.
 
     Collective if images are exchanged between hosts: every rank must read the same number of
     batches.
@@ -55,11 +69,8 @@ def training_dataset(
         config: Defines preprocessing and augmentation.
         plan: The plan of the run.
         rank: This rank.
-        start_epoch: First epoch, 0-based.
-        start_step: First step in it, 0-based. Starting there costs nothing.
+        start: Position to start from.
         collectives: Communication between the ranks, for images from other hosts.
-        choose_rows: Returns the example numbers of an epoch, to read other examples than the plan
-            defines, `[batches, per_rank_batch_size]`.
         bad_example_log: Where images excluded by `data.bad_examples: quarantine` are recorded.
 
     Returns:
@@ -69,33 +80,82 @@ def training_dataset(
         `gradient_accumulation_steps` batches per step.
     """
 
-    def rows_of(epoch: np.int64) -> tuple[epoch_order.Numbers, npt.NDArray[np.float32]]:
-        if choose_rows is not None:
-            chosen = choose_rows(int(epoch))
-            return chosen, np.ones(chosen.shape, np.float32)
-        first = start_step if epoch == start_epoch else 0
+    def rows_of(epoch: np.int64) -> tuple[Numbers, npt.NDArray[np.float32]]:
+        is_first = epoch == start.epoch
         rows = rank_rows(
-            plan, rank=rank, epoch=int(epoch), start_step=first, division=source.division
+            plan,
+            rank=rank,
+            epoch=int(epoch),
+            start_step=start.step if is_first else 0,
+            division=source.division,
         )
-        return rows.examples, rows.weights
+        passes = start.passes if is_first else 0
+        return rows.examples[passes:], rows.weights[passes:]
 
+    records = exchanged_records(source, plan.size)
+    if records is None or isinstance(source, ArraySource):
+        dataset = _from_rows(rows_of, start.epoch, source, config, plan, bad_example_log)
+    else:
+        exchange = Exchange(records, plan, rank, collectives or distributed.current())
+        contents = exchange.contents(start.epoch, start.step)
+        contents = contents.skip(start.passes * plan.per_rank_batch_size)
+        decoded = _decoded_contents(contents, source, config, plan)
+        dataset = decoded.map(_assembler(source, config, plan, bad_example_log))
+    return dataset.prefetch(PREFETCHED_BATCHES).with_options(on_own_threads(plan.threads.data))
+
+
+def chosen_dataset(
+    source: ImageSource,
+    config: RunConfig,
+    plan: Plan,
+    *,
+    first_epoch: int,
+    choose_rows: Callable[[int], Numbers],
+) -> tf.data.Dataset:
+    """Returns batches of chosen examples, as training would get them, from an epoch to the end.
+
+    Args:
+        source: The images.
+        config: Says how images are cut and augmented.
+        plan: The plan of the run.
+        first_epoch: 0-based.
+        choose_rows: From an epoch to example numbers `[batches, per_rank_batch_size]`.
+
+    Returns:
+        A dataset like that of `training_dataset`; all weights are 1 before class weights.
+    """
+
+    def rows_of(epoch: np.int64) -> tuple[Numbers, npt.NDArray[np.float32]]:
+        chosen = choose_rows(int(epoch))
+        return chosen, np.ones(chosen.shape, np.float32)
+
+    dataset = _from_rows(rows_of, first_epoch, source, config, plan)
+    return dataset.prefetch(PREFETCHED_BATCHES).with_options(on_own_threads(plan.threads.data))
+
+
+def _from_rows(
+    rows_of: RowsOf,
+    first_epoch: int,
+    source: ImageSource,
+    config: RunConfig,
+    plan: Plan,
+    bad_example_log: BadExampleLog | None = None,
+) -> tf.data.Dataset:
+    """Returns the assembled batches of rows of example numbers."""
     # Whole batches of example numbers: one by one they cost more than reading small images.
-    rows = tf.data.Dataset.range(start_epoch, plan.num_epochs).flat_map(
+    rows = tf.data.Dataset.range(first_epoch, plan.num_epochs).flat_map(
         _make_batches_of(rows_of, plan.per_rank_batch_size)
     )
-    finish = make_batch_assembler(source, config, plan, bad_example_log or BadExampleLog())
+    assemble = _assembler(source, config, plan, bad_example_log)
     if isinstance(source, ArraySource):
-        dataset = rows.map(_make_gather(source, finish), **_parallel(plan.threads.data))
-    else:
-        records = exchanged_records(source, plan.size)
-        if records is None:
-            decoded = _decoded(rows, source, config, plan)
-        else:
-            exchange = Exchange(records, plan, rank, collectives or distributed.current())
-            contents = exchange.contents(start_epoch, start_step)
-            decoded = _decoded_contents(contents, source, config, plan)
-        dataset = decoded.map(finish)
-    return dataset.prefetch(PREFETCHED_BATCHES).with_options(on_own_threads(plan.threads.data))
+        return rows.map(_make_gather(source, assemble), **_parallel(plan.threads.data))
+    return _decoded(rows, source, config, plan).map(assemble)
+
+
+def _assembler(
+    source: ImageSource, config: RunConfig, plan: Plan, bad_example_log: BadExampleLog | None
+) -> Callable[..., Any]:
+    return make_batch_assembler(source, config, plan, bad_example_log or BadExampleLog())
 
 
 def _make_gather(source: ArraySource, finish: Callable[..., Any]) -> Callable[..., Any]:

@@ -23,7 +23,7 @@ from hvd_imgcls.data.decoding.image_files import (
 from hvd_imgcls.data.order.epoch_order import Numbers
 from hvd_imgcls.data.order.positions import Rows, crop_key, rank_rows
 from hvd_imgcls.data.order.splits import Split
-from hvd_imgcls.data.pipeline.dataset import training_dataset
+from hvd_imgcls.data.pipeline.dataset import chosen_dataset, training_dataset
 from hvd_imgcls.data.sources.base import EncodedSource, ImageSource
 from hvd_imgcls.data.sources.image_shape import image_shape_of
 from hvd_imgcls.plan import Plan
@@ -117,12 +117,11 @@ def training_views(
         )
         for epoch in epochs
     }
-    dataset = training_dataset(
+    dataset = chosen_dataset(
         source,
         config,
         dataclasses.replace(plan, per_rank_batch_size=2 * len(examples), num_epochs=epochs.stop),
-        rank=0,
-        start_epoch=epochs.start,
+        first_epoch=epochs.start,
         choose_rows=lambda epoch: pairs[epoch].numbers[np.newaxis],
     )
     decode = make_training_decoder(config, image_shape_of(source, config))

@@ -14,7 +14,7 @@ from hvd_imgcls.distributed.agreement import require_same
 from hvd_imgcls.keras.checks import consistency
 from hvd_imgcls.keras.communication.objects import broadcast_variables
 from hvd_imgcls.keras.graph.building import before_first_step, create_optimizer_variables, is_built
-from hvd_imgcls.keras.graph.variables import native_variable
+from hvd_imgcls.keras.graph.variables import is_random_state, native_variable
 from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 
 
@@ -94,32 +94,30 @@ class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
                 _move_apart(state, distributed.current().topology.rank)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Compares the trainable weights over the ranks. Collective."""
+        """Gives all ranks one model, if theirs differ, and compares it. Collective."""
+        if distributed.current().topology.size == 1:
+            return
+        optimizer = self.model.optimizer
+        synchronizer = synchronizer_of(optimizer)
         shared = [
             v for v in self.model.trainable_variables if id(native_variable(v)) not in self._local
         ]
-        if distributed.current().topology.size == 1 or not shared:
-            return
-        synchronizer = synchronizer_of(self.model.optimizer)
+        updates = optimizer.iterations
         if synchronizer is not None:
             if synchronizer.settings.reduction.process_set is not global_process_set:
                 return  # ranks outside the set train on their own
-            shared = [v for v in shared if not synchronizer.reduction.is_local(v)]
-        updates = self.model.optimizer.iterations
-        if synchronizer is not None and synchronizer.updates is not None:
-            updates = synchronizer.updates
-        consistency.require_same_values(
-            shared,
-            native_variable(updates).read_value(),
-            global_process_set,
-            fix="wrap the optimizer with hvd.DistributedOptimizer, or reduce the gradients of a "
-            "custom train_step with hvd.DistributedGradientTape",
-        )
-
-
-def is_random_state(variable: Any) -> bool:
-    """Returns whether a variable is the state of a layer's random generator."""
-    return variable.name == "seed_generator_state" and tuple(variable.shape) == (2,)
+            variables = [*self.model.variables, *optimizer.variables]
+            synchronizer.settle([v for v in variables if not is_random_state(v)])
+            shared = synchronizer.reduction.shared(shared)
+            updates = updates if synchronizer.updates is None else synchronizer.updates
+        if shared:
+            consistency.require_same_values(
+                shared,
+                native_variable(updates).read_value(),
+                global_process_set,
+                fix="wrap the optimizer with hvd.DistributedOptimizer, or reduce the gradients of "
+                "a custom train_step with hvd.DistributedGradientTape",
+            )
 
 
 def _move_apart(state: Any, rank: int) -> None:

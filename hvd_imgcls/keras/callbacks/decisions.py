@@ -14,15 +14,13 @@ import tensorflow as tf
 
 from hvd_imgcls import distributed
 from hvd_imgcls.errors import ConfigError, RankMismatchError
-from hvd_imgcls.keras.callbacks.broadcast import is_random_state
 from hvd_imgcls.keras.checks.digest import digest_array
 from hvd_imgcls.keras.communication.objects import broadcast_variables
-from hvd_imgcls.keras.graph.variables import native_variable
+from hvd_imgcls.keras.graph.variables import is_random_state, native_variable
+from hvd_imgcls.keras.state.training_state import PLAIN, numbers_of
 from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 
 ROOT = 0
-# What JSON holds as it is, once it is no longer NumPy's.
-PLAIN = (bool, int, float, str, np.generic)
 
 
 class Watch:
@@ -42,7 +40,7 @@ class Watch:
         self._logs = dict(logs or {})
         self._with_weights = with_weights
         self._digests = self._digests_now()
-        self._settings = _settings_of(model)
+        self._settings = _numbers_of(model)
         self._parts = _parts_of(model)
         self._did_stop = bool(getattr(model, "stop_training", False))
 
@@ -66,7 +64,7 @@ class Watch:
             pairs = zip(digests, self._digests, strict=False)
             changed["variables"] = [n for n, (now, then) in enumerate(pairs) if now != then]
             changed["num_variables"] = len(digests)
-        settings = _difference(_settings_of(self._model), self._settings)
+        settings = _difference(_numbers_of(self._model), self._settings)
         if settings:
             changed["settings"] = settings
         values = _difference(logs or {}, self._logs)
@@ -161,16 +159,9 @@ def _inner(optimizer: Any) -> Any:
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
-def _settings_of(model: keras.Model) -> dict[str, Any]:
-    """Returns the numbers that an optimizer holds beside its variables, such as momentum."""
-    optimizer = _inner(getattr(model, "optimizer", None))
-    if optimizer is None:
-        return {}
-    return {
-        name: value
-        for name, value in vars(optimizer).items()
-        if not name.startswith("_") and (value is None or isinstance(value, PLAIN))
-    }
+def _numbers_of(model: keras.Model) -> dict[str, Any]:
+    optimizer = getattr(model, "optimizer", None)
+    return {} if optimizer is None else numbers_of(optimizer)
 
 
 def _parts_of(model: keras.Model) -> list[Any]:

@@ -16,6 +16,7 @@ from hvd_imgcls.errors import ConfigError, NonFiniteError
 from hvd_imgcls.keras.checks.non_finite import NonFiniteGuard
 from hvd_imgcls.keras.graph.variables import native_variable
 from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
+from hvd_imgcls.plan.position import Position
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class NonFiniteCallback(keras.callbacks.Callback):
             step of the run, 0-based; returns lines about the examples to blame. It must not
             communicate.
         max_in_a_row: So many skipped steps in a row stop the training.
+        position: Where the training is, if somebody else counts its batches.
     """
 
     is_collective = True
@@ -65,14 +67,16 @@ class NonFiniteCallback(keras.callbacks.Callback):
         *,
         name_examples: NameExamples | None = None,
         max_in_a_row: int = MAX_SKIPPED_IN_A_ROW,
+        position: Position | None = None,
     ) -> None:
         super().__init__()
         self._action = action
         self._name_examples = name_examples
         self._max_in_a_row = max_in_a_row
         self._guard: NonFiniteGuard | None = None
-        self._batches_per_step = 1
-        self._num_batches = self._num_batches_before = self._epoch = 0
+        self._counts = position is None
+        self._position = position or Position()
+        self._epoch = self._epoch_began_at = 0
         self._num_skipped = self._num_in_a_row = self._seen = 0
         self._before: _Copy | None = None
 
@@ -81,13 +85,25 @@ class NonFiniteCallback(keras.callbacks.Callback):
         """Steps skipped since `fit` began; the same on all ranks."""
         return self._num_skipped
 
+    def state(self) -> dict[str, Any]:
+        """Returns how many steps were skipped, and how many of them in a row."""
+        return {"num_skipped": self._num_skipped, "num_in_a_row": self._num_in_a_row}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes what `state` returned, after model and optimizer have theirs."""
+        self._num_skipped, self._num_in_a_row = state["num_skipped"], state["num_in_a_row"]
+        self._find_guard()
+        self._keep(may_be_others=True)
+
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Begins to count.
 
         Raises:
             ConfigError: If the optimizer applies everything.
         """
-        self._num_batches = self._num_skipped = self._num_in_a_row = 0
+        self._num_skipped = self._num_in_a_row = 0
+        if self._counts:
+            self._position = Position(self._position.batches_per_step)
         self._find_guard()
 
     def _find_guard(self) -> None:
@@ -100,12 +116,14 @@ class NonFiniteCallback(keras.callbacks.Callback):
                 fix="compile with hvd.DistributedOptimizer(..., skip_non_finite=True)",
             )
         self._guard = synchronizer.guard
-        self._batches_per_step = synchronizer.settings.backward_passes_per_step
+        passes = synchronizer.settings.backward_passes_per_step
+        if self._counts and self._position.batches_per_step != passes:
+            self._position = Position(passes)
         self._seen = int(self._guard.num_held_back.numpy())
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Keeps what a skipped step would leave its trace in."""
-        self._epoch, self._num_batches_before = epoch, self._num_batches
+        self._epoch, self._epoch_began_at = epoch, self._position.step
         self._find_guard()  # the model may have been compiled anew since
         self._keep(may_be_others=True)
 
@@ -115,8 +133,9 @@ class NonFiniteCallback(keras.callbacks.Callback):
         Raises:
             NonFiniteError: On all ranks, to stop.
         """
-        self._num_batches += 1
-        if self._num_batches % self._batches_per_step:
+        if self._counts:
+            self._position.end_batch()
+        if self._position.passes:
             return
         held_back = int(self._require_guard().num_held_back.numpy())
         if held_back == self._seen:
@@ -126,7 +145,7 @@ class NonFiniteCallback(keras.callbacks.Callback):
         self._num_skipped += held_back - self._seen
         self._num_in_a_row += held_back - self._seen
         self._seen = held_back
-        self._stop_or_say(self._num_batches // self._batches_per_step)
+        self._stop_or_say(self._position.step)
         if self._before is not None:
             self._before.give_back()
             if self._is_first_step:
@@ -158,8 +177,11 @@ class NonFiniteCallback(keras.callbacks.Callback):
 
     @property
     def _is_first_step(self) -> bool:
-        """Whether this is the first step of an epoch: metrics are made in the first of all."""
-        return self._num_batches - self._num_batches_before == self._batches_per_step
+        """Whether this is the first step since an epoch began or was continued.
+
+        Metrics are made in the first step of all.
+        """
+        return self._position.step == self._epoch_began_at + 1
 
     def _keep(self, *, may_be_others: bool) -> None:
         """Copies what a step changes; looks anew for it if there may be other variables."""

@@ -20,6 +20,7 @@ from hvd_imgcls.keras.callbacks import batch_hooks, decisions
 from hvd_imgcls.keras.callbacks.batch_hooks import BatchHook
 from hvd_imgcls.keras.callbacks.eligibility import knows_of_ranks, require_wrappable
 from hvd_imgcls.keras.callbacks.metric_average import MetricAverageCallback
+from hvd_imgcls.keras.state.callback_state import CallbackState
 
 Logs = dict[str, Any]
 
@@ -77,6 +78,15 @@ class RankSafe(keras.callbacks.Callback):
         reads_metrics = self._has("on_epoch_end") or self._has("on_test_end")
         self._average = MetricAverageCallback() if averages_metrics and reads_metrics else None
         self._is_in_epoch = False
+
+    def state(self) -> dict[str, Any]:
+        """Returns the states of the callbacks; those of the root are the true ones."""
+        return {"callbacks": [CallbackState(callback).state() for callback in self.callbacks]}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes what `state` returned, for the same callbacks."""
+        for callback, of_callback in zip(self.callbacks, state["callbacks"], strict=True):
+            CallbackState(callback).restore(of_callback)
 
     def set_params(self, params: dict[str, Any] | None) -> None:
         """Passes them on, on the root."""

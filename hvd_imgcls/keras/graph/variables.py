@@ -22,3 +22,8 @@ def num_elements(tensor: tf.Tensor) -> Any:
     """Returns how many elements a tensor has: a number, or a scalar if its shape is not static."""
     known = tensor.shape.num_elements()
     return tf.size(tensor) if known is None else known
+
+
+def is_random_state(variable: Any) -> bool:
+    """Returns whether a variable is the state of a layer's random generator."""
+    return variable.name == "seed_generator_state" and tuple(variable.shape) == (2,)

@@ -17,6 +17,7 @@ from hvd_imgcls.files.json_files import append_json_lines
 from hvd_imgcls.keras.synchronization.clocks import BatchClock, ReductionClock
 from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 from hvd_imgcls.plan import Plan
+from hvd_imgcls.plan.position import Position
 from hvd_imgcls.workflows.progress.entries import as_json
 from hvd_imgcls.workflows.progress.lines import progress_line
 from hvd_imgcls.workflows.progress.record import EpochRecord, Record, images_per_second
@@ -38,6 +39,7 @@ class Progress(keras.callbacks.Callback):
 
     Args:
         plan: The plan of the run.
+        position: Where the training is.
         record: What has happened in the run; filled in.
         collectives: How the ranks talk.
         metrics_path: Where to write one JSON line per epoch; None writes nothing.
@@ -49,6 +51,7 @@ class Progress(keras.callbacks.Callback):
     def __init__(
         self,
         plan: Plan,
+        position: Position,
         record: Record,
         collectives: Collectives,
         *,
@@ -59,6 +62,7 @@ class Progress(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self._plan = plan
+        self._position = position
         self._record = record
         self._collectives = collectives
         self._metrics_path = metrics_path
@@ -66,7 +70,9 @@ class Progress(keras.callbacks.Callback):
         self._interval_seconds = interval_seconds
         self._batches = BatchClock(on_first_batch)
         self._reductions: ReductionClock | None = None
-        self._num_batches = self._num_measured = self._epoch = self._num_updates = 0
+        self._epoch = self._num_updates = 0
+        # Finished batches at the moment when `fit`, and when the present measuring, began.
+        self._fit_began_at = self._measuring_began_at = 0
         self._num_held_back = 0
         self._began = self._epoch_began = self._last_batch = self._last_line = 0.0
         self._first_batch_ended: float | None = None
@@ -77,13 +83,27 @@ class Progress(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Starts the clocks."""
         self._began = self._last_line = self._record.clock()
+        self._fit_began_at = self._position.num_batches
         self._num_updates = int(self.model.optimizer.iterations)
+
+    def state(self) -> dict[str, Any]:
+        """Returns the time spent so far, and counts of the optimizer that the summary needs."""
+        return {
+            "seconds": self._record.clock() - self._began,
+            "num_updates": self._num_updates,
+            "num_held_back": self._num_held_back,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes what `state` returned."""
+        self._began = self._record.clock() - state["seconds"]
+        self._num_updates, self._num_held_back = state["num_updates"], state["num_held_back"]
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Notes the epoch, 0-based."""
         self._epoch = epoch
         # Not only when a training begins: a model that is compiled again has a new step.
-        self._is_tracing = self._batches.start(self.model) or not self._num_batches
+        self._is_tracing = self._batches.start(self.model) or self._first_batch_ended is None
         if self.model.optimizer is not self._optimizer:
             optimizer = self._optimizer = self.model.optimizer
             # A schedule is some thirty operations: 3 ms one by one, next to nothing as a graph.
@@ -98,8 +118,6 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Says how far the epoch is, if it is time to."""
-        self._num_batches += 1
-        self._num_measured += 1
         now = self._last_batch = self._record.clock()
         if self._is_tracing:
             # This batch has traced and compiled the step: it says nothing about the speed.
@@ -124,7 +142,7 @@ class Progress(keras.callbacks.Callback):
             times=times,
         )
         self._record.epochs.append(measured)
-        is_last = self._step == self._plan.num_steps
+        is_last = self._position.step == self._plan.num_steps
         if is_last or self._record.clock() - self._last_line >= self._interval_seconds:
             waiting = {"data": times.data_share}
             if self._plan.size > 1:
@@ -140,14 +158,14 @@ class Progress(keras.callbacks.Callback):
         self._batches.stop(self.model)
         record = self._record
         record.training_seconds += record.clock() - self._began
-        record.num_steps += self._step
+        record.num_steps += self._position.step
         updates = int(self.model.optimizer.iterations) - self._num_updates
-        record.num_skipped_steps += max(0, self._step - updates) + self._num_held_back
+        record.num_skipped_steps += max(0, self._position.step - updates) + self._num_held_back
 
     @property
-    def _step(self) -> int:
-        """Finished steps."""
-        return self._num_batches // self._plan.gradient_accumulation_steps
+    def _num_measured(self) -> int:
+        """Batches since measuring began."""
+        return self._position.num_batches - self._measuring_began_at
 
     @property
     def _seconds(self) -> float:
@@ -155,7 +173,7 @@ class Progress(keras.callbacks.Callback):
         return self._last_batch - self._epoch_began if self._num_measured else 0.0
 
     def _start_measuring(self) -> None:
-        self._num_measured = 0
+        self._measuring_began_at = self._position.num_batches
         self._batches.reset()
         if self._reductions is not None:
             self._reductions.take()
@@ -181,12 +199,12 @@ class Progress(keras.callbacks.Callback):
 
     def _seconds_left(self) -> float | None:
         """Returns how long the rest takes, with the pauses that there have been until now."""
-        done = self._num_batches - 1
+        done = self._position.num_batches - self._fit_began_at - 1
         all_batches = self._plan.num_steps * self._plan.gradient_accumulation_steps
         if not done or self._first_batch_ended is None:
             return None
         passed = self._record.clock() - self._first_batch_ended
-        return passed / done * (all_batches - self._num_batches)
+        return passed / done * (all_batches - self._position.num_batches)
 
     def _say(
         self, logs: dict[str, Any], waiting: dict[str, float | None], *, is_of_this_rank: bool
@@ -195,7 +213,7 @@ class Progress(keras.callbacks.Callback):
         line = progress_line(
             epoch=self._epoch + 1,
             num_epochs=self._plan.num_epochs,
-            step=self._step,
+            step=self._position.step,
             num_steps=self._plan.num_steps,
             logs=logs,
             is_of_this_rank=is_of_this_rank,
@@ -211,7 +229,7 @@ class Progress(keras.callbacks.Callback):
         speed = self._images_per_second()
         return {
             "epoch": self._epoch + 1,
-            "step": self._step,
+            "step": self._position.step,
             **as_json(logs),
             # A callback that sets the next epoch's rate has put this epoch's into the logs.
             "learning_rate": float(logs.get("learning_rate") or self._learning_rate()),
@@ -226,7 +244,7 @@ class Progress(keras.callbacks.Callback):
     def _draw(self, group: str, values: dict[str, Any]) -> None:
         if self._record.board is not None:
             name = f"{self._name} {group}".strip()
-            self._record.board.write_numbers(name, as_json(values), self._step)
+            self._record.board.write_numbers(name, as_json(values), self._position.step)
 
 
 class StopAfterSteps(keras.callbacks.Callback):
@@ -234,16 +252,17 @@ class StopAfterSteps(keras.callbacks.Callback):
 
     Args:
         plan: Says when.
+        position: Where the training is.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, position: Position) -> None:
         super().__init__()
-        self._num_left = plan.num_steps * plan.gradient_accumulation_steps
+        self._num_steps = plan.num_steps
+        self._position = position
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Stops after the last step."""
-        self._num_left -= 1
-        if self._num_left == 0:
+        if self._position.step >= self._num_steps:
             self.model.stop_training = True
 
 

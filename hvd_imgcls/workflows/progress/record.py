@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from hvd_imgcls.workflows.progress.tensorboard import Board
 from hvd_imgcls.workflows.progress.waiting import Times
@@ -26,6 +28,15 @@ class EpochRecord:
     num_images: int
     seconds: float
     times: Times
+
+    def to_state(self) -> dict[str, Any]:
+        """Returns all of it as JSON values and arrays."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> EpochRecord:
+        """Returns what `to_state` was called on."""
+        return cls(**{**state, "times": Times(**state["times"])})
 
 
 @dataclass(kw_only=True, slots=True)
@@ -71,6 +82,30 @@ class Record:
             yield
         finally:
             self.evaluation_seconds += self.clock() - began
+
+    def state(self) -> dict[str, Any]:
+        """Returns what has happened, as JSON values and arrays."""
+        return {
+            "seconds": self.seconds,
+            "epochs": [epoch.to_state() for epoch in self.epochs],
+            "num_steps": self.num_steps,
+            "num_skipped_steps": self.num_skipped_steps,
+            "training_seconds": self.training_seconds,
+            "evaluation_seconds": self.evaluation_seconds,
+            "pretraining": None if self.pretraining is None else self.pretraining.state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes what `state` returned; the time between counts for nothing."""
+        self.began = self.clock() - state["seconds"]
+        self.epochs = [EpochRecord.from_state(epoch) for epoch in state["epochs"]]
+        self.num_steps = state["num_steps"]
+        self.num_skipped_steps = state["num_skipped_steps"]
+        self.training_seconds = state["training_seconds"]
+        self.evaluation_seconds = state["evaluation_seconds"]
+        if state["pretraining"] is not None:
+            self.pretraining = self.pretraining or Record(board=self.board, clock=self.clock)
+            self.pretraining.restore(state["pretraining"])
 
     def times(self) -> Times | None:
         """Returns how all ranks spent all epochs; None without an epoch."""

@@ -5,15 +5,16 @@ Importing this does not import TensorFlow: what a configuration lacks is said be
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hvd_imgcls.config import RunConfig
 from hvd_imgcls.config.placement import Hybrid, Vertical
-from hvd_imgcls.data import ImageSource, host_shares_of, open_images, open_source
+from hvd_imgcls.data import ImageSource, host_shares_of, make_plan_for, open_images, open_source
 from hvd_imgcls.data.sources.subset import labelled_part
 from hvd_imgcls.environment.topology import Topology
-from hvd_imgcls.plan import EvaluationPlan, Plan, make_evaluation_plan, make_plan
+from hvd_imgcls.plan import EvaluationPlan, Plan, make_evaluation_plan
 
 if TYPE_CHECKING:
     from hvd_imgcls.distributed import Collectives
@@ -74,6 +75,11 @@ def open_run_images(
     )
 
 
+def without_cache(config: RunConfig) -> RunConfig:
+    """Returns a configuration that decodes the images it is asked for: the pixels are the same."""
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, cache="none"))
+
+
 def plan_run(
     config: RunConfig,
     images: RunImages,
@@ -95,15 +101,12 @@ def plan_run(
         ConfigError: If the configuration does not fit the images or the ranks.
         DataError: If a split is empty or there are fewer than two classes.
     """
-    source = images.whole if uses_all_images else images.labelled
-    return make_plan(
+    return make_plan_for(
+        images.whole if uses_all_images else images.labelled,
         config,
-        num_train_examples=source.num_examples("train"),
-        num_held_out_examples=source.num_examples("held_out"),
-        num_classes=images.num_classes,
-        topology=topology,
+        topology,
         num_cores=num_cores,
-        hosts=host_shares_of(source, config),
+        num_classes=images.num_classes,
     )
 
 

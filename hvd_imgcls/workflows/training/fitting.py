@@ -1,70 +1,89 @@
-"""From the first step to the last."""
+"""From the first step of a training to its last, or from where it was left."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 import keras
+import tensorflow as tf
 
-import hvd_imgcls.keras as hvd
-from hvd_imgcls.data.bad_examples.log import BadExampleLog
 from hvd_imgcls.data.bad_examples.unreadable import naming_unreadable_images
-from hvd_imgcls.data.pipeline.dataset import training_dataset
+from hvd_imgcls.data.pipeline.dataset import Start, training_dataset
+from hvd_imgcls.keras.graph.building import build_for
 from hvd_imgcls.keras.layers.moving_statistics import unmoved_share
-from hvd_imgcls.plan import Plan
-from hvd_imgcls.workflows.progress import StopAfterSteps
-from hvd_imgcls.workflows.quarantine import Quarantine
+from hvd_imgcls.workflows.training.callbacks import make_callbacks
 from hvd_imgcls.workflows.training.freezing import Freezer, Segment, carry_over, segments
-from hvd_imgcls.workflows.training.model import compile_model
+from hvd_imgcls.workflows.training.one_training import OneTraining
+from hvd_imgcls.workflows.training.phase import Phase
 from hvd_imgcls.workflows.training.run import Run
-from hvd_imgcls.workflows.training.user_callbacks import deciding_callbacks
-from hvd_imgcls.workflows.training.watching import watch
+from hvd_imgcls.workflows.training.states import register_phase
 
 logger = logging.getLogger(__name__)
 
-# Of the moving statistics: what they began as may make up so much of them in the end.
+# The largest part of the moving statistics that may still be their initial value at the end.
 _MOST_UNMOVED = 0.05
 
 
-def fit(run: Run, model: keras.Model, given: Sequence[keras.callbacks.Callback] = ()) -> None:
-    """Compiles a model and trains it to the end of the plan, layers frozen as the run says.
+def fit(run: Run, phase: Phase, given: Sequence[keras.callbacks.Callback] = ()) -> None:
+    """Compiles the model of a phase and trains it to the end of the plan.
 
-    A callback may stop it earlier.
+    Layers are frozen as the configuration says. A callback may stop the training earlier. If the
+    run is continued from a state of this phase, training goes on at the next batch.
 
     Collective: every rank must call this.
 
     Args:
         run: The run.
-        model: The model.
+        phase: The training.
         given: Callbacks of the user's own, the same on all ranks.
 
     Raises:
         ConfigError: If there is no layer of the name that is to be frozen.
         DataError: If an image cannot be read; with `quarantine`, if too many cannot.
+        CheckpointError: If the state does not fit.
     """
-    bad_example_log, freezer = BadExampleLog(), Freezer(model)
-    callbacks = OneTraining(_make_callbacks(run, model, bad_example_log, given), model, run.plan)
-    for segment in segments(run.config.fine_tuning.freeze, run.plan.num_epochs):
-        _compile_for(segment, run, model, freezer)
-        _warn_of_lagging_statistics(segment, run, model)
-        _fit_segment(segment, run, model, callbacks, bad_example_log)
+    model, position = phase.model, phase.position
+    freezer = Freezer(model)
+    placed = make_callbacks(run, phase, given)
+    register_phase(run, phase, placed)
+    resumed = run.resumed_states(phase.name)
+    restore = None
+    if resumed is not None:
+        position.restore(resumed[f"{phase.name}.position"])
+        restore = lambda: run.states.restore(resumed)  # noqa: E731
+    callbacks = OneTraining(
+        [callback for _, callback in placed], model, phase.plan, position, restore
+    )
+    optimizer: keras.optimizers.Optimizer | None = None
+    for segment in segments(phase.config.fine_tuning.freeze, phase.plan.num_epochs):
+        if position.epoch >= segment.last_epoch:
+            continue
+        _compile_for(segment, phase, freezer, optimizer)
+        optimizer = model.optimizer
+        if run.is_root:
+            _warn_of_lagging_statistics(segment, phase)
+        _fit_segment(segment, run, phase, callbacks)
         if model.stop_training:
             break
     callbacks.end()
     freezer.freeze([])
 
 
-def _compile_for(segment: Segment, run: Run, model: keras.Model, freezer: Freezer) -> None:
+def _compile_for(
+    segment: Segment,
+    phase: Phase,
+    freezer: Freezer,
+    previous: keras.optimizers.Optimizer | None,
+) -> None:
     """Compiles the model for the layers that are trained now; the optimizer goes on."""
-    so_far = model.optimizer if segment.first_epoch else None
     num_frozen = freezer.freeze(segment.frozen)
-    compile_model(model, run.config, run.plan)
+    phase.compile()
+    model = phase.model
     model.optimizer.build(model.trainable_variables)
-    if so_far is not None:
-        carry_over(so_far, model.optimizer)
-    if segment.frozen or so_far is not None:
+    if previous is not None:
+        carry_over(previous, model.optimizer)
+    if segment.frozen or previous is not None:
         logger.info(
             "epochs %d to %d: %d layers frozen (%s)",
             segment.first_epoch + 1,
@@ -74,18 +93,18 @@ def _compile_for(segment: Segment, run: Run, model: keras.Model, freezer: Freeze
         )
 
 
-def _warn_of_lagging_statistics(segment: Segment, run: Run, model: keras.Model) -> None:
-    """Says so if the model will be right in training and wrong afterwards."""
-    plan = run.plan
-    if segment.last_epoch < plan.num_epochs or run.config.train.recalibration_batches:
+def _warn_of_lagging_statistics(segment: Segment, phase: Phase) -> None:
+    """Warns if the model will be right in training and wrong afterwards."""
+    plan = phase.plan
+    if segment.last_epoch < plan.num_epochs or phase.config.train.recalibration_batches:
         return
     num_steps = plan.num_steps - segment.first_epoch * plan.steps_per_epoch
-    share = unmoved_share(model, num_steps * plan.gradient_accumulation_steps)
-    if share > _MOST_UNMOVED and run.is_root:
+    share = unmoved_share(phase.model, num_steps * plan.gradient_accumulation_steps)
+    if share > _MOST_UNMOVED:
         logger.warning(
-            "%s steps are few for this model's batch normalisation: the moving statistics that "
-            "it is evaluated with will still be to %.0f %% what they are now, and held-out "
-            "accuracy may be far below that in training; to fix it: "
+            "%s steps are few for this model's batch normalisation: %.0f %% of the moving "
+            "statistics that it is evaluated with will still be their present values, and "
+            "held-out accuracy may be far below that in training; to fix it: "
             "--train.recalibration_batches 20",
             f"{num_steps:,}",
             100 * share,
@@ -93,35 +112,47 @@ def _warn_of_lagging_statistics(segment: Segment, run: Run, model: keras.Model) 
 
 
 def _fit_segment(
-    segment: Segment,
-    run: Run,
-    model: keras.Model,
-    callbacks: keras.callbacks.CallbackList,
-    bad_example_log: BadExampleLog,
+    segment: Segment, run: Run, phase: Phase, callbacks: keras.callbacks.CallbackList
 ) -> None:
     """Trains through some epochs. Collective."""
-    plan = run.plan
-    dataset = training_dataset(
-        run.source,
-        run.config,
-        plan,
-        rank=run.rank,
-        start_epoch=segment.first_epoch,
-        collectives=run.collectives,
-        bad_example_log=bad_example_log,
-    )
+    position, plan = phase.position, phase.plan
+    while position.epoch < segment.last_epoch:
+        first_batch = position.batch_in_epoch
+        num_batches = plan.batches_per_epoch - first_batch
+        if not num_batches:
+            _end_epoch(phase, callbacks, _dataset(run, phase))
+            continue
+        # The rest of an epoch by itself: `fit` takes as many batches in every epoch.
+        last_epoch = position.epoch + 1 if first_batch else segment.last_epoch
+        _fit_epochs(run, phase, callbacks, last_epoch, num_batches)
+        if phase.model.stop_training:
+            return
+
+
+def _fit_epochs(
+    run: Run,
+    phase: Phase,
+    callbacks: keras.callbacks.CallbackList,
+    last_epoch: int,
+    num_batches: int,
+) -> None:
+    position = phase.position
+    dataset = _dataset(run, phase)
+    if position.num_batches:
+        # Metrics are made in the first step, and must be there to be given their state.
+        build_for(phase.model, dataset.element_spec)
     with naming_unreadable_images(
-        run.source,
-        run.config,
-        plan,
+        phase.source,
+        phase.config,
+        phase.plan,
         rank=run.rank,
-        finished_steps=lambda: int(model.optimizer.iterations),
+        finished_steps=lambda: position.step,
     ):
-        model.fit(
+        phase.model.fit(
             dataset,
-            initial_epoch=segment.first_epoch,
-            epochs=segment.last_epoch,
-            steps_per_epoch=plan.batches_per_epoch,
+            initial_epoch=position.epoch,
+            epochs=last_epoch,
+            steps_per_epoch=num_batches,
             callbacks=callbacks,
             # The dataset has its order already.
             shuffle=False,
@@ -129,62 +160,29 @@ def _fit_segment(
         )
 
 
-class OneTraining(keras.callbacks.CallbackList):
-    """Callbacks for which several calls of `fit` are one training.
-
-    Args:
-        callbacks: In their order.
-        model: What is trained.
-        plan: The plan of the whole training.
-    """
-
-    def __init__(
-        self, callbacks: list[keras.callbacks.Callback], model: keras.Model, plan: Plan
-    ) -> None:
-        # What `fit` tells callbacks that it is given in a plain list.
-        params = {"epochs": plan.num_epochs, "steps": plan.batches_per_epoch, "verbose": 0}
-        super().__init__(callbacks, add_history=True, model=model, **params)
-        self._has_begun = False
-        self._last_logs: dict[str, Any] | None = None
-
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Begins, the first time."""
-        if not self._has_begun:
-            self._has_begun = True
-            super().on_train_begin(logs)
-
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Waits for `end`."""
-        self._last_logs = logs
-
-    def end(self) -> None:
-        """Ends, once."""
-        super().on_train_end(self._last_logs)
+def _end_epoch(
+    phase: Phase, callbacks: keras.callbacks.CallbackList, dataset: tf.data.Dataset
+) -> None:
+    """Ends an epoch that was left after its last batch. Collective."""
+    model = phase.model
+    build_for(model, dataset.element_spec)
+    model.make_train_function()
+    callbacks.on_train_begin()
+    callbacks.on_epoch_begin(phase.position.epoch)
+    callbacks.on_epoch_end(phase.position.epoch, dict(model.get_metrics_result()))
 
 
-def _make_callbacks(
-    run: Run,
-    model: keras.Model,
-    bad_example_log: BadExampleLog,
-    given: Sequence[keras.callbacks.Callback],
-) -> list[keras.callbacks.Callback]:
-    """Returns the callbacks, on every rank the same ones in the same order."""
-    plan = run.plan
-    callbacks = [
-        # First: the others must see the weights that all ranks share.
-        hvd.callbacks.BroadcastGlobalVariablesCallback(0),
-        # Before whoever reads the metrics of an epoch: they are one rank's until then.
-        hvd.callbacks.MetricAverageCallback(),
-        # Before what writes the metrics of an epoch: what these add to them is in it.
-        *deciding_callbacks(run, model, given),
-        watch(run),
-    ]
-    if plan.num_steps % plan.steps_per_epoch:
-        callbacks.append(StopAfterSteps(plan))
-    if run.config.data.bad_examples == "quarantine":
-        callbacks.append(
-            Quarantine(
-                run.source, run.config, plan, bad_example_log, run.collectives, run.files.quarantine
-            )
+def _dataset(run: Run, phase: Phase) -> tf.data.Dataset:
+    """Returns the batches from the position on."""
+    position = phase.position
+    return phase.transform(
+        training_dataset(
+            phase.source,
+            phase.config,
+            phase.plan,
+            rank=run.rank,
+            start=Start(epoch=position.epoch, step=position.step_in_epoch, passes=position.passes),
+            collectives=run.collectives,
+            bad_example_log=phase.bad_example_log,
         )
-    return callbacks
+    )

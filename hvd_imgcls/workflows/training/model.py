@@ -17,6 +17,7 @@ from hvd_imgcls.models.fast_cnn import whiten
 from hvd_imgcls.optimizers.recipe import build_recipe
 from hvd_imgcls.plan import Plan
 from hvd_imgcls.schedules import build_schedule
+from hvd_imgcls.workflows.training.phase import Phase
 from hvd_imgcls.workflows.training.run import Run
 
 # As many as Jordan 2024 takes (arXiv:2404.00498).
@@ -66,6 +67,20 @@ def _whiten_on_root(run: Run, model: keras.Model) -> None:
         whiten(model, images)
 
     distributed.agreement.on_root(run.collectives, action)
+
+
+def labelled_phase(run: Run, model: keras.Model) -> Phase:
+    """Returns the training with labels: the main phase of a run."""
+    return Phase(
+        name="training",
+        config=run.config,
+        plan=run.plan,
+        source=run.source,
+        model=model,
+        compile=lambda: compile_model(model, run.config, run.plan),
+        record=run.record,
+        metrics_path=run.files.metrics,
+    )
 
 
 def compile_model(model: keras.Model, config: RunConfig, plan: Plan) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from hvd_imgcls.data.order.positions import rank_rows
-from hvd_imgcls.data.pipeline.dataset import training_dataset
+from hvd_imgcls.data.pipeline.dataset import Start, training_dataset
 from hvd_imgcls.data.placement.exchange import exchanged_records
 from hvd_imgcls.keras.checks.non_finite import all_finite
 from hvd_imgcls.keras.graph.variables import native_variable
@@ -71,8 +71,7 @@ class NonFiniteExampleFinder:
             run.config,
             plan,
             rank=run.rank,
-            start_epoch=epoch,
-            start_step=step_in_epoch,
+            start=Start(epoch=epoch, step=step_in_epoch),
         )
         found = []
         for batch in itertools.islice(batches, plan.gradient_accumulation_steps):

@@ -12,7 +12,7 @@ import keras
 
 import hvd_imgcls.keras as hvd
 from hvd_imgcls import distributed, logs
-from hvd_imgcls.data.pipeline.dataset import training_dataset
+from hvd_imgcls.data.pipeline.dataset import Start, training_dataset
 from hvd_imgcls.files.json_files import write_json
 from hvd_imgcls.keras.checks.consistency import weights_digest
 from hvd_imgcls.keras.saving import write_portable
@@ -139,7 +139,7 @@ def settle_moving_statistics(run: Run, model: keras.Model) -> None:
         run.config,
         longer,
         rank=run.rank,
-        start_epoch=run.plan.num_epochs,
+        start=Start(epoch=run.plan.num_epochs),
         collectives=run.collectives,
     )
     hvd.recalibrate(model, batches, num_batches=num_batches)

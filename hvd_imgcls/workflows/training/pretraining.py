@@ -16,20 +16,19 @@ from hvd_imgcls import distributed
 from hvd_imgcls.config import RunConfig
 from hvd_imgcls.config.fine_tuning import FineTuning
 from hvd_imgcls.config.models import Cae
-from hvd_imgcls.data import image_shape_of, make_plan_for
-from hvd_imgcls.data.bad_examples.log import BadExampleLog
-from hvd_imgcls.data.bad_examples.unreadable import naming_unreadable_images
-from hvd_imgcls.data.pipeline.dataset import training_dataset
+from hvd_imgcls.data import image_shape_of
 from hvd_imgcls.data.pipeline.first_images import first_images
 from hvd_imgcls.drawing.contact_sheet import Tile, draw_sheet, write_sheet
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.losses import PixelError
 from hvd_imgcls.models.autoencoder import Autoencoder, build_autoencoder
 from hvd_imgcls.models.normalization import MAX_PIXEL
-from hvd_imgcls.plan import Plan
+from hvd_imgcls.workflows.progress import Record
+from hvd_imgcls.workflows.startup.images import plan_run
+from hvd_imgcls.workflows.training.fitting import fit
 from hvd_imgcls.workflows.training.model import distribute
+from hvd_imgcls.workflows.training.phase import Phase
 from hvd_imgcls.workflows.training.run import Run
-from hvd_imgcls.workflows.training.watching import watch_pretraining
 
 logger = logging.getLogger(__name__)
 
@@ -61,15 +60,17 @@ def pretrain(run: Run, model: keras.Model) -> None:
             expected="model.name cae, which has a decoder",
             fix="use that model, or leave pretraining out",
         )
+    if run.resumed_states("training") is not None:
+        return  # the run was left after it
     image_shape = image_shape_of(run.source, config)
     autoencoder = build_autoencoder(config.model, image_shape, encoder=model.get_layer("encoder"))
-    plan = make_plan_for(run.whole_source, config, run.collectives.topology)
+    phase = _phase(run, config, autoencoder.whole)
     logger.info(
         "pre-training: %d epochs of %s images without labels",
-        plan.num_epochs,
-        f"{plan.num_train_examples:,}",
+        phase.plan.num_epochs,
+        f"{phase.plan.num_train_examples:,}",
     )
-    _fit(run, config, plan, autoencoder.whole)
+    fit(run, phase)
     hvd.average_moving_statistics(autoencoder.whole)
     _draw_on_root(run, autoencoder)
 
@@ -96,45 +97,32 @@ def _configuration(config: RunConfig) -> RunConfig:
     )
 
 
-def _fit(run: Run, config: RunConfig, plan: Plan, whole: keras.Model) -> None:
-    """Trains the autoencoder. Collective."""
+def _phase(run: Run, config: RunConfig, whole: keras.Model) -> Phase:
+    """Returns the training of an autoencoder."""
+    topology = run.ranks.topology
+    plan = plan_run(config, run.images, topology, uses_all_images=True)
+    plan = plan.on_host(topology, run.ranks.threads)
     if config.synchronization.batch_normalization == "synchronized":
         hvd.synchronize_batch_normalization(whole)
     hvd.accelerate(whole)
-    whole.compile(optimizer=distribute(whole, config, plan), loss=PixelError())
+    record = run.record.pretraining = Record(board=run.record.board)
+    return Phase(
+        name="pretraining",
+        config=config,
+        plan=plan,
+        source=run.images.whole,
+        model=whole,
+        compile=lambda: whole.compile(optimizer=distribute(whole, config, plan), loss=PixelError()),
+        record=record,
+        metrics_path=run.files.pretraining,
+        transform=lambda dataset: dataset.map(_with_pixels),
+    )
 
-    @tf.autograph.experimental.do_not_convert
-    def with_pixels(images: tf.Tensor, _: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        return images, tf.cast(images, tf.float32) / MAX_PIXEL, weights
 
-    dataset = training_dataset(
-        run.whole_source,
-        config,
-        plan,
-        rank=run.rank,
-        collectives=run.collectives,
-        bad_example_log=BadExampleLog(),
-    ).map(with_pixels)
-    with naming_unreadable_images(
-        run.whole_source,
-        config,
-        plan,
-        rank=run.rank,
-        finished_steps=lambda: int(whole.optimizer.iterations),
-    ):
-        whole.fit(
-            dataset,
-            epochs=plan.num_epochs,
-            steps_per_epoch=plan.batches_per_epoch,
-            callbacks=[
-                hvd.callbacks.BroadcastGlobalVariablesCallback(0),
-                hvd.callbacks.MetricAverageCallback(),
-                hvd.callbacks.NonFiniteCallback(config.train.non_finite),
-                watch_pretraining(run, plan),
-            ],
-            shuffle=False,
-            verbose=0,
-        )
+@tf.autograph.experimental.do_not_convert
+def _with_pixels(images: tf.Tensor, _: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    """Puts the pixels, 0 .. 1, in the place of the targets."""
+    return images, tf.cast(images, tf.float32) / MAX_PIXEL, weights
 
 
 def _draw_on_root(run: Run, autoencoder: Autoencoder) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from hvd_imgcls import distributed, logs
 from hvd_imgcls.config import RunConfig, to_tree, to_yaml
-from hvd_imgcls.data import ImageSource, make_plan_for, open_images, open_source
-from hvd_imgcls.data.placement.placing import place
-from hvd_imgcls.data.sources.subset import labelled_part
+from hvd_imgcls.data import ImageSource
 from hvd_imgcls.environment import record as environment_record
 from hvd_imgcls.files.atomic import write_text
 from hvd_imgcls.files.json_files import append_json_lines, write_json
@@ -18,8 +17,11 @@ from hvd_imgcls.models.files import digests_of_files
 from hvd_imgcls.plan import Plan, describe_plan
 from hvd_imgcls.run_directory.creation import begin_named
 from hvd_imgcls.run_directory.paths import RunDir
+from hvd_imgcls.state_registry import State, StateRegistry
 from hvd_imgcls.versions import code_version
 from hvd_imgcls.workflows.progress import Board, Record
+from hvd_imgcls.workflows.startup.images import RunImages, open_run_images, plan_run
+from hvd_imgcls.workflows.startup.ranks import Ranks
 
 logger = logging.getLogger(__name__)
 
@@ -31,64 +33,86 @@ class Run:
     Attributes:
         config: What the pipeline file says.
         plan: What follows from it.
-        source: The images that are trained on with labels, and the held-out ones.
-        whole_source: Those, and the training images whose labels are not used.
-        collectives: How the ranks talk.
+        images: The images of the run.
+        ranks: The ranks of the run.
         files: The run directory.
         record: What has happened so far; filled in.
+        states: All that the run keeps from one step to the next.
+        resumed: The states that the run goes on from; None for a new run.
     """
 
     config: RunConfig
     plan: Plan
-    source: ImageSource
-    whole_source: ImageSource
-    collectives: distributed.Collectives
+    images: RunImages
+    ranks: Ranks
     files: RunDir
     record: Record
+    states: StateRegistry
+    resumed: Mapping[str, State] | None = None
+
+    @property
+    def source(self) -> ImageSource:
+        """The images that are trained on with labels, and the held-out ones."""
+        return self.images.labelled
+
+    @property
+    def collectives(self) -> distributed.Collectives:
+        """How the ranks communicate."""
+        return self.ranks.collectives
 
     @property
     def rank(self) -> int:
         """This rank."""
-        return self.collectives.topology.rank
+        return self.ranks.topology.rank
 
     @property
     def is_root(self) -> bool:
         """Whether this rank writes files."""
-        return self.collectives.topology.is_root
+        return self.ranks.topology.is_root
+
+    def resumed_states(self, phase: str) -> Mapping[str, State] | None:
+        """Returns the states that the run goes on from, if they are those of this phase."""
+        if self.resumed is None or f"{phase}.position" not in self.resumed:
+            return None
+        return self.resumed
 
 
 def begin(
     config: RunConfig,
+    ranks: Ranks,
     *,
-    source: ImageSource | None,
+    source: ImageSource | None = None,
+    plan: Plan | None = None,
     pipeline_name: str,
-    collectives: distributed.Collectives,
     verbosity: logs.Verbosity = logs.Verbosity.NORMAL,
+    resumed: Mapping[str, State] | None = None,
 ) -> Run:
-    """Opens the images, makes the plan and the run directory, and says the plan.
+    """Opens the images, creates the run directory, and prints the plan.
 
     Collective: every rank must call this with equal arguments.
 
     Args:
         config: What to train.
+        ranks: The ranks of the run.
         source: The images, if the configuration's source is open already.
+        plan: The plan, if it was made already.
         pipeline_name: Names the run directory if the configuration does not.
-        collectives: How the ranks talk.
         verbosity: How much the log file holds.
+        resumed: The states of an earlier run of the same configuration, to go on from.
 
     Raises:
         ConfigError: If the configuration does not go with the data, the ranks, or a run
             that is there already.
         RankMismatchError: If the ranks do not hold the same thing.
     """
-    record = Record()
-    topology = collectives.topology
-    threads = distributed.devices.take_share(topology)
-    source = source or open_source(config.data.source, config.data.placement)
-    source = place(source, config, collectives)
-    whole_source = open_images(config, source=source, num_threads=threads.data)
-    source = labelled_part(whole_source, config)
-    plan = make_plan_for(source, config, topology)
+    record, states = Record(), StateRegistry()
+    states.register("record", record, differs_by_rank=True)
+    collectives, topology = ranks.collectives, ranks.topology
+    images = open_run_images(
+        config, source=source, collectives=collectives, num_threads=ranks.threads.data
+    )
+    source = images.labelled
+    plan = (plan or plan_run(config, images, topology)).on_host(topology, ranks.threads)
     _require_same(config, plan, source, collectives)
     files = _begin_run_dir(config, plan, pipeline_name, collectives, verbosity)
     logger.info("%s", describe_plan(plan, config))
@@ -104,11 +128,12 @@ def begin(
     return Run(
         config=config,
         plan=plan,
-        source=source,
-        whole_source=whole_source,
-        collectives=collectives,
+        images=images,
+        ranks=ranks,
         files=files,
         record=record,
+        states=states,
+        resumed=resumed,
     )
 
 

@@ -21,23 +21,21 @@ from hvd_imgcls.config.callbacks import (
 from hvd_imgcls.files.json_files import write_json
 from hvd_imgcls.keras.saving import write_portable
 from hvd_imgcls.run_directory.paths import RunDir
-from hvd_imgcls.workflows.training.held_out import VALUES, HeldOutEvaluation
-from hvd_imgcls.workflows.training.non_finite_examples import NonFiniteExampleFinder
+from hvd_imgcls.workflows.training.held_out import VALUES
 from hvd_imgcls.workflows.training.run import Run
 
 logger = logging.getLogger(__name__)
 
 
-def deciding_callbacks(
-    run: Run, model: keras.Model, given: Sequence[keras.callbacks.Callback]
+def configured_callbacks(
+    run: Run, given: Sequence[keras.callbacks.Callback]
 ) -> list[keras.callbacks.Callback]:
-    """Returns what comes between the metrics of an epoch and those who write them down.
+    """Returns the callbacks of the pipeline and those of the program, safe on several ranks.
 
     Collective: every rank must call this.
 
     Args:
         run: The run.
-        model: The model, compiled.
         given: Callbacks of the user's own.
 
     Raises:
@@ -49,20 +47,8 @@ def deciding_callbacks(
         {"train(callbacks)": [type(callback).__name__ for callback in given]},
         "give every rank the same callbacks; they run on the root",
     )
-    config = run.config
-    result: list[keras.callbacks.Callback] = [
-        hvd.callbacks.NonFiniteCallback(
-            config.train.non_finite, name_examples=NonFiniteExampleFinder(run, model)
-        )
-    ]
-    if config.callbacks or given or config.evaluation.every_epochs:
-        # Whoever evaluates or saves the model needs the statistics of all ranks.
-        result.append(hvd.callbacks.AverageMovingStatisticsCallback())
-    if config.evaluation.every_epochs:
-        result.append(HeldOutEvaluation(run, config.evaluation.every_epochs))
-    configured = [_make(section, run) for section in config.callbacks]
-    rank_safe = hvd.callbacks.rank_safe([*configured, *given], averages_metrics=False)
-    return [*result, *rank_safe]
+    configured = [_make(section, run) for section in run.config.callbacks]
+    return hvd.callbacks.rank_safe([*configured, *given], averages_metrics=False)
 
 
 def _make(section: Callback, run: Run) -> keras.callbacks.Callback:

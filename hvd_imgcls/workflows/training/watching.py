@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -14,8 +13,8 @@ from hvd_imgcls.data.pipeline.views import evaluation_images
 from hvd_imgcls.drawing.confusion_matrix import draw_confusion
 from hvd_imgcls.drawing.sample_images import draw_batch, draw_predictions
 from hvd_imgcls.errors import DataError
-from hvd_imgcls.plan import Plan
-from hvd_imgcls.workflows.progress import Board, Progress, Record
+from hvd_imgcls.workflows.progress import Board, Progress
+from hvd_imgcls.workflows.training.phase import Phase
 from hvd_imgcls.workflows.training.run import Run
 
 logger = logging.getLogger(__name__)
@@ -23,22 +22,11 @@ logger = logging.getLogger(__name__)
 NUM_SAMPLES = 32
 
 
-def watch(run: Run) -> Progress:
-    """Returns the callback that shows a training.
-
-    It must come after all callbacks that change an epoch's `logs`.
-    """
-    return _watch(run, run.plan, run.record, run.files.metrics, "")
-
-
-def watch_pretraining(run: Run, plan: Plan) -> Progress:
-    """Returns the callback that shows the training without labels, which has this plan."""
-    record = run.record.pretraining = Record(board=run.record.board)
-    return _watch(run, plan, record, run.files.pretraining, "pre-training")
-
-
-def _watch(run: Run, plan: Plan, record: Record, path: Path, name: str) -> Progress:
-    board = record.board
+def watch(run: Run, phase: Phase) -> Progress:
+    """Returns the callback that shows a training."""
+    board = phase.record.board
+    # The curves of the training with labels need no name before theirs.
+    name = "" if phase.name == "training" else "pre-training"
 
     def draw(batch: tuple[Any, ...]) -> None:
         images, targets = (np.asarray(part[:NUM_SAMPLES]) for part in batch[:2])
@@ -49,10 +37,11 @@ def _watch(run: Run, plan: Plan, record: Record, path: Path, name: str) -> Progr
             board.write_picture(f"images/{shown.strip()}", picture, 0)
 
     return Progress(
-        plan,
-        record,
+        phase.plan,
+        phase.position,
+        phase.record,
         run.collectives,
-        metrics_path=path if run.is_root else None,
+        metrics_path=phase.metrics_path if run.is_root else None,
         on_first_batch=draw if run.is_root else None,
         name=name,
     )

@@ -16,7 +16,7 @@ from hvd_imgcls.config.sources import ImageFolderSource
 from hvd_imgcls.data import image_shape_of, open_images
 from hvd_imgcls.data.bad_examples.unreadable import naming_unreadable_images
 from hvd_imgcls.data.order.epoch_order import epoch_order
-from hvd_imgcls.data.pipeline.dataset import evaluation_dataset, training_dataset
+from hvd_imgcls.data.pipeline.dataset import Start, evaluation_dataset, training_dataset
 from hvd_imgcls.data.sources.image_folder import open_image_folder
 from hvd_imgcls.distributed.single_process import SingleProcessCollectives
 from hvd_imgcls.environment.topology import Topology
@@ -98,7 +98,7 @@ def test_any_number_of_ranks_and_threads_and_any_beginning_give_the_same_pixels(
     for size, num_cores in ((2, 1), (4, 8)):
         assert_equal(stream(config, size=size, num_cores=num_cores), alone)
     # 24 training images are 3 steps an epoch.
-    rest = stream(config, size=2, start_epoch=1, start_step=2)
+    rest = stream(config, size=2, start=Start(epoch=1, step=2))
     assert_equal(rest, [array[5:] for array in alone])
 
 
@@ -112,7 +112,7 @@ def test_records_give_the_same_pixels_on_any_number_of_ranks_and_from_anywhere(r
     config = make_config(records, tmp_path)
     alone = stream(config)
     assert_equal(stream(config, size=2, num_cores=4), alone)
-    assert_equal(stream(config, start_epoch=1, start_step=2), [array[5:] for array in alone])
+    assert_equal(stream(config, start=Start(epoch=1, step=2)), [array[5:] for array in alone])
 
 
 def test_records_hold_the_pixels_of_their_files(folder, records, tmp_path):

@@ -215,7 +215,7 @@ def test_a_bad_held_out_image_is_left_out_of_the_metrics(spoilt, folder, tmp_pat
         collectives=SingleProcessCollectives(),
         num_threads=1,
         quarantine_path=path,
-    ).figures
+    ).metrics
     assert (metrics["num_examples"], metrics["num_unreadable"]) == (5, 1)
     assert np.sum(metrics["confusion_matrix"], axis=1).tolist() == [3, 2]
     (line,) = [json.loads(line) for line in path.read_text().splitlines()]
