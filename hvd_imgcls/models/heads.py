@@ -116,7 +116,7 @@ def _without_softmax(tensor: Any, changes: list[str]) -> Any:
         if not is_identity and not _is_softmax(layer):
             return tensor
         if not is_identity:
-            changes.append(f"the final softmax {layer.name!r} is removed")
+            changes.append(f"the softmax {layer.name!r} at its end is removed")
         tensor = _input_of(tensor)
 
 
