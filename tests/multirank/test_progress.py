@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from tests.support.counting import CountBatches
 from tests.support.launch import run_on_ranks
 
 PIPELINE = """
@@ -66,9 +67,11 @@ def train(what_is_slow, accumulation_steps):
         "mse",
     )
     record = Record()
+    count = CountBatches(plan)
     callbacks = [
+        count,
         hvd.callbacks.BroadcastGlobalVariablesCallback(0),
-        Progress(plan, record, ranks, metrics_path=None),
+        Progress(plan, count.position, record, ranks, metrics_path=None),
     ]
     if is_slow and what_is_slow == "computing":
         callbacks.append(Pause())

@@ -17,8 +17,9 @@ from hvd_imgcls.data.pipeline.dataset import training_dataset
 from hvd_imgcls.errors import BadImagesError
 from hvd_imgcls.plan import make_plan
 from hvd_imgcls.workflows.evaluate import evaluate_model
-from hvd_imgcls.workflows.quarantine import Quarantine
+from hvd_imgcls.workflows.quarantine import PlannedImages, Quarantine
 from hvd_imgcls.workflows.trained_model.test_time_augmentation import make_predict
+from tests.support.counting import CountBatches
 from tests.support.launch import run_on_ranks
 from tests.support.program import hvd_imgcls, running
 from tests.unit.data.images import write_class_folders
@@ -61,7 +62,7 @@ def train_and_evaluate(pipeline, directory):
     model = keras.Sequential(
         [keras.Input((12, 12, 3)), layers.Flatten(), layers.Dense(2, kernel_initializer="ones")]
     )
-    steps = []
+    steps, count = [], CountBatches(plan)
     result = {"error": None}
     try:
         metrics = evaluate_model(
@@ -83,7 +84,15 @@ def train_and_evaluate(pipeline, directory):
             steps_per_epoch=plan.batches_per_epoch,
             callbacks=[
                 keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_, **__: steps.append(1)),
-                Quarantine(source, config, plan, bad_example_log, collectives, path),
+                count,
+                Quarantine(
+                    "training",
+                    PlannedImages(source, config, plan),
+                    count.position,
+                    bad_example_log,
+                    collectives,
+                    path,
+                ),
             ],
             shuffle=False,
             verbose=0,

@@ -151,7 +151,7 @@ FAIL = """
 import os, sys
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # as the command line sets it
 import keras
-import hvd_imgcls.train
+import hvd_imgcls.workflows.train
 from hvd_imgcls.cli import run
 from hvd_imgcls.train import train
 
@@ -159,7 +159,7 @@ class Full(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         raise OSError(28, "No space left on device")
 
-hvd_imgcls.train.train = lambda *words, **more: train(*words, callbacks=[Full()], **more)
+hvd_imgcls.workflows.train.train = lambda *words, **more: train(*words, callbacks=[Full()], **more)
 sys.argv = ["hvd-imgcls", "train", sys.argv[1]]
 run()
 """

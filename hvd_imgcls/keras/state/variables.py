@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,8 +15,8 @@ from hvd_imgcls.keras.graph.variables import native_variable, variable_path
 def arrays_of(variables: Sequence[Any]) -> dict[str, Any]:
     """Returns names and values of variables.
 
-    A name is the last part of the path: the parts before it hold numbers that depend on what
-    else a process has built.
+    A name is the last part of the path without the numbers that Keras gives to layers: they
+    depend on what else a process has built.
     """
     return {
         "names": [_own_name(variable) for variable in variables],
@@ -53,4 +54,5 @@ def assign_arrays(variables: Sequence[Any], state: dict[str, Any], owner: str) -
 
 
 def _own_name(variable: Any) -> str:
-    return variable_path(variable).rsplit("/", 1)[-1].split(":")[0]
+    last = variable_path(variable).rsplit("/", 1)[-1].split(":")[0]
+    return re.sub(r"_\d+(?=_|$)", "", last)

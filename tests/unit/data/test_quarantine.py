@@ -24,8 +24,9 @@ from hvd_imgcls.plan import EvaluationPlan, make_plan
 from hvd_imgcls.plan.arithmetic import max_bad_examples
 from hvd_imgcls.workflows.evaluate import evaluate_model
 from hvd_imgcls.workflows.progress import StopAfterSteps
-from hvd_imgcls.workflows.quarantine import Quarantine
+from hvd_imgcls.workflows.quarantine import PlannedImages, Quarantine
 from hvd_imgcls.workflows.trained_model.test_time_augmentation import make_predict
+from tests.support.counting import CountBatches
 from tests.unit.data.bad_inputs.reading import PIPELINE
 from tests.unit.data.images import encoded, write_class_folders
 from tests.unit.data.test_image_stream import CROP, SHIFT, assert_equal, make_config
@@ -129,12 +130,20 @@ def fit(config, tmp_path):
     bad_example_log, path = BadExampleLog(), tmp_path / "quarantine.jsonl"
     model = small_model()
     model.compile(loss=keras.losses.CategoricalCrossentropy(from_logits=True))
-    callback = Quarantine(source, config, plan, bad_example_log, SingleProcessCollectives(), path)
+    count = CountBatches(plan)
+    callback = Quarantine(
+        "training",
+        PlannedImages(source, config, plan),
+        count.position,
+        bad_example_log,
+        SingleProcessCollectives(),
+        path,
+    )
     model.fit(
         training_dataset(source, config, plan, rank=0, bad_example_log=bad_example_log),
         epochs=plan.num_epochs,
         steps_per_epoch=plan.batches_per_epoch,
-        callbacks=[callback, StopAfterSteps(plan)],
+        callbacks=[count, callback, StopAfterSteps(plan, count.position)],
         shuffle=False,
         verbose=0,
     )

@@ -40,12 +40,8 @@ def test_encoder_is_trained_without_labels_then_frozen_then_free(tmp_path):
             encoder = self.model.get_layer("encoder")
             seen.append((epoch, encoder.get_weights()[0].copy(), encoder.trainable_weights))
 
-    with pytest.MonkeyPatch.context() as patch:
-        from hvd_imgcls.workflows.training import fitting
-
-        make = fitting._make_callbacks
-        patch.setattr(fitting, "_make_callbacks", lambda *of: [*make(*of), Watch()])
-        result = train(load_config(PIPELINES / "digits_cae.yaml", [*SHORT, f"--run_dir={path}"]))
+    config = load_config(PIPELINES / "digits_cae.yaml", [*SHORT, f"--run_dir={path}"])
+    result = train(config, callbacks=[Watch()])
     lines = [json.loads(line) for line in result.run_dir.pretraining.read_text().splitlines()]
     assert [line["step"] for line in lines] == [23, 46, 69]
     assert lines[-1]["loss"] < 0.6 * lines[0]["loss"]
