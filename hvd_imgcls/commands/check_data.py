@@ -18,18 +18,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--manifest",
         metavar="FILE",
         default="manifest.parquet",
-        help="where to write one row for every image (default: manifest.parquet)",
+        help="output table with one row per image (default: manifest.parquet)",
     )
     parser.add_argument(
         "--max-pixels",
         type=int,
         default=DEFAULT_MAX_PIXELS,
-        help=f"refuse larger images before decoding them (default: {DEFAULT_MAX_PIXELS:,})",
+        help=f"reject larger images before decoding them (default: {DEFAULT_MAX_PIXELS:,} pixels)",
     )
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Checks. Collective: every rank must call this."""
+    """Checks the images. Collective: every rank must call this."""
     source = open_named(arguments)
     install_sigterm_grace()
     import_tensorflow_quietly(arguments.verbosity)

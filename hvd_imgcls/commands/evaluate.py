@@ -20,19 +20,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         metavar="DIR",
         type=Path,
-        help="directory for figures, curves and predictions; default: RUN_DIR, and for a model "
-        "file none: the figures are printed",
+        help="directory for metrics, curves and predictions; default: RUN_DIR; for a model "
+        "file, metrics are only printed",
     )
     add_overrides(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Evaluates. Collective: every rank must call this."""
+    """Evaluates the model. Collective: every rank must call this."""
     trained = find_trained(arguments)
     is_run = trained.run_path == arguments.target
     out_path: Path | None = arguments.out or (trained.run_path if is_run else None)
     suffix = "_without_ema" if is_run and arguments.ema is False else ""
-    # The page is about the run's own model.
+    # The report describes the run's own model.
     is_about_run = is_run and out_path == trained.run_path and not suffix
     updated = RunDir(out_path) if out_path is not None and is_about_run else None
 

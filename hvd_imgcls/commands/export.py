@@ -16,26 +16,26 @@ from hvd_imgcls.errors import DataError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `export`."""
     add_trained(parser)
-    parser.add_argument("--to", type=Path, required=True, metavar="DIR", help="where it goes")
+    parser.add_argument("--to", type=Path, required=True, metavar="DIR", help="output directory")
     parser.add_argument(
         "--format",
         nargs="+",
         choices=("litert", "onnx"),
         default=(),
-        help="more than a SavedModel: TFLite, ONNX",
+        help="export in these formats too, besides a SavedModel: TFLite, ONNX",
     )
     parser.add_argument(
         "--check-with",
         nargs="+",
         metavar="IMAGES",
-        help="files, folders or patterns; of the first 100 images, the exported model must give "
-        "the same probabilities (default: made-up images)",
+        help="files, folders or glob patterns; the first 100 images verify that the exported "
+        "model returns the same probabilities (default: synthetic images)",
     )
     add_overrides(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Exports. One process: it is of no use to start several."""
+    """Exports the model. Runs in one process; starting several ranks has no benefit."""
     trained = find_trained(arguments)
     class_names = trained.require_class_names()
     import_tensorflow_quietly(arguments.verbosity)
@@ -64,4 +64,4 @@ def _read(words: Sequence[str]) -> dict[str, bytes]:
     try:
         return {image: Path(image).read_bytes() for image in images}
     except OSError as error:
-        raise DataError(f"{error.filename}: {error.strerror}; give images that are there") from None
+        raise DataError(f"{error.filename}: {error.strerror}; give existing images") from None

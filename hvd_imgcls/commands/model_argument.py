@@ -1,4 +1,4 @@
-"""The trained model that a command works on: a run, a model in it, or a model file."""
+"""The trained model given to a command: a run, a model in its directory, or a model file."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Trained:
     """A trained model.
 
     Attributes:
-        config: How it was trained, and on what.
+        config: The configuration that it was trained with.
         model_path: A `.keras` file.
-        run_path: The run directory that it belongs to; None for a file that stands alone.
-        class_names: `[num_classes]`; empty if nothing says them.
+        run_path: The run directory that it belongs to; None for a standalone model file.
+        class_names: `[num_classes]`; empty if unknown.
     """
 
     config: RunConfig
@@ -33,52 +33,52 @@ class Trained:
         """Returns the class names.
 
         Raises:
-            ConfigError: If nothing says them.
+            ConfigError: If they are unknown.
         """
         if not self.class_names:
             raise ConfigError(
                 "--classes",
                 got="nothing",
-                expected="a text file with the name of a class in each line",
-                fix=f"write --classes FILE: {self.model_path} belongs to no run that says them",
+                expected="a text file with one class name per line",
+                fix=f"add --classes FILE: {self.model_path} belongs to no run with class names",
             )
         return self.class_names
 
 
 def add_trained(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments that say which model."""
+    """Adds the arguments that select the model."""
     parser.add_argument(
         "target",
         metavar="RUN_DIR|MODEL.keras",
         type=Path,
-        help="a run, a model in its directory, or a model file",
+        help="run directory, model in a run directory, or model file",
     )
     parser.add_argument(
         "--pipeline",
         metavar="FILE",
-        help="pipeline file that says how images are cut; default: that of the run",
+        help="pipeline file that defines preprocessing; default: that of the run",
     )
     parser.add_argument(
-        "--classes", type=Path, metavar="FILE", help="class names, one in each line"
+        "--classes", type=Path, metavar="FILE", help="text file with one class name per line"
     )
     parser.add_argument(
         "--trust-model",
         action="store_true",
-        help="let code in the model file run; who made it can then do what you can",
+        help="load model files that contain code; only for files you trust",
     )
     parser.add_argument(
         "--ema",
         action=argparse.BooleanOptionalAction,
-        help="of a run that averages its weights: the average (the default) or not",
+        help="for a run with train.ema: use the averaged weights (default), or the raw weights",
     )
 
 
 def find_trained(arguments: argparse.Namespace) -> Trained:
-    """Returns the model that a command line means.
+    """Returns the model selected on the command line.
 
     Raises:
         CheckpointError: If there is no such model.
-        ConfigError: If nothing says which data it is for.
+        ConfigError: If the pipeline of the model is unknown.
     """
     target: Path = arguments.target
     is_file = target.suffix == ".keras" or (target / "saved_model.pb").is_file()
@@ -89,8 +89,8 @@ def find_trained(arguments: argparse.Namespace) -> Trained:
         raise ConfigError(
             "--pipeline",
             got="nothing",
-            expected="the pipeline file that says which data",
-            fix=f"write --pipeline pipelines/NAME.yaml after {target}",
+            expected="the pipeline file that the model was trained with",
+            fix=f"add --pipeline pipelines/NAME.yaml after {target}",
         )
     if not model_path.exists():
         raise CheckpointError(
@@ -106,7 +106,7 @@ def find_trained(arguments: argparse.Namespace) -> Trained:
 
 
 def _run_of(model_path: Path) -> Path | None:
-    """Returns the run directory that a model file is in, or in whose `checkpoints` it is."""
+    """Returns the run directory that contains a model file, directly or in `checkpoints`."""
     for folder in (model_path.parent, model_path.parent.parent):
         if RunDir(folder).config.is_file():
             return folder

@@ -19,19 +19,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `plan`."""
     add_pipeline(parser)
     parser.add_argument(
-        "--size", type=positive, metavar="N", help="number of ranks; default: those launched, or 1"
+        "--size", type=positive, metavar="N", help="number of ranks; default: as launched, or 1"
     )
     parser.add_argument(
         "--ranks-per-host",
         type=positive,
         metavar="M",
-        help="ranks on a host like this one; default: one per core",
+        help="ranks per host, on hosts like this one; default: one per core",
     )
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Prints the plan, on the root alone if several ranks were launched."""
+    """Prints the plan, only on the root if several ranks were launched."""
     rank, launched_size = launched_rank_and_size()
     size = arguments.size or launched_size
     num_cores = available_cores()
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def positive(text: str) -> int:
-    """Returns the number in a word of the command line, for `argparse`."""
+    """Parses a positive integer, for `argparse`."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")

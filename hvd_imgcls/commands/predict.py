@@ -21,22 +21,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "images",
         nargs="*",
         metavar="IMAGES",
-        help="files, folders, patterns in quotes; - for a list from standard input",
+        help="files, folders or quoted glob patterns; - reads a list from standard input",
     )
     parser.add_argument(
-        "--list", type=Path, metavar="FILE", help="a file with a path in each line (see also -)"
+        "--list", type=Path, metavar="FILE", help="text file with one path per line (see also -)"
     )
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help=".csv, .jsonl or .parquet"
+        "--out", type=Path, required=True, metavar="FILE", help="output: .csv, .jsonl or .parquet"
     )
     parser.add_argument(
-        "--top-k", type=positive, default=5, help="classes told of each image (default: 5)"
+        "--top-k", type=positive, default=5, help="classes listed per image (default: 5)"
     )
     parser.add_argument(
         "--piece-size",
         type=positive,
         default=32,
-        help="images that a rank takes at a time (default: 32)",
+        help="batch size per rank (default: 32)",
     )
     add_overrides(parser)
 

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `show-data`."""
     add_pipeline(parser)
     parser.add_argument(
-        "--out", metavar="FILE", default="sheet.png", help="PNG file (default: sheet.png)"
+        "--out", metavar="FILE", default="sheet.png", help="output PNG file (default: sheet.png)"
     )
     parser.add_argument(
         "--num", type=int, default=16, help=f"examples, at most {MAX_EXAMPLES} (default: 16)"
@@ -29,15 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--epoch",
         type=int,
-        help="first epoch shown, counted from 1; two more follow if the run has them (default: 1)",
+        help="first of up to three consecutive epochs to show, counted from 1 (default: 1)",
     )
     parser.add_argument(
-        "--split", choices=SPLITS, default="train", help="training or held-out images"
+        "--split", choices=SPLITS, default="train", help="show training or held-out images"
     )
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Draws the sheet, on the root alone if several ranks were launched."""
+    """Draws the sheet, only on the root if several ranks were launched."""
     config = load_config(arguments.pipeline, arguments.overrides)
     if not opens_without_tensorflow(config.data.source):
         import_tensorflow_quietly(arguments.verbosity)
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> None:
             "--epoch",
             got=arguments.epoch,
             expected="nothing, since held-out images are the same in every epoch",
-            fix="leave it out, or use --split train",
+            fix="omit it, or use --split train",
         )
     rank, _ = launched_rank_and_size()
     if rank != 0:

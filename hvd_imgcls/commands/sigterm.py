@@ -1,4 +1,4 @@
-"""What SIGTERM does to a rank."""
+"""How a rank handles SIGTERM."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import threading
 from types import FrameType
 
 TERMINATED = 128 + signal.SIGTERM
-# A rank whose peer has gone learns it within a fraction of a second over Gloo, and about
+# When a peer exits, a rank notices within a fraction of a second over Gloo and after about
 # one second over MPI; horovodrun sends SIGKILL 5 s after SIGTERM.
 GRACE_SECONDS = 3.0
 
 
 def install_sigterm_grace() -> None:
-    """Lets a rank that is told to end say why, if the reason is that another rank has gone.
+    """Gives a rank that receives SIGTERM time to report that another rank has failed.
 
-    The launcher sends SIGTERM to the other ranks as soon as one has ended. A moment later
-    their operations fail, and they end with exit code 5 as ranks that another one took
-    along. Where nothing fails, the rank was told to end for another reason and does.
+    The launcher sends SIGTERM to the other ranks as soon as one exits. A moment later their
+    pending operations fail, and they exit with code 5, the code for a failed peer. If nothing
+    fails within that time, SIGTERM had another reason and the rank exits.
     """
 
     def on_sigterm(signum: int, frame: FrameType | None) -> None:

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Computes. Collective: every rank must call this."""
+    """Computes the statistics. Collective: every rank must call this."""
     config = load_config(arguments.pipeline, arguments.overrides)
     install_sigterm_grace()
     import_tensorflow_quietly(arguments.verbosity)

@@ -1,4 +1,4 @@
-"""Importing TensorFlow without the six lines that it prints about itself on every rank."""
+"""Imports TensorFlow without the six lines that it prints on every rank."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import tempfile
 
 from hvd_imgcls.logs import Verbosity
 
-# Remarks that TensorFlow 2.21 prints before its own log level takes effect, whatever
-# TF_CPP_MIN_LOG_LEVEL says: the heading of such remarks, and informational ones.
+# Messages that TensorFlow 2.21 prints before TF_CPP_MIN_LOG_LEVEL takes effect: the
+# "before InitializeLog" heading and informational messages.
 _REMARK = re.compile(rb"WARNING: All log messages before absl::InitializeLog|I\d{4} \d\d:\d\d:")
 
 
 def import_tensorflow_quietly(verbosity: Verbosity) -> None:
-    """Imports TensorFlow; what it prints meanwhile is printed afterwards, less the remarks.
+    """Imports TensorFlow; other output of the import is printed afterwards.
 
-    What is printed later is for `TF_CPP_MIN_LOG_LEVEL` to say, which the command line sets.
+    Later messages obey `TF_CPP_MIN_LOG_LEVEL`, which the command line sets.
 
     Args:
-        verbosity: With `VERBOSE` nothing is done: TensorFlow says what it likes.
+        verbosity: With `VERBOSE` nothing is filtered.
     """
     if verbosity is Verbosity.VERBOSE:
         return
@@ -29,7 +29,7 @@ def import_tensorflow_quietly(verbosity: Verbosity) -> None:
     with tempfile.TemporaryFile() as caught:
         os.dup2(caught.fileno(), 2)
         try:
-            import tensorflow  # noqa: F401 - the import is what this is for
+            import tensorflow  # noqa: F401 - imported for its side effects
         finally:
             os.dup2(screen, 2)
             os.close(screen)

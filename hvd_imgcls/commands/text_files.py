@@ -1,4 +1,4 @@
-"""Text files that a command line names."""
+"""Reads text files given on the command line."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from hvd_imgcls.errors import ConfigError
 
 
 def read_lines(option: str, path: Path, holds: str, *, any_bytes: bool = False) -> list[str]:
-    """Returns the lines of a text file, UTF-8.
+    """Returns the lines of a UTF-8 text file.
 
     Args:
-        option: Which option named it.
+        option: The option that names the file.
         path: The file.
-        holds: What is in each line.
-        any_bytes: Whether bytes that are not UTF-8 are kept, as Python keeps them in paths.
+        holds: What each line contains, for error messages.
+        any_bytes: Whether to keep bytes that are not UTF-8, as Python does in paths.
 
     Raises:
-        ConfigError: If it cannot be read.
+        ConfigError: If the file cannot be read.
     """
     try:
         text = path.read_text("utf-8-sig", "surrogateescape" if any_bytes else "strict")
@@ -25,8 +25,8 @@ def read_lines(option: str, path: Path, holds: str, *, any_bytes: bool = False) 
         raise ConfigError(
             option,
             got=f"{path} ({error})",
-            expected=f"a text file (UTF-8) with {holds} in each line",
+            expected=f"a text file (UTF-8) with {holds} on each line",
             fix="correct it",
         ) from error
-    # No `splitlines`: a path may hold what that takes for the end of a line.
+    # Not `splitlines`: a path may contain characters that it treats as line breaks.
     return text.split("\n")

@@ -23,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Trains. Collective: every rank must call this."""
-    # All that can be known without TensorFlow, whose import takes seconds, is said before it.
+    """Trains the model. Collective: every rank must call this."""
+    # Everything that can be checked without TensorFlow, whose import takes seconds, comes first.
     config = load_config(arguments.pipeline, arguments.overrides)
     require_files(config.model)
     rank, size = launched_rank_and_size()
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
         source = open_source(config.data.source, config.data.placement)
         images = open_run_images(config, source=source)
         plan = plan_run(config, images, Topology.on_hosts(rank, size, size))
-    # The root alone: it makes the directory, and would make it under the others' eyes.
+    # Root only: the root creates the directory while the other ranks check.
     if rank == 0 and config.run_dir is not None:
         require_no_run(RunDir(Path(config.run_dir)))
 

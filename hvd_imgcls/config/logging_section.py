@@ -1,4 +1,4 @@
-"""What a run writes to be looked at."""
+"""The `logging` section: TensorBoard files and the report."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from hvd_imgcls.config.sections import STRICT
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class Logging:
-    """What a run writes to be looked at."""
+    """TensorBoard files and the report of a run."""
 
     tensorboard: bool = True
-    """Whether the run directory gets curves and pictures for TensorBoard.
+    """Whether to write TensorBoard summaries to the run directory.
 
-    Loss and metrics, learning rate, throughput and waiting, some images of the first batch, some
-    held-out images with what the model takes them for, and the confusion matrix.
+    Loss and metrics, learning rate, throughput and waiting times, some images of the first batch,
+    some held-out images with their predictions, and the confusion matrix.
     """
 
     report: bool = True
-    """Whether the run directory gets `report.html`, a page of some 5 MB about the run."""
+    """Whether to write `report.html` to the run directory: a self-contained page of about 5 MB."""

@@ -1,7 +1,7 @@
-"""Images and labels: where they come from, in which order, how they are augmented.
+"""Images and labels: sources, order, decoding, augmentation and placement.
 
-Importing this package does not import TensorFlow: a source's counts and names are needed
-to plan a run. `data.dataset`, `data.decoding`, `data.image_files` and `data.augment` do.
+Importing this package does not import TensorFlow, because planning a run needs only the counts
+and names of a source. `data.dataset`, `data.decoding`, `data.image_files` and `data.augment` do.
 """
 
 from hvd_imgcls.data.opening import (

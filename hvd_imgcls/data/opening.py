@@ -1,4 +1,4 @@
-"""From a configuration to its images."""
+"""Opens the images that a configuration describes."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ from hvd_imgcls.plan import HostShares, Plan, make_plan
 
 
 def opens_without_tensorflow(source: Source) -> bool:
-    """Returns whether counts, labels and names can be had before TensorFlow is loaded."""
+    """Returns whether counts, labels and names are available without importing TensorFlow."""
     return not isinstance(source, TfRecordSource | TfdsSource)
 
 
 def open_source(source: Source, placement: Placement | None = None) -> ImageSource:
-    """Returns the source that a configuration names.
+    """Opens the source of a configuration.
 
     Args:
-        source: Says where the images are.
-        placement: Which ranks see which; all see all when None.
+        source: The `data.source` section.
+        placement: The `data.placement` section; None if all ranks can read all images.
 
     Raises:
-        ConfigError: If there is nothing of this name.
-        DataError: If there is something wrong with the data.
+        ConfigError: If the source does not exist.
+        DataError: If the data are invalid.
     """
     with alike_on_all_ranks():
         return _open(source, placement)
 
 
 def _open(source: Source, placement: Placement | None) -> ImageSource:
-    # Imported only when asked for: reading tables takes a moment to load.
+    # Imported on demand: the libraries that read tables take a moment to load.
     if isinstance(source, DigitsSource):
         return Digits(source.held_out_fraction, source.split_seed)
     if isinstance(source, ImageFolderSource):
@@ -79,7 +79,7 @@ def _open_records(path: Path, placement: Placement | None) -> ImageSource:
 
 
 def host_shares_of(source: ImageSource, config: RunConfig) -> HostShares | None:
-    """Returns how many examples every host has; None if every rank sees all."""
+    """Returns how many examples every host has; None if every rank can read all."""
     if source.division is None:
         return None
     return source.division.counts(config.evaluation.block_size)
@@ -97,13 +97,13 @@ def make_plan_for(
 
     Args:
         source: The images.
-        config: What the pipeline file says.
+        config: The configuration.
         topology: Any rank of the run.
-        num_cores: Cores of this host; those that this process may use when None.
-        num_classes: Number of classes; those of the source when None.
+        num_cores: Cores of this host. Defaults to those that this process may use.
+        num_classes: Number of classes. Defaults to that of the source.
 
     Raises:
-        ConfigError: If the configuration does not go with the images or the ranks.
+        ConfigError: If the configuration does not suit the images or the ranks.
         DataError: If a split is empty or there are fewer than two classes.
     """
     return make_plan(
@@ -120,19 +120,19 @@ def make_plan_for(
 def open_images(
     config: RunConfig, *, source: ImageSource | None = None, num_threads: int = 1
 ) -> ImageSource:
-    """Returns the images of a run, kept in memory if the configuration says so.
+    """Returns the images of a run, cached in memory if configured.
 
     Nothing is decoded yet.
 
     Args:
-        config: What the pipeline file says.
-        source: Its source, if it is open already, and placed.
+        config: The configuration.
+        source: Its source, if already opened and placed.
         num_threads: Threads that read and decode for `data.cache`.
 
     Raises:
-        ConfigError: If the size of the images or the first augmentation does not go with
-            the source.
-        DataError: If there is something wrong with the data.
+        ConfigError: If the image size or the first augmentation is incompatible with the
+            source.
+        DataError: If the data are invalid.
     """
     source = source or open_source(config.data.source, config.data.placement)
     image_shape_of(source, config)
@@ -144,7 +144,7 @@ def open_images(
             "data.cache",
             got=config.data.cache,
             expected=f"none with data.placement.name {config.data.placement.name}",
-            fix="leave it out: a rank does not have all images",
+            fix="omit it: a rank does not have all images",
         )
     if isinstance(source, EncodedSource) and config.data.cache == "encoded":
         return EncodedImages(source, num_threads)
@@ -152,7 +152,7 @@ def open_images(
         raise ConfigError(
             "augment.0.name",
             got="random_resized_crop",
-            expected="image files that are decoded for every epoch",
+            expected="image files that are decoded in every epoch",
             fix="use data.cache none or encoded, or random_crop"
             if isinstance(source, EncodedSource)
             else f"use random_crop with data.source.name {config.data.source.name}",

@@ -1,6 +1,6 @@
-"""Ranks: who they are, how they talk, how they start and stop.
+"""Ranks: starting and stopping them, and communication between them.
 
-`start()` joins the run; what it returns is the only way ranks communicate.
+`start()` joins the run; the object it returns is the only way in which ranks communicate.
 """
 
 from hvd_imgcls.distributed import agreement, devices, failures

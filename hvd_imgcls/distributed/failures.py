@@ -1,4 +1,4 @@
-"""Which errors of TensorFlow mean that another rank has gone."""
+"""Recognises errors of TensorFlow that are caused by the failure of another rank."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from hvd_imgcls.errors import PeerFailedError
 
-# Horovod fails every pending and later operation with one of these once a peer is gone
+# Once a peer is gone, Horovod fails every pending and later operation with one of these
 # (common.h: SHUT_DOWN_ERROR; Gloo: "Connection closed by peer", "Read error").
 _SIGNS = (
     "Horovod has been shut down",
@@ -19,10 +19,10 @@ _SIGNS = (
 
 
 def as_peer_failure(error: BaseException) -> PeerFailedError | None:
-    """Returns the error to raise instead, if `error` is the echo of another rank's end.
+    """Returns the error to raise instead, if `error` is caused by the exit of another rank.
 
     Args:
-        error: What an operation raised.
+        error: Exception raised by an operation.
     """
     if not isinstance(error, tf.errors.OpError):
         return None
@@ -30,6 +30,6 @@ def as_peer_failure(error: BaseException) -> PeerFailedError | None:
     if not any(sign in text for sign in _SIGNS):
         return None
     return PeerFailedError(
-        "another rank ended or took no part any more, so this one cannot go on; its message, or "
-        "Horovod's list of missing ranks, says why"
+        "another rank exited or stopped participating, so this rank cannot continue; see that "
+        "rank's message, or Horovod's list of missing ranks"
     )

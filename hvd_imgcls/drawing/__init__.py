@@ -1,1 +1,1 @@
-"""Pictures made of arrays, with Pillow."""
+"""Drawings of arrays, with Pillow."""

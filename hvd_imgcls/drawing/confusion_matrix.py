@@ -1,4 +1,4 @@
-"""A confusion matrix as a picture that can be read for 2 to 1,000 classes."""
+"""Draws a confusion matrix that is readable for 2 to 1,000 classes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from hvd_imgcls.drawing.contact_sheet import cut_text, draw_text, plain_name, text_width
 
 MOST_LABELLED = 40
-"""With more classes, colours alone: names and counts would be too small to read."""
+"""With more classes, cells have only colours: names and counts would be too small to read."""
 
 Counts = npt.NDArray[np.int64]
 
@@ -20,17 +20,17 @@ _LINE = 17
 _MAP_SIDE = 900
 _NAME_WIDTH = 130
 _TOP = _MARGIN + 64
-# From no examples to all examples of a class; chosen to be told apart without colour vision too.
+# From 0 % to 100 % of the examples of a class; distinguishable without colour vision.
 _PAPER = np.array([255.0, 255.0, 255.0])
 _INK = np.array([16.0, 66.0, 128.0])
 _GRID, _FAINT, _WHITE, _BLACK = "#d8d8dc", "#6b6b70", "#ffffff", "#1c1c1e"
 
 
 def draw_confusion(confusion: Counts, class_names: Sequence[str]) -> Image.Image:
-    """Returns the matrix with a row for every true class and a column for every predicted one.
+    """Draws the matrix with one row per true class and one column per predicted class.
 
-    A cell is the darker the larger its share of its row. Up to `MOST_LABELLED` classes have their
-    names, and counts in the cells; more are a heat map with the worst confusions under it.
+    The colour of a cell shows its fraction of the row. Up to `MOST_LABELLED` classes are shown with
+    names and counts; more as a heat map with a list of the most frequent confusions.
 
     Args:
         confusion: Examples by label and predicted class, `[num_classes, num_classes]`.
@@ -43,14 +43,14 @@ def draw_confusion(confusion: Counts, class_names: Sequence[str]) -> Image.Image
 
 
 def shares_of_rows(confusion: Counts) -> npt.NDArray[np.float64]:
-    """Returns every cell as a share of its row, 0 .. 1; rows without examples are 0."""
+    """Returns every cell as a fraction of its row, 0 to 1; rows without examples are 0."""
     return confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
 
 
 def worst_confusions(
     confusion: Counts, names: Sequence[str], number: int = 8
 ) -> list[tuple[str, str, int]]:
-    """Returns true class, predicted class and count of what was confused most often.
+    """Returns true class, predicted class and count of the most frequent confusions.
 
     >>> worst_confusions(np.array([[5, 2, 0], [0, 9, 0], [1, 0, 3]]), ["a", "b", "c"])
     [('a', 'b', 2), ('c', 'a', 1)]
@@ -66,7 +66,7 @@ def _draw_labelled(confusion: Counts, names: list[str]) -> Image.Image:
     digits = max(text_width(f"{count:,}") for count in confusion.reshape(-1).tolist())
     cell = max(28, int(digits) + 8)
     left = _MARGIN + int(max(text_width(cut_text(name, _NAME_WIDTH)) for name in names)) + 10
-    # Column names are turned by 90 degrees, so their length is a height.
+    # Column names are rotated by 90 degrees, so their length is a height.
     heading = int(max(text_width(cut_text(name, _NAME_WIDTH)) for name in names)) + 10
     top, side = _TOP + heading, cell * len(names)
     size = max(left + side + _MARGIN, 460), top + side + _MARGIN
@@ -91,20 +91,20 @@ def _draw_labelled(confusion: Counts, names: list[str]) -> Image.Image:
 
 def _draw_map(confusion: Counts, names: list[str]) -> Image.Image:
     lines = [
-        f"{count:,} of {true} taken for {taken}"
+        f"{count:,} of {true} predicted as {taken}"
         for true, taken, count in worst_confusions(confusion, names)
     ]
     scale = max(1, _MAP_SIDE // len(names))
     side = scale * len(names)
     height = _TOP + side + 16 + (len(lines) + 1) * _LINE + _MARGIN
     picture, draw = _sheet((max(side + 2 * _MARGIN, 460), height), confusion)
-    # A single wrong image must be visible: shares below 1 are drawn darker than they are.
+    # A single error must be visible: fractions below 1 are drawn darker than they are.
     pixels = _colours(np.sqrt(shares_of_rows(confusion))).astype(np.uint8)
     enlarged = np.repeat(np.repeat(pixels, scale, axis=0), scale, axis=1)
     picture.paste(Image.fromarray(enlarged), (_MARGIN, _TOP))
     corner = _MARGIN + side, _TOP + side
     draw.rectangle([_MARGIN - 1, _TOP - 1, *corner], outline=_GRID)
-    for i, line in enumerate(["most often confused:" if lines else "nothing is confused", *lines]):
+    for i, line in enumerate(["most often confused:" if lines else "no confusions", *lines]):
         text = cut_text(line, picture.width - 2 * _MARGIN)
         draw_text(draw, (_MARGIN, _TOP + side + 12 + i * _LINE), text)
     return picture
@@ -115,18 +115,18 @@ def _sheet(size: tuple[int, int], confusion: Counts) -> tuple[Image.Image, Image
     draw = ImageDraw.Draw(picture)
     total, right = int(confusion.sum()), int(np.trace(confusion))
     draw_text(draw, (_MARGIN, _MARGIN - 4), "confusion matrix", size=20)
-    caption = f"{right:,} of {total:,} right; rows: true class, columns: predicted class"
+    caption = f"{right:,} of {total:,} correct; rows: true class, columns: predicted class"
     draw_text(draw, (_MARGIN, _MARGIN + 26), caption, colour=_FAINT)
     return picture, draw
 
 
 def _colours(shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Returns colours, `[..., 3]`, 0 .. 255, of shares `[...]`."""
+    """Returns the colours, `[..., 3]`, 0 .. 255, of fractions `[...]`."""
     return _PAPER + np.asarray(shares)[..., np.newaxis] * (_INK - _PAPER)
 
 
 def _draw_upright(picture: Image.Image, at: tuple[int, int], text: str) -> None:
-    """Draws a text from `at`, its lower left corner, upwards."""
+    """Draws text upwards from its lower left corner `at`."""
     strip = Image.new("RGB", (int(text_width(text)) + 2, _LINE), _WHITE)
     draw_text(ImageDraw.Draw(strip), (0, 0), text)
     turned = strip.transpose(Image.Transpose.ROTATE_90)

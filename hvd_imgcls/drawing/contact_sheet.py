@@ -1,4 +1,4 @@
-"""Drawing a contact sheet: images in rows, with headings and labels. Numbers and text in."""
+"""Draws contact sheets: rows of images with headings and labels."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.files.atomic import replacing
 
 SMALL_SIDE = 128
-"""Images are magnified, every pixel to a square, while they stay within so many pixels."""
+"""Small images are magnified by a whole factor, up to this many pixels."""
 LARGE_SIDE = 160
-"""Larger images are made so small."""
+"""Larger images are downscaled to this many pixels."""
 
 _MARGIN = 20
 _GAP = 6
@@ -27,7 +27,7 @@ _GROUP_GAP = 28
 _WIDTH = 1200
 _LINE = 17
 _FONT_SIZE, _TITLE_SIZE = 13, 20
-# Smaller parts of a blended target are not worth a line.
+# Smaller fractions of a blended target are not shown.
 _LEAST_WEIGHT = 0.005
 _MOST_LINES = 4
 _BACKGROUND, _INK, _FAINT, _RULE = "#ffffff", "#1c1c1e", "#6b6b70", "#d8d8dc"
@@ -35,12 +35,12 @@ _BACKGROUND, _INK, _FAINT, _RULE = "#ffffff", "#1c1c1e", "#6b6b70", "#d8d8dc"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tile:
-    """An image with lines of text under it.
+    """An image with lines of text below it.
 
     Attributes:
-        image: `[height, width, 1 or 3]`, uint8; None leaves the place empty.
-        lines: What stands under it, each a text that is cut if it is too long and an end that
-            is not.
+        image: `[height, width, 1 or 3]`, uint8; None leaves the tile empty.
+        lines: Text lines below it, each a text that is truncated to fit and a suffix that is
+            never truncated.
     """
 
     image: npt.NDArray[np.uint8] | None
@@ -55,13 +55,13 @@ def draw_sheet(
     caption: Sequence[str],
     side: int,
 ) -> Image.Image:
-    """Returns a sheet with one group of tiles for each example, as many beside another as fit.
+    """Draws a sheet with one group of tiles per example, as many groups per row as fit.
 
     Args:
-        groups: At least one; as many tiles in each as there are headings.
-        headings: What the tiles of every group are.
+        groups: At least one; each has one tile per heading.
+        headings: Heading of every tile in a group.
         title: First line above the sheet.
-        caption: Lines under it, wrapped where they are too long.
+        caption: Lines below it, wrapped if too long.
         side: Height and width of the images, in pixels.
     """
     shown = shown_side(side)
@@ -95,14 +95,14 @@ def draw_sheet(
 
 
 def require_writable(path: Path) -> None:
-    """Refuses a file that a sheet cannot be written to, and leaves what is there as it is.
+    """Checks that a sheet can be written to a file, without changing the file.
 
     Raises:
-        ConfigError: If it is none that can be written.
+        ConfigError: If it cannot be written.
     """
     if path.suffix.lower() != ".png":
         raise ConfigError(
-            "--out", got=str(path), expected="a name that ends in .png", fix="give such a name"
+            "--out", got=str(path), expected="a name ending in .png", fix="use such a name"
         )
     is_new = not path.exists()
     try:
@@ -115,7 +115,7 @@ def require_writable(path: Path) -> None:
 
 
 def write_sheet(sheet: Image.Image, path: Path) -> None:
-    """Writes a sheet as PNG so that nobody ever sees half of it.
+    """Writes a sheet as PNG, atomically.
 
     Raises:
         ConfigError: If the file cannot be written.
@@ -130,14 +130,14 @@ def write_sheet(sheet: Image.Image, path: Path) -> None:
 def _unwritable(path: Path, error: OSError) -> ConfigError:
     return ConfigError(
         "--out",
-        got=str(path),
-        expected=f"a file that can be written ({error.strerror or error})",
-        fix="give another one",
+        got=f"{path} ({error.strerror or error})",
+        expected="a writable file",
+        fix="choose another one",
     )
 
 
 def shown_side(side: int) -> int:
-    """Returns how large images are drawn.
+    """Returns the height and width at which images are drawn, in pixels.
 
     >>> [shown_side(side) for side in (8, 28, 32, 100, 128, 150, 224, 600)]
     [128, 112, 128, 100, 128, 150, 160, 160]
@@ -146,7 +146,7 @@ def shown_side(side: int) -> int:
 
 
 def enlarged(image: npt.NDArray[np.uint8]) -> Image.Image:
-    """Returns a square image as it is drawn: small ones magnified without any smoothing."""
+    """Returns a square image at its drawn size; small ones are magnified without smoothing."""
     shown = shown_side(image.shape[0])
     picture = Image.fromarray(np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image)
     smooth = Image.Resampling.LANCZOS
@@ -156,7 +156,7 @@ def enlarged(image: npt.NDArray[np.uint8]) -> Image.Image:
 
 
 def plain_name(name: str, label: int) -> str:
-    """Returns a class name in letters that the font has: `class 3` if too little would be left.
+    """Returns a class name in ASCII, the font's characters; `class 3` if too little remains.
 
     >>> plain_name("café", 3), plain_name("猫", 3), plain_name("猫 (cat)", 3)
     ('cafe', 'class 3', '(cat)')
@@ -170,7 +170,7 @@ def plain_name(name: str, label: int) -> str:
 
 
 def blended(target: npt.NDArray[np.float32], names: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Returns the classes of a target with their weights, the largest first.
+    """Returns the classes of a target with their weights, largest first.
 
     >>> blended(np.array([0.25, 0.0, 0.75], np.float32), ["cat", "dog", "owl"])
     (('owl', ' 0.75'), ('cat', ' 0.25'))
@@ -200,15 +200,15 @@ def draw_text(
     colour: str = _INK,
 ) -> None:
     """Draws a line of text whose upper left corner is at (x, y), in pixels."""
-    # The font that comes with Pillow has ASCII alone; what else a file name holds becomes "?".
+    # Pillow's built-in font covers only ASCII; other characters of a file name become "?".
     drawn = text.encode("ascii", "replace").decode("ascii")
     draw.text(at, drawn, font=_font(size), fill=colour)
 
 
 def cut_text(text: str, width: int, end: str = "") -> str:
-    """Returns a text, shortened so that it is with its end at most so many pixels wide."""
+    """Truncates a text so that, with `end` appended, it is at most `width` pixels wide."""
     font = _font(_FONT_SIZE)
-    if len(text) > width:  # No letter is narrower than a pixel.
+    if len(text) > width:  # Every character is at least one pixel wide.
         text = text[:width]
     if font.getlength(text + end) <= width:
         return text + end
@@ -218,12 +218,12 @@ def cut_text(text: str, width: int, end: str = "") -> str:
 
 
 def text_width(text: str) -> float:
-    """Returns how wide a text is as `draw_text` draws it, in pixels."""
+    """Returns the width of a text drawn by `draw_text`, in pixels."""
     return _font(_FONT_SIZE).getlength(text)
 
 
 def _wrap(text: str, width: int) -> list[str]:
-    """Returns a text as lines of about so many pixels."""
+    """Wraps a text to lines of about `width` pixels."""
     letters = int(width / _font(_FONT_SIZE).getlength("n") * 1.1)
     return textwrap.wrap(text, letters) or [""]
 

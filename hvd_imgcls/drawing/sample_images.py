@@ -1,4 +1,4 @@
-"""Contact sheets of images that a run has met. Arrays in, pictures out."""
+"""Draws contact sheets of training batches and of predictions."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Images = npt.NDArray[np.uint8]
 def draw_batch(
     images: Images, targets: npt.NDArray[np.float32], class_names: Sequence[str]
 ) -> Image.Image:
-    """Returns images as the network gets them, each with its target.
+    """Draws images as the network receives them, each with its target.
 
     Args:
         images: `[batch, height, width, 1 or 3]`, uint8.
-        targets: `[batch, num_classes]`, float32. Of another shape, they are left out.
+        targets: `[batch, num_classes]`, float32. Not drawn if they have another shape.
         class_names: `[num_classes]`.
     """
     names = _plain_names(class_names)
@@ -29,7 +29,7 @@ def draw_batch(
         Tile(image=image, lines=_classes(targets[i], names) if has_classes else ())
         for i, image in enumerate(images)
     ]
-    return _sheet(tiles, "first training batch", "the root's first images, as the network got them")
+    return _sheet(tiles, "first training batch", "first images on the root, after augmentation")
 
 
 def draw_predictions(
@@ -38,7 +38,7 @@ def draw_predictions(
     logits: npt.NDArray[np.floating],
     class_names: Sequence[str],
 ) -> Image.Image:
-    """Returns held-out images, each with the predicted class and, if that is wrong, the true one.
+    """Draws held-out images with the predicted class and, if that is wrong, the true class.
 
     Args:
         images: `[batch, height, width, 1 or 3]`, uint8.
@@ -54,12 +54,12 @@ def draw_predictions(
     for image, label, guess, of_classes in zip(
         images, labels, predicted, probabilities, strict=True
     ):
-        verdict = "right" if guess == label else f"WRONG: is {names[label]}"
+        verdict = "correct" if guess == label else f"WRONG: true {names[label]}"
         prediction = (names[guess], f" {of_classes[guess]:.2f}")
         tiles.append(Tile(image=image, lines=(prediction, (verdict, ""))))
     num_right = int((predicted == labels).sum())
     caption = (
-        "predicted class with its probability, and whether it is right; "
+        "predicted class with its probability, and whether it is correct; "
         f"{num_right} of these {len(tiles)} are"
     )
     return _sheet(tiles, "held-out images", caption)
@@ -77,6 +77,6 @@ def _plain_names(class_names: Sequence[str]) -> list[str]:
 
 
 def _classes(target: npt.NDArray[np.float32], names: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Returns the classes of a target; of one class alone without its weight."""
+    """Returns the classes of a target with their weights; a single class without its weight."""
     parts = blended(target, names)
     return ((parts[0][0], ""),) if len(parts) == 1 else parts

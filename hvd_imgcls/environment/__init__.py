@@ -1,1 +1,1 @@
-"""What a process finds around it: ranks, cores, versions."""
+"""The environment of a process: ranks, cores, versions."""

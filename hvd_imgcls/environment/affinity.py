@@ -1,8 +1,8 @@
-"""Which cores a rank runs on, when several share a host.
+"""Pins ranks that share a host to separate cores.
 
-Threads of two ranks that wander over the same cores wait for one another: on two cores a
-5 ms step of two ranks took 17 ms, and 11 ms with each rank on a core of its own (2026-11-21,
-docs/benchmarks.md). TensorFlow also sizes its thread pools by the cores it may run on.
+Threads of two ranks on the same cores delay each other: on two cores, a 5 ms step of two ranks
+took 17 ms, and 11 ms with each rank pinned to one core (2026-11-21, docs/benchmarks.md).
+TensorFlow also derives the size of its thread pools from the cores it may use.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import os
 from collections.abc import Mapping, Sequence
 
 SWITCH = "HVD_IMGCLS_PIN"
-"""Environment variable; 0 leaves the cores as they are."""
+"""Environment variable; 0 disables pinning."""
 
-# Launchers that leave the cores of a rank to us, and what they call its place on the host.
-# Open MPI binds by itself unless told `--bind-to none`; then a rank sees all cores.
+# Launchers that do not bind ranks to cores, and their variables for the local rank. Open MPI
+# binds ranks itself unless given `--bind-to none`; then a rank sees all cores.
 _HOROVODRUN = ("HOROVOD_LOCAL_RANK", "HOROVOD_LOCAL_SIZE")
 _OPEN_MPI = ("OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE")
 
@@ -22,9 +22,9 @@ _before_pinning: frozenset[int] | None = None
 
 
 def share_of(cores: Sequence[int], local_rank: int, local_size: int) -> list[int]:
-    """Returns the cores of one of several ranks: neighbours, as many for each as can be.
+    """Returns the cores of one of several ranks: contiguous, and as evenly divided as possible.
 
-    Every core belongs to one rank. With more ranks than cores all ranks share all.
+    Every core belongs to one rank. If there are more ranks than cores, all ranks share all cores.
 
     Args:
         cores: Numbers of the cores that the ranks may use together.
@@ -42,12 +42,12 @@ def share_of(cores: Sequence[int], local_rank: int, local_size: int) -> list[int
 
 
 def pin_to_share(environment: Mapping[str, str] | None = None) -> None:
-    """Keeps this process, and the threads it will start, on its share of the host's cores.
+    """Pins this process, and the threads it will start, to its share of the host's cores.
 
-    To be called before threads are started. Does nothing where one rank has the host for
-    itself, where the launcher has bound the ranks, or where `HVD_IMGCLS_PIN=0`.
+    Must be called before threads are started. Does nothing if one rank has the host to
+    itself, if the launcher has bound the ranks, or with `HVD_IMGCLS_PIN=0`.
     """
-    global _before_pinning  # noqa: PLW0603 - a process has one set of cores
+    global _before_pinning  # noqa: PLW0603 - affinity is a property of the process
     environment = os.environ if environment is None else environment
     if _before_pinning is not None or environment.get(SWITCH) == "0":
         return
@@ -65,5 +65,5 @@ def pin_to_share(environment: Mapping[str, str] | None = None) -> None:
 
 
 def cores_of_local_ranks() -> frozenset[int]:
-    """Returns the cores that the ranks of this host share: this process's, before pinning."""
+    """Returns the cores that the ranks of this host share: those of this process before pinning."""
     return _before_pinning or frozenset(os.sched_getaffinity(0))

@@ -1,4 +1,4 @@
-"""Who has run here, with what: a line for every launch of a run."""
+"""Records every launch of a run: command, machines, versions."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def host_name() -> str:
 
 
 def describe_launch(hosts: Sequence[str], fingerprint: str) -> dict[str, Any]:
-    """Returns what is worth knowing of a launch, as JSON.
+    """Describes a launch, as JSON.
 
     Args:
-        hosts: Name of every rank's machine, by rank.
+        hosts: Host name of every rank, by rank.
         fingerprint: Hash of the data.
     """
     return {
@@ -47,7 +47,7 @@ def describe_launch(hosts: Sequence[str], fingerprint: str) -> dict[str, Any]:
 
 
 def _command() -> str:
-    """Returns the command line, with the name of the program and not its place."""
+    """Returns the command line, with the program's name instead of its path."""
     path = Path(sys.argv[0])
     program = "hvd-imgcls" if path.name == "__main__.py" else path.name
     return shlex.join([program, *sys.argv[1:]])
@@ -61,7 +61,7 @@ def _version(name: str) -> str | None:
 
 
 def _processor(path: Path = Path("/proc/cpuinfo")) -> str:
-    """Returns the processor's model, or its architecture where the system does not say."""
+    """Returns the CPU model, or the architecture if the system does not report it."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -1,7 +1,7 @@
-"""Which rank this process is among how many, as a plain value.
+"""The rank of this process and the number of ranks, as a plain value.
 
-Everything that divides work takes a `Topology`, so the arithmetic of 64 ranks is
-tested in one process without starting any.
+Everything that divides work takes a `Topology`, so that the arithmetic of 64 ranks can be
+tested in one process.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from hvd_imgcls.errors import ConfigError
 
-# What the launchers tell a process, in the order in which they are asked:
-# horovodrun with Gloo, Open MPI, MPICH and Intel MPI (Hydra). A Slurm step of several
-# tasks (`srun -n 8`) sets PMI_* or OMPI_* through its MPI plugin, so plain SLURM_PROCID,
-# which any process inside an allocation sees, is deliberately not read.
+# Environment variables set by launchers, in the order in which they are tried:
+# horovodrun with Gloo, Open MPI, MPICH and Intel MPI (Hydra). A Slurm step with several
+# tasks (`srun -n 8`) sets PMI_* or OMPI_* through its MPI plugin; plain SLURM_PROCID is
+# deliberately ignored, because every process in an allocation has it.
 _RANK_AND_SIZE_VARIABLES = (
     ("HOROVOD_RANK", "HOROVOD_SIZE"),
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
@@ -25,12 +25,12 @@ _RANK_AND_SIZE_VARIABLES = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Topology:
-    """The place of one process in a run. All counts are of processes ("ranks").
+    """The position of one process in a run. All counts are of processes ("ranks").
 
     Attributes:
         rank: Index of this process, `0 .. size - 1`.
         size: Number of ranks in the run.
-        local_rank: Index of this process among those of its host.
+        local_rank: Index of this process among those on its host.
         local_size: Number of ranks on this host.
         cross_rank: Index of this host among the hosts that have this `local_rank`.
         cross_size: Number of such hosts.
@@ -58,7 +58,7 @@ class Topology:
                     f"topology.{index_name}",
                     got=index,
                     expected=f"0 <= {index_name} < {count_name} = {count}",
-                    fix="check the environment that the launcher sets",
+                    fix="check the environment variables that the launcher sets",
                 )
 
     @property
@@ -73,9 +73,9 @@ class Topology:
 
     @classmethod
     def on_hosts(cls, rank: int, size: int, ranks_per_host: int) -> Topology:
-        """Returns rank `rank` of `size` when every host but the last holds `ranks_per_host`.
+        """Returns the topology of `rank` when every host but the last has `ranks_per_host` ranks.
 
-        Ranks are laid out as horovodrun does it: host by host.
+        Ranks are numbered host by host, as by horovodrun.
         """
         host, local_rank = divmod(rank, ranks_per_host)
         num_hosts = -(-size // ranks_per_host)
@@ -92,16 +92,16 @@ class Topology:
 
 
 def launched_rank_and_size(environment: Mapping[str, str] | None = None) -> tuple[int, int]:
-    """Returns the rank and size that the launcher announced, before Horovod starts.
+    """Returns the rank and size set by the launcher, without starting Horovod.
 
-    Used where starting Horovod would be too late or too much: to print a usage error
-    once, and to notice that several ranks were launched although Horovod is missing.
+    Used to print a usage error once, and to detect that several ranks were launched although
+    Horovod is missing.
 
     Args:
-        environment: Variables to read. This process's when None.
+        environment: Variables to read. Defaults to those of this process.
 
     Returns:
-        `(rank, size)`; `(0, 1)` when no launcher announced anything.
+        `(rank, size)`; `(0, 1)` without a launcher.
     """
     environment = os.environ if environment is None else environment
     for rank_variable, size_variable in _RANK_AND_SIZE_VARIABLES:

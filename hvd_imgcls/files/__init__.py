@@ -1,1 +1,1 @@
-"""Writing files that are whole or not there."""
+"""Atomic writing of files."""

@@ -1,4 +1,4 @@
-"""Files that are written completely or not at all."""
+"""Writes files atomically: completely or not at all."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def replacing(path: Path, *, keeps_suffix: bool = False) -> Iterator[Path]:
-    """Yields a temporary file in the same directory, which then takes the place of `path`.
+    """Yields a temporary file in the same directory, which then replaces `path`.
 
-    The file is on the disk before it gets its name, and the name is on the disk before this
-    returns. If the block raises, `path` stays as it was and the temporary file is removed.
+    Both the file and its directory entry are synced to disk before this returns. If the `with`
+    block raises, `path` stays unchanged and the temporary file is deleted.
 
     Args:
         path: The file to write.
-        keeps_suffix: Whether the temporary file ends in the suffix of `path`, for writers that
-            choose the format by it. Otherwise it ends in `.partial`, which no pattern of data
-            files matches.
+        keeps_suffix: Whether the temporary file has the suffix of `path`, for writers that
+            derive the format from it. Otherwise the suffix is `.partial`, which no pattern of
+            data files matches.
     """
     name = f".partial.{path.name}" if keeps_suffix else f".{path.name}.partial"
     partial = path.with_name(name)
@@ -44,7 +44,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def require_writable(path: Path) -> None:
-    """Raises an OSError if `replacing` could not write beside `path`."""
+    """Raises an OSError if `replacing` could not write to the directory of `path`."""
     partial = path.with_name(f".{path.name}.partial")
     partial.touch()
     partial.unlink()

@@ -1,4 +1,4 @@
-"""JSON files that people can read too."""
+"""Writes human-readable JSON files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hvd_imgcls.files.atomic import write_text
 
 
 def append_json_lines(path: Path, values: Iterable[Any]) -> None:
-    """Appends one line of JSON for every value."""
+    """Appends one line of JSON per value."""
     with path.open("a", encoding="utf-8") as file:
         file.writelines(
             json.dumps(value, allow_nan=False, ensure_ascii=False) + "\n" for value in values
@@ -19,12 +19,12 @@ def append_json_lines(path: Path, values: Iterable[Any]) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes a value as JSON, the same value always as the same bytes."""
+    """Writes a value as JSON, deterministically: equal values give equal bytes."""
     write_text(path, to_json(value) + "\n")
 
 
 def to_json(value: Any, indent: str = "") -> str:
-    """Returns JSON to be read by people too: a list of numbers or texts stands in one line.
+    """Formats a value as readable JSON: a list of numbers or strings takes one line.
 
     >>> print(to_json({"name": "a", "matrix": [[1, 2], [3, 4]]}))
     {

@@ -1,4 +1,4 @@
-"""All figures of an evaluation, as `evaluation.json` holds them."""
+"""All metrics of an evaluation, as stored in `evaluation.json`."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ from hvd_imgcls.metrics.slices import Columns, Grouping, metrics_by_group
 from hvd_imgcls.metrics.thresholds import operating_points
 
 HEADLINES = ("loss", "top1", "top5", "balanced_accuracy", "num_correct")
-"""Figures that are there always, None if the model's probabilities are not finite."""
+"""Metrics that are always present, None if the model's probabilities are not finite."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """What came of an evaluation, the same on all ranks.
+    """Result of an evaluation, the same on all ranks.
 
     Attributes:
-        figures: JSON: what `evaluation.json` holds.
-        examples: Every example, in order.
-        rankings: How the probabilities order them; None if some are not finite.
+        metrics: JSON: the contents of `evaluation.json`.
+        examples: Results of every example, in order.
+        rankings: Rankings of the examples by probability; None if some are not finite.
     """
 
     metrics: dict[str, Any]
@@ -64,24 +64,26 @@ def evaluate(
     recalls: Sequence[float] = (),
     precisions: Sequence[float] = (),
 ) -> Evaluated:
-    """Returns the exact figures of the examples of all ranks.
+    """Computes the exact metrics of the examples of all ranks.
 
-    Everything is a count, or a correctly rounded sum, or a sum in the order of the examples; so
-    equal probabilities give equal bytes on any number of ranks. Where there is nothing to divide
-    by, None stands. A model whose probabilities are not finite numbers for a single example has
-    no figures but counts.
+    Everything is a count, a correctly rounded sum, or a sum in the order of the examples; so
+    equal probabilities give equal bytes on any number of ranks. Undefined metrics are None. If
+    the model's probabilities are NaN or infinite for any example, only counts are returned.
 
     Collective: every rank must call this.
 
     Args:
-        collector: What this rank has collected.
+        collector: Predictions that this rank has collected.
         class_names: `[num_classes]`.
-        collectives: How the ranks talk.
-        seed: Of the bootstrap.
-        with_intervals: Whether the headline figures get intervals.
-        columns: What is known of the examples, to tell parts of them apart.
-        recalls: For which a threshold of every class's probability is looked for.
-        precisions: The same.
+        collectives: Communication between the ranks.
+        seed: Seed of the bootstrap.
+        with_intervals: Whether to compute confidence intervals of the headline metrics.
+        columns: Columns of the examples that define slices.
+        recalls: Recalls for which the threshold of each class is reported.
+        precisions: Precisions for which the threshold of each class is reported.
+
+    Raises:
+        BadImagesError: If no example could be decoded.
 
     Raises:
         BadImagesError: If no example could be read.
@@ -161,7 +163,7 @@ def _add_rankings(metrics: dict[str, Any], rankings: Rankings) -> None:
 def _intervals(
     examples: Examples, rankings: Rankings, collectives: Collectives, seed: int
 ) -> dict[str, Any]:
-    """Returns the bootstrap's intervals; the ranks share its resamples. Collective."""
+    """Returns bootstrap intervals; the ranks divide the resamples. Collective."""
     topology, count = collectives.topology, num_resamples(len(examples))
     own = range(topology.rank, count, topology.size)
     by_rank = collectives.gather_json(

@@ -1,4 +1,4 @@
-"""What the ranks have collected, put together."""
+"""Gathers what the ranks have collected."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from hvd_imgcls.metrics.transpose import classes_over_ranks, gather_rows
 Integers = npt.NDArray[np.int64]
 
 _MAX_RESAMPLED = 10**6
-"""Above so many probabilities, areas under the ROC curve get no interval: it would take minutes."""
+"""With more probabilities, ROC AUC gets no confidence interval, which would take minutes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rankings:
-    """How the probabilities order the examples.
+    """Rankings of the examples by probability.
 
     Attributes:
-        classes: Each class against the others, in order.
-        micro: Every example with every class as a case of its own.
+        classes: One-vs-rest ranking of each class, in order.
+        micro: Ranking of all pairs of example and class (micro average).
         areas_by_group: For every grouping, areas under the ROC curve by class and group.
-        resampled: This rank's classes, for the areas of resamples; None if they are too many.
+        resampled: This rank's classes, for the areas of resamples; None if there are too many.
     """
 
     classes: list[OneClass]
@@ -47,7 +47,7 @@ def gather_examples(collector: Collector, collectives: Collectives) -> Examples:
 
     Raises:
         RuntimeError: If an example was not collected exactly once: a bug in this package.
-        BadImagesError: If none could be read.
+        BadImagesError: If no example could be decoded.
     """
     local = collector.examples()
     examples = Examples(
@@ -78,16 +78,16 @@ def gather_rankings(
     collectives: Collectives,
     groupings: Sequence[Grouping] = (),
 ) -> Rankings:
-    """Returns how the probabilities order the examples. Collective: every rank must call this.
+    """Returns the rankings of the examples. Collective: every rank must call this.
 
     Args:
-        collector: What this rank has collected; finite.
-        examples: Those of all ranks, in order.
-        collectives: How the ranks talk.
-        groupings: Parts of the examples.
+        collector: Predictions that this rank has collected; finite.
+        examples: Results of all ranks' examples, in order.
+        collectives: Communication between the ranks.
+        groupings: Slices of the examples.
     """
     num_classes = collector.num_classes
-    # As the ranks have them, rank by rank.
+    # In the order in which the ranks hold them, rank by rank.
     numbers = gather_rows(collectives, "numbers", collector.examples().numbers)
     places = np.searchsorted(examples.numbers, numbers)
     labels = examples.labels[places]
@@ -107,7 +107,7 @@ def gather_rankings(
             ],
         }
         if is_small:
-            # In the order of the examples, as resamples are.
+            # In the order of the examples, like the resamples.
             in_order = np.argsort(places)
             resampled[number] = ResampledAuc(scores[in_order], is_positive[in_order])
     counts = collectives.sum_arrays("metrics.micro", micro.counts)

@@ -1,4 +1,4 @@
-"""Where many scores stand among some distinct ones, without sorting them."""
+"""Finds the positions of many scores among distinct ones, without sorting."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-# Buckets for each distinct score: most of them are then empty, or have one.
+# Buckets per distinct score: most of them are then empty or contain one score.
 _BUCKETS_PER_SCORE = 16
 
 
 class ScoreIndex:
-    """Counts the distinct scores below others.
+    """Counts the distinct scores below given scores.
 
-    The bit patterns of numbers that are not negative rise with them. Cut short, they say the
-    bucket of a score, and a table how many distinct scores are in the buckets before; only where
-    several share a bucket it takes a search. So it is exact for all finite scores, and fast
-    for those that are spread over their range.
+    The bit patterns of non-negative floats increase with their values. Their leading bits
+    determine the bucket of a score, and a table holds the number of distinct scores in earlier
+    buckets; only if several share a bucket, a search is needed. The result is exact for all
+    finite scores, and fast for scores that are spread over their range.
 
     Args:
-        distinct: Rising, finite, `[steps]`.
+        distinct: Ascending, finite, `[steps]`.
     """
 
     def __init__(self, distinct: Floats) -> None:
@@ -34,7 +34,7 @@ class ScoreIndex:
             span = int(bits[-1]) - self._low
             self._shift = (span // (_BUCKETS_PER_SCORE * len(distinct))).bit_length()
             buckets = ((bits - self._low) >> self._shift) + 1
-        # The first bucket is for what is lower than all, the last for what is higher.
+        # The first bucket is for scores below all others, the last for those above.
         self._last = int(buckets[-1]) + 1 if len(distinct) else 0
         self._inside = np.bincount(buckets, minlength=self._last + 1).astype(np.int32)
         self._before = (np.cumsum(self._inside) - self._inside).astype(np.int32)
@@ -46,8 +46,8 @@ class ScoreIndex:
             scores: Finite, `[examples]`.
 
         Returns:
-            Places, in 0 .. `steps`, `[examples]`; and the positions in them at which
-            `distinct[place]` is the score itself.
+            Positions in 0 .. `steps`, `[examples]`; and the indices into them at which
+            `distinct[position]` equals the score.
         """
         buckets = np.clip(((_bits(scores) - self._low) >> self._shift) + 1, 0, self._last)
         places = self._before[buckets].astype(np.int64)
@@ -58,12 +58,12 @@ class ScoreIndex:
         next_scores = self._distinct[places[singles]]
         is_equal = [singles[next_scores == scores[singles]]]
         places[singles] += next_scores < scores[singles]
-        # The highest of a bucket may be lower than what shares it.
+        # The largest score of a bucket may be below another in the same bucket.
         reached = shared[places[shared] < len(self._distinct)]
         is_equal.append(reached[self._distinct[places[reached]] == scores[reached]])
         return places, np.concatenate(is_equal)
 
 
 def _bits(scores: Floats) -> Integers:
-    """Returns integers that never fall where scores rise: 0 for negative ones and for -0."""
+    """Returns integers that increase with the scores: 0 for negative scores and -0."""
     return np.maximum(np.ascontiguousarray(scores).view(np.int64), 0)

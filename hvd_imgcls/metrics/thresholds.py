@@ -1,4 +1,4 @@
-"""Operating points: the threshold that gives a wanted recall or precision."""
+"""Operating points: the threshold for a required recall or precision."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from hvd_imgcls.metrics.ranking import Ranking
 def operating_points(
     ranking: Ranking, recalls: Sequence[float], precisions: Sequence[float]
 ) -> dict[str, list[dict[str, Any]]]:
-    """Returns the operating points of one class, each with what was `wanted`.
+    """Returns the operating points of one class, each with its requirement as `wanted`.
 
-    Those that do not exist have nothing else.
+    Points that do not exist have no other keys.
 
     Args:
         ranking: Scores of the class.
@@ -35,7 +35,7 @@ def operating_points(
 
 
 def threshold_for_recall(ranking: Ranking, recall: float) -> dict[str, Any] | None:
-    """Returns the highest threshold at which the recall is at least so high.
+    """Returns the highest threshold with at least this recall.
 
     None without positive examples.
 
@@ -43,13 +43,13 @@ def threshold_for_recall(ranking: Ranking, recall: float) -> dict[str, Any] | No
         ranking: Scores of one class.
         recall: In (0, 1].
     """
-    # Divided, as 0.7 is meant: 0.7 times a number can be a little more than what is meant.
+    # By division, to compare with 0.7 as meant: a product with 0.7 may be slightly larger.
     enough = np.flatnonzero(ranking.true_positives / max(1, ranking.num_positives) >= recall)
     return _point(ranking, int(enough[0])) if len(enough) else None
 
 
 def threshold_for_precision(ranking: Ranking, precision: float) -> dict[str, Any] | None:
-    """Returns the threshold with the highest recall at which the precision is at least so high.
+    """Returns the threshold of highest recall among those with at least this precision.
 
     None if there is none.
 

@@ -1,4 +1,4 @@
-"""The ranks' scores turned round: from all classes of some examples to some classes of all."""
+"""Transposes the ranks' scores: from all classes of some examples to some classes of all."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def gather_rows(collectives: Collectives, name: str, rows: npt.NDArray[Any]) -> 
 
 
 def classes_over_ranks(collectives: Collectives, scores: Floats) -> Iterator[tuple[int, Floats]]:
-    """Yields some of the classes with their scores of all examples, every class on one rank.
+    """Yields classes with their scores of all examples, each class on exactly one rank.
 
     Collective: every rank must exhaust it.
 
     Args:
-        collectives: How the ranks talk.
-        scores: Of this rank's examples, `[num_classes, own_examples]`.
+        collectives: Communication between the ranks.
+        scores: Scores of this rank's examples, `[num_classes, own_examples]`.
 
     Yields:
-        A class and its scores, `[num_examples]`: the ranks' examples, by rank.
+        A class and its scores, `[num_examples]`, ordered by rank.
     """
     num_classes, own_examples = scores.shape
     rank, size = collectives.topology.rank, collectives.topology.size
@@ -64,5 +64,5 @@ def classes_over_ranks(collectives: Collectives, scores: Floats) -> Iterator[tup
 
 
 def _shares(count: int, size: int) -> Integers:
-    """Returns where the share of every rank begins, and the end, `[size + 1]`."""
+    """Returns where the part of every rank begins, and the end, `[size + 1]`."""
     return np.arange(size + 1, dtype=np.int64) * count // size

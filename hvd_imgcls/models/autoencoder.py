@@ -5,8 +5,8 @@
     autoencoder.whole.fit(images, images / 255)
     classifier = build_cae(config, image_shape, 10, encoder=autoencoder.encoder)
 
-In both networks the encoder is one layer, named "encoder". Weights of a saved autoencoder go
-over by `classifier.get_layer("encoder").set_weights(saved.get_layer("encoder").get_weights())`.
+In both networks the encoder is one layer, named "encoder". To load the encoder of a saved
+autoencoder: `classifier.get_layer("encoder").set_weights(saved.get_layer("encoder").get_weights())`
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ def build_autoencoder(
     *,
     encoder: keras.Model | None = None,
 ) -> Autoencoder:
-    """Returns an autoencoder in the manner of Masci et al. 2011 (doi 10.1007/978-3-642-21735-7_7).
+    """Builds an autoencoder similar to Masci et al. 2011 (doi 10.1007/978-3-642-21735-7_7).
 
     Args:
         config: The sizes of its layers.
         image_shape: Height, width and channels.
-        normalize: From pixels 0 .. 255 to what the first convolution takes; pixels divided by
+        normalize: From pixels 0 .. 255 to the input of the first convolution; pixels divided by
             255 when None.
-        encoder: That of a classifier, to share; a new one when None.
+        encoder: The encoder of a classifier, to share; a new one when None.
     """
     encoder = encoder or _build_encoder(config, image_shape, normalize)
     decoder = _build_decoder(config, image_shape)
@@ -68,19 +68,19 @@ def build_cae(
     *,
     encoder: keras.Model | None = None,
 ) -> keras.Model:
-    """Returns a classifier on top of an encoder.
+    """Builds a classifier on top of an encoder.
 
     Args:
-        config: The sizes of the layers, and what of the code is classified.
+        config: The sizes of the layers, and the input of the classifier.
         image_shape: Height, width and channels.
         num_classes: Number of classes.
-        normalize: From pixels 0 .. 255 to what a new encoder takes; pixels divided by 255 when
+        normalize: From pixels 0 .. 255 to the input of a new encoder; pixels divided by 255 when
             None.
-        encoder: That of an autoencoder, to share; a new one when None.
+        encoder: The encoder of an autoencoder, to share; a new one when None.
 
     Returns:
         A model from images `[batch, height, width, channels]` with pixels 0 .. 255 to
-        logits `[batch, num_classes]`, float32 under every precision.
+        logits `[batch, num_classes]`, float32 in every precision.
     """
     layers = keras.layers
     images = keras.Input(shape=image_shape, name="images")
@@ -105,7 +105,7 @@ def _build_encoder(
 
 
 def _build_decoder(config: Cae, image_shape: tuple[int, int, int]) -> keras.Model:
-    """Returns the way back: every level of the encoder is enlarged to that before it."""
+    """Builds the decoder: each level is upsampled to the size of the previous encoder level."""
     layers = keras.layers
     height, width, num_channels = image_shape
     sizes = [(height, width)]
@@ -116,7 +116,7 @@ def _build_decoder(config: Cae, image_shape: tuple[int, int, int]) -> keras.Mode
     for number in range(len(config.num_filters), 0, -1):
         name, (level_height, level_width) = f"decoder_{number}", sizes.pop()
         image = layers.UpSampling2D(2, name=f"{name}_enlarge")(image)
-        # An odd size was rounded up on its way down.
+        # Odd sizes were rounded up by the encoder.
         surplus = ((0, level_height % 2), (0, level_width % 2))
         image = layers.Cropping2D(surplus, name=f"{name}_crop")(image)
         if number > 1:

@@ -10,7 +10,7 @@ from hvd_imgcls.config.models import CifarResNet
 from hvd_imgcls.models.batch_normalization import batch_normalization
 
 NUM_FILTERS = (16, 32, 64)
-"""Filters of the three stages, the paper's."""
+"""Filters of the three stages, as in the paper."""
 
 
 def build_cifar_resnet(
@@ -19,22 +19,22 @@ def build_cifar_resnet(
     num_classes: int,
     normalize: keras.layers.Layer,
 ) -> keras.Model:
-    """Returns the residual network of 20, 32 or 56 layers.
+    """Builds the residual network with 20, 32 or 56 layers.
 
-    A network of 6 n + 2 layers has three stages of n blocks of two 3 by 3 convolutions.
-    Shortcuts have no parameters (option A): where the filters double, every second pixel of
-    the input is taken and the new channels are 0. Initial weights: He et al. 2015
+    A network of 6 n + 2 layers has three stages of n residual blocks with two 3 by 3
+    convolutions. Shortcuts have no parameters (option A): where the filters double, the input is
+    subsampled by 2 and zero-padded along the channels. Initial weights: He et al. 2015
     (arXiv:1502.01852).
 
     Args:
-        config: Says how many layers.
+        config: Defines the number of layers.
         image_shape: Height, width and channels.
         num_classes: Number of classes.
-        normalize: From pixels 0 .. 255 to what the first convolution takes.
+        normalize: From pixels 0 .. 255 to the input of the first convolution.
 
     Returns:
         A model from images `[batch, height, width, channels]` with pixels 0 .. 255 to
-        logits `[batch, num_classes]`, float32 under every precision.
+        logits `[batch, num_classes]`, float32 in every precision.
     """
     num_layers = int(config.name.removeprefix("resnet"))
     images = keras.Input(shape=image_shape, name="images")
@@ -58,7 +58,7 @@ def _block(features: Any, num_filters: int, halves: bool, name: str) -> Any:
     branch = _convolution(branch, num_filters, 1, f"{name}_2")
     shortcut = features
     if halves:
-        # Pooling over one pixel: every second one in both directions.
+        # Pooling over one pixel with stride 2 subsamples in both directions.
         shortcut = layers.MaxPooling2D(1, strides=2, name=f"{name}_subsample")(shortcut)
         new = num_filters - features.shape[-1]
         added = ((0, 0), (0, 0), (0, 0), (new // 2, new - new // 2))

@@ -1,4 +1,4 @@
-"""Does a model that somebody made fit our images and classes?"""
+"""Checks that a model passed by the user fits our images and classes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _KEY = "model"
 
 
 def fits(shape: Sequence[int | None], needed: Sequence[int | None]) -> bool:
-    """Returns whether a shape, whose unknown sizes are None, can be the one that is needed.
+    """Returns whether a shape, whose unknown sizes are None, is compatible with a required one.
 
     >>> fits((None, None, None, 3), (None, 32, 32, 3)), fits((None, 8, 8, 1), (None, 32, 32, 3))
     (True, False)
@@ -37,22 +37,22 @@ def policies_of(model: keras.Model) -> set[str]:
 def accept_given_model(
     model: Any, image_shape: tuple[int, int, int], num_classes: int, precision: str
 ) -> keras.Model:
-    """Returns a user's own model after a look at what it takes and gives.
+    """Checks a user's model and returns it.
 
-    It is called once, on two random images, and built by that if it is not built.
+    It is called once, on two random images, which builds it if necessary.
 
     Args:
-        model: What the user has handed over.
+        model: The user's model.
         image_shape: Height, width and channels.
         num_classes: Number of classes.
         precision: The `train.precision` of the run.
 
     Raises:
-        ConfigError: If it is no model from such images to float32 logits of so many classes.
+        ConfigError: If it is not a model from such images to float32 logits of these classes.
     """
     if not isinstance(model, keras.Model):
         raise ConfigError(
-            _KEY, got=type(model).__name__, expected="a keras.Model", fix="hand over a model"
+            _KEY, got=type(model).__name__, expected="a keras.Model", fix="pass a Keras model"
         )
     if getattr(model, "inputs", None) and not fits(model.input_shape, (None, *image_shape)):
         raise _not_for_images(f"one for inputs {model.input_shape}", image_shape)
@@ -77,7 +77,7 @@ def _not_for_images(got: str, image_shape: tuple[int, int, int]) -> ConfigError:
 
 
 def _require_precision(model: keras.Model, precision: str) -> None:
-    """Refuses a model that was built for another precision, which it would silently keep."""
+    """Rejects a model that was built in another precision, which it would silently keep."""
     policies = sorted(policies_of(model))
     if policies and precision not in policies:
         raise ConfigError(
@@ -89,7 +89,7 @@ def _require_precision(model: keras.Model, precision: str) -> None:
 
 
 def _require_logits(model: keras.Model, logits: Any, num_classes: int) -> None:
-    """Refuses anything else than float32 logits of the right number of classes."""
+    """Rejects anything other than float32 logits for the right number of classes."""
     shape = getattr(logits, "shape", None)
     if shape is None or tuple(shape) != (2, num_classes):
         given = f"outputs {(None, *shape[1:])}" if shape is not None else "several outputs"
@@ -112,5 +112,5 @@ def _require_logits(model: keras.Model, logits: Any, num_classes: int) -> None:
             _KEY,
             got=f"one that ends in {activation if activation != 'linear' else 'probabilities'}",
             expected="logits: the loss applies the softmax itself",
-            fix="leave the activation of its last layer out",
+            fix="remove the activation of its last layer",
         )

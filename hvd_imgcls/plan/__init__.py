@@ -1,4 +1,4 @@
-"""What a run will do, derived from configuration, data and ranks by plain arithmetic."""
+"""Derives what a run will do from configuration, data and ranks, in plain Python."""
 
 from hvd_imgcls.plan.arithmetic import balanced_class_weights
 from hvd_imgcls.plan.describe import describe_plan

@@ -1,1 +1,1 @@
-"""The directory of one run."""
+"""The run directory."""

@@ -1,4 +1,4 @@
-"""Creating the directory of a run."""
+"""Creates run directories."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ DEFAULT_PARENT = Path("runs")
 
 
 def begin(path: Path) -> RunDir:
-    """Makes the directory of a new run.
+    """Creates the directory of a new run.
 
-    Root only: other ranks take the path that the root tells them.
+    Root only: other ranks receive the path from the root.
 
     Raises:
-        ConfigError: If the directory holds a run, or cannot be made.
+        ConfigError: If the directory holds a run, or cannot be created.
     """
     run_dir = RunDir(path)
     require_no_run(run_dir)
@@ -25,7 +25,7 @@ def begin(path: Path) -> RunDir:
 
 
 def require_no_run(run_dir: RunDir) -> None:
-    """Refuses a directory that holds a run, begun or finished.
+    """Raises an error if a directory holds a run, finished or not.
 
     Raises:
         ConfigError: If it does.
@@ -35,14 +35,14 @@ def require_no_run(run_dir: RunDir) -> None:
             "run_dir",
             got=str(run_dir.path),
             expected="a directory without a run",
-            fix="choose another --run_dir, or remove the old run",
+            fix="choose another --run_dir, or delete the old run",
         )
 
 
 def begin_next(pipeline_name: str, parent: Path = DEFAULT_PARENT) -> RunDir:
-    """Makes `<parent>/<pipeline_name>-<n>` with the first n that no run of any process has.
+    """Creates `<parent>/<pipeline_name>-<n>` with the first n not taken by any process.
 
-    Root only: other ranks take the path that the root tells them.
+    Root only: other ranks receive the path from the root.
     """
     _make(parent, exist_ok=True)
     number = 1
@@ -57,9 +57,9 @@ def begin_next(pipeline_name: str, parent: Path = DEFAULT_PARENT) -> RunDir:
 
 
 def begin_named(run_dir: str | None, pipeline_name: str) -> RunDir:
-    """Makes the directory that a configuration names, or the next one of a pipeline.
+    """Creates the directory named in the configuration, or the next one of a pipeline.
 
-    Root only: other ranks take the path that the root tells them.
+    Root only: other ranks receive the path from the root.
     """
     return begin_next(pipeline_name) if run_dir is None else begin(Path(run_dir))
 
@@ -79,6 +79,6 @@ def _unusable(path: Path, reason: str) -> ConfigError:
     return ConfigError(
         "run_dir",
         got=f"{path} ({reason})",
-        expected="a directory that can be written",
-        fix="give another one with --run_dir",
+        expected="a writable directory",
+        fix="choose another one with --run_dir",
     )

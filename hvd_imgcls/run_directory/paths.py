@@ -1,4 +1,4 @@
-"""The names of the files in a run directory."""
+"""File names in a run directory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class RunDir:
-    """Names of the files of a run.
+    """File names of a run.
 
     Attributes:
         path: The directory.
@@ -18,12 +18,12 @@ class RunDir:
 
     @property
     def config(self) -> Path:
-        """The whole configuration, defaults included, as a pipeline file."""
+        """The whole configuration, including defaults, as a pipeline file."""
         return self.path / "config.yaml"
 
     @property
     def plan(self) -> Path:
-        """What followed from configuration, data and ranks."""
+        """The plan, derived from configuration, data and ranks."""
         return self.path / "plan.json"
 
     @property
@@ -33,7 +33,7 @@ class RunDir:
 
     @property
     def classes(self) -> Path:
-        """Names of the classes: a label is a position in the list."""
+        """Class names: a label is an index into the list."""
         return self.path / "classes.json"
 
     @property
@@ -43,37 +43,37 @@ class RunDir:
 
     @property
     def first_batch(self) -> Path:
-        """Images of the first batch, as the network gets them."""
+        """Contact sheet of the first batch, as the network receives it."""
         return self.path / "first_batch.png"
 
     @property
     def pictures(self) -> Path:
-        """Held-out images that are worth looking at, small."""
+        """Thumbnails of notable held-out images."""
         return self.path / "pictures.json"
 
     @property
     def tensorboard(self) -> Path:
-        """A directory of curves and pictures for TensorBoard."""
+        """TensorBoard log directory."""
         return self.path / "tensorboard"
 
     @property
     def summary(self) -> Path:
-        """What came of the run, and what it took."""
+        """Results and costs of the run."""
         return self.path / "summary.json"
 
     @property
     def pretraining(self) -> Path:
-        """One JSON object per epoch of the training without labels; there if there was one."""
+        """One JSON object per pre-training epoch; present if there was pre-training."""
         return self.path / "pretraining.jsonl"
 
     @property
     def reconstructions(self) -> Path:
-        """Held-out images beside what the autoencoder makes of them."""
+        """Held-out images next to their reconstructions by the autoencoder."""
         return self.path / "reconstructions.png"
 
     @property
     def quarantine(self) -> Path:
-        """One JSON object per image that was left out; there if any was."""
+        """One JSON object per image that was left out; present if there were any."""
         return self.path / "quarantine.jsonl"
 
     @property
@@ -88,7 +88,7 @@ class RunDir:
 
     @property
     def model_without_ema(self) -> Path:
-        """The model of the weights themselves; there if `train.ema` made `model` the average."""
+        """The model with the raw weights; present if `train.ema` averaged those of `model`."""
         return self.path / "model_without_ema.keras"
 
     @property
@@ -98,7 +98,7 @@ class RunDir:
 
     @property
     def best_model(self) -> Path:
-        """The best model so far; there if the callback `model_checkpoint` keeps one."""
+        """The best model so far; present with the callback `model_checkpoint`."""
         return self.path / "checkpoints" / "best.keras"
 
     @property
@@ -108,16 +108,16 @@ class RunDir:
 
     @property
     def report(self) -> Path:
-        """A page about the run."""
+        """The HTML report."""
         return self.path / "report.html"
 
     @property
     def log(self) -> Path:
-        """What the root said."""
+        """The log of the root."""
         return self.path / "log.txt"
 
     def holds_run(self) -> bool:
-        """Returns whether a run was begun or finished here."""
+        """Returns whether the directory holds a run, finished or not."""
         return any(path.exists() for path in (self.config, self.model, self.metrics))
 
 
@@ -126,8 +126,8 @@ class EvaluationFiles:
     """The files of one evaluation in a directory.
 
     Attributes:
-        directory: Where they are; it need not be there yet.
-        suffix: What their names end in, before the ending of a file.
+        directory: Their directory; it need not exist yet.
+        suffix: Suffix of the file names, before the extension.
     """
 
     directory: Path
@@ -135,7 +135,7 @@ class EvaluationFiles:
 
     @property
     def metrics(self) -> Path:
-        """All figures."""
+        """All metrics."""
         return self.directory / f"evaluation{self.suffix}.json"
 
     @property
@@ -145,5 +145,5 @@ class EvaluationFiles:
 
     @property
     def predictions(self) -> Path:
-        """A row for every held-out image."""
+        """One row per held-out image."""
         return self.directory / f"predictions{self.suffix}.parquet"

@@ -1,1 +1,1 @@
-"""What the commands do, one file per command and a folder for its parts."""
+"""Implementation of the commands: one module per command, and a package for its parts."""

@@ -1,4 +1,4 @@
-"""The story of `hvd-imgcls check-data`: every image is looked at, over all ranks."""
+"""`hvd-imgcls check-data`: inspects every image, on all ranks."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ logger = logging.getLogger(__name__)
 MANIFEST_SCHEMA = pa.schema(
     [
         ("path", pa.string()),
-        # The path, if its bytes are not text.
+        # The path as bytes, if it is not valid text.
         ("path_bytes", pa.binary()),
         ("split", pa.string()),
         ("label", pa.int32()),
         ("class_name", pa.string()),
-        # Why training could not read it; null if it could.
+        # Why training could not decode the image; null if it could.
         ("problem", pa.string()),
         ("format", pa.string()),
         ("height", pa.int32()),
@@ -50,7 +50,7 @@ MANIFEST_SCHEMA = pa.schema(
     ]
 )
 _MAX_NAMED = 20
-# Dealt out in pieces, so that ranks and processes get many small ones and large ones alike.
+# Dealt in pieces, so that all ranks and processes get small and large files alike.
 _PIECE = 64
 
 
@@ -62,35 +62,35 @@ def check_data(
     seconds_per_file: float = DEFAULT_SECONDS_PER_FILE,
     verbosity: logs.Verbosity = logs.Verbosity.NORMAL,
 ) -> pa.Table:
-    """Inspects every image, writes the manifest and names the bad ones.
+    """Inspects every image, writes the manifest and reports the bad images.
 
     Collective: every rank must call this with equal arguments.
 
     Args:
         source: The images.
-        manifest_path: Parquet file that the root writes, one row for every image.
-        max_pixels: Larger images are refused by their header.
-        seconds_per_file: What takes longer is a problem of the file.
-        verbosity: How much is said.
+        manifest_path: Parquet file that the root writes, one row per image.
+        max_pixels: Larger images are rejected by their header.
+        seconds_per_file: Files that take longer are reported as bad.
+        verbosity: How much is logged.
 
     Returns:
         The manifest, on all ranks.
 
     Raises:
         ConfigError: If the manifest cannot be written.
-        BadImagesError: If there are bad images; the manifest is written then too.
+        BadImagesError: If there are bad images; the manifest is still written.
     """
-    # Who are we?
+    # Set up ranks and logging.
     ranks = join_ranks(verbosity)
     collectives, topology = ranks.collectives, ranks.topology
     distributed.agreement.require_same(
         collectives, {"data": source.fingerprint}, "start every rank with the same images"
     )
 
-    # Said now, and not after hours: the manifest can be written.
+    # Fails now, not after hours, if the manifest cannot be written.
     distributed.agreement.on_root(collectives, lambda: _write(None, manifest_path))
 
-    # Every rank looks at its pieces, in as many processes as it has cores.
+    # Every rank inspects its pieces, in one process per core.
     examples = [(split, e) for split in SPLITS for e in range(source.num_examples(split))]
     pieces = [examples[first : first + _PIECE] for first in range(0, len(examples), _PIECE)]
     logger.info("%s images in %s classes", f"{len(examples):,}", f"{len(source.class_names):,}")
@@ -99,7 +99,7 @@ def check_data(
         source, pieces[topology.rank :: topology.size], threads.data, max_pixels, seconds_per_file
     )
 
-    # The root puts them together; everybody learns what came of it.
+    # The root merges the rows and broadcasts the result.
     tables = collectives.gather_bytes(_to_bytes(pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA)))
     table = pa.concat_tables(pq.read_table(io.BytesIO(part)) for part in tables)
     table = table.sort_by([("split", "descending"), ("path", "ascending")])
@@ -109,13 +109,13 @@ def check_data(
     logger.log(logs.RESULT, "%s", describe_manifest(table))
     for note in source.notes:
         logger.info("note: %s", note)
-    logger.log(logs.RESULT, "the manifest is %s", manifest_path)
+    logger.log(logs.RESULT, "manifest written to %s", manifest_path)
     _require_good(table, manifest_path)
     return table
 
 
 def describe_manifest(table: pa.Table) -> str:
-    """Returns how many images of which formats and sizes there are, in lines."""
+    """Summarises the images as lines of text: counts, formats, sizes."""
     rows = table.select(
         ["path", "split", "checksum", "format", "height", "width", "problem", "remarks"]
     ).to_pylist()
@@ -131,13 +131,13 @@ def describe_manifest(table: pa.Table) -> str:
         )
     remarks = Counter(r for row in good for r in row["remarks"].split(", ") if r)
     if remarks:
-        lines.append("  remarks: " + _counts(remarks))
+        lines.append("  warnings: " + _counts(remarks))
     lines += _in_both_splits(rows)
     return "\n".join(lines)
 
 
 def _in_both_splits(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Returns a line on held-out images that are in training too: they test nothing."""
+    """Returns a line on held-out images that are also in the training split (data leakage)."""
     of_training = {row["checksum"]: row["path"] for row in rows if row["split"] == "train"}
     both = [
         (row["path"], of_training[row["checksum"]])
@@ -147,8 +147,8 @@ def _in_both_splits(rows: Sequence[dict[str, Any]]) -> list[str]:
     if not both:
         return []
     return [
-        f"  {len(both):,} held-out images are in the training split too, byte for byte, such as "
-        f"{both[0][0]}, which is {both[0][1]}"
+        f"  {len(both):,} held-out images are also in the training split, byte for byte, such as "
+        f"{both[0][0]}, identical to {both[0][1]}"
     ]
 
 
@@ -163,7 +163,7 @@ def _inspect(
     max_pixels: int,
     seconds_per_file: float,
 ) -> list[dict[str, Any]]:
-    """Returns the rows of some images."""
+    """Inspects some images and returns their rows."""
     labels = {split: source.labels(split) for split in SPLITS}
     thread_state = threading.local()
     inspectors: list[Inspector] = []
@@ -196,7 +196,7 @@ def _inspect(
             for of_piece in pool.map(inspect, pieces):
                 rows += of_piece
                 if pace.is_due():
-                    logger.info("looked at %s of %s on this rank", f"{len(rows):,}", f"{total:,}")
+                    logger.info("inspected %s of %s on this rank", f"{len(rows):,}", f"{total:,}")
         return rows
     finally:
         for inspector in inspectors:
@@ -206,7 +206,7 @@ def _inspect(
 def _facts_of(
     source: FileSource | PackedImages, split: Split, example: int, inspector: Inspector
 ) -> dict[str, Any]:
-    """Returns what the inspector says of an image; what is in a larger file gets its own."""
+    """Returns the facts about an image; images inside a larger file are extracted first."""
     if isinstance(source, FileSource):
         return inspector.inspect(source.path_of(split, example))
     try:
@@ -220,7 +220,7 @@ def _facts_of(
 
 
 def _path_columns(source: FileSource | PackedImages, split: Split, example: int) -> dict[str, Any]:
-    """Returns the path of an image from anywhere, and its bytes if they are not text."""
+    """Returns the absolute path of an image, and its bytes if it is not valid text."""
     if not isinstance(source, FileSource):
         return {"path": source.name_of(split, example), "path_bytes": None}
     absolute = os.path.abspath(source.path_of(split, example))
@@ -229,7 +229,7 @@ def _path_columns(source: FileSource | PackedImages, split: Split, example: int)
 
 
 def _write(table: pa.Table | None, path: Path) -> None:
-    """Writes the manifest at one stroke; None only tries whether it could be written."""
+    """Writes the manifest atomically; None only checks that it can be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if table is None:
@@ -240,9 +240,9 @@ def _write(table: pa.Table | None, path: Path) -> None:
     except OSError as error:
         raise ConfigError(
             "--manifest",
-            got=str(path),
-            expected=f"a file that can be written ({error.strerror or error})",
-            fix="give another one",
+            got=f"{path} ({error.strerror or error})",
+            expected="a writable file",
+            fix="choose another one",
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The story of `hvd-imgcls evaluate`: a model, the held-out split, exact metrics."""
+"""`hvd-imgcls evaluate`: exact metrics of a model on the held-out split."""
 
 from __future__ import annotations
 
@@ -50,24 +50,24 @@ def evaluate_file(
     Collective: every rank must call this with equal arguments.
 
     Args:
-        config: Says which data, and in which blocks.
+        config: Defines the data and the evaluation batch size.
         model_path: A `.keras` file, or a SavedModel that `hvd-imgcls export` wrote.
-        files: Where the root writes what came of it; it prints the figures when None.
-        pictures_path: Where the root writes the images that are worth looking at; None nowhere.
-        is_trusted: Whether code in the model may run; a SavedModel is nothing else.
-        verbosity: How much is said.
+        files: Where the root writes the results; if None, it only prints the metrics.
+        pictures_path: Where the root writes thumbnails of notable images; None for none.
+        is_trusted: Whether to load code in the model; required for a SavedModel.
+        verbosity: How much is logged.
 
     Returns:
         The metrics, the same on all ranks.
 
     Raises:
-        CheckpointError: If the file is no model or does not fit the data.
+        CheckpointError: If the file is not a model or does not fit the data.
     """
-    # Who are we?
+    # Set up ranks and logging.
     ranks = join_ranks(verbosity)
     collectives, topology, threads = ranks.collectives, ranks.topology, ranks.threads
 
-    # What will happen?
+    # Open the data and make the plan.
     opened = open_run_images(config, collectives=collectives, num_threads=threads.data)
     source = opened.whole
     plan = plan_evaluation(config, opened, topology.size)
@@ -81,7 +81,7 @@ def evaluate_file(
         "give every rank the same files",
     )
 
-    # The model and its metrics.
+    # Load the model and evaluate it.
     images = image_shape_of(source, config), len(source.class_names)
     with alike_on_all_ranks():
         if model_path.is_dir():
@@ -98,7 +98,7 @@ def evaluate_file(
         logger.log(logs.RESULT, "%s", to_json(metrics))
     elif topology.is_root:
         write_evaluation(files, evaluated, source)
-        logger.info("written to %s", files.directory)
+        logger.info("results written to %s", files.directory)
         if pictures_path is not None:
             write_pictures(pictures_path, metrics, source, config, num_threads=threads.data)
     collectives.barrier()
@@ -116,24 +116,24 @@ def evaluate_model(
     quarantine_path: Path | None = None,
     with_intervals: bool = True,
 ) -> Evaluated:
-    """Evaluates a model on the held-out split; every example is counted once.
+    """Evaluates a model on the held-out split, counting every example exactly once.
 
     Collective: every rank must call this with equal weights.
 
     Args:
         predict: From images `[batch, height, width, channels]` to logits `[batch, num_classes]`,
-            as `make_predict` returns it.
+            as returned by `make_predict`.
         source: The images.
-        config: Says how images are cut.
-        plan: How the split is cut into blocks.
-        collectives: How the ranks talk.
+        config: Defines the preprocessing.
+        plan: Defines the evaluation blocks.
+        collectives: Communication between the ranks.
         num_threads: Threads of the dataset.
-        quarantine_path: File to which the root adds what `data.bad_examples: quarantine`
-            leaves out; None writes nothing.
-        with_intervals: Whether the headline figures get intervals.
+        quarantine_path: File to which the root appends the images that `data.bad_examples:
+            quarantine` excludes; None for none.
+        with_intervals: Whether to compute confidence intervals of the headline metrics.
 
     Raises:
-        DataError: If an image cannot be read; with `quarantine`, if too many cannot.
+        DataError: If an image cannot be decoded; with `quarantine`, if there are too many.
     """
     rank, size = collectives.topology.rank, collectives.topology.size
     numbers, blocks = rank_blocks(plan, rank=rank, size=size, division=source.division)
@@ -178,13 +178,13 @@ def evaluate_model(
 
 
 def describe_metrics(metrics: dict[str, Any]) -> str:
-    """Returns the metrics in one line."""
+    """Formats the metrics on one line."""
     unreadable, num_examples = metrics["num_unreadable"], metrics["num_examples"]
     left_out = f"; {unreadable:,} unreadable left out" if unreadable else ""
     if metrics["num_not_finite"]:
         return (
-            f"held-out accuracy: none; the model's outputs for {metrics['num_not_finite']:,} of "
-            f"{num_examples:,} images are not finite numbers{left_out}"
+            f"held-out accuracy: undefined; the outputs for {metrics['num_not_finite']:,} of "
+            f"{num_examples:,} images are NaN or infinite{left_out}"
         )
     return (
         f"held-out accuracy {metrics['top1']:.4f} ({metrics['num_correct']:,} of "

@@ -1,4 +1,4 @@
-"""The story of `hvd-imgcls export`: a trained model for those who serve it."""
+"""`hvd-imgcls export`: exports a trained model for serving."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ logger = logging.getLogger(__name__)
 
 
 def export_model(job: ExportJob, images: Mapping[str, bytes] | None = None) -> dict[str, Any]:
-    """Writes a SavedModel that takes encoded images, a plain Keras file, and more on request.
+    """Writes a SavedModel that accepts encoded images, a plain Keras file, and optional formats.
 
     Then loads them again and compares their probabilities with those of the model.
 
     Args:
-        job: What is exported.
-        images: Encoded images that it is checked with, by name, of which the first 100 are
-            taken; without any, some are made up.
+        job: What to export.
+        images: Encoded images by name for verification, of which the first 100 are used.
+            Defaults to synthetic images.
 
     Returns:
-        What `export.json` holds.
+        The contents of `export.json`.
 
     Raises:
-        CheckpointError: If the file is no model, cannot be converted, or the exported one
-            gives something else.
-        ConfigError: If the directory holds something.
-        DataError: If one of the images cannot be read.
-        SetupError: If a package for a format is missing.
+        CheckpointError: If the file is not a model or cannot be converted, or if the exported
+            model returns other probabilities.
+        ConfigError: If the directory is not empty.
+        DataError: If one of the images cannot be decoded.
+        SetupError: If a package required by a format is missing.
     """
     _require_empty(job.directory)
     formats.require_packages(job.formats)
@@ -60,7 +60,7 @@ def export_model(job: ExportJob, images: Mapping[str, bytes] | None = None) -> d
     for name in job.formats:
         logger.info("writing %s ...", formats.FORMATS[name].file_name)
         written[name] = formats.write(model, name, job.directory)
-    logger.info("checking with %d images ...", len(pixels))
+    logger.info("verifying with %d images ...", len(pixels))
     record = check(job, model, checked, pixels, saved_model=saved_model, written=written)
     record |= {"images_made_up": not images, "image_shape": list(image_shape)}
     write_json(job.directory / "export.json", record)
@@ -70,13 +70,13 @@ def export_model(job: ExportJob, images: Mapping[str, bytes] | None = None) -> d
 
 
 def describe_export(job: ExportJob, record: dict[str, Any]) -> list[str]:
-    """Returns what is said at the end."""
-    kind = "made-up images" if record["images_made_up"] else "images"
+    """Returns the lines that report the result."""
+    kind = "synthetic images" if record["images_made_up"] else "images"
     largest = max(record["largest_difference"].values())
     return [
-        f"checked with {record['num_images']} {kind}: probabilities differ by {largest:.1e} at "
-        f"most, {record['num_same_class']} have the same class",
-        f"everything is in {job.directory}",
+        f"verified with {record['num_images']} {kind}: probabilities differ by at most "
+        f"{largest:.1e}, {record['num_same_class']} have the same top-1 class",
+        f"written to {job.directory}",
     ]
 
 
@@ -85,6 +85,6 @@ def _require_empty(directory: Path) -> None:
         raise ConfigError(
             "--to",
             got=str(directory),
-            expected="a directory that is empty or not there",
-            fix="choose another one, or remove what is in it",
+            expected="an empty or new directory",
+            fix="choose another one, or delete its contents",
         )

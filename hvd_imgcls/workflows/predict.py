@@ -1,4 +1,4 @@
-"""The story of `hvd-imgcls predict`: a model, many images, what it takes each for."""
+"""`hvd-imgcls predict`: classifies many images with a trained model."""
 
 from __future__ import annotations
 
@@ -38,32 +38,32 @@ def predict_files(
     *,
     verbosity: logs.Verbosity = logs.Verbosity.NORMAL,
 ) -> dict[str, Any]:
-    """Predicts the classes of images and writes them in the order of the images.
+    """Predicts the classes of images and writes them in input order.
 
-    The ranks take small pieces of the work from the root's list until there are none. What is
-    done is kept beside the output until all of it is: started again, it goes on from there.
+    The ranks take small pieces of work from a queue on the root. Finished pieces are kept in a
+    journal next to the output file until it is complete; a restarted prediction resumes from it.
 
-    Collective: every rank must call this with equal arguments; `lines` counts on the root.
+    Collective: every rank must call this with equal arguments; only the root's `lines` are used.
 
     Args:
-        job: What is predicted.
-        words: Files, folders, patterns; `-` for the lines.
-        lines: Paths, one in each.
-        verbosity: How much is said.
+        job: What to predict.
+        words: Files, folders, glob patterns; `-` for the lines.
+        lines: One path each.
+        verbosity: How much is logged.
 
     Returns:
-        How many images, how many could not be read, seconds, and images by rank.
+        Number of images, number of unreadable images, seconds, and images by rank.
 
     Raises:
-        DataError: If a folder or pattern has no image.
-        CheckpointError: If the file is no model, or one for other images or classes.
-        ConfigError: If an earlier prediction to the same place was of something else.
+        DataError: If a folder or pattern contains no image.
+        CheckpointError: If the file is not a model, or one for other images or classes.
+        ConfigError: If the journal at this place belongs to a different prediction.
     """
-    # Who are we?
+    # Set up ranks and logging.
     ranks = join_ranks(verbosity)
     collectives, threads = ranks.collectives, ranks.threads
 
-    # What will happen?
+    # Agree on the inputs.
     distributed.agreement.require_same(
         collectives,
         {
@@ -81,7 +81,7 @@ def predict_files(
     journal = _open_journal(job, images, collectives)
     pieces = None if journal is None else _make_pieces(job, journal, len(images))
 
-    # Predict, piece by piece.
+    # Predict piece by piece.
     worker, server = worker_of(collectives, pieces, [local for _, local in ipv4_addresses()])
     begin = time.perf_counter()
     source = FileSource(
@@ -97,7 +97,7 @@ def predict_files(
     if server is not None:
         server.close()
 
-    # What came of it.
+    # Write the results.
     result: dict[str, Any] = distributed.agreement.on_root(
         collectives, lambda: _conclude(job, images, journal, seconds) if journal else None
     )
@@ -108,7 +108,7 @@ def predict_files(
 
 
 def describe_prediction(result: dict[str, Any]) -> list[str]:
-    """Returns what is said at the end."""
+    """Returns the lines that report the result."""
     unreadable = result["num_unreadable"]
     bad = f", {unreadable:,} of them unreadable: see the column error" if unreadable else ""
     shares = ", ".join(
@@ -124,7 +124,7 @@ def describe_prediction(result: dict[str, Any]) -> list[str]:
 def _open_journal(
     job: Job, images: Sequence[str], collectives: distributed.Collectives
 ) -> Journal | None:
-    """Returns the root's journal; None on other ranks. All fail if it does. Collective."""
+    """Returns the root's journal, None on other ranks; raises on all if it fails. Collective."""
     opened: list[Journal] = []
 
     def action() -> None:
@@ -144,14 +144,14 @@ def _open_journal(
         opened.append(Journal(path, described))
         if opened[0].rows:
             done = sum(map(len, opened[0].rows.values()))
-            logger.info("%s images were predicted before; going on from there", f"{done:,}")
+            logger.info("resuming: %s images are already predicted", f"{done:,}")
 
     distributed.agreement.on_root(collectives, action)
     return opened[0] if opened else None
 
 
 def _make_pieces(job: Job, journal: Journal, num_images: int) -> WorkQueue:
-    """Returns what there is still to do; what comes of it is kept, and progress said. Root only."""
+    """Returns the queue of remaining pieces, which journals their results. Root only."""
     progress = ProgressLines(num_images, job.block_size)
     progress.start(len(journal.rows))
 
@@ -167,7 +167,7 @@ def _no_labels(number: int) -> dict[Any, npt.NDArray[np.int64]]:
 
 
 def _conclude(job: Job, images: Sequence[str], journal: Journal, seconds: float) -> dict[str, Any]:
-    """Writes the predictions and removes the journal. Root only."""
+    """Writes the predictions and deletes the journal. Root only."""
     rows = [row for piece in sorted(journal.rows) for row in journal.rows[piece]]
     predictions = [
         _prediction(image, row, job.class_names) for image, row in zip(images, rows, strict=True)

@@ -1,4 +1,4 @@
-"""The story of `hvd-imgcls prepare`: image files into record files, over all ranks."""
+"""`hvd-imgcls prepare`: converts image files to record files, on all ranks."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from hvd_imgcls.workflows.startup.ranks import join_ranks
 
 logger = logging.getLogger(__name__)
 
-# Sets the stream of the order apart from any other use of the same seed.
+# Separates the random stream of the order from other uses of the same seed.
 _PURPOSE = 0x7265636F7264  # "record"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Block:
-    """One file to be written.
+    """One record file to write.
 
     Attributes:
         split: Its split.
         number: Its number in the split.
-        examples: The source's example numbers in it, in their order.
+        examples: Example numbers of the source, in file order.
     """
 
     split: Split
@@ -57,33 +57,33 @@ def prepare(
     num_hosts: int | None = None,
     verbosity: logs.Verbosity = logs.Verbosity.NORMAL,
 ) -> Records:
-    """Writes record files and their index, then reads everything back.
+    """Writes record files and their index, then reads them back for verification.
 
     Collective: every rank must call this with equal arguments. A preparation that was
-    killed continues with the files that are missing, on any number of ranks.
+    killed resumes with the missing files, on any number of ranks.
 
     Args:
         source: The images.
-        destination: Folder to write into; all ranks must see it.
-        encoding: How images are changed; not at all when None.
-        examples_per_block: Examples of a file.
-        seed: Seed of the order in which the examples are dealt to the files.
+        destination: Folder to write into, visible to all ranks.
+        encoding: How images are re-encoded; None keeps the files unchanged.
+        examples_per_block: Examples per record file.
+        seed: Seed of the order in which examples are dealt to the files.
         num_hosts: Hosts to divide the files over, for `data.placement`; None for no division.
-        verbosity: How much is said.
+        verbosity: How much is logged.
 
     Returns:
         The record files as a source.
 
     Raises:
-        ConfigError: If something else is in the folder.
-        DataError: If an image cannot be read, or was not written as it was read.
+        ConfigError: If the folder contains something else.
+        DataError: If an image cannot be decoded, or a record differs from what was written.
     """
-    # Who are we?
+    # Set up ranks and logging.
     ranks = join_ranks(verbosity)
     collectives, topology = ranks.collectives, ranks.topology
     encoding = encoding or Encoding()
 
-    # What will happen? The same on all ranks, and the same after a kill.
+    # Plan the files: the same on all ranks, and the same after a restart.
     manifest = _make_manifest(source, encoding, examples_per_block, seed)
     distributed.agreement.require_same(
         collectives,
@@ -92,18 +92,18 @@ def prepare(
     )
     files = RecordsDir(destination)
     if _begin(files, manifest, collectives):
-        logger.log(logs.RESULT, "%s holds these images already", destination)
+        logger.log(logs.RESULT, "%s already holds these images", destination)
         _divide(files, manifest, num_hosts, collectives)
         return Records(destination)
     blocks = list(_blocks(manifest))
     total = sum(manifest.num_examples.values())
     logger.info("%s images into %s files in %s", f"{total:,}", f"{len(blocks):,}", destination)
 
-    # Every rank writes every size-th file, and then reads those of its neighbour.
+    # Every rank writes every size-th file, then verifies those of its neighbour.
     mine = blocks[topology.rank :: topology.size]
     missing = [block for block in mine if not files.part(block.split, block.number).exists()]
     if len(missing) < len(mine):
-        logger.info("continuing: %d of %d files are there", len(mine) - len(missing), len(mine))
+        logger.info("resuming: %d of %d files exist", len(mine) - len(missing), len(mine))
     pace = logs.Pace()
     for block in missing:
         records = _records(source, block, manifest.class_names, encoding)
@@ -120,7 +120,7 @@ def prepare(
         _verify(files, block)
     collectives.barrier()
 
-    # The index of all files, and last the manifest, which says that everything is there.
+    # The index of all files, and last the file that marks the folder as complete.
     if topology.is_root:
         _finish(files, manifest)
     collectives.barrier()
@@ -148,7 +148,7 @@ def _make_manifest(
 
 
 def _begin(files: RecordsDir, manifest: Manifest, collectives: distributed.Collectives) -> bool:
-    """Makes the folder on the root; returns whether everything is there already. Collective."""
+    """Creates the folder on the root; returns whether it is already complete. Collective."""
     done: bool = distributed.agreement.on_root(collectives, lambda: _claim(files, manifest))
     return done
 
@@ -161,7 +161,7 @@ def _claim(files: RecordsDir, manifest: Manifest) -> bool:
                     "DEST",
                     got=str(files.path),
                     expected="an empty folder, or one with the same images and options",
-                    fix="give another folder, or remove this one",
+                    fix="choose another folder, or delete this one",
                 )
             return path == files.manifest
     if files.path.exists() and any(files.path.iterdir()):
@@ -169,7 +169,7 @@ def _claim(files: RecordsDir, manifest: Manifest) -> bool:
             "DEST",
             got=str(files.path),
             expected="an empty folder",
-            fix="give another folder, or remove this one",
+            fix="choose another folder, or delete this one",
         )
     try:
         files.part("train", 0).parent.mkdir(parents=True)
@@ -177,15 +177,15 @@ def _claim(files: RecordsDir, manifest: Manifest) -> bool:
     except OSError as error:
         raise ConfigError(
             "DEST",
-            got=str(files.path),
-            expected=f"a folder that can be made ({error.strerror})",
-            fix="give another one",
+            got=f"{files.path} ({error.strerror})",
+            expected="a folder that can be created",
+            fix="choose another one",
         ) from error
     return False
 
 
 def _blocks(manifest: Manifest) -> Iterator[Block]:
-    """Yields every file with its examples: each a random part of its split."""
+    """Yields every file with its examples, each a random sample of its split."""
     for split_number, split in enumerate(SPLITS):
         sequence = np.random.SeedSequence([_PURPOSE, manifest.seed, split_number])
         generator = np.random.Generator(np.random.Philox(sequence))
@@ -225,7 +225,7 @@ def _records(
 
 
 def _verify(files: RecordsDir, block: Block) -> None:
-    """Raises unless a file holds what its rows say."""
+    """Raises an error unless a file contains what its index rows describe."""
     path = files.block(block.split, block.number)
     table = pq.read_table(files.part(block.split, block.number))
     content = path.read_bytes()
@@ -233,13 +233,13 @@ def _verify(files: RecordsDir, block: Block) -> None:
         image = content[row["offset"] : row["offset"] + row["size"]]
         if xxhash.xxh3_64_intdigest(image) != row["checksum"]:
             raise DataError(
-                f"{path}, record {position}: not what was written; check the disk, remove "
+                f"{path}, record {position}: differs from what was written; check the disk, delete "
                 f"{files.path} and prepare it again"
             )
 
 
 def _finish(files: RecordsDir, manifest: Manifest) -> None:
-    """Writes the index and the manifest, and removes what was needed to continue."""
+    """Writes the index and the manifest, and deletes the files needed for resuming."""
     for split in SPLITS:
         parts = [
             pq.read_table(files.part(split, number)) for number in range(manifest.num_blocks(split))
@@ -258,7 +258,7 @@ def _divide(
     num_hosts: int | None,
     collectives: distributed.Collectives,
 ) -> None:
-    """Divides the files over hosts, if that is asked for. Collective."""
+    """Divides the files over hosts if requested. Collective."""
     if num_hosts is None:
         return
 
@@ -270,7 +270,7 @@ def _divide(
     text = distributed.agreement.on_root(collectives, divide)
     logger.info("divided over %d hosts:\n%s", num_hosts, text)
     logger.info(
-        "copy to each host what it needs, for example\n  rsync -a --files-from=%s %s/ HOST:FOLDER/",
+        "copy each host's files to it, for example\n  rsync -a --files-from=%s %s/ HOST:FOLDER/",
         files.host_files(0, num_hosts),
         files.path,
     )

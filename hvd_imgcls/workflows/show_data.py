@@ -1,4 +1,4 @@
-"""The story of `hvd-imgcls show-data`: from a pipeline to a picture of what the network sees."""
+"""`hvd-imgcls show-data`: draws images as the network sees them."""
 
 from __future__ import annotations
 
@@ -39,35 +39,35 @@ def show_data(
     first_epoch: int = 0,
     verbosity: logs.Verbosity = logs.Verbosity.NORMAL,
 ) -> list[list[Tile]]:
-    """Writes a contact sheet of examples, before and after the random changes of training.
+    """Writes a contact sheet of examples, before and after the random augmentations of training.
 
     Not collective: for one process.
 
     Args:
-        config: What the pipeline file says.
+        config: The configuration.
         plan: Its plan on one rank.
         out: PNG file.
-        source: The images, if the configuration's source is open already.
-        pipeline_name: For the title.
-        split: "train": the first examples of an epoch, as evaluation would cut them and as they
-            are in up to three epochs. "held_out": some examples, as evaluation sees them.
-        num_examples: How many, at least 1; fewer are shown if there are not so many.
+        source: The images, if the configuration's source is already open.
+        pipeline_name: Name for the title.
+        split: "train": the first examples of an epoch, as cropped for evaluation and as augmented
+            in up to three epochs. "held_out": some examples, as cropped for evaluation.
+        num_examples: Number of examples, at least 1; limited by the size of the split.
         first_epoch: 0-based, within the run.
-        verbosity: How much is said.
+        verbosity: How much is logged.
 
     Returns:
-        What is on the sheet: the tiles of each example.
+        The contents of the sheet: the tiles of each example.
 
     Raises:
-        ConfigError: If training would refuse the pipeline, or the file cannot be written.
-        DataError: If an image cannot be read.
+        ConfigError: If the pipeline cannot be trained, or the file cannot be written.
+        DataError: If an image cannot be decoded.
     """
-    # Who are we? One process, with all cores for itself.
+    # Set up one process that uses all cores.
     ranks = join_ranks(verbosity)
 
-    # Which examples, and what becomes of them?
+    # Choose the examples.
     collectives = ranks.collectives
-    # Raises what training would.
+    # Raises the errors that training would raise.
     open_run_images(config, source=source, collectives=collectives)
     config = without_cache(config)
     source = open_run_images(config, source=source, collectives=collectives).whole
@@ -78,7 +78,7 @@ def show_data(
     mixes = any(isinstance(part, Mixup | Cutmix) for part in config.augment)
     groups = make_groups(source, split, chosen, before, views, show_targets=mixes)
 
-    # The picture, and which file is where.
+    # Draw the sheet, and log the file of each image.
     sheet = draw_sheet(
         groups,
         headings=["as evaluated", *(f"epoch {epoch + 1}" for epoch in epochs if views)],
@@ -106,16 +106,16 @@ def make_groups(
     *,
     show_targets: bool,
 ) -> list[list[Tile]]:
-    """Returns the tiles of every example: first without changes, then one for every epoch.
+    """Returns the tiles of every example: the unaugmented one, then one per epoch.
 
     Args:
         source: For labels and class names.
-        split: Where the examples belong.
+        split: Split of the examples.
         examples: Their numbers.
-        before: The images without changes, `[examples, height, width, channels]`.
+        before: The images without augmentation, `[examples, height, width, channels]`.
         views: For each epoch, what training gets of each example, or None.
-        show_targets: Whether to write the target under every view, not only the class under
-            the first tile.
+        show_targets: Whether to write the target under every augmented image, not only the class
+            under the first tile.
     """
     labels = source.labels(split)
     names = [plain_name(name, label) for label, name in enumerate(source.class_names)]
@@ -136,7 +136,7 @@ def make_groups(
 def _choose(
     source: ImageSource, plan: Plan, split: Split, num_examples: int, epoch: int
 ) -> list[int]:
-    """Returns the first examples of an epoch, or some of the held-out ones."""
+    """Returns the first examples of an epoch, or some held-out examples."""
     if split == "train":
         rows = rank_rows(plan, rank=0, epoch=epoch, division=source.division)
         return [int(example) for example in rows.examples[rows.weights > 0][:num_examples]]
@@ -154,24 +154,24 @@ def _title(pipeline_name: str, split: Split, epochs: range) -> str:
 
 
 def _caption(source: ImageSource, config: RunConfig, plan: Plan, split: Split) -> list[str]:
-    """Returns what the sheet shows, as lines."""
+    """Returns the lines that describe the sheet."""
     height, width, channels = image_shape_of(source, config)
     data = (
         f"{config.data.source.name}: {height} x {width} pixels, "
-        f"{'colour' if channels == 3 else 'grey'}, {len(source.class_names)} classes, "
+        f"{'RGB' if channels == 3 else 'greyscale'}, {len(source.class_names)} classes, "
     )
     if split == "held_out":
-        return [f"{data}{plan.evaluation.num_examples:,} held-out images, not changed at random"]
+        return [f"{data}{plan.evaluation.num_examples:,} held-out images, without augmentation"]
     changes = ", ".join(_describe(part) for part in config.augment) or "nothing"
     return [
-        f"{data}{plan.num_train_examples:,} to train on; seed {plan.seed}, "
+        f"{data}{plan.num_train_examples:,} training images; seed {plan.seed}, "
         f"{plan.num_epochs} epoch{'s' if plan.num_epochs > 1 else ''}",
         f"augment: {changes}",
     ]
 
 
 def _describe(part: object) -> str:
-    """Returns an augmentation with what was set otherwise than by default."""
+    """Describes an augmentation by its name and the values that differ from the defaults."""
     values = {
         field.name: getattr(part, field.name)
         for field in dataclasses.fields(part)  # type: ignore[arg-type]

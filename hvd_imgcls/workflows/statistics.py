@@ -1,4 +1,4 @@
-"""The story of `hvd-imgcls statistics`: mean and deviation of the training images' channels."""
+"""`hvd-imgcls statistics`: channel means and standard deviations of the training images."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ logger = logging.getLogger(__name__)
 
 NUM_VALUES, MAX_PIXEL = 256, 255
 _BATCH_SIZE = 512
-# Enough for any use; the counts behind them are exact.
+# Enough digits for any use; the underlying counts are exact.
 _DIGITS = 6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChannelStatistics:
-    """Statistics of pixels in 0 to 1, one number for each channel.
+    """Statistics of pixel values in 0 to 1, one number per channel.
 
     Attributes:
         mean: Means.
         standard_deviation: Standard deviations over all pixels of all images.
-        num_images: Images that were looked at.
+        num_images: Number of images.
     """
 
     mean: tuple[float, ...]
@@ -42,27 +42,27 @@ class ChannelStatistics:
 def compute_statistics(
     config: RunConfig, *, verbosity: logs.Verbosity = logs.Verbosity.NORMAL
 ) -> ChannelStatistics:
-    """Computes and prints the statistics of the training images, each looked at once.
+    """Computes and prints the statistics of the training images, each read once.
 
-    The images are as evaluation cuts them. Values are counted: the same digits on any
-    number of ranks.
+    The images are cropped as for evaluation. Pixel values are counted as integers, so the result
+    has the same digits on any number of ranks.
 
     Collective: every rank must call this with equal arguments.
 
     Args:
-        config: Says which images and how large they become.
-        verbosity: How much is said.
+        config: Defines the images and their size.
+        verbosity: How much is logged.
 
     Returns:
         The statistics, the same on all ranks.
 
     Raises:
-        DataError: If an image cannot be read.
+        DataError: If an image cannot be decoded.
     """
-    # Who are we?
+    # Set up ranks and logging.
     ranks = join_ranks(verbosity)
     collectives, topology = ranks.collectives, ranks.topology
-    # Only this rank's part is decoded, and once.
+    # Open the data; only this rank's part is decoded, once.
     config = without_cache(config)
     source = open_run_images(config, collectives=collectives).whole
     distributed.agreement.require_same(
@@ -71,7 +71,7 @@ def compute_statistics(
         "start every rank with the same pipeline file, command line and images",
     )
 
-    # Every rank its part, then the counts of all.
+    # Every rank counts its part, then the counts are summed.
     examples = _examples_of(source, topology.rank, topology.size)
     counts = _count_values(source, config, examples, ranks.threads.data)
     counts = collectives.sum_arrays("statistics", counts)
@@ -81,7 +81,7 @@ def compute_statistics(
 
 
 def describe_statistics(statistics: ChannelStatistics) -> str:
-    """Returns the statistics as the section of a pipeline file."""
+    """Formats the statistics as a section of a pipeline file."""
     mean, deviation = (
         ", ".join(f"{value:.{_DIGITS}f}" for value in values)
         for values in (statistics.mean, statistics.standard_deviation)
@@ -97,7 +97,7 @@ def describe_statistics(statistics: ChannelStatistics) -> str:
 
 
 def _examples_of(source: ImageSource, rank: int, size: int) -> Numbers:
-    """Returns the training examples that this rank looks at."""
+    """Returns the training examples that this rank reads."""
     division = source.division
     if division is None:
         return np.arange(rank, source.num_examples("train"), size)
@@ -122,23 +122,23 @@ def _count_values(
             counts[channel] += np.bincount(values, minlength=NUM_VALUES)
         done += len(chosen)
         if pace.is_due():
-            logger.info("looked at %s of %s images on this rank", f"{done:,}", f"{len(examples):,}")
+            logger.info("read %s of %s images on this rank", f"{done:,}", f"{len(examples):,}")
     return counts
 
 
 def statistics_of(counts: Numbers, num_images: int) -> ChannelStatistics:
-    """Returns mean and deviation of pixels that occur so often.
+    """Returns mean and standard deviation from a histogram of pixel values.
 
     Args:
-        counts: How often every value of 0 .. 255 occurs in each channel, `[channels, 256]`.
-        num_images: Images that were counted.
+        counts: Occurrences of every value 0 .. 255 in each channel, `[channels, 256]`.
+        num_images: Number of images counted.
     """
     means, deviations = [], []
     for channel in counts.tolist():
         number = sum(channel)
         total = sum(value * count for value, count in enumerate(channel))
         squares = sum(value * value * count for value, count in enumerate(channel))
-        # Integers until here, so that nothing is lost in the difference.
+        # Exact integers up to here, so that the difference does not cancel.
         variance = (number * squares - total * total) / number**2
         means.append(total / number / MAX_PIXEL)
         deviations.append(math.sqrt(variance) / MAX_PIXEL)

@@ -66,7 +66,7 @@ def train(
     elif isinstance(config.model, GivenModel):
         raise no_model_given()
 
-    # Who are we?
+    # Set up ranks and logging.
     ranks = join_ranks(verbosity)
 
     # What will happen? Plain arithmetic, printed before anything expensive starts.

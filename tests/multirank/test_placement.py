@@ -216,5 +216,5 @@ def test_an_image_without_a_label_is_named(hosts, tmp_path):
     overrides = ("--data.placement={name: vertical, table: labels.csv}",)
     errors = run_on_ranks(error_on, 2, arguments=([str(tmp_path)] * 2, overrides))
     assert errors[0] == errors[1]
-    assert "a row for every image; " in errors[0]
+    assert "one row per image, but " in errors[0]
     assert "cat/" in errors[0]

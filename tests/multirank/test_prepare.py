@@ -105,7 +105,7 @@ def test_a_killed_preparation_continues_on_another_number_of_ranks(folder, prepa
     written = {file: file.stat().st_mtime_ns for file in destination.glob("*.tfrecord")}
     assert len(written) == 2
     output = prepare_on(2, folder, destination)
-    assert "continuing: 1 of 4 files are there" in output
+    assert "resuming: 1 of 4 files exist" in output
     assert contents_of(destination) == contents_of(prepared)
     assert {file: file.stat().st_mtime_ns for file in written} == written
 
@@ -129,7 +129,7 @@ run()
 def test_a_second_preparation_of_the_same_has_nothing_to_do(folder, prepared):
     before = contents_of(prepared)
     began = time.time()
-    assert "holds these images already" in prepare_on(1, folder, prepared)
+    assert "already holds these images" in prepare_on(1, folder, prepared)
     assert contents_of(prepared) == before
     assert max(file.stat().st_mtime for file in prepared.iterdir()) < began
 

@@ -119,5 +119,5 @@ def test_file_that_cannot_be_written_is_refused(tmp_path, name):
 
 
 def test_file_that_cannot_be_written_after_all_is_said(tmp_path):
-    with pytest.raises(ConfigError, match="can be written"):
+    with pytest.raises(ConfigError, match="a writable file"):
         write_sheet(sheet_of([[Tile(image=None)]], 8), tmp_path / "absent" / "sheet.png")

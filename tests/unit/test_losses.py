@@ -116,5 +116,5 @@ def test_balanced_weights_give_every_class_the_same_and_have_mean_one(counts):
 
 
 def test_class_without_examples_is_named():
-    with pytest.raises(ConfigError, match=r"train\.class_weights: got .*of class 1, 3"):
+    with pytest.raises(ConfigError, match=r"train\.class_weights: got .*class 1, 3"):
         balanced_class_weights([3, 0, 2, 0])

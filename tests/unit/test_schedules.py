@@ -172,14 +172,14 @@ def test_milestones_that_make_no_sense_are_refused(milestones, warmup_epochs):
     [
         (
             [],
-            "warmup over 20 steps to 0.1 (base 0.4 for a batch of 256, scaling linear), then a co",
+            "warmup over 20 steps to 0.1 (base 0.4 for a batch of 256, scaling linear), then cosin",
         ),
         (["--schedule.warmup_from=0.5"], "warmup over 20 steps from 0.05 to 0.1 (base"),
         (["--schedule", STEPS], "then times 0.1 at step 50, 100, down to 0.001"),
         (["--schedule", STEPS, "--train.num_epochs=4"], "constant: no milestone is reached"),
         (
             ["--schedule", "{name: polynomial, base_learning_rate: 1, power: 2}"],
-            "then a polynomial of power 2 to 0",
+            "then polynomial decay of power 2 to 0",
         ),
     ],
 )

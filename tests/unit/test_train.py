@@ -294,7 +294,7 @@ def test_a_held_out_image_that_cannot_be_read_does_not_cost_the_model(tmp_path):
 def test_evaluate_of_a_model_for_other_images_says_so(tmp_path):
     inputs = keras.Input((4,))
     keras.Model(inputs, keras.layers.Dense(10)(inputs)).save(tmp_path / "other.keras")
-    with pytest.raises(CheckpointError, match="the data need one from"):
+    with pytest.raises(CheckpointError, match="but the data require"):
         evaluate_file(load_config(PIPELINE), tmp_path / "other.keras")
 
 
@@ -310,7 +310,7 @@ def test_evaluate_does_not_execute_what_is_in_a_file(tmp_path):
     flat = keras.layers.Flatten()(inputs)
     logits = keras.layers.Lambda(lambda values: values[:, :10])(flat)
     keras.Model(inputs, logits).save(tmp_path / "lambda.keras")
-    with pytest.raises(CheckpointError, match="holds code, which would run here"):
+    with pytest.raises(CheckpointError, match="contains code that would be run"):
         evaluate_file(load_config(PIPELINE), tmp_path / "lambda.keras")
 
 

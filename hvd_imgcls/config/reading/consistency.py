@@ -1,4 +1,4 @@
-"""What two sections of a configuration may not say together."""
+"""Checks across sections of a configuration."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from hvd_imgcls.errors import ConfigError
 
 
 def require_one_normalization(config: RunConfig) -> None:
-    """Refuses a normalisation of pixels for a model that has its own.
+    """Rejects `data.normalization` for a model that normalises pixels itself.
 
     Raises:
-        ConfigError: If `data.normalization` says something and the model takes pixels as they are.
+        ConfigError: If `data.normalization` is set and the model takes raw pixels.
     """
     model, normalization = config.model, config.data.normalization
     if isinstance(normalization, UnitRange):
         return
-    fix = "take data.normalization out"
+    fix = "remove data.normalization"
     if isinstance(model, KerasFile) and model.normalization_in_model:
         fix += ", or set model.normalization_in_model to false if the file needs it"
     elif not isinstance(model, KerasApplication | GivenModel):
@@ -27,18 +27,18 @@ def require_one_normalization(config: RunConfig) -> None:
     raise ConfigError(
         "data.normalization",
         got=normalization.name,
-        expected=f"nothing, since the model ({model.name}) takes pixels of 0 to 255 as they are",
+        expected=f"nothing, since the model ({model.name}) takes raw pixels (0 to 255)",
         fix=fix,
     )
 
 
 def require_possible_callbacks(config: RunConfig) -> None:
-    """Refuses callbacks that could not do what they say in this run.
+    """Rejects callbacks that cannot work in this run.
 
     Raises:
-        ConfigError: If one waits for a metric that nobody computes, sets a learning rate that the
-            schedule sets, restores what the average of the weights replaces, or writes the
-            file of another.
+        ConfigError: If one monitors a metric that is never computed, sets a learning rate that
+            the schedule sets, restores weights that the moving average replaces, or writes a
+            file that another one writes.
     """
     written: set[str] = set()
     for index, callback in enumerate(config.callbacks):
@@ -50,7 +50,7 @@ def require_possible_callbacks(config: RunConfig) -> None:
             raise ConfigError(
                 f"{key}.monitor",
                 got=callback.monitor,
-                expected="a metric of training, since the held-out split is evaluated at the end",
+                expected="a training metric, since the held-out split is only evaluated at the end",
                 fix="set evaluation.every_epochs: 1, or monitor loss or accuracy",
             )
         if isinstance(callback, ReduceOnPlateau):
@@ -60,7 +60,7 @@ def require_possible_callbacks(config: RunConfig) -> None:
                 raise ConfigError(
                     f"{key}.restore_best_weights",
                     got=True,
-                    expected="false with train.ema, whose average of all steps becomes the model",
+                    expected="false with train.ema, whose averaged weights become the model",
                     fix="set it to false, or train.ema: null",
                 )
         else:
@@ -69,7 +69,7 @@ def require_possible_callbacks(config: RunConfig) -> None:
 
 def _require_new(written: set[str], name: str, key: str) -> None:
     if name in written:
-        raise ConfigError(key, got=name, expected="one writer for one file", fix="take one out")
+        raise ConfigError(key, got=name, expected="one writer per file", fix="remove one of them")
     written.add(name)
 
 
@@ -81,6 +81,6 @@ def _require_free_learning_rate(config: RunConfig, key: str) -> None:
     raise ConfigError(
         f"{key}.name",
         got=f"reduce_on_plateau with the schedule {schedule.name}{warmup}",
-        expected="a constant schedule without warmup, since others set every step's learning rate",
-        fix="set schedule.name: constant and schedule.warmup_epochs: 0, or take the callback out",
+        expected="a constant schedule without warmup, since others set the rate at every step",
+        fix="set schedule.name: constant and schedule.warmup_epochs: 0, or remove the callback",
     )

@@ -1,7 +1,7 @@
-"""Pipeline file and command line into a `RunConfig`, and a `RunConfig` back into YAML.
+"""Converts a pipeline file and command-line overrides to a `RunConfig`, and back to YAML.
 
-Precedence: defaults, then the file, then `--key.path value` of the command line.
-No environment variables, no includes, no interpolation: a pipeline file is complete.
+Precedence: defaults, then the file, then `--key.path value` on the command line.
+There are no environment variables, includes or interpolation: a pipeline file is complete.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
 
     Args:
         path: The YAML file.
-        overrides: Words of the command line that change it, such as
+        overrides: Command-line arguments that change it, such as
             `["--train.num_epochs", "2"]` or `["--train.num_epochs=2"]`.
 
     Raises:
-        ConfigError: If the file or an override is wrong; all that is wrong is in it.
+        ConfigError: If the file or an override is invalid; reports all problems at once.
     """
     path = Path(path)
     try:
@@ -48,7 +48,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
 
 
 def parse_config(text: str, overrides: Sequence[str] = (), *, origin: str) -> RunConfig:
-    """Reads the text of a pipeline file. See `load_config`; `origin` names it in errors."""
+    """Parses the text of a pipeline file. See `load_config`; `origin` names it in errors."""
     tree = strict_yaml.read(text, origin=origin)
     if not isinstance(tree, dict):
         raise ConfigError(
@@ -66,10 +66,9 @@ def parse_config(text: str, overrides: Sequence[str] = (), *, origin: str) -> Ru
 
 
 def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Separates the overrides of a command line from its other words, in any order.
+    """Separates the overrides of a command line from its other arguments, in any order.
 
-    An override is an option with a dot in it or one named like a section.
-
+    An override is an option that contains a dot or is named like a section.
     >>> split_overrides(["--train.seed", "3", "x.yaml", "--json"])
     (['x.yaml', '--json'], ['--train.seed', '3'])
     """
@@ -92,10 +91,10 @@ def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
 def parse_overrides(words: Sequence[str]) -> list[tuple[walk.Path, Any]]:
     """Returns path and value of every `--key.path value` or `--key.path=value`.
 
-    Values are YAML: `1e-3` is a number, `[1, 2]` a list, `null` nothing.
+    Values are YAML: `1e-3` is a number, `[1, 2]` a list, `null` is None.
 
     Raises:
-        ConfigError: If a word is no option, or an option has no value.
+        ConfigError: If an argument is not an option, or an option has no value.
     """
     found: list[tuple[walk.Path, Any]] = []
     remaining = list(words)
@@ -126,13 +125,13 @@ def parse_overrides(words: Sequence[str]) -> list[tuple[walk.Path, Any]]:
 
 
 def to_tree(config: RunConfig) -> dict[str, Any]:
-    """Returns the whole configuration, defaults included, as plain nested values."""
+    """Returns the whole configuration, including defaults, as plain nested values."""
     tree: dict[str, Any] = _ADAPTER.dump_python(config, mode="json")
     return tree
 
 
 def to_yaml(config: RunConfig) -> str:
-    """Returns the whole configuration as YAML that reads back to an equal one."""
+    """Returns the whole configuration as YAML that parses to an equal one."""
     text = yaml.dump(
         json.loads(json.dumps(to_tree(config))),
         Dumper=_Dumper,
@@ -144,9 +143,9 @@ def to_yaml(config: RunConfig) -> str:
 
 
 def fingerprint(config: RunConfig) -> str:
-    """Returns 16 hex digits that two configurations share if they mean the same run.
+    """Returns a hash of the configuration, 16 hexadecimal digits.
 
-    Where the results go (`run_dir`) is not part of it.
+    `run_dir`, where the results are written, is not part of it.
     """
     tree = to_tree(config)
     del tree["run_dir"]
@@ -155,44 +154,44 @@ def fingerprint(config: RunConfig) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes floats so that every YAML reader sees a number and none is rounded."""
+    """Writes floats without rounding, such that every YAML parser reads them as numbers."""
 
 
 def _represent_float(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
     text = repr(value)
     if "." not in text:
-        # repr writes 1e-07. YAML 1.1 wants a point to see a number.
+        # repr gives 1e-07; YAML 1.1 requires a decimal point in a number.
         text = text.replace("e", ".0e")
     return dumper.represent_scalar("tag:yaml.org,2002:float", text)
 
 
 def _represent_text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    # Line breaks of Unicode come back as spaces unless they are escaped, inside quotes.
+    # Unless escaped inside quotes, Unicode line breaks are read back as spaces.
     style = '"' if any(mark in value for mark in "\x85\u2028\u2029") else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
-# Quotes what would be read as a number, such as the text 0E0.
+# Quotes strings that would be read as numbers, such as 0E0.
 strict_yaml.add_scalars(_Dumper)
 _Dumper.add_representer(float, _represent_float)
 _Dumper.add_representer(str, _represent_text)
 
 
 def _require_plain(tree: Any, origin: str) -> None:
-    """Refuses what JSON cannot hold: aliases in a circle, sets, dates, binary."""
+    """Rejects values that JSON cannot represent: recursive aliases, sets, dates, binary."""
     try:
         json.dumps(tree)
     except (TypeError, ValueError, RecursionError) as error:
         raise ConfigError(
             origin,
             got=str(error),
-            expected="mappings, lists, words and numbers",
-            fix="write the values out",
+            expected="mappings, lists, strings and numbers",
+            fix="write the values as plain YAML",
         ) from error
 
 
 def _set(tree: dict[str, Any], path: walk.Path, value: Any) -> None:
-    """Puts a value at a place, making the mappings on the way."""
+    """Sets a value at a path, creating the mappings along it."""
     place: Any = tree
     for depth, piece in enumerate(path):
         is_last = depth == len(path) - 1
@@ -218,7 +217,7 @@ def _set(tree: dict[str, Any], path: walk.Path, value: Any) -> None:
 
 
 def _validate(tree: dict[str, Any], changed: Sequence[walk.Path], origin: str) -> RunConfig:
-    """Returns the configuration that a tree of plain values means, or says all that is wrong."""
+    """Returns the configuration for a tree of plain values, or raises all problems at once."""
 
     def place_of(path: walk.Path) -> str:
         words = tuple(str(piece) for piece in path)
@@ -233,7 +232,7 @@ def _validate(tree: dict[str, Any], changed: Sequence[walk.Path], origin: str) -
         for path, value, known in walk.unknown_keys(tree)
     ]
     try:
-        # By way of JSON, so that strict types still take mappings and lists.
+        # Through JSON, because in strict mode only JSON input may turn into sections and tuples.
         config = _ADAPTER.validate_json(json.dumps(tree))
     except pydantic.ValidationError as error:
         for details in error.errors(include_url=False):

@@ -1,4 +1,4 @@
-"""All that is wrong with a configuration, told together: once, by dotted key, with the fix."""
+"""Reports all problems of a configuration at once, each with its dotted key and a fix."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from hvd_imgcls.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
-    """One wrong value.
+    """One invalid value.
 
     Attributes:
         key: Dotted key.
-        got: What came in, as text.
-        expected: What was expected, as a phrase.
-        fix: What to do about it, as a phrase.
+        got: The given value, as text.
+        expected: What was expected, as a noun phrase.
+        fix: What to do about it, as an imperative.
     """
 
     key: str
@@ -35,11 +35,11 @@ class Problem:
 
 
 class ConfigProblemsError(ConfigError):
-    """Everything that is wrong with one configuration.
+    """All problems of one configuration.
 
     Args:
         origin: File that the configuration comes from.
-        problems: What is wrong, at least one.
+        problems: The problems, at least one.
     """
 
     def __init__(self, origin: str, problems: Sequence[Problem]) -> None:
@@ -52,21 +52,21 @@ class ConfigProblemsError(ConfigError):
 
 
 def suggestion(word: Any, candidates: Sequence[str]) -> str | None:
-    """Returns the candidate that somebody who wrote `word` probably meant."""
+    """Returns the candidate closest to `word`, or None if none is close."""
     close = difflib.get_close_matches(str(word), candidates, n=1, cutoff=0.5)
     return close[0] if close else None
 
 
 def shown(value: Any) -> str:
-    """Returns a value as an error message shows it: in one line, not too long."""
+    """Formats a value for an error message: on one line, truncated if long."""
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
 
 
 def unknown_key(path: walk.Path, value: Any, known: Sequence[str], place: str) -> Problem:
-    """Returns the problem of a key that nothing reads."""
+    """Returns the problem for an unknown key."""
     meant = suggestion(path[-1], known)
-    fix = f"did you mean {walk.dotted((*path[:-1], meant))!r}?" if meant else "take it out"
+    fix = f"did you mean {walk.dotted((*path[:-1], meant))!r}?" if meant else "remove it"
     return Problem(
         key=walk.dotted(path),
         got=f"{shown(value)} for an unknown key",
@@ -76,11 +76,11 @@ def unknown_key(path: walk.Path, value: Any, known: Sequence[str], place: str) -
 
 
 def from_pydantic(details: ErrorDetails, place_of: Callable[[walk.Path], str]) -> Problem:
-    """Returns the problem behind one of pydantic's errors.
+    """Converts an error of pydantic to a problem.
 
     Args:
         details: The error.
-        place_of: Says where the value of a path comes from, for the fix.
+        place_of: Returns where the value at a path comes from, for the fix.
     """
     context: Mapping[str, Any] = details.get("ctx", {})
     kind = details["type"]

@@ -1,4 +1,4 @@
-"""Reads YAML as people mean it: `1e-3` is a number, `no` is a word, a key comes once."""
+"""Strict YAML parser: `1e-3` is a number, `no` is a string, duplicate keys are errors."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import yaml
 
 from hvd_imgcls.errors import ConfigError
 
-# Enough for people who repeat a block, too few to build a tree of gigabytes from a few
-# lines by aliases of aliases.
+# Enough for hand-written files with repeated sections, too few for nested aliases that
+# expand to gigabytes.
 MAX_ALIASES = 16
 MAX_CHARACTERS = 1_000_000
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """SafeLoader with the numbers and booleans of YAML 1.2 and unique keys."""
+    """SafeLoader with the number and boolean rules of YAML 1.2 and unique keys."""
 
-    # PyYAML's own table is that of YAML 1.1: `1e-3` a string, `no` False, `1:30` 90.
+    # PyYAML's own table follows YAML 1.1: `1e-3` is a string, `no` False, `1:30` 90.
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
 
     def __init__(self, text: str) -> None:
@@ -27,7 +27,7 @@ class _StrictLoader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            event_of: Any = self  # PyYAML's own methods have no types
+            event_of: Any = self  # PyYAML's own methods are untyped
             self._num_aliases += 1
             if self._num_aliases > MAX_ALIASES:
                 self._refuse(event_of.peek_event(), f"more than {MAX_ALIASES} aliases")
@@ -37,11 +37,11 @@ class _StrictLoader(yaml.SafeLoader):
         lines: dict[str, int] = {}
         for key_node, _ in node.value:
             if not isinstance(key_node, yaml.ScalarNode) or key_node.tag != _STRING_TAG:
-                self._refuse(key_node, "a key that is not a plain word")
+                self._refuse(key_node, "a key that is not a plain string")
             line = key_node.start_mark.line + 1
             if key_node.value in lines:
                 earlier = lines[key_node.value]
-                self._refuse(key_node, f"the key {key_node.value!r} again, first on line {earlier}")
+                self._refuse(key_node, f"duplicate key {key_node.value!r}, first on line {earlier}")
             lines[key_node.value] = line
         return super().construct_mapping(node, deep=deep)
 
@@ -64,7 +64,7 @@ _SCALARS = (
 
 
 def add_scalars(of: type[yaml.SafeLoader | yaml.SafeDumper]) -> None:
-    """Has a loader read words as numbers and booleans, or a dumper quote such words."""
+    """Makes a loader resolve words to numbers and booleans, or a dumper quote such words."""
     for tag, pattern, first in _SCALARS:
         of.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(rf"^(?:{pattern})$"), first)
 
@@ -73,22 +73,22 @@ add_scalars(_StrictLoader)
 
 
 def read(text: str, *, origin: str) -> Any:
-    """Returns the value of a YAML text.
+    """Parses a YAML document.
 
     Args:
         text: One YAML document.
         origin: File or option that the text comes from, for errors.
 
     Raises:
-        ConfigError: If it is not YAML, holds a key twice, more than `MAX_ALIASES` aliases,
-            or is too long or too deep to be a configuration.
+        ConfigError: If it is not valid YAML, contains a duplicate key or more than
+            `MAX_ALIASES` aliases, or is too long or too deeply nested for a configuration.
     """
     if len(text) > MAX_CHARACTERS:
         raise ConfigError(
             origin,
             got=f"{len(text)} characters",
             expected=f"at most {MAX_CHARACTERS}",
-            fix="give a pipeline file, not data",
+            fix="give a pipeline file, not a data file",
         )
     try:
         return _StrictLoader(text).get_single_data()
@@ -102,7 +102,7 @@ def read(text: str, *, origin: str) -> Any:
             fix="correct that line",
         ) from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        reason = "too many levels" if isinstance(error, RecursionError) else str(error)
+        reason = "nesting too deep" if isinstance(error, RecursionError) else str(error)
         raise ConfigError(
             origin, got=reason, expected="a YAML document", fix="correct the text"
         ) from error

@@ -1,4 +1,4 @@
-"""Which keys the schema knows at a place, for error messages and for the reference."""
+"""Looks up which keys the schema knows at a path, for error messages and the reference."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def dotted(path: Sequence[str | int]) -> str:
 
 
 def field_types(section: type) -> dict[str, Any]:
-    """Returns the annotation of every key of a section, with its constraints."""
+    """Returns the annotation of every key of a section, including constraints."""
     return typing.get_type_hints(section, include_extras=True)
 
 
@@ -41,12 +41,12 @@ def sections_of(annotation: Any) -> tuple[type, ...]:
 
 
 def names_of(section: type) -> tuple[str, ...]:
-    """Returns the values of `name` that choose this section; none if it is not chosen."""
+    """Returns the values of `name` that select this section; empty if it has no `name`."""
     return tuple(map(str, typing.get_args(field_types(section).get("name"))))
 
 
 def choose(sections: Sequence[type], value: Any) -> type | None:
-    """Returns the section that a mapping from a file means, None if that is not clear."""
+    """Returns the section that a mapping from a file describes, or None if ambiguous."""
     if not isinstance(value, Mapping):
         return None
     if len(sections) == 1:
@@ -56,7 +56,7 @@ def choose(sections: Sequence[type], value: Any) -> type | None:
 
 
 def element_of(annotation: Any) -> Any:
-    """Returns the annotation of the elements of an open-ended list, None for other values."""
+    """Returns the element annotation of a variable-length list, or None for other values."""
     arguments = typing.get_args(annotation)
     if typing.get_origin(annotation) is tuple and arguments[-1] is Ellipsis:
         return arguments[0]
@@ -64,7 +64,7 @@ def element_of(annotation: Any) -> Any:
 
 
 def unknown_keys(tree: Mapping[str, Any]) -> Iterator[tuple[Path, Any, tuple[str, ...]]]:
-    """Yields path, value and the keys known at that place for every key nobody reads."""
+    """Yields path, value and the keys known there for every unknown key."""
     yield from _unknown_below((), tree, RunConfig)
 
 
@@ -88,9 +88,9 @@ def _unknown_below(
 
 
 def without_union_tags(location: Sequence[str | int]) -> Path:
-    """Returns a location that pydantic reports without the names of chosen parts in it.
+    """Removes the names of union members from a location that pydantic reports.
 
-    pydantic says `optimizer.sgd.momentum` for the key `optimizer.momentum`.
+    For the key `optimizer.momentum`, pydantic reports `optimizer.sgd.momentum`.
     """
     path: list[str | int] = []
     candidates: tuple[type, ...] = (RunConfig,)

@@ -1,1 +1,1 @@
-"""Images that cannot be read."""
+"""Bad examples: images that cannot be decoded."""

@@ -1,4 +1,4 @@
-"""Images that cannot be read: what is known of them, and how many there may be."""
+"""Records of bad examples, and the limit on their number."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from hvd_imgcls.errors import BadImagesError
 from hvd_imgcls.plan.arithmetic import max_bad_examples
 
 MAX_NAMED = 20
-"""Bad images that a message names; files hold all of them."""
+"""Maximum number of bad images listed in a message; files list all of them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BadExample:
-    """An image that was left out because it could not be read.
+    """An image that was left out because it could not be decoded.
 
     Attributes:
-        name: What errors call it: its file.
+        name: Its file name, for messages.
         split: Its split.
         example: Its number in the split.
-        reason: Why it could not be read.
-        epoch: The first epoch that needed it, from 1; None if it is held out.
-        step: The first step of the run that needed it, from 1; None if it is held out.
+        reason: Why it could not be decoded.
+        epoch: The first epoch that needed it, from 1; None for held-out images.
+        step: The first step of the run that needed it, from 1; None for held-out images.
         rank: The rank that needed it then.
         phase: The training that needed it: `training` or `pretraining`.
     """
@@ -40,7 +40,7 @@ class BadExample:
     phase: str = "training"
 
     def to_json(self) -> dict[str, Any]:
-        """Returns it as JSON holds it; the phase only if it is not the training with labels."""
+        """Returns the record as a JSON object, without the phase if it is supervised training."""
         values = asdict(self)
         if self.phase == "training":
             del values["phase"]
@@ -48,16 +48,16 @@ class BadExample:
 
 
 def require_few(bad: Sequence[BadExample], data: Data, split: Split, num_examples: int) -> None:
-    """Raises if more images of a split are bad than there may be.
+    """Raises an error if more images of a split are bad than allowed.
 
     Args:
-        bad: Those of all ranks, the same on every rank.
-        data: Has the limits.
+        bad: Bad examples of all ranks, the same on every rank.
+        data: Defines the limits.
         split: The split.
-        num_examples: Its examples.
+        num_examples: Number of examples in it.
 
     Raises:
-        BadImagesError: Naming the number, the limit and the first of them.
+        BadImagesError: With the number, the limit and the first bad images.
     """
     limit = max_bad_examples(data.max_bad_examples, data.max_bad_fraction, num_examples)
     if len(bad) <= limit:
@@ -72,7 +72,7 @@ def require_few(bad: Sequence[BadExample], data: Data, split: Split, num_example
 
 
 def in_lines(bad: Sequence[BadExample]) -> str:
-    """Returns the first of them, a line each, and how many more there are."""
+    """Lists the first bad examples, one per line, and the number of remaining ones."""
     lines = [f"{one.name}: {one.reason}" for one in bad[:MAX_NAMED]]
     if len(bad) > MAX_NAMED:
         lines.append(f"and {len(bad) - MAX_NAMED:,} more")

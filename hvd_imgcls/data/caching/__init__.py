@@ -1,1 +1,1 @@
-"""Images kept in memory, encoded or decoded."""
+"""Caching of images in memory, encoded or decoded."""

@@ -1,4 +1,4 @@
-"""`data.cache: decoded`: small images are decoded once and kept in memory."""
+"""`data.cache: decoded`: decodes small images once and keeps them in memory."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _BATCH_SIZE = 256
 
 
 class DecodedImages(SourceView, ArraySource):
-    """Another source's images, decoded and cut to their centre, in memory.
+    """Images of another source, decoded and centre-cropped, in memory.
 
     Args:
         source: The encoded images.
-        config: Says how large the images become.
+        config: Defines the image size.
         num_threads: Threads that decode.
     """
 
@@ -57,7 +57,7 @@ class DecodedImages(SourceView, ArraySource):
         return self._images[split]
 
     def unreadable(self, split: Split) -> Numbers:
-        """Returns the examples that `data.bad_examples: quarantine` leaves out, in order."""
+        """Returns the examples excluded by `data.bad_examples: quarantine`, in order."""
         self.images(split)
         return self._unreadable[split]
 
@@ -71,7 +71,7 @@ class DecodedImages(SourceView, ArraySource):
 
         decode = make_evaluation_decoder(self._config, self.image_shape)
         number = self.num_examples(split)
-        # Whole batches: the last one is filled up with the last image.
+        # Full batches: the last one is padded with the last image.
         slots = tf.data.Dataset.range(-(-number // _BATCH_SIZE) * _BATCH_SIZE).map(
             lambda slot: (tf.minimum(slot, number - 1), slot, slot)
         )
@@ -95,7 +95,7 @@ class DecodedImages(SourceView, ArraySource):
                 bad = find_unreadable(self._source, split, decode, suspects)
                 if bad is None:
                     raise
-                # Every rank decodes all of them.
+                # Every rank decodes all images.
                 raise BadImagesError(str(bad)) from None
             images[done : done + len(batch)] = batch
             if good:

@@ -1,4 +1,4 @@
-"""`data.cache: encoded`: image files are read once and kept in memory as they are."""
+"""`data.cache: encoded`: reads image files once and keeps them in memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BATCH_SIZE = 256
 
 
 class EncodedImages(EncodedView):
-    """Another source's images, encoded, in memory once a split is read from.
+    """Encoded images of another source, in memory from the first read of a split.
 
     Args:
         source: The images.
@@ -38,8 +38,8 @@ class EncodedImages(EncodedView):
     def make_batch_reader(self, split: Split) -> Callable[[tf.Tensor], tf.Tensor]:
         """Returns a function from example numbers `[batch]` to encoded images `[batch]`.
 
-        In the place of what could not be read is nothing, which no decoder takes for an image;
-        `make_reader` asks the source again and says why.
+        Files that could not be read become empty strings, which no decoder accepts;
+        `make_reader` then reads from the source again for the reason.
         """
         import tensorflow as tf
 
@@ -68,7 +68,7 @@ class EncodedImages(EncodedView):
         if read_batch is not None:
             pieces = numbers.batch(_BATCH_SIZE).map(lambda n: (n, read_batch(n)))
         else:
-            # One by one, so that a file that is gone costs itself alone.
+            # One by one, so that a missing file affects only itself.
             read = numbers.map(
                 lambda n: (n, read_one(n)),
                 num_parallel_calls=self._num_threads,

@@ -1,1 +1,1 @@
-"""From an image file to pixels."""
+"""Decoding of image files to pixels."""

@@ -1,6 +1,6 @@
-"""`data.bad_examples: quarantine`: an image that cannot be read leaves a blank in its place.
+"""`data.bad_examples: quarantine`: replaces bad images by blank ones.
 
-A batch keeps its size, so that all ranks take the same number of steps.
+Batches keep their size, so that all ranks take the same number of steps.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from hvd_imgcls.data.decoding.image_files import Decode, decode_images, load_ima
 from hvd_imgcls.data.order.splits import Split
 from hvd_imgcls.data.sources.base import EncodedSource
 
-# Images that one dataset inside the dataset decodes: one for each image takes 0.2 ms more.
+# Images decoded by one inner dataset: one dataset per image takes 0.2 ms longer.
 _PIECE = 16
 
 
@@ -30,20 +30,20 @@ def load_or_blank(
     batch_size: int,
     num_threads: int,
 ) -> tf.data.Dataset:
-    """Does what `load_images` does, with zeros for images that cannot be read.
+    """Like `load_images`, but with zeros for images that cannot be decoded.
 
     Args:
-        slots: Of (example number, key, anything else), all scalars, int64. Whole batches.
+        slots: Dataset of (example number, key, any value), all scalar int64. Full batches.
         source: The images.
-        split: Where the examples belong.
-        decode: What makes an image of a file.
+        split: Split of the examples.
+        decode: Decodes an image file.
         image_shape: Height, width and channels of its result.
-        batch_size: Images of a batch.
-        num_threads: Images decoded at the same time.
+        batch_size: Images per batch.
+        num_threads: Images decoded in parallel.
 
     Returns:
         A dataset of (images `[batch_size, height, width, channels]` uint8, example numbers
-        `[batch_size]`, anything else `[batch_size]`, whether the image is good `[batch_size]`
+        `[batch_size]`, the other value `[batch_size]`, whether the image is good `[batch_size]`
         bool).
     """
     read_batch, read_one = source.make_batch_reader(split), source.make_reader(split)
@@ -72,17 +72,17 @@ def decode_or_blank(
     batch_size: int,
     num_threads: int,
 ) -> tf.data.Dataset:
-    """Does what `decode_images` does, with zeros for images that cannot be decoded.
+    """Like `decode_images`, but with zeros for images that cannot be decoded.
 
     Args:
-        contents: Of (what the file holds, example number, key, anything else), all scalars.
-        decode: What makes an image of it.
+        contents: Dataset of (encoded image, example number, key, any value), all scalars.
+        decode: Decodes an encoded image.
         image_shape: Height, width and channels of its result.
-        batch_size: Images of a batch.
-        num_threads: Images decoded at the same time.
+        batch_size: Images per batch.
+        num_threads: Images decoded in parallel.
 
     Returns:
-        What `load_or_blank` returns.
+        The same as `load_or_blank`.
     """
 
     @tf.autograph.experimental.do_not_convert
@@ -103,12 +103,12 @@ def _each_or_blank(
     columns: tuple[tf.Tensor, ...],
     image_shape: tuple[int, int, int],
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns an image of each row, zeros where that fails, and which have not failed."""
+    """Returns an image per row, zeros if decoding fails, and which rows succeeded."""
     number = tf.shape(columns[0], tf.int64)[0]
     good = tf.data.Dataset.from_tensor_slices((tf.range(number), *columns)).map(
         lambda place, *row: (load_one(*row), place)
     )
-    # Behind the last place, so that there is always one.
+    # Beyond the last slot, so that there is always one.
     blank = tf.data.Dataset.from_tensors((tf.zeros(image_shape, tf.uint8), number))
     piece = good.ignore_errors().concatenate(blank).batch(_PIECE + 1)
     images, found = piece.get_single_element()

@@ -1,4 +1,4 @@
-"""Encoded images inside a dataset: read, then decoded one by one."""
+"""Reads and decodes encoded images in a `tf.data` pipeline."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from hvd_imgcls.data.decoding.windows import centre_window, decode_window, rando
 from hvd_imgcls.data.order.splits import Split
 from hvd_imgcls.data.sources.base import EncodedSource
 
-# What the file holds, scalar string, the example number and the epoch's key, scalar int64,
-# in; the image, uint8, out.
+# Takes the encoded image, scalar string, and the example number and the epoch's key, scalar int64;
+# returns the image, uint8.
 Decode = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 
 
-# Images in one read of record files: few calls into Python, but no more bytes than caches hold.
+# Images per read of record files: few calls into Python, within the size of caches.
 _READ_TOGETHER = 16
 
 
 def random_resized_crop_of(config: RunConfig) -> RandomResizedCrop | None:
-    """Returns the crop that comes with decoding, if the first augmentation is one."""
+    """Returns the random resized crop, which happens during decoding, if it is configured."""
     first = config.augment[0] if config.augment else None
     return first if isinstance(first, RandomResizedCrop) else None
 
@@ -47,7 +47,7 @@ def make_training_decoder(config: RunConfig, image_shape: tuple[int, int, int]) 
 
 
 def make_evaluation_decoder(config: RunConfig, image_shape: tuple[int, int, int]) -> Decode:
-    """Returns a function that decodes an image and crops its centre; no key is used."""
+    """Returns a function that decodes and centre-crops an image; it ignores the key."""
     crop_fraction = config.evaluation.crop_fraction
 
     def decode(contents: tf.Tensor, example: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
@@ -75,27 +75,27 @@ def load_images(
     """Reads and decodes the images of a dataset of example numbers, in its order.
 
     Args:
-        slots: Of (example number, key, anything else), all scalars, int64. Whole batches.
+        slots: Dataset of (example number, key, any value), all scalar int64. Full batches.
         source: The images.
-        split: Where the examples belong.
-        decode: What makes an image of a file.
-        batch_size: Images of a batch.
-        num_threads: Images decoded at the same time.
+        split: Split of the examples.
+        decode: Decodes an image file.
+        batch_size: Images per batch.
+        num_threads: Images decoded in parallel.
 
     Returns:
         A dataset of (images `[batch_size, height, width, channels]` uint8, example numbers
-        `[batch_size]`, anything else `[batch_size]`).
+        `[batch_size]`, the other value `[batch_size]`).
     """
     read_batch = source.make_batch_reader(split)
     if read_batch is not None:
         contents = slots.batch(min(_READ_TOGETHER, batch_size)).map(
             lambda examples, keys, others: (read_batch(examples), examples, keys, others)
         )
-        # Not `unbatch`, which copies every image once more: 100 us for 100 kB were measured.
+        # Not `unbatch`, which copies every image once more: measured at 100 us for 100 kB.
         contents = contents.flat_map(lambda *parts: tf.data.Dataset.from_tensor_slices(parts))
         return decode_images(contents, decode, batch_size=batch_size, num_threads=num_threads)
     read = source.make_reader(split)
-    # Read and decoded in one step: two steps cost some 50 us more for each image.
+    # Read and decoded in one `map`: two cost about 50 us more per image.
     images = slots.map(
         lambda example, key, other: (decode(read(example), example, key), example, other),
         num_parallel_calls=num_threads,
@@ -107,16 +107,16 @@ def load_images(
 def decode_images(
     contents: tf.data.Dataset, decode: Decode, *, batch_size: int, num_threads: int
 ) -> tf.data.Dataset:
-    """Decodes images that have been read, in their order.
+    """Decodes encoded images, in their order.
 
     Args:
-        contents: Of (what the file holds, example number, key, anything else), all scalars.
-        decode: What makes an image of it.
-        batch_size: Images of a batch.
-        num_threads: Images decoded at the same time.
+        contents: Dataset of (encoded image, example number, key, any value), all scalars.
+        decode: Decodes an encoded image.
+        batch_size: Images per batch.
+        num_threads: Images decoded in parallel.
 
     Returns:
-        What `load_images` returns.
+        The same as `load_images`.
     """
     images = contents.map(
         lambda content, example, key, other: (decode(content, example, key), example, other),

@@ -1,7 +1,7 @@
-"""How large an image says it is, and refusing what is too large, before anything is decoded.
+"""Reads the size of an image from its header, and rejects too large ones before decoding.
 
-A file of a few kilobytes can say that it is an image of gigabytes. Inside a graph, an image
-that is too large is a `tf.errors.InvalidArgumentError` like any other that cannot be decoded.
+A file of a few kilobytes can claim to be an image of gigabytes. Inside a graph, a too large
+image raises `tf.errors.InvalidArgumentError` like any other image that cannot be decoded.
 """
 
 from __future__ import annotations
@@ -13,30 +13,30 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-# The sizes of all formats but GIF are in the first bytes of a file.
+# All formats but GIF store the size in the first bytes of a file.
 _HEADER_BYTES = 32
 _GIF_COLOUR_TABLE, _GIF_COLOURS = 0x80, 0x07
 _WEBP_ANIMATION = 0x02
 _TOO_LARGE = "too large"
 
-# TensorFlow decodes it, but its size is in a bit stream that nothing here can read.
+# TensorFlow decodes it, but its size is in a bit stream that is not parsed here.
 JPEG_XL_STARTS = (b"\xff\x0a", b"\x00\x00\x00\x0cJXL ")
 
 
 def require_size(size: tf.Tensor, max_pixels: int) -> tf.Tensor:
-    """Returns the size of an image, unless it is too large.
+    """Returns the size of an image, or fails if it is too large.
 
     Args:
-        size: Height and width, int `[2]`; 0 where unknown.
-        max_pixels: What is allowed.
+        size: Height and width, int `[2]`; 0 if unknown.
+        max_pixels: Maximum number of pixels.
 
     Raises:
-        tf.errors.InvalidArgumentError: When it runs, with the size and what is allowed.
+        tf.errors.InvalidArgumentError: At run time, with the size and the limit.
     """
-    # Of 32-bit sizes, the product need not fit into 64 bits.
+    # The product of two 32-bit sizes need not fit into 64 bits.
     height, width = tf.unstack(tf.cast(size, tf.float64))
-    # `plain_reason` makes a sentence of it: putting one together here would cost every image
-    # 5 us, a `tf.cond` as much.
+    # `plain_reason` formats the message: formatting it here would cost 5 us per image, a
+    # `tf.cond` as much.
     checked = tf.raw_ops.Assert(
         condition=height * width <= max_pixels, data=[_TOO_LARGE, size[1], size[0], max_pixels]
     )
@@ -45,34 +45,34 @@ def require_size(size: tf.Tensor, max_pixels: int) -> tf.Tensor:
 
 
 def plain_reason(text: str) -> str:
-    """Returns the message of a failed check as a sentence, other text without what misleads.
+    """Formats the message of a failed size check, and removes misleading parts of others.
 
     Args:
-        text: One line of TensorFlow's message.
+        text: First line of TensorFlow's message.
     """
     number = r" \[(\d+)\]"
     numbers = re.fullmatch(rf"assertion failed: \[{_TOO_LARGE}\]" + 3 * number, text)
     if numbers is not None:
         width, height, allowed = numbers.groups()
         return f"{width} x {height} pixels, more than the {int(allowed):,} allowed"
-    # TensorFlow's list of formats names one that we refuse.
+    # TensorFlow's list of formats includes one that we reject.
     text = text.replace("One of JPEG, JPEG XL, ", "One of JPEG, ")
     return re.sub(r"^assertion failed: \[(.*)\]$", r"\1", text)
 
 
 def decode_no_jpeg(contents: tf.Tensor, max_pixels: int) -> tf.Tensor:
-    """Decodes an image that is no JPEG to the end, unless its header says it is too large.
+    """Decodes an image that is not a JPEG, unless its header claims that it is too large.
 
     Args:
-        contents: What the file holds, scalar string: PNG, GIF (its first image), BMP or WebP.
-        max_pixels: Pixels allowed. A GIF, all of whose images are unpacked to one byte per
-            pixel, may have three times as many in all of them.
+        contents: Encoded image, scalar string: PNG, GIF (its first image), BMP or WebP.
+        max_pixels: Maximum number of pixels. The images of a GIF, which are all unpacked to one
+            byte per pixel, may have three times as many in total.
 
     Returns:
         `[height, width, 3]`, uint8.
 
     Raises:
-        tf.errors.OpError: When it runs, with the reason.
+        tf.errors.OpError: At run time, with the reason.
     """
 
     def decode(channels: int) -> tf.Tensor:
@@ -80,12 +80,12 @@ def decode_no_jpeg(contents: tf.Tensor, max_pixels: int) -> tf.Tensor:
 
     with tf.control_dependencies([_allowed_size(contents, max_pixels)]):
         allowed = tf.identity(contents)
-    # With transparency, WebP is decoded to four channels or not at all.
+    # WebP with transparency can only be decoded to four channels.
     return tf.cond(_starts_with(contents, b"RIFF"), lambda: decode(0)[..., :3], lambda: decode(3))
 
 
 def _allowed_size(contents: tf.Tensor, max_pixels: int) -> tf.Tensor:
-    """Returns height and width of an image that is no JPEG; fails if they are not allowed."""
+    """Returns height and width of an image that is not a JPEG; fails if it is too large."""
 
     def of_gif() -> tf.Tensor:
         facts = tf.numpy_function(_gif_size, [contents], tf.int64)
@@ -101,7 +101,7 @@ def _allowed_size(contents: tf.Tensor, max_pixels: int) -> tf.Tensor:
         return _refuse(problem + f", more than the {3 * max_pixels:,} allowed")
 
     def of_others() -> tf.Tensor:
-        # Zeros behind a file that ends before.
+        # Pads files that are shorter than the header.
         header = tf.io.decode_raw(contents, tf.uint8, fixed_length=_HEADER_BYTES)
         header = tf.cast(header, tf.int64)
         checked = _require_supported(contents, header)
@@ -112,12 +112,11 @@ def _allowed_size(contents: tf.Tensor, max_pixels: int) -> tf.Tensor:
 
 
 def decode_whole(contents: tf.Tensor, max_pixels: int) -> tf.Tensor:
-    """Decodes an image to the end.
+    """Decodes a whole image.
 
     Args:
-        contents: What the file holds, scalar string: JPEG, PNG, GIF (its first image), BMP
-            or WebP.
-        max_pixels: Larger images are refused by their header.
+        contents: Encoded image, scalar string: JPEG, PNG, GIF (its first image), BMP or WebP.
+        max_pixels: Larger images are rejected by their header.
 
     Returns:
         `[height, width, 3]`, uint8.
@@ -135,7 +134,7 @@ def decode_whole(contents: tf.Tensor, max_pixels: int) -> tf.Tensor:
 
 
 def _refuse(reason: tf.Tensor | str) -> tf.Tensor:
-    """Fails, when it runs; returns a scalar bool, for control flow."""
+    """Fails at run time; returns a scalar bool, for control flow."""
     with tf.control_dependencies([tf.raw_ops.Assert(condition=False, data=[reason])]):
         return tf.constant(False)
 
@@ -145,10 +144,10 @@ def _starts_with(contents: tf.Tensor, start: bytes) -> tf.Tensor:
 
 
 def _require_supported(contents: tf.Tensor, header: tf.Tensor) -> tf.Tensor:
-    """Fails, when it runs, for what the decoder must not be given; returns a scalar bool.
+    """Fails at run time for content that the decoder must not get; returns a scalar bool.
 
-    TensorFlow 2.21.0 writes beyond the end of its memory when it decodes an animated WebP to
-    four channels as one image.
+    TensorFlow 2.21.0 writes out of bounds when it decodes an animated WebP to four channels as
+    a single image.
     """
     is_jpeg_xl = tf.reduce_any([_starts_with(contents, start) for start in JPEG_XL_STARTS])
     is_webp = _starts_with(contents, b"RIFF") & (header[15] == ord("X"))
@@ -162,10 +161,10 @@ def _require_supported(contents: tf.Tensor, header: tf.Tensor) -> tf.Tensor:
 
 
 def _size_of_others(contents: tf.Tensor, header: tf.Tensor) -> tf.Tensor:
-    """Returns height and width of a PNG, BMP or WebP by its header, int64 `[2]`, else zeros."""
+    """Returns height and width from the header of a PNG, BMP or WebP, int64 `[2]`, else zeros."""
 
     def number(first: int, length: int) -> tf.Tensor:
-        """Returns little-endian bytes as a number."""
+        """Decodes a little-endian integer."""
         weights = tf.constant([256**place for place in range(length)], tf.int64)
         return tf.reduce_sum(header[first : first + length] * weights)
 
@@ -176,7 +175,7 @@ def _size_of_others(contents: tf.Tensor, header: tf.Tensor) -> tf.Tensor:
         )
 
     def of_bmp() -> tf.Tensor:
-        # Signed: rows from top to bottom have a negative height.
+        # Signed: top-down images have a negative height.
         sides = tf.stack([number(22, 4), number(18, 4)])
         return tf.where(sides >= 2**31, 2**32 - sides, sides)
 
@@ -200,10 +199,10 @@ def _size_of_others(contents: tf.Tensor, header: tf.Tensor) -> tf.Tensor:
 
 
 def _gif_size(contents: npt.NDArray[np.object_]) -> npt.NDArray[np.int64]:
-    """Returns the largest height and width in a GIF and the pixels of all of its images.
+    """Returns the largest height and width in a GIF, and the total pixels of its images.
 
-    The images need not keep to the size at the beginning of the file, so all are looked at.
-    What is damaged is left to the decoder.
+    Its images may exceed the size in the file header, so all of them are scanned. Damaged files
+    are left to the decoder.
     """
     content: bytes = np.asarray(contents, np.object_).item()
     height = width = total = 0

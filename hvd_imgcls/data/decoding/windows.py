@@ -1,6 +1,6 @@
-"""From the bytes of an image file to the pixels that the network sees.
+"""Decodes image files to the images that the network receives.
 
-A window of the image is cut out and resized. For JPEG, only the window is decoded.
+A window of the image is cropped and resized. For JPEG, only the window is decoded.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import tensorflow as tf
 from hvd_imgcls.config.augmentations import RandomResizedCrop
 from hvd_imgcls.data.decoding.image_size import decode_no_jpeg, require_size
 
-# Height and width of an image, int32 `[2]`, in; the window's first row and column and its
-# height and width, int32 `[4]`, out.
+# Takes height and width of an image, int32 `[2]`; returns the window's first row and column
+# and its height and width, int32 `[4]`.
 ChooseWindow = Callable[[tf.Tensor], tf.Tensor]
 
-# torchvision's RandomResizedCrop tries as often before it takes the whole image.
+# Attempts before the whole image is used, as in torchvision's RandomResizedCrop.
 _MAX_ATTEMPTS = 10
 
 
@@ -31,12 +31,11 @@ def decode_window(
     """Decodes a window of an image and resizes it, bilinearly and without antialiasing.
 
     Args:
-        contents: What the file holds, scalar string: JPEG, PNG, GIF (its first image), BMP
-            or WebP.
+        contents: Encoded image, scalar string: JPEG, PNG, GIF (its first image), BMP or WebP.
         choose: Chooses the window.
         image_size: Height and width of the result, in pixels.
         num_channels: 1 or 3.
-        max_pixels: Larger images are refused by their header.
+        max_pixels: Larger images are rejected by their header.
 
     Returns:
         `[image_size, image_size, num_channels]`, uint8.
@@ -51,14 +50,14 @@ def decode_window(
 
         if num_channels == 3:
             return crop(3)
-        # The decoder makes no grey of four colours.
+        # The decoder cannot convert four-channel (CMYK) images to greyscale.
         return tf.cond(shape[2] == 4, lambda: _to_grey(crop(3)), lambda: crop(1))
 
     def of_others() -> tf.Tensor:
         image = decode_no_jpeg(contents, max_pixels)
         window = choose(tf.shape(image)[:2])
         cut = tf.slice(image, [window[0], window[1], 0], [window[2], window[3], 3])
-        # Of the others, PNG alone would be decoded to grey.
+        # Among the other formats, only PNG can be decoded to greyscale.
         return cut if num_channels == 3 else _to_grey(cut)
 
     window = tf.cond(tf.io.is_jpeg(contents), of_jpeg, of_others)
@@ -71,15 +70,15 @@ def decode_window(
 
 
 def _to_grey(image: tf.Tensor) -> tf.Tensor:
-    """Returns `[height, width, 3]` uint8 as `[height, width, 1]`, weighted as JPEG does."""
+    """Converts `[height, width, 3]` uint8 to `[height, width, 1]`, weighted as in JPEG."""
     red, green, blue = tf.unstack(tf.cast(image, tf.int32), axis=-1)
-    # ITU-R BT.601, in thousandths: integers round the same everywhere.
+    # ITU-R BT.601, in thousandths: integers are rounded the same everywhere.
     grey = (299 * red + 587 * green + 114 * blue + 500) // 1000
     return tf.cast(grey[..., tf.newaxis], tf.uint8)
 
 
 def centre_window(size: tf.Tensor, crop_fraction: float) -> tf.Tensor:
-    """Returns the central square whose side is a fraction of the image's shorter side.
+    """Returns the centre square whose side is a fraction of the image's shorter side.
 
     Args:
         size: Height and width, int32 `[2]`.
@@ -97,7 +96,7 @@ def random_window(size: tf.Tensor, config: RandomResizedCrop, key: tf.Tensor) ->
     Args:
         size: Height and width, int32 `[2]`.
         config: Ranges of the area, as a fraction of the image, and of width / height.
-        key: Two int64 numbers that nothing else is drawn with.
+        key: Two int64 numbers that are used for nothing else.
     """
     begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
         tf.concat([size, [3]], axis=0),

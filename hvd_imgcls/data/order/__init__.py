@@ -1,1 +1,1 @@
-"""Which example comes when: splits, epochs, global batches, the part of each rank."""
+"""The order of the examples: splits, epochs, global batches, and the part of each rank."""

@@ -1,10 +1,10 @@
-"""Examples divided over hosts: the order of an epoch, and who reads and sends what.
+"""The order of examples that are divided over hosts: who reads and sends what in an epoch.
 
-Every global batch has an equal part for each host, filled with the host's own examples in a
-random order. A fraction of all slots, drawn at random, is then filled from all hosts: their
-examples change places. All of it is a pure function of (seed, epoch) and of the division,
-whatever the number of ranks, so that every rank knows without asking what it will be sent.
-
+Every global batch has an equal part for each host, filled with the host's own examples in
+random order. A random fraction of all slots is then filled from all hosts: their examples are
+permuted across hosts. All of it is a pure function of (seed, epoch) and of the division,
+independent of the number of ranks, so that every rank knows what it will receive without
+asking.
 Partial exchange between epochs is from Nguyen et al. 2022, "Why globally re-shuffle?
 Revisiting data shuffling in large scale deep learning" (IPDPS).
 """
@@ -20,19 +20,19 @@ from hvd_imgcls.data.order.epoch_order import Numbers, cut_or_padded
 from hvd_imgcls.data.order.splits import Split
 from hvd_imgcls.plan import HostShares
 
-# Set the streams apart from any other use of the same seed.
+# Separate the random streams from other uses of the same seed.
 _ORDER, _SLOTS, _EXCHANGE = 0x686F7374, 0x736C6F74, 0x65786368  # "host", "slot", "exch"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Division:
-    """Which host has which examples, and which rank reads for which host.
+    """Which host stores which examples, and which rank reads for which host.
 
     Attributes:
         shares: Example numbers of every host, ascending, for each split.
         exchange: Fraction of every epoch's slots that are filled from all hosts.
-        positions: For every rank, which of the equal parts of a batch it reads. The parts
-            are in the order of the hosts. Rank numbers themselves when empty.
+        positions: For every rank, which of the equal parts of a batch it reads; the parts
+            are in the order of the hosts. If empty, the rank number.
     """
 
     shares: Mapping[Split, Sequence[Numbers]]
@@ -45,10 +45,10 @@ class Division:
         return len(self.shares["train"])
 
     def counts(self, block_size: int) -> HostShares:
-        """Returns what a plan needs to know.
+        """Returns the counts that a plan needs.
 
         Args:
-            block_size: Examples of a block of the evaluation.
+            block_size: Evaluation batch size of one rank.
         """
         return HostShares(
             num_train_examples=tuple(map(len, self.shares["train"])),
@@ -71,7 +71,7 @@ class Division:
         return range(position * per_rank, (position + 1) * per_rank)
 
     def held_out_blocks(self, rank: int, block_size: int) -> Numbers:
-        """Returns the numbers of the blocks that a rank evaluates: its host's, dealt in turn."""
+        """Returns the evaluation blocks of a rank: those of its host, dealt round-robin."""
         position, size = self.position_of(rank), len(self.positions) or 1
         hosts = self.hosts_of(position, size)
         blocks = np.concatenate([_blocks(self.shares["held_out"][h], block_size) for h in hosts])
@@ -84,7 +84,7 @@ class Division:
         """Returns the example numbers of an epoch's global batches, -1 for padding.
 
         Returns:
-            `[num_steps, global_batch_size]`, int64. The parts of the hosts are side by side.
+            `[num_steps, global_batch_size]`, int64. The parts of the hosts are contiguous.
         """
         per_host = global_batch_size // self.num_hosts
         sequences = np.stack(
@@ -100,7 +100,7 @@ class Division:
         return by_step.reshape(num_steps, global_batch_size)
 
     def _exchange(self, sequences: Numbers, seed: int, epoch: int) -> None:
-        """Lets the examples of randomly chosen slots change places, in place."""
+        """Permutes the examples of randomly chosen slots, in-place."""
         if self.exchange == 0 or self.num_hosts == 1:
             return
         chosen = np.zeros(sequences.shape, dtype=bool)
@@ -112,7 +112,7 @@ class Division:
         sequences[chosen] = generator.permutation(sequences[chosen])
 
     def home_of(self) -> Numbers:
-        """Returns the host of every training example, `[examples]`."""
+        """Returns the host that stores every training example, `[examples]`."""
         homes = np.empty(sum(map(len, self.shares["train"])), np.int64)
         for host, share in enumerate(self.shares["train"]):
             homes[share] = host
@@ -122,8 +122,8 @@ class Division:
 def sender_positions(homes: Numbers, reader: int, *, num_hosts: int, size: int) -> Numbers:
     """Returns the position of the rank that reads each example from its disk.
 
-    The reader itself if the example is on its own host; otherwise, of the ranks of the
-    example's host, the one with the reader's place in its host.
+    For examples of the reader's own host this is the reader itself; for others, the rank with
+    the same place on the example's host.
 
     Args:
         homes: Host of every example, any shape.

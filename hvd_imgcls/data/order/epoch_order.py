@@ -1,9 +1,9 @@
-"""Which example is seen when, and by which rank. Plain numbers, no tensors.
+"""The order of examples in an epoch, and its division over ranks. Plain numbers, no tensors.
 
 The order of an epoch is a pure function of (seed, epoch). It is cut into global batches,
 and every rank takes its contiguous part of each: the sequence of global batches is the same
-for every number of ranks that divides the batch. The position in a run is (epoch, step), and
-starting there costs no more than the order of that one epoch.
+for every number of ranks that divides the batch. The position in a run is (epoch, step);
+starting there costs only the computation of that epoch's order.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 Numbers = npt.NDArray[np.int64]
 
-# Sets the stream of the order apart from any other use of the same seed.
+# Separates the random stream of the order from other uses of the same seed.
 _PURPOSE = 0x6F72646572  # "order"
 
 
@@ -26,24 +26,24 @@ def epoch_order(num_examples: int, seed: int, epoch: int) -> Numbers:
         epoch: 0-based.
     """
     sequence = np.random.SeedSequence([_PURPOSE, seed, epoch])
-    # Philox's stream is fixed by numpy; that of `permutation` is not promised, and a test
-    # with a hash of the result watches it.
+    # numpy guarantees the stream of Philox, but not the algorithm of `permutation`; a test
+    # compares a hash of the result.
     generator = np.random.Generator(np.random.Philox(sequence))
     return generator.permutation(num_examples)
 
 
 def cut_or_padded(order: Numbers, num_slots: int) -> Numbers:
-    """Returns the first `num_slots` numbers, with -1 after the last if there are fewer."""
+    """Returns the first `num_slots` numbers, padded with -1 if there are fewer."""
     if len(order) >= num_slots:
         return order[:num_slots]
     return np.pad(order, (0, num_slots - len(order)), constant_values=-1)
 
 
 def blocks_of(num_examples: int, block_size: int) -> Numbers:
-    """Returns the examples cut into blocks in their own order, -1 for padding.
+    """Cuts the examples into blocks in their original order, with -1 for padding.
 
-    The very same blocks whatever the number of ranks: they are dealt to the ranks, and
-    results are put together in the order of the blocks.
+    The blocks do not depend on the number of ranks: they are dealt to the ranks, and results
+    are concatenated in the order of the blocks.
 
     Returns:
         `[blocks, block_size]`, int64.

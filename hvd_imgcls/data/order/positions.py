@@ -1,4 +1,4 @@
-"""What a rank reads from a position of the run on. Plain numbers, no tensors."""
+"""What a rank reads from a given position of the run. Plain numbers, no tensors."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from hvd_imgcls.plan import EvaluationPlan, Plan
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rows:
-    """One rank's part of consecutive batches, a row for each backward pass.
+    """One rank's part of consecutive batches, one row per backward pass.
 
     Attributes:
         examples: Example numbers, `[batches, per_rank_batch_size]`, int64.
-        weights: Their weights, the same shape, float32: 1, and in a batch with padding 0 for
-            padding and so much for the others that the mean over all ranks is that of the
-            others.
+        weights: Their weights, the same shape, float32. Normally 1; in a batch with padding, 0
+            for padding, and the others are scaled such that the mean over all ranks is the mean
+            over the real examples.
     """
 
     examples: epoch_order.Numbers
@@ -60,12 +60,12 @@ def rank_rows(
         plan: The plan of the run.
         rank: The rank.
         epoch: 0-based.
-        start_step: First step, 0-based inside the epoch.
+        start_step: First step, 0-based within the epoch.
         division: How the examples are divided over hosts, if they are.
 
     Returns:
-        `gradient_accumulation_steps` rows per step; fewer in the last epoch if `num_steps`
-        ends it early.
+        `gradient_accumulation_steps` rows per step; fewer rows in the last epoch if `num_steps`
+        truncates it.
     """
     slots = epoch_slots(plan, epoch, division)
     position = rank if division is None else division.position_of(rank)
@@ -81,7 +81,7 @@ def rank_rows(
 
 
 def filled(slots: epoch_order.Numbers, division: Division | None = None) -> epoch_order.Numbers:
-    """Returns global batches with an example in every slot, of the slot's host if there are any.
+    """Replaces padding in global batches by an example, of the slot's host if it has any.
 
     Args:
         slots: Example numbers, -1 for padding, `[steps, global_batch_size]`.
@@ -95,7 +95,7 @@ def filled(slots: epoch_order.Numbers, division: Division | None = None) -> epoc
 
 
 def slot_weights(slots: epoch_order.Numbers) -> npt.NDArray[np.float32]:
-    """Returns the weights of global batches' slots; see `Rows`.
+    """Returns the weights of the slots in global batches; see `Rows`.
 
     Args:
         slots: Example numbers, -1 for padding, `[steps, global_batch_size]`.
@@ -114,14 +114,14 @@ def rank_blocks(
     """Returns what one rank evaluates.
 
     Args:
-        plan: How the held-out split is cut into blocks.
+        plan: Defines the evaluation blocks.
         rank: The rank.
         size: Number of ranks.
         division: How the examples are divided over hosts, if they are.
 
     Returns:
         The numbers of its blocks, `[evaluation_steps]`, and their example numbers,
-        `[evaluation_steps, block_size]`, -1 for padding; equally many on every rank.
+        `[evaluation_steps, block_size]`, -1 for padding; the same number on every rank.
     """
     blocks = epoch_order.blocks_of(plan.num_examples, plan.block_size)
     if division is None:
@@ -136,5 +136,5 @@ def rank_blocks(
 
 
 def crop_key(plan: Plan, epoch: int) -> int:
-    """Returns the key of an epoch's random resized crops, int64."""
+    """Returns the random key of an epoch's random resized crops, int64."""
     return keys.stream_key(plan.seed, keys.RANDOM_RESIZED_CROP, epoch)

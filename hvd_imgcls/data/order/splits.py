@@ -1,4 +1,4 @@
-"""The splits of a data set, and the numbers of their examples."""
+"""The splits of a dataset, and the type of example numbers."""
 
 from __future__ import annotations
 

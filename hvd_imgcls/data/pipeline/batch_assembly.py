@@ -1,4 +1,4 @@
-"""What becomes of decoded images before they are trained on: targets, augmentation, weights."""
+"""Turns decoded images into training batches: targets, augmentation, weights."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from hvd_imgcls.plan import Plan, balanced_class_weights
 def make_batch_assembler(
     source: ImageSource, config: RunConfig, plan: Plan, bad_example_log: BadExampleLog
 ) -> Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
-    """Returns a function that makes a batch of decoded images one for training.
+    """Returns a function that turns decoded images into a training batch.
 
     It takes images `[per_rank_batch_size, height, width, channels]` uint8, example numbers
-    `[per_rank_batch_size]` int64, epoch (int64, of every image or one for all) and weights
-    `[per_rank_batch_size]` float32 as a pair, and perhaps which images are good, bool. It
-    returns what `dataset.training_dataset` holds.
+    `[per_rank_batch_size]` int64, epoch (int64, one per image or a scalar) and weights
+    `[per_rank_batch_size]` float32 as a pair, and optionally which images are good, bool. It
+    returns the elements of `dataset.training_dataset`.
 
     Args:
         source: The images.
-        config: Says how images are augmented and classes weighed.
+        config: Defines augmentation and class weights.
         plan: The plan of the run.
-        bad_example_log: Where bad images are noted.
+        bad_example_log: Where bad images are recorded.
     """
     first_index = 1 if random_resized_crop_of(config) else 0
     augment = make_augment(
@@ -44,7 +44,7 @@ def make_batch_assembler(
     weigh = make_weigh(config, bad_example_log)
     class_weights = _class_weights(source, config, plan)
 
-    # AutoGraph would wrap errors that are raised while a function is traced.
+    # AutoGraph would wrap exceptions that are raised during tracing.
     @tf.autograph.experimental.do_not_convert
     def finish(
         images: tf.Tensor,
@@ -52,14 +52,14 @@ def make_batch_assembler(
         others: tuple[tf.Tensor, tf.Tensor],
         is_good: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        # All of one epoch: an epoch has whole batches only.
+        # All from one epoch: epochs consist of full batches.
         epoch, weights = tf.reshape(others[0], [-1])[0], others[1]
         targets = tf.one_hot(tf.gather(labels, examples), plan.num_classes)
         batch = augment(Batch(images=images, targets=targets, examples=examples, epoch=epoch))
         if is_good is not None:
             weights *= weigh(is_good, examples, epoch)
         if class_weights is not None:
-            # Of a mixed image, the mean of its classes' weights.
+            # For a mixed image, the weighted mean of its classes' weights.
             weights *= tf.linalg.matvec(batch.targets, class_weights)
         return batch.images, batch.targets, weights
 
@@ -67,9 +67,9 @@ def make_batch_assembler(
 
 
 def _class_weights(source: ImageSource, config: RunConfig, plan: Plan) -> tf.Tensor | None:
-    """Returns the weight of every class, `[num_classes]`, float32; None if all weigh 1.
+    """Returns the weight of every class, `[num_classes]`, float32; None if all are 1.
 
-    From the labels of the whole training split, which every rank has.
+    Computed from the labels of the whole training split, which every rank has.
     """
     if config.train.class_weights == "none":
         return None

@@ -1,4 +1,4 @@
-"""A rank's part of the images as `tf.data` datasets: order, read, augment, prefetch."""
+"""A rank's part of the images as `tf.data` datasets: order, reading, augmentation, prefetching."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PREFETCHED_BATCHES = 2
 # From an epoch to example numbers and weights, `[batches, per_rank_batch_size]`.
 RowsOf = Callable[[np.int64], tuple[Numbers, npt.NDArray[np.float32]]]
 
-# AutoGraph would wrap errors that are raised while a function is traced.
+# AutoGraph would wrap exceptions that are raised during tracing.
 _as_it_is = tf.autograph.experimental.do_not_convert
 
 
@@ -61,16 +61,17 @@ def training_dataset(
 ) -> tf.data.Dataset:
     """Returns this rank's batches from a place in the run to its end.
 
-    Collective if images are exchanged between hosts: every rank must read as many batches.
+    Collective if images are exchanged between hosts: every rank must read the same number of
+    batches.
 
     Args:
         source: The images.
-        config: Says how images are cut and augmented.
+        config: Defines preprocessing and augmentation.
         plan: The plan of the run.
         rank: This rank.
-        start: Where to begin.
-        collectives: How the ranks communicate, for images that come from other hosts.
-        bad_example_log: Takes the images that `data.bad_examples: quarantine` leaves out.
+        start: Position to start from.
+        collectives: Communication between the ranks, for images from other hosts.
+        bad_example_log: Where images excluded by `data.bad_examples: quarantine` are recorded.
 
     Returns:
         A dataset of (images `[per_rank_batch_size, height, width, channels]` uint8, targets
@@ -140,8 +141,8 @@ def _from_rows(
     plan: Plan,
     bad_example_log: BadExampleLog | None = None,
 ) -> tf.data.Dataset:
-    """Returns the finished batches of rows of example numbers."""
-    # Whole batches of example numbers: one by one they cost more than what small images do.
+    """Returns the assembled batches of rows of example numbers."""
+    # Whole batches of example numbers: one by one they cost more than reading small images.
     rows = tf.data.Dataset.range(first_epoch, plan.num_epochs).flat_map(
         _make_batches_of(rows_of, plan.per_rank_batch_size)
     )
@@ -158,7 +159,7 @@ def _assembler(
 
 
 def _make_gather(source: ArraySource, finish: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns a function from a row to a finished batch of images that are in memory."""
+    """Returns a function from a row to an assembled batch, for images in memory."""
     images, is_good = tf.constant(source.images("train")), readable(source, "train")
 
     def gather(chosen: tf.Tensor, epoch: tf.Tensor, weights: tf.Tensor) -> Any:
@@ -186,7 +187,7 @@ def _decoded(
 def _decoded_contents(
     contents: tf.data.Dataset, source: EncodedSource, config: RunConfig, plan: Plan
 ) -> tf.data.Dataset:
-    """Returns the batches of files that came from other hosts, decoded."""
+    """Returns the decoded batches of files that came from other hosts."""
     image_shape = image_shape_of(source, config)
     keyed = contents.map(
         lambda content, example, weight, epoch: (
@@ -205,12 +206,12 @@ def _decoded_contents(
 
 
 def _make_batches_of(rows_of: RowsOf, batch_size: int) -> Callable[[tf.Tensor], tf.data.Dataset]:
-    """Returns a function from an epoch to its batches: (examples, epoch, weights) of each."""
+    """Returns a function from an epoch to its batches: (examples, epoch, weights) for each."""
 
     def batches_of(epoch: tf.Tensor) -> tf.data.Dataset:
         rows, weights = tf.numpy_function(rows_of, [epoch], (tf.int64, tf.float32), stateful=False)
         rows = tf.ensure_shape(rows, [None, batch_size])
-        # A column, not a `map` over the batches: that took some 50 us for each of them.
+        # A column, not a `map` over the batches, which took about 50 us per batch.
         epochs = tf.fill(tf.shape(rows)[:1], epoch)
         weights = tf.ensure_shape(weights, [None, batch_size])
         return tf.data.Dataset.from_tensor_slices((rows, epochs, weights))
@@ -219,7 +220,7 @@ def _make_batches_of(rows_of: RowsOf, batch_size: int) -> Callable[[tf.Tensor], 
 
 
 def _make_slots_of(plan: Plan) -> Callable[..., tf.data.Dataset]:
-    """Returns a function from a batch to its slots: (example, key, (epoch, weight)) of each."""
+    """Returns a function from a batch to its slots: (example, key, (epoch, weight)) for each."""
     shape = [plan.per_rank_batch_size]
 
     def slots_of(row: tf.Tensor, epoch: tf.Tensor, weights: tf.Tensor) -> tf.data.Dataset:
@@ -230,7 +231,7 @@ def _make_slots_of(plan: Plan) -> Callable[..., tf.data.Dataset]:
 
 
 def _crop_key(plan: Plan, epoch: tf.Tensor) -> tf.Tensor:
-    """Returns the key of an epoch's random resized crops, scalar, int64."""
+    """Returns the random key of an epoch's random resized crops, scalar, int64."""
     key = tf.numpy_function(
         lambda of: np.int64(crop_key(plan, int(of))), [epoch], tf.int64, stateful=False
     )
@@ -250,16 +251,16 @@ def evaluation_dataset(
 
     Args:
         source: The images.
-        config: Says how images are cut.
-        plan: How the split is evaluated.
+        config: Defines the preprocessing.
+        plan: Defines the evaluation blocks.
         rank: This rank.
         size: Number of ranks.
         num_threads: Threads of the dataset.
 
     Returns:
         A dataset of (images, targets, sample_weight) like `training_dataset`, with
-        `plan.block_size` slots; padding and bad images have weight 0. Its examples are, in
-        this order, those of `positions.rank_blocks`.
+        `plan.block_size` slots; padding and bad images have weight 0. Its examples are those of
+        `positions.rank_blocks`, in the same order.
     """
     num_classes = len(source.class_names)
     labels = tf.constant(source.labels("held_out"))
@@ -299,7 +300,7 @@ def evaluation_dataset(
 
 
 def _held_out_example(source: ImageSource, rank: int, size: int) -> int:
-    """Returns an example that this rank can read, for padding."""
+    """Returns an example that this rank can read, used for padding."""
     division = source.division
     if division is None:
         return 0
@@ -308,8 +309,8 @@ def _held_out_example(source: ImageSource, rank: int, size: int) -> int:
 
 
 def _parallel(num_threads: int) -> dict[str, Any]:
-    """Returns the arguments of a `map` that so many threads work on, in order."""
+    """Returns the arguments of a deterministic `map` with `num_threads` parallel calls."""
     if num_threads == 1:
-        # `prefetch` works beside the training already: no second thread to wait for.
+        # `prefetch` already runs in parallel to training: no second thread to wait for.
         return {}
     return {"num_parallel_calls": num_threads, "deterministic": True}

@@ -1,4 +1,4 @@
-"""Weights of examples: none for images that cannot be read."""
+"""Example weights: 0 for images that cannot be decoded."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from hvd_imgcls.data.bad_examples.log import BadExampleLog
 from hvd_imgcls.data.order.splits import Numbers, Split
 from hvd_imgcls.data.sources.base import ArraySource
 
-# Which images are good, bool `[batch]`, their example numbers, int64 `[batch]`, and the epoch,
-# scalar, in; sample weights, float32 `[batch]`, out.
+# Takes which images are good, bool `[batch]`, their example numbers, int64 `[batch]`, and the
+# epoch, scalar; returns sample weights, float32 `[batch]`.
 Weigh = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def make_weigh(config: RunConfig, bad_example_log: BadExampleLog) -> Weigh:
-    """Returns a function that gives bad images no weight and notes them.
+    """Returns a function that sets the weight of bad images to 0 and records them.
 
-    Where images are mixed in pairs, both of a pair have none if one is bad.
+    If images are mixed in pairs, both images of a pair get weight 0 if one is bad.
 
     Args:
-        config: Says whether images are mixed.
-        bad_example_log: Where bad images are noted.
+        config: Defines whether images are mixed.
+        bad_example_log: Where bad images are recorded.
     """
     mixes = any(isinstance(part, Mixup | Cutmix) for part in config.augment)
 
@@ -48,7 +48,7 @@ def make_weigh(config: RunConfig, bad_example_log: BadExampleLog) -> Weigh:
 
 
 def readable(source: ArraySource, split: Split) -> tf.Tensor | None:
-    """Returns which images of a split are good, bool `[examples]`; None if all are."""
+    """Returns which images of a split can be decoded, bool `[examples]`; None if all can."""
     bad = source.unreadable(split)
     if not len(bad):
         return None

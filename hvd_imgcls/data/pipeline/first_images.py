@@ -1,4 +1,4 @@
-"""Some images as arrays, for what is computed from pixels or drawn."""
+"""Some images as arrays, for statistics and drawings."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ def first_images(
     size: int,
     split: Split = "train",
 ) -> npt.NDArray[np.uint8]:
-    """Returns the first images that this rank can read, cut as for an evaluation.
+    """Returns the first images that this rank can read, cropped as for evaluation.
 
     Args:
         source: The images.
-        config: Says how images are cut.
-        number: At most so many.
+        config: Defines the preprocessing.
+        number: Maximum number of images.
         rank: This rank.
         size: Number of ranks.
-        split: Which images.
+        split: The split to read from.
 
     Returns:
-        `[examples, height, width, channels]`, uint8. Images that cannot be read are left out.
+        `[examples, height, width, channels]`, uint8. Bad images are left out.
     """
     if isinstance(source, ArraySource):
         return source.images(split)[:number]

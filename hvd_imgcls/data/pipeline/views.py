@@ -1,4 +1,4 @@
-"""What single examples look like: as evaluation cuts them, and as training changes them."""
+"""Single examples as the network sees them in evaluation and in training."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _NO_PLACE = -1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingView:
-    """What the network gets of an example in one epoch.
+    """An example as the network receives it in one epoch of training.
 
     Attributes:
         image: `[height, width, channels]`, uint8.
@@ -52,17 +52,17 @@ def evaluation_images(
     *,
     num_threads: int,
 ) -> npt.NDArray[np.uint8]:
-    """Returns examples decoded and cut to their centre, `[examples, height, width, channels]`.
+    """Returns decoded and centre-cropped examples, `[examples, height, width, channels]`.
 
     Args:
         source: The images.
-        config: Says how they are cut.
-        split: Where the examples belong.
+        config: Defines the preprocessing.
+        split: Split of the examples.
         examples: Their numbers.
         num_threads: Threads that decode.
 
     Raises:
-        DataError: If an image cannot be read.
+        DataError: If an image cannot be decoded.
     """
     if not isinstance(source, EncodedSource):
         return source.images(split)[list(examples)]
@@ -88,27 +88,27 @@ def training_views(
     examples: Sequence[int],
     epochs: range,
 ) -> list[list[TrainingView | None]]:
-    """Returns what training gets of some examples in some epochs.
+    """Returns some examples as the network receives them in some epochs of training.
 
-    They come from the training dataset, each in a batch with the neighbour that it has in
-    that epoch of the run: what happens to it depends on nothing else.
+    They are read from the training dataset, each in a batch with its neighbour in that epoch of
+    the run: the result depends on nothing else.
 
     Args:
         source: The images.
-        config: Says how they are cut and augmented.
+        config: Defines preprocessing and augmentation.
         plan: The plan of the run on one rank.
         examples: Their numbers.
         epochs: 0-based, within the run.
 
     Returns:
-        A list for each epoch, with an entry for each example: None if it is not used in that
-        epoch, as some beyond the last full batch are not.
+        One list per epoch with one entry per example: None if it is not used in that epoch,
+        because it is beyond the last full batch.
 
     Raises:
-        ConfigError: If training would refuse the pipeline, too.
-        DataError: If an image cannot be read.
+        ConfigError: If the pipeline cannot be trained.
+        DataError: If an image cannot be decoded.
     """
-    # Not read from: it raises what training with batches of this size would.
+    # Not read from: raises the errors that training with batches of this size would raise.
     training_dataset(source, config, plan, rank=0)
 
     pairs = {
@@ -151,7 +151,7 @@ class _Neighbours:
 
 
 def _neighbours(rows: Rows, plan: Plan, examples: Sequence[int]) -> _Neighbours:
-    """Returns examples in pairs as they are in an epoch: positions 2 k and 2 k + 1."""
+    """Returns examples in pairs as in an epoch: positions 2 k and 2 k + 1."""
     in_order, is_real = rows.examples.reshape(-1), rows.weights.reshape(-1) > 0
     places = np.full(plan.num_train_examples, _NO_PLACE)
     places[in_order[is_real]] = np.flatnonzero(is_real)
@@ -161,7 +161,7 @@ def _neighbours(rows: Rows, plan: Plan, examples: Sequence[int]) -> _Neighbours:
             slots.append(_NO_PLACE)
             continue
         slots.append(2 * i + place % 2)
-        # Without a neighbour only where batches are odd, so that nothing is mixed.
+        # Without a neighbour only if batches are odd, in which case nothing is mixed.
         if place ^ 1 < len(in_order):
             numbers[2 * i + 1 - place % 2] = in_order[place ^ 1]
     return _Neighbours(numbers=numbers, slots=slots)
@@ -174,7 +174,7 @@ def _first_of(
     decode: Decode,
     keyed: Iterable[tuple[int, int]],
 ) -> list[npt.NDArray[Any]]:
-    """Returns the next batch as arrays; names the image that cannot be read."""
+    """Returns the next batch as arrays; an error names the image that cannot be decoded."""
     try:
         return [tensor.numpy() for tensor in next(iter(batches))]
     except tf.errors.OpError:

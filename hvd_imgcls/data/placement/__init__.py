@@ -1,1 +1,1 @@
-"""Images divided over hosts, and what hosts exchange."""
+"""Placement: images divided over hosts and exchanged between them, and separate labels."""

@@ -1,8 +1,8 @@
-"""Images that come from other hosts' disks, round after round, by `alltoall`.
+"""Exchanges images between hosts in rounds of several steps, by `alltoall`.
 
-Every rank knows from the order of the epoch what every other rank needs of it and when, so
-nothing is asked for: in a round of some steps each rank reads what the others need from its
-own disk, one `alltoall` carries it, and what has come is put where it belongs.
+Every rank derives from the order of the epoch which images every other rank needs and when, so
+there are no requests: in each round, a rank reads the images that the others need from its own
+disk, one `alltoall` sends them, and the received images are put into their slots.
 """
 
 from __future__ import annotations
@@ -24,14 +24,13 @@ from hvd_imgcls.data.sources.records.host_records import HostRecords
 from hvd_imgcls.distributed import Collectives
 from hvd_imgcls.plan import Plan
 
-# Encoded images of one rank in a round: two rounds are in memory, the one that is read
-# from and the next.
+# Encoded images of one rank in a round: two rounds are in memory, the current and the next one.
 ROUND_BYTES = 64e6
 _LENGTH = np.dtype("<i8")
 
 
 def exchanged_records(source: ImageSource, size: int) -> HostRecords | None:
-    """Returns the record files if images come from other ranks, None if none do."""
+    """Returns the record files if images come from other ranks, else None."""
     records = source.source if isinstance(source, Relabelled) else source
     if not isinstance(records, HostRecords):
         return None
@@ -46,7 +45,7 @@ class Exchange:
         records: The images.
         plan: The plan of the run.
         rank: This rank.
-        collectives: How the ranks talk.
+        collectives: Communication between the ranks.
     """
 
     def __init__(
@@ -59,7 +58,7 @@ class Exchange:
         self._positions = [self._division.position_of(other) for other in range(plan.size)]
         self._own = self._positions[rank]
         self._homes = self._division.home_of()
-        # The last epoch's slots: rounds of one epoch follow each other.
+        # Slots of the current epoch: rounds of one epoch are consecutive.
         self._slots_of = functools.lru_cache(maxsize=2)(
             lambda epoch: positions.epoch_slots(plan, epoch, self._division)
         )
@@ -86,8 +85,8 @@ class Exchange:
             contents, examples, weights = (tf.ensure_shape(part, [None]) for part in parts)
             return contents, examples, weights, tf.fill(tf.shape(examples), this[0])
 
-        # One at a time, on all ranks in the same order; the next round travels while this
-        # one is trained on.
+        # Sequential, on all ranks in the same order; the next round is sent while this one is
+        # used for training.
         exchanged = rounds.map(exchange).prefetch(1)
         return exchanged.flat_map(lambda *parts: tf.data.Dataset.from_tensor_slices(parts))
 
@@ -113,7 +112,7 @@ class Exchange:
         return np.where(examples < 0, reader, senders)
 
     def _pack(self, this: Numbers) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
-        """Returns what this rank sends in a round, and how many bytes of it to each rank."""
+        """Returns what this rank sends in a round, and the number of bytes for each rank."""
         epoch, first, last = this.tolist()
         slots = self._slots_of(epoch)[first:last]
         payloads = []
@@ -127,7 +126,7 @@ class Exchange:
     def _unpack(
         self, this: Numbers, received: npt.NDArray[np.uint8]
     ) -> tuple[npt.NDArray[np.object_], Numbers, npt.NDArray[np.float32]]:
-        """Returns this rank's images of a round, from its own disk and from the others."""
+        """Returns this rank's images of a round, from its own disk and from other ranks."""
         epoch, first, last = this.tolist()
         slots = self._slots_of(epoch)[first:last]
         senders = self._senders(self._part(slots, self._own), self._own)
@@ -135,7 +134,7 @@ class Exchange:
         contents = np.empty(len(examples), dtype=object)
         is_here = senders == self._own
         contents[is_here] = self._records.read_or_nothing("train", examples[is_here])
-        # The others' bytes are in the order of their ranks, each in the order of this round.
+        # Received bytes are ordered by sending rank, then by their order in this round.
         visiting = _parted(received.tobytes())
         others = [position for position in self._positions if position != self._own]
         places = np.concatenate([np.flatnonzero(senders == sender) for sender in others])
@@ -146,14 +145,14 @@ class Exchange:
 
 
 def _joined(contents: Sequence[bytes]) -> bytes:
-    """Returns contents one after the other, each behind its length."""
+    """Concatenates byte strings, each preceded by its length."""
     return b"".join(
         piece for content in contents for piece in (_LENGTH.type(len(content)).tobytes(), content)
     )
 
 
 def _parted(joined: bytes) -> list[bytes]:
-    """Returns what `_joined` has joined, as often as it was."""
+    """Splits the output of `_joined`, or several concatenated outputs."""
     contents, begin = [], 0
     while begin < len(joined):
         length = int(np.frombuffer(joined, _LENGTH, 1, begin)[0])

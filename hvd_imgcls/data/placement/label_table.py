@@ -1,4 +1,4 @@
-"""Labels from a table of their own, joined to images by their names."""
+"""Labels from a separate table, joined with the images by name."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 
 class Relabelled(EncodedView):
-    """Another source's images with labels of a table.
+    """Images of another source with labels from a table.
 
     Args:
         source: The images.
-        class_names: The table's class list.
+        class_names: The class list of the table.
         label_of: Label by name.
-        table: What errors call the table.
+        table: Name of the table for error messages.
 
     Raises:
         ConfigError: If an image has no row.
@@ -57,34 +57,33 @@ class Relabelled(EncodedView):
 
     @property
     def class_names(self) -> Sequence[str]:
-        """Those of the table."""
+        """The class list of the table."""
         return self._class_names
 
     @property
     def fingerprint(self) -> str:
-        """That of the source and a hash of the table."""
+        """Fingerprint of the source combined with a hash of the table."""
         return f"{self._source.fingerprint}-{self._digest}"
 
     def labels(self, split: Split) -> Numbers:
-        """Returns the table's label of every example, `[examples]`, int64."""
+        """Returns the label of every example, `[examples]`, int64."""
         return self._labels[split]
 
     def complete_labels(self, split: Split, labels: Numbers) -> None:
-        """Takes the labels of all hosts' examples."""
+        """Sets the labels of all hosts' examples."""
         self._labels[split] = labels
 
     def _join(self, split: Split, label_of: dict[str, int], table: str) -> Numbers:
         names = [self._source.id_of(split, e) for e in range(self._source.num_examples(split))]
-        # The name of what is on another host is not known here: that host joins it.
+        # Names of images on other hosts are unknown here: those hosts join them.
         missing = [name for name in names if name and name not in label_of]
         if missing:
             raise ConfigError(
                 "data.placement.table",
                 got=table,
-                expected=f"a row for every image; {len(missing):,} have none, the first is "
+                expected=f"one row per image, but {len(missing):,} have none; the first is "
                 f"{missing[0]}",
-                fix="add them, or name the column with the images' names in "
-                "data.placement.id_column",
+                fix="add them, or set the column of the image names in data.placement.id_column",
             )
         return np.array([label_of.get(name, -1) for name in names], dtype=np.int64)
 
@@ -94,7 +93,7 @@ def read_label_table(config: Vertical | Hybrid) -> tuple[tuple[str, ...], pa.Tab
 
     Raises:
         ConfigError: If the table cannot be read, lacks a column or names an image twice.
-        DataError: If a label cannot be used.
+        DataError: If a label is invalid.
     """
     path = Path(config.table).expanduser()
     table = read_table(path, "data.placement.table")
@@ -119,8 +118,8 @@ def read_label_table(config: Vertical | Hybrid) -> tuple[tuple[str, ...], pa.Tab
         raise ConfigError(
             "data.placement.table",
             got=str(path),
-            expected="one row for every image",
-            fix=f"{next(n for n, c in counts.items() if c > 1)} has several: keep one",
+            expected="one row per image",
+            fix=f"{next(n for n, c in counts.items() if c > 1)} has several rows: keep one",
         )
     return class_names, pa.table({"name": names, "label": labels})
 
@@ -128,14 +127,14 @@ def read_label_table(config: Vertical | Hybrid) -> tuple[tuple[str, ...], pa.Tab
 def with_labels_of_table(
     source: EncodedSource, config: Vertical | Hybrid, collectives: Collectives
 ) -> Relabelled:
-    """Returns the images with the labels of a table that the root alone reads.
+    """Returns the images with the labels of a table, which only the root reads.
 
     Collective: every rank must call this.
 
     Args:
         source: The images.
         config: Names the table.
-        collectives: How the ranks talk.
+        collectives: Communication between the ranks.
     """
     from hvd_imgcls.distributed import agreement
 

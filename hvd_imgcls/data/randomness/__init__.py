@@ -1,1 +1,1 @@
-"""Random numbers that depend on seed, epoch and example only."""
+"""Random numbers that depend only on seed, epoch and example."""

@@ -1,9 +1,9 @@
-"""Random numbers that belong to an example: a pure function of (seed, epoch, example).
+"""Random numbers per example: a pure function of (seed, epoch, example).
 
-No state and no order of calls: the same numbers on any number of ranks and threads, in any
-batch, after any restart. The hash is the finaliser of SplitMix64 (Steele, Lea and Flood
-2014, "Fast splittable pseudorandom number generators", OOPSLA), applied once per part of
-the key.
+They have no state and do not depend on the order of calls: the same numbers on any number of
+ranks and threads, in any batch, after any restart. The hash is the finaliser of SplitMix64
+(Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators", OOPSLA), applied
+once per part of the key.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _GOLDEN, _FIRST, _SECOND = (np.uint64(constant) for constant in SPLITMIX64)
 def uniform_words(
     examples: tf.Tensor, *, seed: int, epoch: tf.Tensor, streams: Sequence[int]
 ) -> tf.Tensor:
-    """Returns 32 random bits per stream and example, all at once: the cost is per operation.
+    """Returns 32 random bits per stream and example, in one call: the cost is per operation.
 
     Args:
         examples: Example numbers, `[batch]`, int64.
         seed: `train.seed`.
         epoch: 0-based, scalar, int64.
-        streams: Set apart numbers for different purposes.
+        streams: Distinguish random numbers for different purposes.
 
     Returns:
         `[len(streams), batch]`, uint64, each below 2**32.
@@ -39,11 +39,11 @@ def uniform_words(
 
 
 def to_integers(words: tf.Tensor, upper: int | tf.Tensor) -> tf.Tensor:
-    """Returns words as numbers, all of `0 .. upper - 1` equally likely.
+    """Converts words to integers, uniform over `0 .. upper - 1`.
 
     Args:
         words: From `uniform_words`, any shape.
-        upper: Exclusive bound, 1 to 2**31, or one per word.
+        upper: Exclusive bound, 1 to 2**31, scalar or one per word.
 
     Returns:
         The shape of `words`, int32.
@@ -52,11 +52,11 @@ def to_integers(words: tf.Tensor, upper: int | tf.Tensor) -> tf.Tensor:
 
 
 def to_events(words: tf.Tensor, probability: float) -> tf.Tensor:
-    """Returns words as events: True with this probability, to the next multiple of 2**-32.
+    """Converts words to events: True with this probability, rounded to a multiple of 2**-32.
 
     Args:
         words: From `uniform_words`, any shape.
-        probability: 0 is never, 1 is always.
+        probability: 0 means never, 1 always.
 
     Returns:
         The shape of `words`, bool.
@@ -65,21 +65,21 @@ def to_events(words: tf.Tensor, probability: float) -> tf.Tensor:
 
 
 def to_bytes(words: tf.Tensor, num: int) -> tf.Tensor:
-    """Returns many random bytes per word: the word's hash with 0, 1, 2 ...
+    """Returns many random bytes per word, by hashing the word with 0, 1, 2 ...
 
     Args:
         words: From `uniform_words`, `[batch]`.
         num: Bytes per word.
 
     Returns:
-        `[batch, num]`, uint8, all values equally likely.
+        `[batch, num]`, uint8, uniform.
     """
     hashed = _mix(words[:, tf.newaxis], tf.constant(np.arange(num, dtype=np.uint64)))
     return tf.cast(tf.bitwise.right_shift(hashed, tf.constant(np.uint64(56))), tf.uint8)
 
 
 def _scale(words: tf.Tensor, upper: tf.Tensor) -> tf.Tensor:
-    """Returns a word as a fraction of 2**32, times the bound, rounded down."""
+    """Returns a word as a fraction of 2**32, multiplied by the bound and rounded down."""
     return tf.bitwise.right_shift(words * upper, tf.constant(np.uint64(32)))
 
 

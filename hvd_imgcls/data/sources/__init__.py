@@ -1,1 +1,1 @@
-"""Where the images come from: folders, tables, record files, scikit-learn."""
+"""Image sources: folders, tables, record files, scikit-learn."""

@@ -1,8 +1,8 @@
-"""What every source of images offers, wherever the images are.
+"""The interface of image sources.
 
-Counts, labels and names are known without TensorFlow, so that a run can be planned. A
+Counts, labels and names are available without TensorFlow, so that a run can be planned. A
 source holds either arrays of one size (`ArraySource`) or encoded images such as JPEG
-files (`EncodedSource`), which `data.decoding` makes arrays of.
+files (`EncodedSource`), which `data.decoding` decodes.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class LabelledImages(ABC):
-    """Images with labels, told apart by split and example number.
+    """Images with labels, addressed by split and example number.
 
     Attributes:
-        division: How the examples are divided over hosts; None if every rank sees all.
+        division: How the examples are divided over hosts; None if every rank can read all.
     """
 
     division: Division | None = None
@@ -34,21 +34,21 @@ class LabelledImages(ABC):
     @property
     @abstractmethod
     def class_names(self) -> Sequence[str]:
-        """Name of every class; a label is a position in it."""
+        """Name of every class; a label is an index into it."""
 
     @property
     @abstractmethod
     def notes(self) -> Sequence[str]:
-        """What the user should know about the data, one sentence each."""
+        """Remarks about the data for the user, one sentence each."""
 
     @property
     @abstractmethod
     def fingerprint(self) -> str:
-        """Hash of names, labels and splits: ranks with the same one see the same examples."""
+        """Hash of names, labels and splits; ranks with equal ones see the same examples."""
 
     @abstractmethod
     def num_examples(self, split: Split) -> int:
-        """Returns the number of examples of a split; they are numbered from 0."""
+        """Returns the number of examples in a split; they are numbered from 0."""
 
     @abstractmethod
     def labels(self, split: Split) -> Numbers:
@@ -56,10 +56,10 @@ class LabelledImages(ABC):
 
     @abstractmethod
     def name_of(self, split: Split, example: int) -> str:
-        """Returns what an error calls an example: its file."""
+        """Returns the name of an example for messages: its file."""
 
     def id_of(self, split: Split, example: int) -> str:
-        """Returns the name of an image that is the same on every machine, if there is one."""
+        """Returns a name of an image that is the same on every machine, if there is one."""
         return self.name_of(split, example)
 
     @property
@@ -68,7 +68,7 @@ class LabelledImages(ABC):
         return None
 
     def columns(self, split: Split) -> Mapping[str, Sequence[str | None]]:
-        """Returns what is known of the examples beside their labels: values by column."""
+        """Returns additional columns of the examples: values by column."""
         del split
         return {}
 
@@ -86,7 +86,7 @@ class ArraySource(LabelledImages):
         """Returns all images, `[examples, height, width, channels]`, uint8."""
 
     def unreadable(self, split: Split) -> Numbers:
-        """Returns the numbers of examples that have zeros for an image, `[bad]`, int64."""
+        """Returns the numbers of bad examples, whose images are zeros, `[bad]`, int64."""
         del split
         return np.zeros(0, np.int64)
 
@@ -101,16 +101,15 @@ class EncodedSource(LabelledImages):
 
     @abstractmethod
     def make_reader(self, split: Split) -> Callable[[tf.Tensor], tf.Tensor]:
-        """Returns a function of tensors that can run inside a dataset.
+        """Returns a function of tensors for use inside a dataset.
 
-        It takes an example number, scalar int64, and returns what the image file holds,
-        scalar string.
+        It takes an example number, scalar int64, and returns the encoded image, scalar string.
         """
 
     def make_batch_reader(self, split: Split) -> Callable[[tf.Tensor], tf.Tensor] | None:
         """Returns a function from example numbers `[batch]` to encoded images `[batch]`.
 
-        None where reading one by one is as fast.
+        None if reading one by one is as fast.
         """
         del split
         return None

@@ -1,4 +1,4 @@
-"""Encoded images inside larger files, each read by one `pread`."""
+"""Encoded images packed into larger files, each read by one `pread`."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from hvd_imgcls.errors import DataError
 if TYPE_CHECKING:
     import tensorflow as tf
 
-# Open files at a time; a process may usually have 1,024.
+# Maximum number of open files; processes are usually limited to 1,024.
 _MAX_OPEN_FILES = 256
 
-_DAMAGED = "not what was written (its checksum is another); copy or make the file again"
+_DAMAGED = "damaged (its checksum has changed); copy or create the file again"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ByteRanges:
-    """Where the encoded images of a split are.
+    """Positions of a split's encoded images in files.
 
     Attributes:
         files: The files.
-        file: Position in `files` for every example, `[examples]`.
+        file: Index into `files` for every example, `[examples]`.
         offset: First byte in it, `[examples]`, int64.
         size: Number of bytes, `[examples]`.
         checksum: XXH3 of those bytes, 64 bits, `[examples]`, uint64.
@@ -46,10 +46,10 @@ class ByteRanges:
 
 
 class PackedImages(EncodedSource):
-    """A source whose images have places in files.
+    """A source whose images are byte ranges of files.
 
     Args:
-        places: Those of each split.
+        ranges: Byte ranges of each split.
     """
 
     def __init__(self, ranges: Mapping[Split, ByteRanges]) -> None:
@@ -60,7 +60,7 @@ class PackedImages(EncodedSource):
         """Returns the encoded images of some examples.
 
         Raises:
-            DataError: If one is not what was written.
+            DataError: If one is damaged.
         """
         contents = self.read_ranges(split, examples)
         for example, content in zip(examples.tolist(), contents, strict=True):
@@ -69,7 +69,7 @@ class PackedImages(EncodedSource):
         return contents
 
     def read_or_nothing(self, split: Split, examples: Numbers) -> list[bytes]:
-        """Returns encoded images; nothing, which no decoder takes for an image, if damaged."""
+        """Returns encoded images; damaged ones are empty, which no decoder accepts."""
         contents = self.read_ranges(split, examples)
         return [
             b"" if self.is_damaged(split, example, content) else content
@@ -77,7 +77,7 @@ class PackedImages(EncodedSource):
         ]
 
     def read_ranges(self, split: Split, examples: Numbers) -> list[bytes]:
-        """Returns what the files hold in the places of some examples, whatever that is.
+        """Returns the bytes at the positions of some examples, without verification.
 
         Raises:
             OSError: If a file cannot be read.
@@ -90,13 +90,13 @@ class PackedImages(EncodedSource):
         ]
 
     def is_damaged(self, split: Split, example: int, content: bytes) -> bool:
-        """Returns whether this is not what was written for an example."""
+        """Returns whether the bytes differ from those written for an example."""
         return xxhash.xxh3_64_intdigest(content) != int(self._ranges[split].checksum[example])
 
     def make_reader(self, split: Split) -> Callable[[tf.Tensor], tf.Tensor]:
         """Returns a function from an example number to its encoded image.
 
-        What is not what was written is a `tf.errors.OpError`.
+        Damaged images raise a `tf.errors.OpError`.
         """
         import tensorflow as tf
 
@@ -115,8 +115,8 @@ class PackedImages(EncodedSource):
     def make_batch_reader(self, split: Split) -> Callable[[tf.Tensor], tf.Tensor]:
         """Returns a function from example numbers `[batch]` to encoded images `[batch]`.
 
-        One call into Python for a batch: per record it costs more than the reading. In the
-        place of what is not what was written is nothing, which no decoder takes for an image.
+        One call into Python per batch: one per record costs more than the reading. Damaged
+        images are returned empty, which no decoder accepts.
         """
         import tensorflow as tf
 
@@ -131,14 +131,14 @@ class PackedImages(EncodedSource):
 
 
 class _OpenFile:
-    """A file that is closed when nobody needs it any more, and so not while it is read."""
+    """A file that is closed when it is no longer referenced, so never while it is read."""
 
     def __init__(self, path: Path) -> None:
         self.descriptor = -1
         self.descriptor = os.open(path, os.O_RDONLY)
 
     def read(self, size: int, offset: int) -> bytes:
-        """Returns bytes from a place in the file; fewer at its end."""
+        """Returns bytes at an offset; fewer at the end of the file."""
         return os.pread(self.descriptor, size, offset)
 
     def __del__(self) -> None:

@@ -1,4 +1,4 @@
-"""From what a table says about labels to one class list and a number for every example."""
+"""Converts the labels of a table to a class list and integer labels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from hvd_imgcls.data.order.splits import Numbers
 from hvd_imgcls.errors import DataError
 
-# Key of a Parquet file's metadata that pins the class list, as JSON.
+# Metadata key of a Parquet file that pins the class list, as JSON.
 CLASS_NAMES_KEY = b"class_names"
 _WHOLE_NUMBER = r"^(0|[1-9][0-9]{0,8})$"
 
@@ -24,18 +24,18 @@ def resolve_labels(
     pinned: Sequence[str] | None,
     where: str,
 ) -> tuple[tuple[str, ...], Numbers]:
-    """Returns the class list and every example's position in it.
+    """Returns the class list and every example's index into it.
 
     Args:
-        labels: Whole numbers, or text; text that is a whole number in every row counts as
-            numbers unless it is in the class list. Numbers are positions in the class list.
-        names: Name of the class of every row, where labels are numbers.
-        pinned: The class list, if it is known. Otherwise text is sorted by its bytes, and
-            numbers must leave no gap.
-        where: What errors call the column.
+        labels: Integers, or strings; strings that are integers in every row count as integers
+            unless they are in the class list. Integers are indices into the class list.
+        names: Class name of every row, if the labels are integers.
+        pinned: The class list, if known. Otherwise strings are sorted in byte order, and
+            integers must have no gap.
+        where: Name of the column for error messages.
 
     Raises:
-        DataError: If a label is missing, unknown, out of range, or a class has two names.
+        DataError: If a label is missing, unknown or out of range, or a class has two names.
     """
     empty = pc.indices_nonzero(pc.is_null(labels)).to_pylist()
     if empty:
@@ -49,7 +49,7 @@ def resolve_labels(
 
 
 def pinned_class_names(metadata: Mapping[bytes, bytes] | None) -> tuple[str, ...] | None:
-    """Returns the class list in a Parquet file's metadata, None if there is none."""
+    """Returns the class list in a Parquet file's metadata, or None."""
     if not metadata or CLASS_NAMES_KEY not in metadata:
         return None
     return tuple(json.loads(metadata[CLASS_NAMES_KEY]))
@@ -89,7 +89,7 @@ def _of_numbers(
         expected = f"0 to {limit - 1}" if pinned is not None else "0 or more"
         raise DataError(
             f"{where}, row {wrong[0] + 1}: got {labels[wrong[0]]}, expected {expected}; labels are "
-            "positions in the class list, counted from 0"
+            "indices into the class list, counted from 0"
         )
     if pinned is None:
         present = np.unique(labels)

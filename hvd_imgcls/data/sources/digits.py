@@ -1,7 +1,7 @@
-"""The scanned handwritten digits that come with scikit-learn: no download.
+"""The scanned handwritten digits included in scikit-learn; nothing is downloaded.
 
 1,797 images from the test part of "Optical Recognition of Handwritten Digits" (Alpaydin
-and Kaynak 1998, UCI Machine Learning Repository), 8 by 8 pixels in 17 levels of grey.
+and Kaynak 1998, UCI Machine Learning Repository), 8 by 8 pixels with 17 grey levels.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from hvd_imgcls.data.sources.base import ArraySource
 from hvd_imgcls.data.sources.splitting import choose_held_out, num_held_out
 from hvd_imgcls.errors import DataError
 
-# Images per class, so that a run is planned without loading scikit-learn. Checked on loading.
+# Images per class, to plan a run without loading scikit-learn. Verified on loading.
 CLASS_COUNTS = (178, 182, 177, 183, 181, 182, 181, 179, 174, 180)
 MAX_LEVEL = 16
 
 
 class Digits(ArraySource):
-    """The digits, split into "train" and "held_out" class by class.
+    """The digits, split into "train" and "held_out" within each class.
 
     Args:
         held_out_fraction: Fraction of every class that is held out, between 0 and 1.
-        split_seed: Seed of the choice.
+        split_seed: Seed of the random split.
     """
 
     def __init__(self, held_out_fraction: float, split_seed: int) -> None:
@@ -45,12 +45,12 @@ class Digits(ArraySource):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Nothing to be said."""
+        """No remarks."""
         return ()
 
     @property
     def fingerprint(self) -> str:
-        """The images are checked on loading, so the split is all that can differ."""
+        """Covers only the split, since the images are verified on loading."""
         return f"digits-{self._held_out_fraction}-{self._split_seed}"
 
     def num_examples(self, split: Split) -> int:
@@ -74,7 +74,7 @@ class Digits(ArraySource):
         return f"scikit-learn's digits, image {self._chosen(labels, split)[example]}"
 
     def _chosen(self, labels: Numbers, split: Split) -> Numbers:
-        """Returns the positions of a split's images, in the order of the original."""
+        """Returns the indices of a split's images, in their original order."""
         is_held_out = choose_held_out(labels, self._held_out_fraction, self._split_seed)
         return np.flatnonzero(is_held_out if split == "held_out" else ~is_held_out)
 

@@ -1,4 +1,4 @@
-"""Image files, one per example, wherever their list comes from."""
+"""A source of image files, one per example."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class FileSource(EncodedSource):
 
     Args:
         root: Folder that the files are relative to.
-        class_names: Name of every class; their bytes need not be text.
+        class_names: Name of every class; may contain bytes that are not valid text.
         files: Files of each split.
         labels: Their labels, `[examples]`, int64.
-        notes: What the user should know about the data.
-        columns: What else is known of each split's files, by column.
+        notes: Remarks about the data for the user.
+        columns: Additional columns of each split's files.
     """
 
     def __init__(
@@ -49,17 +49,17 @@ class FileSource(EncodedSource):
 
     @property
     def class_names(self) -> Sequence[str]:
-        """Names of the classes, printable whatever their bytes are."""
+        """Class names, with bytes that are not printable escaped."""
         return tuple(printable(name) for name in self._class_names)
 
     @property
     def notes(self) -> Sequence[str]:
-        """What was left out, classes without images of a split or with nearly the same name."""
+        """Left-out files, classes without images in a split, and near-duplicate class names."""
         return self._notes
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the classes and of every file's name, label and split; not of its content."""
+        """Hash of the classes and of every file's name, label and split, but not its content."""
         hasher = xxhash.xxh3_64()
         for names in (self._class_names, *self._files.values()):
             for name in names:
@@ -80,15 +80,15 @@ class FileSource(EncodedSource):
         return self._labels[split]
 
     def columns(self, split: Split) -> Mapping[str, Sequence[str | None]]:
-        """Returns what else is known of the files: values by column."""
+        """Returns the additional columns of the files: values by column."""
         return self._columns.get(split, {})
 
     def name_of(self, split: Split, example: int) -> str:
-        """Returns the path of a file, printable whatever its bytes are."""
+        """Returns the path of a file, with bytes that are not printable escaped."""
         return printable(self.path_of(split, example))
 
     def id_of(self, split: Split, example: int) -> str:
-        """Returns the path of a file from the root on."""
+        """Returns the path of a file relative to the root."""
         return printable(self._files[split][example])
 
     def path_of(self, split: Split, example: int) -> Path:
@@ -96,10 +96,10 @@ class FileSource(EncodedSource):
         return self._root / self._files[split][example]
 
     def make_reader(self, split: Split) -> Callable[[tf.Tensor], tf.Tensor]:
-        """Returns a function from an example number to what its file holds."""
+        """Returns a function from an example number to the content of its file."""
         import tensorflow as tf
 
-        # Bytes: a name need not be text in any encoding.
+        # As bytes: file names need not be valid text in any encoding.
         paths = tf.constant([os.fsencode(self._root / file) for file in self._files[split]])
 
         def read(example: tf.Tensor) -> tf.Tensor:
@@ -123,7 +123,7 @@ class FileSource(EncodedSource):
 
 
 def _nearly_equal(names: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yields names that differ only in upper and lower case or in how letters are composed."""
+    """Yields names that differ only in case or in the composition of characters (Unicode)."""
     first_of: dict[str, str] = {}
     for name in names:
         plain = unicodedata.normalize("NFC", name).casefold()
@@ -133,5 +133,5 @@ def _nearly_equal(names: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def printable(path: str | Path) -> str:
-    """Returns a path whose bytes need not be text as text."""
+    """Returns a path as text, even if it contains bytes that are not UTF-8."""
     return os.fsencode(path).decode("utf-8", errors="backslashreplace")

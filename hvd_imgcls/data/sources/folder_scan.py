@@ -1,4 +1,4 @@
-"""Looking for image files in class folders, in an order that no locale or disk changes."""
+"""Scans class folders for image files, in an order independent of locale and file system."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hvd_imgcls.errors import ConfigError, DataError
 
-# By name only: what a file really is, is for who reads it to find out.
+# By name only: readers find out what a file really contains.
 _JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
 _OTHERS = (
     ".png",
@@ -31,12 +31,12 @@ IMAGE_SUFFIXES = frozenset((*_JPEG, *_OTHERS, ".avif", ".heic"))
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scan:
-    """What is in a folder of class folders.
+    """Contents of a folder of class folders.
 
     Attributes:
         class_names: Names of the class folders, sorted.
         files: Image files of each class, relative to the folder, sorted.
-        left_out: How many other files there are, by suffix.
+        left_out: Number of other files, by suffix.
     """
 
     class_names: list[str]
@@ -45,13 +45,13 @@ class Scan:
 
 
 def scan_class_folders(folder: Path, key: str) -> Scan:
-    """Looks into every class folder, and into the folders inside it.
+    """Scans every class folder and its subfolders.
 
-    Hidden files and folders, whose names begin with a dot, are passed over without a word.
+    Hidden files and folders, whose names begin with a dot, are skipped silently.
 
     Args:
-        folder: Holds one folder per class.
-        key: Configuration key that named it, for the errors.
+        folder: Folder with one folder per class.
+        key: Configuration key that names it, for error messages.
 
     Raises:
         ConfigError: If the folder cannot be read.
@@ -62,13 +62,13 @@ def scan_class_folders(folder: Path, key: str) -> Scan:
     except OSError as error:
         raise ConfigError(
             key,
-            got=str(folder),
-            expected=f"a folder that can be read ({error.strerror})",
-            fix="give the folder that holds one folder per class",
+            got=f"{folder} ({error.strerror})",
+            expected="a readable folder",
+            fix="give the folder that contains one folder per class",
         ) from error
     scan = Scan(class_names=[entry.name for entry in entries if _is_folder(entry)], files=[])
     scan.left_out.update(
-        f"{_suffix(entry.name) or 'file'} beside the class folders"
+        f"{_suffix(entry.name) or 'file'} next to the class folders"
         for entry in entries
         if not _is_folder(entry)
     )
@@ -100,9 +100,9 @@ def _suffix(name: str) -> str:
 
 
 def _walk(root: Path, inside: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, bool]]:
-    """Yields what is below `root / inside` and whether it is a file or link, not a pipe.
+    """Yields the entries below `root / inside` and whether each is a file or link, not a pipe.
 
-    Names are relative to `root`. Links are followed, but not in circles.
+    Names are relative to `root`. Links are followed, but not in cycles.
     """
     path = root / inside
     status = path.stat()
@@ -116,15 +116,15 @@ def _walk(root: Path, inside: str, above: frozenset[tuple[int, int]]) -> Iterato
         if _is_folder(entry):
             yield from _walk(root, relative, above | {identity})
         elif entry.is_symlink() or entry.is_file():
-            # A broken link has the name of an image: reading it says what is wrong.
+            # A broken link with the name of an image: reading it reports the error.
             yield relative, True
         else:
-            # Reading a pipe would wait for ever.
+            # Reading a pipe would block forever.
             yield relative, False
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether it is one, or a link to one; a circle of links is as bad as a broken link."""
+    """Whether it is a folder or a link to one; a cycle of links counts as a broken link."""
     try:
         return entry.is_dir()
     except OSError as error:
@@ -140,8 +140,8 @@ def _bytes_of(entry: os.DirEntry[str]) -> bytes:
 def _require_images(scan: Scan, folder: Path) -> None:
     if not scan.class_names:
         raise DataError(
-            f"{folder}: no class folders in it; put the images of each class into a folder of "
-            "its own, such as cats/1.jpg and dogs/1.jpg"
+            f"{folder}: no class folders in it; put the images of each class into a separate "
+            "folder, such as cats/1.jpg and dogs/1.jpg"
         )
     empty = [name for name, files in zip(scan.class_names, scan.files, strict=True) if not files]
     if empty:

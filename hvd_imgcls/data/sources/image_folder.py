@@ -1,4 +1,4 @@
-"""Image files in class folders."""
+"""A source of image files in class folders."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from hvd_imgcls.errors import DataError
 
 
 def open_image_folder(config: ImageFolderSource) -> FileSource:
-    """Returns the images of class folders, split by folder or class by class.
+    """Returns the images in class folders, split by folder or within each class.
 
     Classes are sorted by the bytes of their names.
 
     Args:
-        config: Where they are and how they are split.
+        config: The folder and how it is split.
 
     Raises:
         ConfigError: If a folder cannot be read.
-        DataError: If there is nothing in it, or the splits have other classes.
+        DataError: If it is empty, or the splits have different classes.
     """
     root = Path(config.path).expanduser()
     if config.train_folder is not None and config.held_out_folder is not None:
@@ -77,4 +77,4 @@ def _notes(left_out: Counter[str]) -> list[str]:
     if not left_out:
         return []
     kinds = ", ".join(f"{count} {kind}" for kind, count in left_out.most_common(5))
-    return [f"{left_out.total():,} files left out, no images by their names: {kinds}"]
+    return [f"{left_out.total():,} files left out that are not images: {kinds}"]

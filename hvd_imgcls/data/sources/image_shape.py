@@ -1,4 +1,4 @@
-"""The shape of the images that the network sees."""
+"""The shape of the network's input images."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from hvd_imgcls.errors import ConfigError
 
 
 def image_shape_of(source: ImageSource, config: RunConfig) -> tuple[int, int, int]:
-    """Returns height, width and channels of the images that the network sees.
+    """Returns height, width and channels of the network's input images.
 
     Raises:
-        ConfigError: If `data.image_size` is missing, or is not the only size there is.
+        ConfigError: If `data.image_size` is missing, or differs from the only possible size.
     """
     size = config.data.image_size
     if isinstance(source, ArraySource):
@@ -21,14 +21,14 @@ def image_shape_of(source: ImageSource, config: RunConfig) -> tuple[int, int, in
                 "data.image_size",
                 got=size,
                 expected=f"nothing, since all images have {shape[0]} by {shape[1]} pixels",
-                fix="leave it out",
+                fix="omit it",
             )
         return shape
     if size is None:
         raise ConfigError(
             "data.image_size",
             got=None,
-            expected="height and width of the images that the network sees, in pixels",
-            fix="write for example `image_size: 224`",
+            expected="height and width of the network's input images, in pixels",
+            fix="for example, set `image_size: 224`",
         )
     return size, size, config.data.num_channels

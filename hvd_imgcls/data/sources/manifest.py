@@ -1,4 +1,4 @@
-"""Image files listed in a CSV or Parquet table."""
+"""A source of image files listed in a CSV or Parquet table."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from hvd_imgcls.data.sources.file_source import FileSource
 from hvd_imgcls.data.sources.splitting import split_by_fraction
 from hvd_imgcls.errors import ConfigError, DataError
 
-# Columns of a table that `check-data` wrote.
+# Columns of a table written by `check-data`.
 PATH_BYTES_COLUMN, PROBLEM_COLUMN = "path_bytes", "problem"
 _DEFAULT_SPLIT_COLUMN = "split"
 
 
 def open_manifest(config: ManifestSource) -> FileSource:
-    """Returns the images that a table lists, in its order.
+    """Returns the images listed in a table, in its order.
 
     Raises:
         ConfigError: If the table cannot be read or lacks a column.
-        DataError: If a row says nothing that can be used.
+        DataError: If a row is invalid.
     """
     path = Path(config.path).expanduser()
     table = read_table(path, "data.source.path")
@@ -64,11 +64,11 @@ def open_manifest(config: ManifestSource) -> FileSource:
 
 
 def read_table(path: Path, key: str) -> pa.Table:
-    """Returns a table; what a CSV file holds is text.
+    """Reads a table; values of a CSV file are strings.
 
     Args:
         path: A `.csv` file, or else a Parquet file.
-        key: Configuration key that named it, for the error.
+        key: Configuration key that names it, for error messages.
 
     Raises:
         ConfigError: If it cannot be read.
@@ -109,19 +109,19 @@ def _require_column(table: pa.Table, name: str, key: str, path: Path) -> None:
 
 
 def _without_bad(table: pa.Table) -> tuple[pa.Table, list[str]]:
-    """Leaves out what `check-data` found bad."""
+    """Leaves out images that `check-data` found to be bad."""
     problems = _column(table, PROBLEM_COLUMN)
     if problems is None or not pa.types.is_string(problems.type):
         return table, []
     good = table.filter(pc.is_null(problems))
     number = table.num_rows - good.num_rows
-    return good, ([f"{number:,} images left out that check-data found bad"] if number else [])
+    return good, ([f"{number:,} images left out that check-data found to be bad"] if number else [])
 
 
 def _split_rows(
     table: pa.Table, config: ManifestSource, path: Path
 ) -> tuple[dict[Split, Numbers] | None, str | None]:
-    """Returns the rows of each split if a column says so, and a note on other rows."""
+    """Returns the rows of each split if there is a split column, and a remark on other rows."""
     name = config.split_column or _DEFAULT_SPLIT_COLUMN
     if config.split_column is None and name not in table.column_names:
         return None, None
@@ -144,7 +144,7 @@ def _split_rows(
                 fix="correct it",
             )
     others = table.num_rows - sum(map(len, rows.values()))
-    note = f"{others:,} images left out, with another value in column {name}" if others else None
+    note = f"{others:,} images left out, with other values in column {name}" if others else None
     return rows, note
 
 
@@ -165,7 +165,7 @@ def _files(table: pa.Table, config: ManifestSource, path: Path) -> list[str]:
 def _require_distinct(
     files: list[str], labels: Numbers, rows: dict[Split, Numbers], path: Path
 ) -> None:
-    """Raises if an image is listed twice: with two labels, or for training and evaluation."""
+    """Raises an error if an image is listed twice: with two labels, or in both splits."""
     first_row: dict[str, int] = {}
     for chosen in rows.values():
         for row in chosen.tolist():

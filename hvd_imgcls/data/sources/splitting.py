@@ -1,4 +1,4 @@
-"""Which examples are held out of training: the same choice on every machine."""
+"""The random split into training and held-out examples, equal on every machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hvd_imgcls.data.order.splits import Numbers, Split
 def num_held_out(class_counts: Numbers, fraction: float) -> Numbers:
     """Returns how many examples of each class are held out, `[classes]`, int64.
 
-    Rounded, but at least one of a class that has two, and never all of them.
+    Rounded, but at least one if the class has two, and never all of them.
 
     Args:
         class_counts: Examples of each class, `[classes]`.
@@ -21,9 +21,9 @@ def num_held_out(class_counts: Numbers, fraction: float) -> Numbers:
 
 
 def choose_held_out(labels: Numbers, fraction: float, seed: int) -> np.ndarray:
-    """Chooses the held-out examples class by class.
+    """Chooses the held-out examples of each class.
 
-    What is chosen of a class depends on the seed and on the examples of that class alone.
+    The choice for a class depends only on the seed and the examples of that class.
 
     Args:
         labels: `[examples]`, int64, from 0.
@@ -45,7 +45,7 @@ def choose_held_out(labels: Numbers, fraction: float, seed: int) -> np.ndarray:
 
 
 def split_by_fraction(labels: Numbers, fraction: float, seed: int) -> dict[Split, Numbers]:
-    """Returns the positions of each split's examples, ascending, `[examples of the split]`.
+    """Returns the indices of each split's examples, ascending, `[examples of the split]`.
 
     Args:
         labels: `[examples]`, int64, from 0.

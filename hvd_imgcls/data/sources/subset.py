@@ -1,4 +1,4 @@
-"""A part of a source's training images."""
+"""A subset of a source's training images."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from hvd_imgcls.data.sources.view import EncodedView, SourceView
 if TYPE_CHECKING:
     import tensorflow as tf
 
-# Apart from the seeds of other choices by class.
+# Separates the random stream from other uses of the same seed.
 _PURPOSE = 7
 
 
 def labelled_part(source: ImageSource, config: RunConfig) -> ImageSource:
-    """Returns the images that are trained on with labels: `data.labelled_fraction` of them.
+    """Returns the images used for supervised training: a fraction `data.labelled_fraction`.
 
     Args:
         source: All images.
-        config: Says which part of each class, and the seed.
+        config: Defines the fraction and the seed.
 
     Returns:
-        The source itself if that is all of them.
+        The source itself if the fraction is 1.
     """
     fraction = config.data.labelled_fraction
     if fraction == 1.0:
@@ -41,10 +41,10 @@ def labelled_part(source: ImageSource, config: RunConfig) -> ImageSource:
 
 
 def choose_labelled(labels: Numbers, fraction: float, seed: int) -> Numbers:
-    """Returns the chosen examples of every class, ascending, `[chosen]`, int64.
+    """Chooses labelled examples of every class, ascending, `[chosen]`, int64.
 
-    The number of each class is rounded, but at least one. A larger fraction of the same seed
-    holds all examples of a smaller one.
+    The number per class is rounded, but at least one. With the same seed, a larger fraction
+    includes all examples of a smaller one.
 
     Args:
         labels: `[examples]`, int64, from 0.
@@ -61,7 +61,7 @@ def choose_labelled(labels: Numbers, fraction: float, seed: int) -> Numbers:
 
 
 class _Part(SourceView):
-    """Some training examples of a source, numbered from 0, and all its held-out ones.
+    """Some training examples of a source, renumbered from 0, and all its held-out examples.
 
     Args:
         source: All images.
@@ -74,7 +74,7 @@ class _Part(SourceView):
 
     @property
     def fingerprint(self) -> str:
-        """That of the source and a hash of what is chosen."""
+        """Fingerprint of the source combined with a hash of the chosen examples."""
         return f"{super().fingerprint}-{xxhash.xxh3_64(self._chosen.tobytes()).hexdigest()}"
 
     def num_examples(self, split: Split) -> int:
@@ -87,7 +87,7 @@ class _Part(SourceView):
         return labels[self._chosen] if split == "train" else labels
 
     def columns(self, split: Split) -> Mapping[str, Sequence[str | None]]:
-        """Returns the source's, of the chosen examples."""
+        """Returns the source's columns for the chosen examples."""
         columns = super().columns(split)
         if split != "train":
             return columns
@@ -99,7 +99,7 @@ class _Part(SourceView):
         return super().name_of(split, self._number_in_source(split, example))
 
     def id_of(self, split: Split, example: int) -> str:
-        """Returns the name that a table knows an image by."""
+        """Returns the name of an image as used in tables."""
         return super().id_of(split, self._number_in_source(split, example))
 
     def _number_in_source(self, split: Split, example: int) -> int:
@@ -107,14 +107,14 @@ class _Part(SourceView):
 
 
 class _PartOfFiles(_Part, EncodedView):
-    """A part of encoded images."""
+    """A subset of encoded images."""
 
     def make_reader(self, split: Split) -> Callable[[tf.Tensor], tf.Tensor]:
-        """Returns the source's reader, of the chosen examples."""
+        """Returns the source's reader, for the chosen examples."""
         return self._of_chosen(split, super().make_reader(split))
 
     def make_batch_reader(self, split: Split) -> Callable[[tf.Tensor], tf.Tensor] | None:
-        """Returns the source's reader of batches, of the chosen examples."""
+        """Returns the source's batch reader, for the chosen examples."""
         read = super().make_batch_reader(split)
         return None if read is None else self._of_chosen(split, read)
 
@@ -130,19 +130,19 @@ class _PartOfFiles(_Part, EncodedView):
 
 
 class _PartOfArrays(_Part, ArraySource):
-    """A part of images in memory."""
+    """A subset of images in memory."""
 
     _source: ArraySource
 
     @property
     def encoded(self) -> EncodedSource | None:
-        """The same part of the source's files."""
+        """The same subset of the source's files."""
         encoded = self._source.encoded
         return None if encoded is None else _PartOfFiles(encoded, self._chosen)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """That of the source."""
+        """Image shape of the source."""
         return self._source.image_shape
 
     def images(self, split: Split) -> npt.NDArray[np.uint8]:
@@ -151,6 +151,6 @@ class _PartOfArrays(_Part, ArraySource):
         return images[self._chosen] if split == "train" else images
 
     def unreadable(self, split: Split) -> Numbers:
-        """Returns the numbers of examples that have zeros for an image, `[bad]`, int64."""
+        """Returns the numbers of bad examples, whose images are zeros, `[bad]`, int64."""
         bad = self._source.unreadable(split)
         return np.flatnonzero(np.isin(self._chosen, bad)) if split == "train" else bad

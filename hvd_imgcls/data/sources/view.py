@@ -1,4 +1,4 @@
-"""Another source's images, seen differently."""
+"""Base classes of sources that wrap another source."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class SourceView(LabelledImages):
-    """Examples and labels of another source; subclasses override what is different.
+    """Wraps the examples and labels of another source; subclasses override what differs.
 
     Args:
-        source: Where the images are.
+        source: The wrapped source.
     """
 
     def __init__(self, source: ImageSource) -> None:
@@ -25,17 +25,17 @@ class SourceView(LabelledImages):
 
     @property
     def class_names(self) -> Sequence[str]:
-        """Those of the source."""
+        """Class names of the wrapped source."""
         return self._source.class_names
 
     @property
     def notes(self) -> Sequence[str]:
-        """Those of the source."""
+        """Remarks of the wrapped source."""
         return self._source.notes
 
     @property
     def fingerprint(self) -> str:
-        """That of the source."""
+        """Fingerprint of the wrapped source."""
         return self._source.fingerprint
 
     def num_examples(self, split: Split) -> int:
@@ -47,23 +47,23 @@ class SourceView(LabelledImages):
         return self._source.labels(split)
 
     def columns(self, split: Split) -> Mapping[str, Sequence[str | None]]:
-        """Returns the source's."""
+        """Returns the columns of the wrapped source."""
         return self._source.columns(split)
 
     def name_of(self, split: Split, example: int) -> str:
-        """Returns the source's name of an example."""
+        """Returns the wrapped source's name of an example."""
         return self._source.name_of(split, example)
 
     def id_of(self, split: Split, example: int) -> str:
-        """Returns the name that a table knows an image by."""
+        """Returns the name of an image as used in tables."""
         return self._source.id_of(split, example)
 
 
 class EncodedView(SourceView, EncodedSource):
-    """Encoded images of another source.
+    """Wraps a source of encoded images.
 
     Args:
-        source: Where the images are.
+        source: The wrapped source.
     """
 
     _source: EncodedSource
@@ -73,13 +73,13 @@ class EncodedView(SourceView, EncodedSource):
 
     @property
     def source(self) -> EncodedSource:
-        """Where the images are."""
+        """The wrapped source."""
         return self._source
 
     def make_reader(self, split: Split) -> Callable[[tf.Tensor], tf.Tensor]:
-        """Returns the source's reader."""
+        """Returns the reader of the wrapped source."""
         return self._source.make_reader(split)
 
     def make_batch_reader(self, split: Split) -> Callable[[tf.Tensor], tf.Tensor] | None:
-        """Returns the source's reader of batches."""
+        """Returns the batch reader of the wrapped source."""
         return self._source.make_batch_reader(split)

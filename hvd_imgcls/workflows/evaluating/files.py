@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: figures, curves, and a row for every image."""
+"""Writes the files of an evaluation: metrics, curves, and one row per image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hvd_imgcls.run_directory.paths import EvaluationFiles
 
 
 def with_examples(evaluated: Evaluated, source: ImageSource) -> dict[str, Any]:
-    """Returns the figures, with the images that are worth looking at by name."""
+    """Returns the metrics, with the names of notable images added."""
     if evaluated.rankings is None:
         return evaluated.metrics
     worst = examples_to_look_at(evaluated.examples, source.class_names, _namer(source))
@@ -31,10 +31,10 @@ def write_evaluation(
 ) -> dict[str, Any]:
     """Writes the files of an evaluation. Root only.
 
-    A model whose probabilities are not finite has figures alone: there is nothing to draw.
+    If the model's outputs are NaN or infinite, only the metrics are written.
 
     Returns:
-        What the file of figures holds.
+        The contents of the metrics file.
     """
     files.directory.mkdir(parents=True, exist_ok=True)
     metrics = with_examples(evaluated, source)
@@ -50,12 +50,12 @@ def write_evaluation(
 def predictions_table(
     examples: Examples, class_names: Sequence[str], name_of: Callable[[int], str]
 ) -> pa.Table:
-    """Returns a row for every example, in order.
+    """Returns one row per example, in order.
 
     Args:
         examples: All examples, in order.
         class_names: `[num_classes]`.
-        name_of: From an example number to the name of its image.
+        name_of: Maps an example number to the name of its image.
     """
     names = pa.array(class_names, pa.string())
     return pa.table(
@@ -74,5 +74,5 @@ def predictions_table(
 
 
 def _namer(source: ImageSource) -> Callable[[int], str]:
-    """Returns a function from a held-out example's number to the name of its image."""
+    """Returns a function that maps a held-out example's number to the name of its image."""
     return lambda number: source.id_of("held_out", number)

@@ -1,4 +1,4 @@
-"""Held-out images that are worth looking at, small enough to be put into a page."""
+"""Thumbnails of notable held-out images, such as the most confident errors, for the report."""
 
 from __future__ import annotations
 
@@ -33,43 +33,43 @@ def write_pictures(
     *,
     num_threads: int,
 ) -> None:
-    """Writes the images that an evaluation names, as the network gets them, by example number.
+    """Writes the images listed in an evaluation, as the network receives them, by example number.
 
-    Root only. Images that this machine does not have are left out.
+    Root only. Images that are not on this machine are skipped.
 
     Args:
-        path: A JSON file: from the number of an example to a data URI.
-        metrics: What `with_examples` returned.
+        path: A JSON file that maps example numbers to data URIs.
+        metrics: Return value of `with_examples`.
         source: The images.
-        config: Says how they are cut.
+        config: Defines the preprocessing.
         num_threads: Threads that decode.
     """
     numbers = sorted({row["example"] for name in LISTS for row in metrics.get(name, ())})
     if source.division is not None:
-        logger.info("no pictures of held-out images: they are on several hosts")
+        logger.info("no thumbnails of held-out images: the images are on several hosts")
         return
     if not numbers:
         return
     try:
         images = evaluation_images(source, config, "held_out", numbers, num_threads=num_threads)
     except DataError as error:
-        logger.info("no pictures of held-out images: %s", error)
+        logger.info("no thumbnails of held-out images: %s", error)
         return
     pictures = zip(map(str, numbers), map(data_uri, images), strict=True)
     write_json(path, dict(pictures))
 
 
 def data_uri(image: npt.NDArray[np.uint8]) -> str:
-    """Returns an image as text that a page can hold.
+    """Encodes an image as a data URI.
 
     Args:
-        image: `[height, width, 1 or 3]`, uint8. Larger ones than 192 pixels are made smaller.
+        image: `[height, width, 1 or 3]`, uint8. Downscaled if larger than 192 pixels.
     """
     picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
     picture.thumbnail((_SIDE, _SIDE))
     buffer = io.BytesIO()
     if max(picture.size) <= 64:
-        # Small images are looked at pixel by pixel.
+        # Small images are viewed pixel by pixel, so they stay lossless.
         picture.save(buffer, "PNG", optimize=True)
         return _uri("png", buffer)
     picture.save(buffer, "JPEG", quality=_QUALITY)

@@ -1,1 +1,1 @@
-"""What `hvd-imgcls export` is made of."""
+"""Parts of `export`."""

@@ -1,4 +1,4 @@
-"""Whether what was written gives the probabilities of the model."""
+"""Verifies that exported models return the probabilities of the original model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hvd_imgcls.workflows.trained_model.test_time_augmentation import make_predi
 Floats = npt.NDArray[np.floating]
 
 TOLERANCE = {"float32": 1e-5, "mixed_bfloat16": 2e-2, "mixed_float16": 5e-3}
-"""Of probabilities: other kernels, other roundings."""
+"""Maximum difference of probabilities: other kernels round differently."""
 
 
 def check(
@@ -32,22 +32,22 @@ def check(
     saved_model: Path,
     written: Mapping[str, Path],
 ) -> dict[str, Any]:
-    """Returns how far the exported models' probabilities are from the model's.
+    """Compares the probabilities of the exported models with those of the model.
 
     Args:
         job: What was exported.
         model: The model.
-        images: Encoded.
-        pixels: The same as the model gets them.
-        saved_model: Its directory.
-        written: Other files, by format. They take one look at each image.
+        images: Encoded images.
+        pixels: The same images, decoded for the model.
+        saved_model: Directory of the SavedModel.
+        written: Other files, by format. They do not use test-time augmentation.
 
     Returns:
-        JSON; `largest_difference` by what was written, and for how many images the most
-        probable class is the same everywhere.
+        JSON: `largest_difference` by exported model, and the number of images for which the top-1
+        class is the same for all of them.
 
     Raises:
-        CheckpointError: If one is too far.
+        CheckpointError: If a difference is too large.
     """
     expected = softmax(make_predict(model, job.config.evaluation.views)(pixels).numpy())
     found = _of_saved_model(saved_model, list(images.values()), pixels)
@@ -66,7 +66,7 @@ def check(
         if not differences[name] <= TOLERANCE[policy]:
             raise CheckpointError(
                 f"{name}: its probabilities differ from those of {job.model_path} by "
-                f"{differences[name]:.1e}, more than the {TOLERANCE[policy]:g} that rounding "
+                f"{differences[name]:.1e}, above the {TOLERANCE[policy]:g} that rounding "
                 "explains; do not use it, and please report this"
             )
     return {
@@ -80,7 +80,7 @@ def check(
 
 
 def policy_of(model: keras.Model) -> str:
-    """Returns the lowest precision that a layer computes in."""
+    """Returns the lowest precision that any layer computes in."""
     names = {layer.dtype_policy.name for layer in model._flatten_layers()}
     return next((name for name in reversed(TOLERANCE) if name in names), "float32")
 

@@ -1,4 +1,4 @@
-"""Formats beside the SavedModel, TFLite (LiteRT) and ONNX: written by Keras, run to check them."""
+"""Additional export formats, TFLite (LiteRT) and ONNX: written by Keras, run for verification."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Run = Callable[[Path, npt.NDArray[np.float32]], npt.NDArray[np.floating]]
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One of them.
+    """An export format.
 
     Attributes:
-        file_name: What the file is called.
-        packages: What must be importable to write and to check it, beside TensorFlow.
+        file_name: Name of the file.
+        packages: Packages required to write and verify it, in addition to TensorFlow.
         run: From the file and pixels, `[examples, height, width, channels]`, to logits.
     """
 
@@ -37,22 +37,22 @@ class Format:
 
 
 def require_packages(names: Sequence[str]) -> None:
-    """Raises if a package for one of the formats is missing.
+    """Checks that the packages for the given formats are installed.
 
     Raises:
-        SetupError: In that case.
+        SetupError: If one is missing.
     """
     for name in names:
         missing = [p for p in FORMATS[name].packages if importlib.util.find_spec(p) is None]
         if missing:
             raise SetupError(
-                f"the format {name} needs {' and '.join(missing)}",
+                f"the format {name} requires {' and '.join(missing)}",
                 fix=f"pip install {' '.join(missing)}",
             )
 
 
 def write(model: keras.Model, name: str, directory: Path) -> Path:
-    """Writes a model, computing in float32, and returns the file.
+    """Writes a model that computes in float32, and returns the file.
 
     Raises:
         CheckpointError: If it cannot be converted.
@@ -63,16 +63,16 @@ def write(model: keras.Model, name: str, directory: Path) -> Path:
     try:
         with _without_warnings():
             _in_float32(model).export(path, format=name, verbose=False)
-    except Exception as error:  # Converters raise whatever they like.
+    except Exception as error:  # Converters raise arbitrary exceptions.
         raise CheckpointError(
-            f"{path}: the converter of Keras and TensorFlow cannot write this model "
-            f"({first_line(error)}); leave out --format {name}"
+            f"{path}: Keras and TensorFlow cannot convert this model "
+            f"({first_line(error)}); omit --format {name}"
         ) from error
     return path
 
 
 def logits_of(name: str, path: Path, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.floating]:
-    """Returns what a written model gives, `[examples, num_classes]`.
+    """Returns the logits of an exported model, `[examples, num_classes]`.
 
     Args:
         name: The format.
@@ -85,23 +85,22 @@ def logits_of(name: str, path: Path, pixels: npt.NDArray[np.uint8]) -> npt.NDArr
     try:
         with _without_warnings():
             return FORMATS[name].run(path, pixels.astype(np.float32))
-    except Exception as error:  # Of a runtime that raises whatever it likes.
+    except Exception as error:  # Runtimes raise arbitrary exceptions.
         raise CheckpointError(
-            f"{path}: was written, but cannot be run ({first_line(error)}); leave out "
-            f"--format {name}"
+            f"{path}: was written, but cannot be run ({first_line(error)}); omit --format {name}"
         ) from error
 
 
 @contextlib.contextmanager
 def _without_warnings() -> Iterator[None]:
-    """Hides what these packages say to those who develop with them."""
+    """Suppresses warnings of these packages that are meant for developers."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def _in_float32(model: keras.Model) -> keras.Model:
-    """Returns the model with every layer computing in float32: neither format knows bfloat16."""
+    """Returns a copy of the model that computes in float32: no format supports bfloat16."""
     text = model.to_json()
     lower = [f'"mixed_{name}"' for name in ("bfloat16", "float16") if f'"mixed_{name}"' in text]
     if not lower:
@@ -110,7 +109,7 @@ def _in_float32(model: keras.Model) -> keras.Model:
         text = text.replace(policy, '"float32"')
     copy: keras.Model = keras.models.model_from_json(text)
     copy.set_weights(model.get_weights())
-    # Keras exports no model to ONNX that was never called.
+    # Keras exports a model to ONNX only after it has been called.
     copy(np.zeros((1, *model.input_shape[1:]), np.float32), training=False)
     return copy
 

@@ -1,4 +1,4 @@
-"""What an export is asked to do."""
+"""Description of an export."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from hvd_imgcls.config import RunConfig
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExportJob:
-    """What is exported.
+    """What to export.
 
     Attributes:
-        config: Says how images are cut and looked at.
+        config: Defines preprocessing and test-time augmentation.
         model_path: A `.keras` file.
         class_names: `[num_classes]`.
-        directory: Where everything goes.
-        formats: Names of `exporting.formats.FORMATS`.
-        is_trusted: Whether code in the model file may run.
+        directory: Output directory.
+        formats: Names in `exporting.formats.FORMATS`.
+        is_trusted: Whether to load code in the model file.
     """
 
     config: RunConfig

@@ -1,4 +1,4 @@
-"""Operations that tf2onnx does not know and our networks have."""
+"""Operations of our networks that tf2onnx does not support."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 
 @functools.cache
 def teach_operations() -> None:
-    """Lets tf2onnx write them; it would leave their names, which no runtime knows.
+    """Registers converters with tf2onnx, which would otherwise emit operators unknown to runtimes.
 
-    `Erfc`, one minus the error function, is what Keras's GELU is made of.
+    Keras's GELU uses `Erfc`, the complementary error function.
     """
     from tf2onnx.handler import tf_op
     from tf2onnx.utils import make_name

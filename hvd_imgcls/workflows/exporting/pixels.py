@@ -1,4 +1,4 @@
-"""The images that an exported model is checked with."""
+"""Images for the verification of an exported model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def decoder_of(
 
 
 def made_up_images(image_shape: tuple[int, int, int]) -> dict[str, bytes]:
-    """Returns PNG files with random blocks of colour by name, the same every time."""
+    """Returns PNG files with random coloured blocks by name, the same on every call."""
     random = np.random.default_rng(0)
     height, width, channels = image_shape
     images = {}
@@ -33,18 +33,18 @@ def made_up_images(image_shape: tuple[int, int, int]) -> dict[str, bytes]:
         small = random.integers(0, 256, (4, 4, channels), dtype=np.uint8)
         pixels = tf.image.resize(small, (height + 7, width + 3), "nearest")
         content = tf.io.encode_png(tf.cast(pixels, tf.uint8)).numpy()
-        images[f"made up {number}"] = bytes(content)
+        images[f"synthetic image {number}"] = bytes(content)
     return images
 
 
 def pixels_of(
     images: Mapping[str, bytes], job: ExportJob, image_shape: tuple[int, int, int]
 ) -> npt.NDArray[np.uint8]:
-    """Returns the images as the model gets them, `[images, *image_shape]`.
+    """Decodes images for the model, `[images, *image_shape]`.
 
     Args:
         images: Encoded, by name.
-        job: Says how they are cut.
+        job: Defines the preprocessing.
         image_shape: Height, width and channels.
 
     Raises:
@@ -57,5 +57,5 @@ def pixels_of(
             pixels.append(decode(tf.constant(content)).numpy())
         except tf.errors.OpError as error:
             reason = error.message.splitlines()[0]
-            raise DataError(f"{name}: {reason}; check with images that can be read") from None
+            raise DataError(f"{name}: {reason}; use valid images for verification") from None
     return np.stack(pixels)

@@ -1,4 +1,4 @@
-"""A SavedModel that takes encoded images: decoding and the evaluation's crop are inside."""
+"""A SavedModel that accepts encoded images: decoding and centre crop are part of the graph."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from hvd_imgcls.workflows.trained_model.test_time_augmentation import logits_of_
 def write_saved_model(
     model: keras.Model, job: ExportJob, image_shape: tuple[int, int, int], path: Path
 ) -> None:
-    """Writes signatures for encoded images, for pixels, and for the class names.
+    """Writes a SavedModel with signatures for encoded images, pixels and class names.
 
     Args:
-        model: From pixels 0 .. 255 to logits.
-        job: Says how images are cut and looked at.
+        model: From pixels in 0 to 255 to logits.
+        job: Defines preprocessing and test-time augmentation.
         image_shape: Height, width and channels.
         path: The directory.
     """

@@ -1,1 +1,1 @@
-"""Parts of `hvd-imgcls predict`: which images, who takes which, what was done, what is written."""
+"""Parts of `predict`: inputs, work queue, journal, output."""

@@ -1,4 +1,4 @@
-"""Which images a command line means: files, folders, patterns, or a list."""
+"""Resolves the images given on the command line: files, folders, glob patterns, or a list."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ STANDARD_INPUT = "-"
 
 
 def list_images(words: Sequence[str], lines: Iterable[str]) -> list[str]:
-    """Returns the image files that are meant, in a fixed order; the same file twice stays twice.
+    """Returns the image files given, in a fixed order and with duplicates.
 
-    A file is taken as it is, also one that is not there: its row will say so. A folder means all
-    files in it with the suffix of an image, and in the folders in it, by the bytes of their
-    paths; hidden ones are passed over, and a folder that links lead to again. A pattern with
-    `*`, `?` or `[` means what it matches, sorted; `**` any folders.
+    A file is taken unchanged, even if it does not exist: its row then holds the error. A folder
+    stands for all files with an image suffix in it and its subfolders, in byte order of their
+    paths, without hidden ones and without following links to a folder twice. A pattern with
+    `*`, `?` or `[` stands for its matches, sorted; `**` matches any folders.
 
     Args:
-        words: Of the command line; `-` stands for `lines`.
-        lines: A path in each; empty ones are passed over.
+        words: Arguments of the command line; `-` stands for `lines`.
+        lines: One path each; empty lines are skipped.
 
     Raises:
-        DataError: If a folder or a pattern has no image.
-        ConfigError: If nothing is meant.
+        DataError: If a folder or a pattern contains no image.
+        ConfigError: If no input is given.
     """
     images: list[str] = []
     for word in words:
@@ -43,7 +43,7 @@ def list_images(words: Sequence[str], lines: Iterable[str]) -> list[str]:
         raise ConfigError(
             "IMAGES",
             got="none",
-            expected="files, folders, patterns or - for a list",
+            expected="files, folders, glob patterns or - for a list",
             fix="add some",
         )
     return images
@@ -65,12 +65,12 @@ def _images_below(folder: str) -> list[str]:
             if Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")
         ]
     if not found:
-        raise DataError(f"{folder}: no image in this folder; give one that has image files")
+        raise DataError(f"{folder}: no image in this folder; give a folder with image files")
     return sorted(found, key=os.fsencode)
 
 
 def _images_matching(pattern: str) -> list[str]:
     found = [path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path)]
     if not found:
-        raise DataError(f"{pattern}: no file matches this pattern; correct it")
+        raise DataError(f"{pattern}: no file matches this pattern; correct the pattern")
     return sorted(found, key=os.fsencode)

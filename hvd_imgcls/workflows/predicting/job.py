@@ -1,4 +1,4 @@
-"""What a prediction is asked to do."""
+"""Description of a prediction."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from hvd_imgcls.config import RunConfig
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """What is predicted.
+    """What to predict.
 
     Attributes:
-        config: Says how images are cut and looked at.
+        config: Defines preprocessing and test-time augmentation.
         model_path: A `.keras` file.
         class_names: `[num_classes]`.
-        top_k: How many classes are told of an image.
-        out_path: Where the predictions go.
-        block_size: Images of a piece of the work, which is one batch of the model.
-        is_trusted: Whether code in the model file may run.
+        top_k: Number of classes listed per image.
+        out_path: Output file.
+        block_size: Images per piece of work, which is one batch of the model.
+        is_trusted: Whether to load code in the model file.
     """
 
     config: RunConfig

@@ -1,4 +1,4 @@
-"""What has been predicted so far, on disk, so that a run that was killed goes on from there."""
+"""Journal of the finished pieces of a prediction, so that a killed one can be resumed."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from hvd_imgcls.workflows.predicting.work_queue import Rows
 
 
 class Journal:
-    """The finished pieces of a prediction, a line of JSON for each.
+    """The finished pieces of a prediction, one line of JSON each.
 
     Args:
         path: The file.
-        job: What is predicted, JSON: it must be the same when the file is there already.
+        job: What is predicted, as JSON; must equal that of an existing file.
 
     Raises:
-        ConfigError: If the file is of another job.
+        ConfigError: If the file belongs to a different job.
     """
 
     def __init__(self, path: Path, job: dict[str, Any]) -> None:
@@ -27,7 +27,7 @@ class Journal:
         self.rows: dict[int, Rows] = {}
         """Rows of every finished piece."""
         self.ranks: dict[int, int] = {}
-        """Who has done it, of this launch or an earlier one."""
+        """Rank that finished each piece, in this launch or an earlier one."""
         length = self._read(job)
         self._file = path.open("ab")
         self._file.truncate(length)
@@ -35,28 +35,28 @@ class Journal:
             self._append(job)
 
     def keep(self, piece: int, rank: int, rows: Rows) -> None:
-        """Adds a finished piece; it is on disk when this returns."""
+        """Appends a finished piece; it is synced to disk when this returns."""
         self._append({"piece": piece, "rank": rank, "rows": rows})
         self._note(piece, rank, rows)
 
     def close(self) -> None:
-        """Leaves the file for another launch."""
+        """Closes the file and keeps it for a later launch."""
         self._file.close()
 
     def remove(self) -> None:
-        """Removes the file: everything is written elsewhere."""
+        """Deletes the file, once everything is written elsewhere."""
         self.close()
         self._path.unlink()
 
     def _read(self, job: dict[str, Any]) -> int:
-        """Reads what is there; returns how many bytes of it are whole lines."""
+        """Reads the existing file; returns the number of bytes in complete lines."""
         if not self._path.exists():
             return 0
         length = 0
         with self._path.open("rb") as file:
             for line in file:
                 if not line.endswith(b"\n"):
-                    break  # The last line of a run that was killed.
+                    break  # The last line of a killed run may be incomplete.
                 value = json.loads(line)
                 if length == 0:
                     self._require_same(value, job)
@@ -70,10 +70,9 @@ class Journal:
         if differing:
             raise ConfigError(
                 "--out",
-                got=f"{self._path}, which an earlier prediction has left, of other "
-                f"{', '.join(differing)}",
+                got=f"{self._path}, the journal of a prediction with other {', '.join(differing)}",
                 expected="one of the same images, model and options",
-                fix="remove that file, or give another --out",
+                fix="delete that file, or give another --out",
             )
 
     def _note(self, piece: int, rank: int, rows: Rows) -> None:

@@ -1,4 +1,4 @@
-"""Predictions as CSV, JSON lines or Parquet, in the order of the images."""
+"""Writes predictions as CSV, JSON Lines or Parquet, in input order."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ SUFFIXES = (".csv", ".jsonl", ".parquet")
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What is said of one image.
+    """Prediction for one image.
 
     Attributes:
-        image: Its path as it was given.
-        classes: The most probable classes, the first the most probable.
-        probabilities: Theirs.
-        error: Why it could not be read; None if it could.
+        image: Its path as given.
+        classes: The most probable classes, in descending order of probability.
+        probabilities: Their probabilities.
+        error: Why the image could not be decoded; None if it could.
     """
 
     image: str
@@ -38,34 +38,34 @@ class Prediction:
 
 
 def require_format(path: Path) -> None:
-    """Raises if the suffix is none that can be written, or the folder is not there.
+    """Checks that the suffix is supported and the folder exists.
 
     Raises:
-        ConfigError: In that case.
+        ConfigError: If not.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise ConfigError(
             "--out",
             got=str(path),
-            expected=f"a file that ends in {', '.join(SUFFIXES)}",
+            expected=f"a file name ending in {', '.join(SUFFIXES)}",
             fix="choose one of them",
         )
     if not path.parent.is_dir():
         raise ConfigError(
             "--out",
             got=str(path),
-            expected="a file in a folder that is there",
-            fix=f"make the folder {path.parent}",
+            expected="a file in an existing folder",
+            fix=f"create the folder {path.parent}",
         )
 
 
 def write_predictions(path: Path, predictions: Sequence[Prediction], top_k: int) -> None:
-    """Writes predictions at one stroke, in the format that the suffix says.
+    """Writes predictions atomically, in the format given by the suffix.
 
     Args:
         path: `.csv`, `.jsonl` or `.parquet`.
-        predictions: In the order of the images.
-        top_k: Classes of each.
+        predictions: Predictions in input order.
+        top_k: Number of classes per image.
     """
     writers = {".csv": _as_csv, ".jsonl": _as_json_lines, ".parquet": _as_parquet}
     content = writers[path.suffix.lower()](predictions, top_k)
@@ -127,5 +127,5 @@ def _pairs(prediction: Prediction) -> list[dict[str, Any]]:
 
 
 def _text(path: str) -> str:
-    """Returns a path whose bytes need not be text as text."""
+    """Returns a path as text, even if it contains bytes that are not UTF-8."""
     return os.fsencode(path).decode("utf-8", errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""Lines that say how far a prediction is."""
+"""Progress lines of a prediction."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _EVERY_SECONDS = 10
 
 
 class ProgressLines:
-    """Says every ten seconds how many images are done. Root only.
+    """Logs every ten seconds how many images are done. Root only.
 
     Args:
-        num_images: All of them.
-        block_size: Images of a piece.
+        num_images: Total number of images.
+        block_size: Images per piece.
     """
 
     def __init__(self, num_images: int, block_size: int) -> None:
@@ -25,12 +25,12 @@ class ProgressLines:
         self._begin = self._last = time.monotonic()
 
     def start(self, num_pieces: int) -> None:
-        """Begins; so many pieces were done before."""
+        """Starts; `num_pieces` pieces were finished before."""
         self._done = self._done_before = min(self._num_images, num_pieces * self._block_size)
         self._begin = self._last = time.monotonic()
 
     def advance(self, num_images: int) -> None:
-        """Notes that images are done, and says so if it is time to."""
+        """Counts finished images, and logs a line if one is due."""
         self._done += num_images
         now = time.monotonic()
         if now - self._last < _EVERY_SECONDS:

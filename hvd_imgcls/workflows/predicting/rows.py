@@ -1,4 +1,4 @@
-"""What a rank makes of its pieces: what the model takes every image for."""
+"""Predicts the pieces of work that a rank takes from the queue."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from hvd_imgcls.workflows.predicting.job import Job
 from hvd_imgcls.workflows.predicting.work_queue import Rows, Worker
 from hvd_imgcls.workflows.trained_model.test_time_augmentation import make_predict
 
-# Batches that are ready while the model is busy. More would be lost on a slow rank at the end.
+# Batches prefetched while the model is busy. More would delay the end on a slow rank.
 _PIECES_AHEAD = 1
 
 
@@ -37,23 +37,23 @@ def predict_pieces(
     *,
     num_threads: int,
 ) -> Iterator[tuple[int, Rows]]:
-    """Yields pieces with their rows, until there are none left.
+    """Yields pieces with their rows, until none are left.
 
     Args:
-        job: What is predicted.
+        job: What to predict.
         model: From images to logits.
-        source: All images, as held-out ones.
-        image_shape: Height, width and channels of the images that the model takes.
-        worker: Where the pieces come from.
-        num_threads: Images decoded at the same time.
+        source: All images, as held-out images.
+        image_shape: Height, width and channels of the model's input images.
+        worker: Provides the pieces.
+        num_threads: Images decoded in parallel.
 
     Raises:
-        PeerFailedError: If there is nobody any more to take pieces from.
+        PeerFailedError: If the root, which hands out pieces, is gone.
     """
     block_size, number = job.block_size, source.num_examples("held_out")
     config = _for_images(job.config, image_shape)
     predict = make_predict(model, config.evaluation.views)
-    # Made when the first image cannot be read, once.
+    # Created once, when the first image cannot be decoded.
     explanation = functools.cache(lambda: make_explanation(source, config, "held_out"))
     failures: list[PeerFailedError] = []
 
@@ -62,14 +62,14 @@ def predict_pieces(
             while (piece := worker.take()) is not None:
                 yield piece
         except PeerFailedError as error:
-            # TensorFlow would make an error of its own of it.
+            # TensorFlow would replace it with an error of its own.
             failures.append(error)
 
     for images, examples, places, is_good in pieces_dataset(
         taken, config, source, image_shape, block_size=block_size, num_threads=num_threads
     ):
         piece = int(places[0]) // block_size
-        # The last piece is filled up with its last image.
+        # The last piece is padded with copies of its last image.
         length = min(block_size, number - piece * block_size)
         probabilities = softmax(predict(images).numpy())[:length]
         good = is_good.numpy()[:length]
@@ -95,15 +95,15 @@ def pieces_dataset(
     block_size: int,
     num_threads: int,
 ) -> tf.data.Dataset:
-    """Returns the images of pieces, a batch for each, as `data.blanks.load_or_blank` does.
+    """Returns the images of pieces, one batch each, as `data.blanks.load_or_blank` does.
 
     Args:
-        taken: Returns the numbers of the pieces.
-        config: Says how images are cut.
-        source: All images, as held-out ones.
+        taken: Yields the numbers of the pieces.
+        config: Defines the preprocessing.
+        source: All images, as held-out images.
         image_shape: Height, width and channels of the result.
-        block_size: Images of a piece.
-        num_threads: Images decoded at the same time.
+        block_size: Images per piece.
+        num_threads: Images decoded in parallel.
     """
     pieces = tf.data.Dataset.from_generator(taken, output_signature=tf.TensorSpec([], tf.int64))
     number = source.num_examples("held_out")
@@ -120,25 +120,25 @@ def pieces_dataset(
 
 
 def _for_images(config: RunConfig, image_shape: tuple[int, int, int]) -> RunConfig:
-    """Returns a configuration for what the model takes: the pipeline may be for another size."""
+    """Returns a configuration with the model's image size, which may differ from the pipeline's."""
     num_channels: Literal[1, 3] = 1 if image_shape[2] == 1 else 3
     data = dataclasses.replace(config.data, image_size=image_shape[0], num_channels=num_channels)
     return dataclasses.replace(config, data=data)
 
 
 def _slots_of(piece: tf.Tensor, block_size: int, number: int) -> tf.data.Dataset:
-    """Returns example number, key and place of a piece's images."""
+    """Returns example number, key and slot of a piece's images."""
     places = piece * block_size + tf.range(block_size, dtype=tf.int64)
     examples = tf.minimum(places, number - 1)
     return tf.data.Dataset.from_tensor_slices((examples, tf.zeros_like(places), places))
 
 
 def _row(probabilities: npt.NDArray[np.float64], top_k: int) -> Any:
-    """Returns the most probable classes and their probabilities; of equal ones the first first.
+    """Returns the most probable classes and their probabilities; ties go to the lower class.
 
-    A text instead if the model gives numbers that are not finite.
+    If the outputs are NaN or infinite, returns an error text instead.
     """
     if not np.isfinite(probabilities).all():
-        return "the model's outputs for this image are not finite numbers"
+        return "the model's outputs for this image are NaN or infinite"
     order = np.argsort(-probabilities, kind="stable")[:top_k]
     return [order.tolist(), probabilities[order].tolist()]

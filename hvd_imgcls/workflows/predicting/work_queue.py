@@ -1,4 +1,4 @@
-"""Work in small pieces, taken by whoever is free: a slow rank does not hold up the others."""
+"""Queue of small pieces of work, taken by any idle rank: slow ranks do not delay the others."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ Rows = list[Any]
 
 
 class Worker(Protocol):
-    """What a rank sees of the pieces."""
+    """A rank's access to the queue."""
 
     def take(self) -> int | None:
-        """Returns a piece that nobody has taken, None if there is none."""
+        """Takes a piece, or returns None if there is none left."""
 
     def finish(self, piece: int, rows: Rows) -> None:
-        """Hands in what came of a piece, JSON."""
+        """Submits the result of a piece, JSON."""
 
 
 class WorkQueue:
-    """The root's list of pieces. All threads may call it.
+    """The queue on the root. Thread-safe.
 
     Args:
-        num_pieces: They are numbered from 0.
-        finished: Those that need no work any more.
+        num_pieces: Number of pieces, numbered from 0.
+        finished: Pieces that need no work any more.
         keep: Called with piece, rank and rows when a piece is finished, one call at a time.
     """
 
@@ -41,7 +41,7 @@ class WorkQueue:
         self._changed = threading.Condition()
 
     def take(self, rank: int) -> int | None:
-        """Returns the next piece for a rank, None if there is none."""
+        """Returns the next piece for a rank, or None if there is none."""
         with self._changed:
             if not self._waiting:
                 return None
@@ -50,30 +50,30 @@ class WorkQueue:
             return piece
 
     def finish(self, rank: int, piece: int, rows: Rows) -> None:
-        """Keeps what came of a piece."""
+        """Records the result of a piece."""
         with self._changed:
             self._keep(piece, rank, rows)
             del self._taken[piece]
             self._changed.notify_all()
 
     def fail(self, error: Exception) -> None:
-        """Makes whoever waits raise an error."""
+        """Makes all waiting threads raise an error."""
         with self._changed:
             self._failure = self._failure or error
             self._changed.notify_all()
 
     def lose(self, rank: int) -> None:
-        """Notes that a rank is gone; it fails those who wait if it had taken something."""
+        """Handles a rank that is gone: if it had taken a piece, waiting threads raise an error."""
         with self._changed:
             lost = [piece for piece, of in self._taken.items() if of == rank]
         if lost:
             self.fail(PeerFailedError(f"rank {rank} ended while it worked on piece {lost[0]}"))
 
     def wait(self) -> None:
-        """Returns when all pieces are finished.
+        """Waits until all pieces are finished.
 
         Raises:
-            PeerFailedError: If a rank ended that had taken one.
+            PeerFailedError: If a rank exited before it finished its piece.
         """
         with self._changed:
             while (self._waiting or self._taken) and self._failure is None:
@@ -83,10 +83,10 @@ class WorkQueue:
 
 
 class RootWorker:
-    """The root's own way to the pieces.
+    """The root's own access to the queue.
 
     Args:
-        pieces: All of them.
+        pieces: The queue.
         rank: The root.
     """
 

@@ -1,7 +1,7 @@
-"""The way from the other ranks to the root's list of pieces: a connection for each.
+"""Serves the root's work queue to the other ranks, over one connection each.
 
-Messages are JSON, and a secret that only the ranks have opens a connection
-(`multiprocessing.connection`): what comes off the network is data, never code.
+Messages are JSON, and opening a connection requires a secret known only to the ranks
+(`multiprocessing.connection`): what is received is data, never code.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _CONNECT_SECONDS = 10
 
 
 class Server:
-    """Lets other ranks take the root's pieces until it is closed.
+    """Lets other ranks take pieces from the root's queue until it is closed.
 
     Args:
-        pieces: The root's.
+        pieces: The root's queue.
         local: Whether all ranks are on this machine.
-        secret: What a rank must know.
+        secret: Secret that a rank must know.
     """
 
     def __init__(self, pieces: WorkQueue, *, local: bool, secret: bytes) -> None:
@@ -38,11 +38,11 @@ class Server:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port it listens on."""
         return int(self._listener.address[1])
 
     def close(self) -> None:
-        """Takes no more connections."""
+        """Stops accepting connections."""
         self._is_open = False
         self._listener.close()
 
@@ -51,7 +51,7 @@ class Server:
             try:
                 connection = self._listener.accept()
             except (AuthenticationError, EOFError, OSError):
-                # Somebody else's, or one that only tried whether we are there, or we are closed.
+                # A foreign connection, a reachability probe, or we are closed.
                 continue
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
@@ -65,7 +65,7 @@ class Server:
         except (EOFError, OSError):
             self._pieces.lose(rank)
         except _CannotKeepError:
-            pass  # Those who wait have its cause.
+            pass  # The waiting threads have the cause.
         finally:
             connection.close()
 
@@ -75,23 +75,23 @@ class Server:
         try:
             self._pieces.finish(rank, message["piece"], message["rows"])
         except Exception as error:
-            # A full disk, for one: the root must not wait for a piece that nobody can keep.
+            # For example a full disk: the root must not wait for a piece that cannot be kept.
             self._pieces.fail(error)
             raise _CannotKeepError from error
         return None
 
 
 class _CannotKeepError(Exception):
-    """What came of a piece could not be kept."""
+    """The result of a piece could not be stored."""
 
 
 class RemoteWorker:
-    """Another rank's way to the pieces.
+    """Access of another rank to the root's queue.
 
     Args:
-        addresses: Where the root may be reached.
+        addresses: Addresses of the root.
         port: Its port.
-        secret: What it wants to know.
+        secret: The shared secret.
         rank: This rank.
 
     Raises:
@@ -103,10 +103,10 @@ class RemoteWorker:
         if address is None:
             raise SetupError(
                 f"rank {rank} cannot reach the root at {', '.join(addresses)}, port {port}",
-                fix="let the machines of the run connect to each other on all ports",
+                fix="allow connections on all ports between the machines of the run",
             )
         self._connection = Client((address, port), authkey=secret)
-        # The dataset takes pieces in a thread of its own.
+        # The dataset takes pieces in its own thread.
         self._one_at_a_time = threading.Lock()
         self._connection.send_bytes(json.dumps(rank).encode())
 
@@ -125,20 +125,20 @@ class RemoteWorker:
                 self._connection.send_bytes(json.dumps(message).encode())
                 return json.loads(self._connection.recv_bytes())
         except (EOFError, OSError) as error:
-            raise PeerFailedError("the root does not hand out work any more") from error
+            raise PeerFailedError("the root no longer hands out work") from error
 
 
 def worker_of(
     collectives: Collectives, pieces: WorkQueue | None, addresses: list[str]
 ) -> tuple[Worker, Server | None]:
-    """Returns this rank's way to the pieces, and on the root, what serves the others.
+    """Returns this rank's access to the queue, and on the root, the server for the others.
 
     Collective: every rank must call this.
 
     Args:
-        collectives: How the ranks talk.
-        pieces: The root's list; None on other ranks.
-        addresses: Where this machine may be reached.
+        collectives: Communication between the ranks.
+        pieces: The root's queue; None on other ranks.
+        addresses: Addresses of this machine.
     """
     topology = collectives.topology
     local = topology.local_size == topology.size

@@ -1,4 +1,4 @@
-"""Looking at one image file: what it is, and whether training could read it."""
+"""Inspects one image file: its format and size, and whether training could decode it."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from hvd_imgcls.config import DEFAULT_MAX_PIXELS
 from hvd_imgcls.data.bad_examples.unreadable import reason_of
 from hvd_imgcls.data.decoding.image_size import JPEG_XL_STARTS, decode_whole
 
-# Pillow would refuse to say how large a large image is. `inspect_file` has its own limit.
+# Pillow refuses to report the size of very large images. `inspect_file` has its own limit.
 Image.MAX_IMAGE_PIXELS = None
 
-# What is given to the decoder, by the bytes that such files begin with.
+# Formats passed to the decoder, by their magic bytes.
 _DECODABLE = {
     b"\xff\xd8\xff": "JPEG",
     b"\x89PNG\r\n\x1a\n": "PNG",
     b"GIF8": "GIF",
     b"BM": "BMP",
-    # TensorFlow would, but we refuse it: see `image_size`.
+    # TensorFlow would decode it, but we reject it: see `image_size`.
     **dict.fromkeys(JPEG_XL_STARTS, "JPEG XL"),
 }
-_ORIENTATION = 274  # the number of this EXIF tag
+_ORIENTATION = 274  # EXIF tag number
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Facts:
-    """What was found out about a file.
+    """Facts about a file.
 
     Attributes:
-        problem: Why training cannot read it; None if it can.
-        format: JPEG, PNG, GIF, BMP, WEBP or what Pillow calls it; "" if nobody knows.
+        problem: Why training cannot decode it; None if it can.
+        format: JPEG, PNG, GIF, BMP, WEBP or Pillow's name for it; "" if unknown.
         height: In pixels; 0 if unknown.
         width: In pixels; 0 if unknown.
         num_bytes: Size of the file.
         checksum: XXH3, 64 bits, of the file, as 16 hexadecimal digits.
-        remarks: What the user should know though it can be read, comma-separated.
+        remarks: Comma-separated warnings about a file that can be decoded.
     """
 
     problem: str | None = None
@@ -55,16 +55,16 @@ class Facts:
     remarks: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the facts as JSON holds them."""
+        """Returns the facts as a JSON object."""
         return asdict(self)
 
 
 def inspect_file(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> Facts:
-    """Reads a file, looks at its header and decodes it to the end.
+    """Reads a file, parses its header and decodes it completely.
 
     Args:
         path: The file.
-        max_pixels: Larger images are refused by their header, before anything is decoded.
+        max_pixels: Larger images are rejected by their header, before decoding.
     """
     try:
         status = os.stat(path)
@@ -87,20 +87,20 @@ def inspect_file(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> Facts:
         size = f"{facts['width']} x {facts['height']}"
         return Facts(**facts, problem=f"{size} pixels, more than the {max_pixels:,} allowed")
     if known is None:
-        kind = facts["format"] or "a format that nobody knows"
-        return Facts(**facts, problem=f"{kind}, which TensorFlow does not decode; convert it")
+        kind = facts["format"] or "unknown image format"
+        return Facts(**facts, problem=f"{kind}, which TensorFlow cannot decode; convert it")
     return Facts(**facts, problem=_decode(content, max_pixels))
 
 
 def _format_of(content: bytes) -> str | None:
-    """Returns the format if the decoder is to look at it."""
+    """Returns the format if the decoder supports it."""
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return "WEBP"
     return next((name for start, name in _DECODABLE.items() if content.startswith(start)), None)
 
 
 def _from_header(path: Path) -> dict[str, Any]:
-    """Returns what Pillow reads without decoding: nothing if it does not know the format."""
+    """Returns what Pillow reads without decoding; empty if it does not know the format."""
     try:
         with warnings.catch_warnings(), Image.open(path) as image:
             warnings.simplefilter("ignore")
@@ -112,7 +112,7 @@ def _from_header(path: Path) -> dict[str, Any]:
             }
     except (UnidentifiedImageError, OSError, ValueError):
         return {}
-    except Exception as error:  # a plug-in of Pillow's fell over a crafted header
+    except Exception as error:  # A plug-in of Pillow may fail on a crafted header.
         return {"remarks": f"Pillow: {type(error).__name__}"}
 
 
@@ -128,7 +128,7 @@ def _remarks(image: Image.Image) -> list[str]:
         remarks.append("transparency is dropped")
     if getattr(image, "n_frames", 1) > 1:
         remarks.append("animated: the first image is used")
-    # Pillow would decode a whole PNG to find its EXIF.
+    # Pillow would decode a whole PNG to find its EXIF data.
     orientation = 1 if image.format == "PNG" else image.getexif().get(_ORIENTATION, 1)
     if orientation not in (0, 1):
         remarks.append(f"EXIF orientation {orientation} is not applied")
@@ -136,7 +136,7 @@ def _remarks(image: Image.Image) -> list[str]:
 
 
 def _decode(content: bytes, max_pixels: int) -> str | None:
-    """Returns why the whole image cannot be decoded."""
+    """Returns why the image cannot be decoded completely, or None."""
     try:
         decode_whole(content, max_pixels)
     except tf.errors.OpError as error:

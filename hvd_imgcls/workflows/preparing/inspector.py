@@ -1,8 +1,8 @@
-"""Inspecting files in another process, which a crafted file may bring down.
+"""Inspects files in a child process, which a crafted file may crash.
 
 The child, `python -m hvd_imgcls.workflows.preparing.inspector MAX_PIXELS`, reads one path per
-line and answers each with one line of JSON. A path is written as JSON, with the bytes that are
-no text escaped.
+line and answers each with one line of JSON. Paths are JSON strings in which bytes that are not
+valid text are escaped.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-# Longer than any image takes; a decoder may also go round in circles.
+# Longer than any image takes; a decoder may also loop forever.
 DEFAULT_SECONDS_PER_FILE = 60.0
 _START_SECONDS = 120.0
 
 
 class Inspector:
-    """A child process that inspects files, and another one when it dies.
+    """A child process that inspects files, restarted when it dies.
 
     Args:
-        max_pixels: Larger images are refused by their header.
-        seconds_per_file: What takes longer is a problem of the file.
+        max_pixels: Larger images are rejected by their header.
+        seconds_per_file: Files that take longer are reported as bad.
     """
 
     def __init__(self, max_pixels: int, seconds_per_file: float = DEFAULT_SECONDS_PER_FILE) -> None:
@@ -36,7 +36,7 @@ class Inspector:
         self._child: subprocess.Popen[bytes] | None = None
 
     def inspect(self, path: Path) -> dict[str, Any]:
-        """Returns the facts of a file as `Facts.to_json` does, whatever happens to the child."""
+        """Returns the facts about a file like `Facts.to_json`, even if the child crashes."""
         child = self._child or self._start()
         try:
             _write(child, json.dumps(os.fspath(path)))
@@ -44,12 +44,12 @@ class Inspector:
         except (BrokenPipeError, EOFError):
             return self._blame(_how_it_ended(child))
         except TimeoutError:
-            return self._blame(f"the decoder was not done after {self._seconds_per_file:g} s")
+            return self._blame(f"the decoder did not finish within {self._seconds_per_file:g} s")
         facts: dict[str, Any] = json.loads(answer)
         return facts
 
     def close(self) -> None:
-        """Ends the child."""
+        """Terminates the child."""
         if self._child is not None:
             self._child.kill()
             self._child.wait()
@@ -99,10 +99,10 @@ def _read(child: subprocess.Popen[bytes], seconds: float) -> bytes:
 
 
 def main() -> None:
-    """Answers paths with facts until there are no more."""
+    """Answers paths with facts until the input ends."""
     from hvd_imgcls.workflows.preparing.inspection import inspect_file
 
-    # What a library prints must not get between the answers.
+    # Output of libraries must not be mixed with the answers.
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     answers.write(b"ready\n")

@@ -1,4 +1,4 @@
-"""What is written for an image: its file as it is, or a smaller one."""
+"""Encodes an image for a record file: the original file, or a downscaled one."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Encoding:
-    """How images are changed on the way into record files.
+    """How images are re-encoded for record files.
 
     Attributes:
-        max_side: Longest side in pixels; larger images are made smaller and written as
-            JPEG. None leaves every file as it is.
+        max_side: Longest side in pixels; larger images are downscaled and written as
+            JPEG. None keeps every file unchanged.
         quality: Quality of those JPEGs, 1 to 100.
-        is_raw: Whether all images are written as their pixels, uint8, in BMP files of 24 bits:
-            large, and quick to decode.
-        max_pixels: Larger images are refused by their header, before they are decoded.
+        is_raw: Whether to store all images as raw uint8 pixels in 24-bit BMP files:
+            large, and fast to decode.
+        max_pixels: Larger images are rejected by their header, before decoding.
     """
 
     max_side: int | None = None
@@ -39,10 +39,10 @@ class Encoding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EncodedImage:
-    """A whole image that was decoded to the end.
+    """An image that has been decoded completely.
 
     Attributes:
-        contents: The file.
+        contents: The encoded file.
         height: In pixels.
         width: In pixels.
     """
@@ -53,18 +53,18 @@ class EncodedImage:
 
 
 def encode(contents: bytes, name: str, encoding: Encoding) -> EncodedImage:
-    """Decodes a whole image, and makes it smaller if it is to be.
+    """Decodes an image completely, and downscales it if required.
 
     Args:
-        contents: What the file holds.
-        name: What the error calls it.
-        encoding: Says how large it may be.
+        contents: The encoded file.
+        name: Name for error messages.
+        encoding: Defines the maximum size.
 
     Raises:
         DataError: If it cannot be decoded.
     """
     try:
-        # Three channels, as training decodes it: what can be decoded to others may not be to these.
+        # Three channels, as in training: some images decode to one channel but not to three.
         image = decode_whole(contents, encoding.max_pixels).numpy()
     except tf.errors.OpError as error:
         raise DataError(
@@ -79,7 +79,7 @@ def encode(contents: bytes, name: str, encoding: Encoding) -> EncodedImage:
 
 
 def _made_smaller(image: Pixels, max_side: int) -> Pixels:
-    """Returns an image with a longer side of so many pixels."""
+    """Downscales an image to a longer side of `max_side` pixels."""
     height, width = image.shape[:2]
     scale = max_side / max(height, width)
     size = [max(1, round(height * scale)), max(1, round(width * scale))]
@@ -89,7 +89,7 @@ def _made_smaller(image: Pixels, max_side: int) -> Pixels:
 
 
 def _as_jpeg(image: Pixels, quality: int) -> bytes:
-    """Returns a JPEG file; grey is stored as grey."""
+    """Encodes an image as JPEG; greyscale images are stored as greyscale."""
     is_grey = bool((image == image[..., :1]).all())
     written: bytes = tf.io.encode_jpeg(
         image[..., :1] if is_grey else image, quality=quality

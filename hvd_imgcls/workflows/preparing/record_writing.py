@@ -1,4 +1,4 @@
-"""Writing one file of records and its rows of the index."""
+"""Writes one record file and its rows of the index."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ import xxhash
 from hvd_imgcls.data.sources.records.layout import INDEX_SCHEMA
 from hvd_imgcls.files.atomic import replacing
 
-# A record is its length (8 bytes), a checksum of that (4), the data, and their checksum (4).
+# A record is its length (8 bytes), the checksum of the length (4), the data, and its checksum (4).
 _BYTES_BEFORE, _BYTES_AFTER = 12, 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Record:
-    """One image as it is written.
+    """One image to be written.
 
     Attributes:
         contents: The encoded image.
         label: Its class.
         class_name: Name of its class.
-        name: What errors call it.
+        name: Name for error messages.
         height: In pixels.
         width: In pixels.
     """
@@ -41,15 +41,15 @@ class Record:
 
 
 def write_block(path: Path, part_path: Path, block: int, records: Iterable[Record]) -> int:
-    """Writes a file of records, then its rows of the index, each at one stroke.
+    """Writes a record file, then its rows of the index, each atomically.
 
-    A file whose rows are there is whole, whenever the process was killed.
+    A file whose rows exist is complete, even if the process is killed.
 
     Args:
         path: The file.
-        part_path: Where its rows go, a Parquet file.
+        part_path: Parquet file for its rows.
         block: Number of the file.
-        records: What it holds.
+        records: Its records.
 
     Returns:
         The number of records.
@@ -80,13 +80,13 @@ def write_block(path: Path, part_path: Path, block: int, records: Iterable[Recor
 
 
 def write_rows(path: Path, rows: pa.Table) -> None:
-    """Writes rows of the index so that nobody ever sees half of them."""
+    """Writes rows of the index atomically."""
     with replacing(path) as partial:
         pq.write_table(rows, partial)
 
 
 def _serialize(record: Record) -> bytes:
-    """Returns the record with the keys of the ImageNet files that TensorFlow's tools read."""
+    """Serializes a record with the keys of the ImageNet files that TensorFlow's tools read."""
 
     def of_bytes(value: bytes) -> tf.train.Feature:
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))

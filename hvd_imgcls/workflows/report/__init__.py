@@ -1,4 +1,4 @@
-"""One page about a run, and one about several: everything in a file, no network needed."""
+"""Self-contained HTML reports on one run and on several."""
 
 from hvd_imgcls.workflows.report.comparison import write_comparison
 from hvd_imgcls.workflows.report.writing import write_report

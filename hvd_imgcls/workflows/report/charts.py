@@ -1,4 +1,4 @@
-"""The figures of the page, as Plotly draws them. Colours come with the page's theme."""
+"""The charts of the report, as Plotly figures. Colours come from the theme of the page."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _HEIGHT = 380
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """One figure.
+    """One chart.
 
     Attributes:
         name: Identifier in the page.
-        title: What it shows.
-        described: One sentence for who does not see it.
-        figure: What Plotly draws.
+        title: Title.
+        described: Text alternative, one sentence.
+        figure: The Plotly figure.
     """
 
     name: str
@@ -34,11 +34,9 @@ class Chart:
 
 
 def learning_charts(run: RunRecord) -> list[Chart]:
-    """Returns loss, accuracy, learning rate, throughput and waiting, by epoch."""
+    """Returns loss, accuracy, learning rate, throughput and waiting times by epoch."""
     charts = [
-        _by_epoch(
-            run.pretraining, "pretraining", "Loss of the pre-training", {"loss": "reconstruction"}
-        ),
+        _by_epoch(run.pretraining, "pretraining", "Pre-training loss", {"loss": "reconstruction"}),
         _by_epoch(run.epochs, "loss", "Loss", {"loss": "training", "val_loss": "held out"}),
         _by_epoch(
             run.epochs, "accuracy", "Accuracy", {"accuracy": "training", "val_top1": "held out"}
@@ -48,7 +46,7 @@ def learning_charts(run: RunRecord) -> list[Chart]:
         _by_epoch(
             run.epochs,
             "waiting",
-            "Share of the time spent waiting",
+            "Fraction of time spent waiting",
             {"data_wait_share": "for data", "rank_wait_share": "for other ranks"},
             percent=True,
         ),
@@ -82,7 +80,7 @@ def _by_epoch(
 
 
 def confusion_chart(metrics: Mapping[str, Any]) -> Chart | None:
-    """Returns the confusion matrix; of many classes those that are confused most."""
+    """Returns the confusion matrix; with many classes, that of the most confused ones."""
     if "confusion_matrix" not in metrics:
         return None
     matrix = np.array(metrics["confusion_matrix"], np.int64)
@@ -90,7 +88,7 @@ def confusion_chart(metrics: Mapping[str, Any]) -> Chart | None:
     chosen = _most_confused(matrix)
     title = "Confusion matrix"
     if len(chosen) < len(names):
-        title += f" of the {len(chosen)} classes that are confused most"
+        title += f" of the {len(chosen)} most confused classes"
     inside = matrix[np.ix_(chosen, chosen)]
     shares = inside / np.maximum(matrix[chosen].sum(axis=1, keepdims=True), 1)
     figure = go.Figure(
@@ -104,7 +102,7 @@ def confusion_chart(metrics: Mapping[str, Any]) -> Chart | None:
             showscale=False,
             text=inside if len(chosen) <= 12 else None,
             texttemplate="%{text:,}" if len(chosen) <= 12 else None,
-            hovertemplate="is %{y}, predicted %{x}: %{customdata:,} (%{z:.1%})<extra></extra>",
+            hovertemplate="true %{y}, predicted %{x}: %{customdata:,} (%{z:.1%})<extra></extra>",
         )
     )
     figure.update_xaxes(title="predicted", type="category")
@@ -116,7 +114,7 @@ def confusion_chart(metrics: Mapping[str, Any]) -> Chart | None:
 
 
 def _most_confused(matrix: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Returns the classes with the most mistakes, in their own order."""
+    """Returns the classes with the most errors, in their original order."""
     if len(matrix) <= MOST_CLASSES_OF_MATRIX:
         return np.arange(len(matrix))
     wrong = matrix.sum(axis=0) + matrix.sum(axis=1) - 2 * np.diagonal(matrix)
@@ -124,7 +122,7 @@ def _most_confused(matrix: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def ranking_charts(metrics: Mapping[str, Any], curves: Mapping[str, Any]) -> list[Chart]:
-    """Returns ROC and precision-recall curves: of all together, and of the worst classes."""
+    """Returns ROC and precision-recall curves: micro average, and the worst classes."""
     if not curves:
         return []
     areas = {row["name"]: row["roc_auc"] for row in metrics["per_class"]}
@@ -148,13 +146,13 @@ def ranking_charts(metrics: Mapping[str, Any], curves: Mapping[str, Any]) -> lis
         Chart(
             "roc",
             f"ROC curves{which}",
-            f"ROC curves. The mean area under the curve over all classes is {_said(macro)}.",
+            f"ROC curves. The macro-average area under the curve is {_said(macro)}.",
             framed(roc, height=height),
         ),
         Chart(
             "precision_recall",
-            f"Precision and recall{which}",
-            f"Precision by recall. The mean average precision is {_said(mean)}.",
+            f"Precision-recall curves{which}",
+            f"Precision-recall curves. The mean average precision is {_said(mean)}.",
             framed(precision, height=height),
         ),
     ]
@@ -164,7 +162,7 @@ def _add_curve(figure: go.Figure, one: Mapping[str, Any], kind: str, x: str, y: 
     thresholds = [f"{t:.4g}" if t is not None else "-" for t in one[kind]["threshold"]]
     across, up = list(one[kind][x]), list(one[kind][y])
     if kind == "precision_recall":
-        # From the axis, in steps under which the area is the average precision.
+        # A step function from the axis, under which the area is the average precision.
         across, up, thresholds = [0.0, *across], [up[0], *up], ["-", *thresholds]
     is_all = one["name"] == "all (micro)"
     figure.add_scatter(
@@ -212,7 +210,7 @@ def calibration_chart(metrics: Mapping[str, Any]) -> Chart | None:
 
 
 def framed(figure: go.Figure, *, height: int = _HEIGHT) -> go.Figure:
-    """Returns the figure with what all of them have: size, margins, legend."""
+    """Applies the common layout: size, margins, legend."""
     figure.update_layout(
         height=height,
         margin={"l": 56, "r": 12, "t": 12, "b": 76},
@@ -226,7 +224,7 @@ def framed(figure: go.Figure, *, height: int = _HEIGHT) -> go.Figure:
 
 
 def number_said(value: float) -> str:
-    """Returns a number with four digits, or all of a whole number if it has more."""
+    """Formats a number with four digits; whole numbers with all of theirs."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 

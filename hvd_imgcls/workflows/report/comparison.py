@@ -1,4 +1,4 @@
-"""One page about several runs."""
+"""The page that compares several runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def write_comparison(run_paths: Sequence[Path], out_path: Path) -> None:
         out_path: The page.
 
     Raises:
-        ConfigError: If one is no run directory, or a file in it is damaged.
+        ConfigError: If one is not a run directory, or a file in it is damaged.
     """
     runs = [read_run(path) for path in run_paths]
     names = _distinct_names(runs, run_paths)
@@ -80,7 +80,7 @@ def _row(run: RunRecord, name: str) -> dict[str, Any]:
 
 
 def _differences(runs: Sequence[RunRecord]) -> list[tuple[str, list[str]]]:
-    """Returns configuration keys that are not the same in all runs, with the runs' values."""
+    """Returns the configuration keys that differ between the runs, with the values of each."""
     flat = [dict(_leaves(run.config)) for run in runs]
     keys = sorted(set().union(*flat) - {"run_dir"})
     rows = [(key, [str(of_run.get(key, "-")) for of_run in flat]) for key in keys]

@@ -1,4 +1,4 @@
-"""What the page says in words and numbers."""
+"""Text and numbers of the report."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Rows = list[tuple[str, str]]
 
 
 def headline(run: RunRecord) -> list[dict[str, str]]:
-    """Returns the figures that stand at the top: name, value, and what is said beside it."""
+    """Returns the headline metrics: name, value, and a note."""
     metrics, summary = run.metrics, run.summary
     tiles: list[dict[str, str]] = []
     names = {
@@ -56,7 +56,7 @@ def _duration(seconds: float) -> str:
 
 
 def what_was_run(run: RunRecord) -> Rows:
-    """Returns what was run, as names and values."""
+    """Returns the facts about the run, as names and values."""
     plan, config = run.plan, run.config
     rows: Rows = []
     if run.launches:
@@ -99,7 +99,7 @@ def _name_and(section: Mapping[str, Any]) -> str:
 
 
 def table_of_classes(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Returns a row for every class."""
+    """Returns one row per class."""
     columns = ("support", "precision", "recall", "f1", "roc_auc", "average_precision")
     return [
         {"name": row["name"], **{name: row.get(name) for name in columns}}
@@ -108,5 +108,5 @@ def table_of_classes(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def slices_tables(metrics: Mapping[str, Any]) -> list[tuple[str, Sequence[Mapping[str, Any]]]]:
-    """Returns the rows of every column that parts of the images were told apart by."""
+    """Returns the rows of every column that defines slices."""
     return list(metrics.get("slices", {}).items())

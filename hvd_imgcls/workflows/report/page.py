@@ -1,4 +1,4 @@
-"""Putting a page together: template, style, script, and Plotly, in one file."""
+"""Assembles a page: template, style sheet, scripts and Plotly in one file."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _FOLDER = Path(__file__).parent / "templates"
 
 
 def write_page(out_path: Path, template: str, charts: Sequence[Chart], **values: Any) -> None:
-    """Writes a page at one stroke.
+    """Writes a page atomically.
 
     Args:
         out_path: The page.
         template: Name of the template.
-        charts: What its script draws, each into the element of its name.
-        values: What the template shows.
+        charts: Charts, each drawn into the element with its name.
+        values: Values for the template.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER),
@@ -44,7 +44,7 @@ def write_page(out_path: Path, template: str, charts: Sequence[Chart], **values:
 
 
 def _for_script(value: Any) -> Markup:
-    """Returns JSON that cannot end the script that it is in."""
+    """Returns JSON that cannot close the script element that contains it."""
     import plotly.io
 
     text: str = plotly.io.json.to_json_plotly(value)
@@ -54,7 +54,7 @@ def _for_script(value: Any) -> Markup:
 
 
 def _figure(value: float | None) -> str:
-    """Returns a figure as a table shows it."""
+    """Formats a metric for a table."""
     if value is None:
         return "-"
     return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"

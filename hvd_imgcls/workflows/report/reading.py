@@ -1,4 +1,4 @@
-"""What a run directory holds, read again. Whatever is not there yet is left out."""
+"""Reads a run directory. Files that do not exist yet are skipped."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from hvd_imgcls.run_directory.paths import EvaluationFiles, RunDir
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunRecord:
-    """A run as its files tell it.
+    """The contents of a run directory.
 
     Attributes:
-        name: Of its directory.
+        name: Name of the directory.
         config: The resolved configuration.
-        plan: What followed from it.
+        plan: The plan derived from it.
         epochs: Metrics of every epoch.
-        pretraining: The same of the training without labels.
-        summary: What came of it; empty while it runs.
-        figures: Of the evaluation; empty without one.
-        curves: ROC and precision-recall curves; empty without.
-        launches: Who has run it.
+        pretraining: Metrics of every pre-training epoch.
+        summary: Summary of the run; empty while it runs.
+        metrics: Metrics of the evaluation; empty without one.
+        curves: ROC and precision-recall curves; empty without an evaluation.
+        launches: One record per launch.
         pictures: Data URIs of held-out images by example number.
-        first_batch: Data URI of the sheet of the first batch; None without.
-        reconstructions: Data URI of images beside what the autoencoder makes of them.
+        first_batch: Data URI of the contact sheet of the first batch, or None.
+        reconstructions: Data URI of images next to their reconstructions.
         quarantined: Images that were left out.
     """
 
@@ -50,17 +50,17 @@ class RunRecord:
 
 
 def read_run(path: Path) -> RunRecord:
-    """Returns what a run directory holds.
+    """Reads a run directory.
 
     Raises:
-        ConfigError: If it is no run directory, or a file in it is damaged.
+        ConfigError: If it is not a run directory, or a file in it is damaged.
     """
     files = RunDir(path)
     if not files.config.is_file():
         raise ConfigError(
             "RUN_DIR",
             got=str(path),
-            expected="the directory of a run, with a config.yaml",
+            expected="a run directory, with a config.yaml",
             fix="give a directory that `hvd-imgcls train` has written",
         )
     evaluation = EvaluationFiles(path)
@@ -116,6 +116,6 @@ def _damaged(path: Path, error: Exception) -> ConfigError:
     return ConfigError(
         "RUN_DIR",
         got=f"{path} ({error})",
-        expected="a file as `hvd-imgcls` writes it",
-        fix="restore it, or remove it: the report leaves out what is not there",
+        expected="an undamaged file written by `hvd-imgcls`",
+        fix="restore it, or delete it: the report skips missing files",
     )

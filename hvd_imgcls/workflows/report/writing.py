@@ -19,14 +19,14 @@ from hvd_imgcls.workflows.report.reading import RunRecord, read_run
 
 
 def write_report(run_path: Path, out_path: Path) -> None:
-    """Writes the page of a run: one file that needs no network.
+    """Writes the report on a run: one file that works offline.
 
     Args:
-        run_path: The run directory, of a finished run or of one that goes on.
+        run_path: Directory of a finished run or of one in progress.
         out_path: The page.
 
     Raises:
-        ConfigError: If it is no run directory, or a file in it is damaged.
+        ConfigError: If it is not a run directory, or a file in it is damaged.
     """
     run = read_run(run_path)
     charts = all_charts(run)
@@ -51,10 +51,10 @@ def write_report(run_path: Path, out_path: Path) -> None:
 
 
 def _galleries(run: RunRecord) -> list[dict[str, Any]]:
-    """Returns the images to look at, as far as there are pictures of them."""
+    """Returns the galleries of images, as far as there are pictures of them."""
     titles = {
-        "most_confident_mistakes": "Most confident mistakes",
-        "least_confident_hits": "Least confident hits",
+        "most_confident_mistakes": "Most confident errors",
+        "least_confident_hits": "Least confident correct predictions",
     }
     galleries = []
     for name, title in titles.items():

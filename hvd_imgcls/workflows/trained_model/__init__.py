@@ -1,1 +1,1 @@
-"""A trained model: loading it, and predicting with test-time augmentation."""
+"""Loading of trained models, and test-time augmentation."""

@@ -1,4 +1,4 @@
-"""Trained models from files, ready to be evaluated or to predict."""
+"""Loads trained models from files, for evaluation and prediction."""
 
 from __future__ import annotations
 
@@ -28,36 +28,36 @@ def load_trained_model(
     is_trusted: bool = False,
     is_accelerated: bool = True,
 ) -> keras.Model:
-    """Returns the model in a `.keras` file, which gives logits even if it ended in a softmax.
+    """Loads a `.keras` file; the model returns logits even if it ended in a softmax.
 
     Args:
         path: The file.
-        image_shape: Height, width and channels of the images that it must take.
-        num_classes: Number of classes that it must tell apart.
-        is_trusted: Whether code in the file may run.
-        is_accelerated: Whether its layers are made faster for this process.
+        image_shape: Required height, width and channels of its images.
+        num_classes: Required number of classes.
+        is_trusted: Whether to load code in the file.
+        is_accelerated: Whether to replace layers by faster equivalents in this process.
 
     Raises:
-        CheckpointError: If the file is no model, holds code, or does not fit the data.
+        CheckpointError: If the file is not a model, contains code, or does not fit the data.
     """
     model = read_model(path, is_trusted=is_trusted)
     if not getattr(model, "inputs", None) or len(model.inputs) != 1 or len(model.outputs) != 1:
         raise CheckpointError(
-            f"{path}: not a model made of layers from one batch of images to one of logits"
+            f"{path}: not a functional model from one batch of images to one batch of logits"
         )
     expected = (None, *image_shape), (None, num_classes)
     shapes = model.input_shape, model.output_shape
     if not all(fits(shape, wanted) for shape, wanted in zip(shapes, expected, strict=True)):
         raise CheckpointError(
             f"{path}: a model from {shapes[0]} to {shapes[1]}, but the data "
-            f"need one from {expected[0]} to {expected[1]}; give the pipeline it was trained with"
+            f"require {expected[0]} to {expected[1]}; give the pipeline it was trained with"
         )
     changed, changes = with_logits(
         model, num_classes, "never", image_shape=image_shape, origin=str(path)
     )
     for text in changes:
         logger.info("%s: %s", path, text)
-    # What needs no change is left as it is, to the last operation.
+    # If nothing needs to change, the model is used unmodified.
     model = changed if changes else model
     return hvd.accelerate(model) if is_accelerated else model
 
@@ -65,10 +65,10 @@ def load_trained_model(
 def load_model_of_any_images(
     path: Path, num_classes: int, *, is_trusted: bool = False, is_accelerated: bool = True
 ) -> tuple[keras.Model, tuple[int, int, int]]:
-    """Returns the model in a file and the images it is for: height, width and channels.
+    """Loads a model, and returns it with the images it expects: height, width and channels.
 
     Raises:
-        CheckpointError: If the file is no model of images of one size, holds code, or has
+        CheckpointError: If the file is not a model of fixed-size images, contains code, or has
             other classes.
     """
     model = read_model(path, is_trusted=is_trusted)
@@ -93,33 +93,33 @@ def load_saved_model(
 
     Args:
         path: Its directory.
-        image_shape: Height, width and channels of the images that it must take.
-        num_classes: Number of classes that it must tell apart.
-        is_trusted: Whether it may run. A SavedModel is a program that can read and write files.
+        image_shape: Required height, width and channels of its images.
+        num_classes: Required number of classes.
+        is_trusted: Whether to load it. A SavedModel is a program that can read and write files.
 
     Raises:
-        CheckpointError: If it is not trusted, no SavedModel, or one of another kind.
+        CheckpointError: If it is not trusted, not a SavedModel, or does not fit the data.
     """
     if not is_trusted:
         raise CheckpointError(
-            f"{path}: a SavedModel is a program, which can read and write files; if you trust "
-            "who made it, add --trust-model"
+            f"{path}: a SavedModel is a program that can read and write files; if you trust "
+            "its author, add --trust-model"
         )
     try:
-        # Kept by the function that is returned: its variables go with it.
+        # Kept alive by the returned function, together with its variables.
         loaded = tf.saved_model.load(str(path))
         signature = loaded.signatures["images"]
         logits = signature.structured_outputs["logits"]
         images = signature.structured_input_signature[1]["images"]
     except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
         raise CheckpointError(
-            f"{path}: no SavedModel with a signature `images` that gives `logits` ({error}); give "
-            "one that `hvd-imgcls export` has written"
+            f"{path}: not a SavedModel with a signature `images` that returns `logits` ({error}); "
+            "give one that `hvd-imgcls export` has written"
         ) from error
     expected = [None, *image_shape], [None, num_classes]
     if (images.shape.as_list(), logits.shape.as_list()) != expected:
         raise CheckpointError(
-            f"{path}: from images {images.shape} to {logits.shape}, but the data need "
+            f"{path}: from images {images.shape} to {logits.shape}, but the data require "
             f"{expected[0]} to {expected[1]}"
         )
 
@@ -130,7 +130,7 @@ def load_saved_model(
 
 
 def digest_of_model(path: Path) -> str:
-    """Returns 16 hex digits of a hash of a model file, or of all files of a SavedModel."""
+    """Returns 16 hexadecimal digits of a hash of a model file, or of all files of a SavedModel."""
     if path.is_file():
         return digest(path)
     hasher = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""Looking at an image in several ways: the mean of the logits of its views."""
+"""Test-time augmentation: averages the logits of several views of an image."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def make_predict(model: keras.Model, views: str) -> Any:
 
 
 def logits_of_views(model: keras.Model, images: tf.Tensor, views: str) -> tf.Tensor:
-    """Returns the mean logits of an image's views, `[batch, num_classes]`, float32.
+    """Returns the mean logits over the views of an image, `[batch, num_classes]`, float32.
 
     Args:
         model: From images to logits.
@@ -50,7 +50,7 @@ def _mirror(images: tf.Tensor) -> tf.Tensor:
 
 
 def _shift(images: tf.Tensor, first: int) -> tf.Tensor:
-    """Returns images moved by a pixel: up and left if `first` is 2, down and right if 0.
+    """Shifts images by one pixel: up and left if `first` is 2, down and right if 0.
 
     The border is filled by reflection.
     """

@@ -189,7 +189,7 @@ def test_what_does_not_go_with_files_is_refused(folder, tmp_path, augment, data,
 
 
 def test_a_crop_that_is_not_the_first_is_refused(folder, tmp_path):
-    with pytest.raises(ConfigError, match="the first one"):
+    with pytest.raises(ConfigError, match="put random_resized_crop first"):
         stream(make_config(folder, tmp_path, (SHIFT, CROP)))
 
 

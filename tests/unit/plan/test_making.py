@@ -113,7 +113,7 @@ def test_plan_without_data_raises_data_error(counts):
 def test_plan_with_steps_cuts_the_last_epoch_short():
     config, plan = plan_of("--train.num_epochs=null", "--train.num_steps=100")
     assert (plan.num_steps, plan.num_epochs, plan.steps_per_epoch) == (100, 5, 22)
-    assert "5 epochs, the last one cut short" in describe_plan(plan, config)
+    assert "5 epochs, the last one truncated" in describe_plan(plan, config)
 
 
 @pytest.mark.parametrize(
@@ -133,12 +133,12 @@ def test_describe_of_several_ranks_names_everything():
         "8, 4 on this host",
         "1,438 to train on, 359 held out, 10 classes",
         "64 per step = 8 ranks x 4 x 2 accumulated passes",
-        "30 examples beyond the last full batch left out",
+        "30 examples beyond the last full batch dropped",
         "440 steps: 20 epochs",
         "warmup over 44 steps to 0.025",
         "ranks compared every 100 steps",
         "1 block of 64 per rank, 153 padded",
-        "16 cores for 4 ranks, each on its own: per rank intra-op 4, inter-op 2, data 4",
+        "16 cores for 4 ranks, one core each: per rank intra-op 4, inter-op 2, data 4",
     ):
         assert said in text
 

@@ -38,7 +38,7 @@ def test_what_was_kept_is_there_again_also_after_a_kill_in_the_middle_of_a_line(
 
 def test_of_another_job_it_is_refused_and_says_what_differs(opened):
     opened().keep(0, 0, [])
-    with pytest.raises(ConfigError, match="has left, of other model'"):
+    with pytest.raises(ConfigError, match="the journal of a prediction with other model'"):
         opened({**JOB, "model": "other"})
 
 

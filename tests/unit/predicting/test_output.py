@@ -50,7 +50,7 @@ def test_parquet_reads_back_exactly(tmp_path):
 
 
 def test_other_formats_and_folders_that_are_not_there_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"expected a file that ends in \.csv"):
+    with pytest.raises(ConfigError, match=r"expected a file name ending in \.csv"):
         require_format(tmp_path / "out.xlsx")
-    with pytest.raises(ConfigError, match="make the folder"):
+    with pytest.raises(ConfigError, match="create the folder"):
         require_format(tmp_path / "gone" / "out.csv")

@@ -70,7 +70,7 @@ def test_what_cannot_be_kept_is_an_error_for_those_who_wait():
     server = Server(pieces, local=True, secret=SECRET)
     remote = RemoteWorker(["127.0.0.1"], server.port, secret=SECRET, rank=1)
     piece = remote.take()
-    with pytest.raises(PeerFailedError, match="the root does not hand out work any more"):
+    with pytest.raises(PeerFailedError, match="the root no longer hands out work"):
         remote.finish(piece, [])
     with pytest.raises(OSError, match="No space left"):
         pieces.wait()

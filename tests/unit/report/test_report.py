@@ -246,15 +246,15 @@ def test_a_pre_training_is_shown_with_its_reconstructions(tmp_path):
     write_report(run, tmp_path / "without.html")
     Image.new("RGB", (4, 4)).save(files.reconstructions)
     write_report(run, tmp_path / "with.html")
-    title = "What the autoencoder makes of held-out images"
+    title = "Autoencoder reconstructions of held-out images"
     assert title not in (tmp_path / "without.html").read_text()
     text = (tmp_path / "with.html").read_text()
     assert title in text
-    assert "Loss of the pre-training by epoch: reconstruction from 0.5 to 0.5." in text
+    assert "Pre-training loss by epoch: reconstruction from 0.5 to 0.5." in text
 
 
 def test_what_is_no_run_or_damaged_is_named(tmp_path):
-    with pytest.raises(ConfigError, match=r"expected the directory of a run"):
+    with pytest.raises(ConfigError, match=r"expected a run directory"):
         write_report(tmp_path, tmp_path / "report.html")
     files = RunDir(tmp_path)
     write_text(files.config, to_yaml(parse_config(PIPELINE, [], origin="x.yaml")))

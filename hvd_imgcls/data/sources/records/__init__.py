@@ -1,5 +1,5 @@
-"""Record files: images in a few large files, with an index that makes access random.
+"""Record files: images packed into a few large files, with an index for random access.
 
-The files are TFRecord files of `tf.train.Example`, which every TensorFlow tool can read.
-The index says where in a file the bytes of each image are, so that one `pread` gets them.
+The files are TFRecord files of `tf.train.Example`, which all TensorFlow tools can read.
+The index stores the position of each encoded image in its file, so that one `pread` reads it.
 """

@@ -1,4 +1,4 @@
-"""Record files of which this host has a part on its own disk."""
+"""Record files that are divided over hosts, each host storing its own part."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from hvd_imgcls.data.sources.records.reading import (
 )
 from hvd_imgcls.errors import ConfigError
 
-# The one that is decoded, the next one, which is there already, and one on its way.
+# The round being decoded, the next one, already received, and one in transit.
 _KEPT_ROUNDS = 3
 
 
 class HostRecords(PackedImages):
     """Images of all hosts, of which those of some hosts can be read here.
 
-    An example's number is its place in all files, wherever they are.
+    Example numbers refer to all files, independent of the host.
 
     Args:
-        path: The folder that `prepare` wrote, or what was copied of it for a host.
+        path: The folder that `prepare` wrote, or the part of it copied to this host.
         exchange: Fraction of every epoch's slots that are filled from all hosts.
 
     Raises:
-        DataError: If what every host needs cannot be read. What is missing of a host's own files
-            is kept in `problems`.
+        DataError: If files that every host needs cannot be read. Problems with a host's own files
+            are stored in `problems`.
     """
 
     division: Division
@@ -65,12 +65,12 @@ class HostRecords(PackedImages):
 
     @property
     def class_names(self) -> Sequence[str]:
-        """As the source had them."""
+        """Class names of the original source."""
         return self._manifest.class_names
 
     @property
     def notes(self) -> Sequence[str]:
-        """How far the hosts' labels are from each other."""
+        """How much the label distributions of the hosts differ."""
         distances = label_distances(self._blocks["train"], self._assignment, "train")
         return [
             f"training labels of a host are up to {max(distances):.3f} from those of all "
@@ -79,7 +79,7 @@ class HostRecords(PackedImages):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the files' checksums and of who has which: the same on every host."""
+        """Hash of the files' checksums and their assignment: the same on every host."""
         hasher = xxhash.xxh3_64("\0".join(self.class_names).encode())
         for split in SPLITS:
             hasher.update(np.ascontiguousarray(self._blocks[split]["checksum"].to_numpy()).data)
@@ -93,19 +93,19 @@ class HostRecords(PackedImages):
         return float(blocks["num_bytes"].to_numpy().sum() / blocks["num_examples"].to_numpy().sum())
 
     def num_examples(self, split: Split) -> int:
-        """Returns the number of examples of a split, on all hosts together."""
+        """Returns the number of examples in a split, on all hosts."""
         return self._manifest.num_examples[split]
 
     def labels(self, split: Split) -> Numbers:
-        """Returns the label of every example, `[examples]`, int64; -1 for those not known here."""
+        """Returns the label of every example, `[examples]`, int64; -1 if unknown on this host."""
         return self._labels[split]
 
     def complete_labels(self, split: Split, labels: Numbers) -> None:
-        """Takes the labels of all hosts' examples."""
+        """Sets the labels of all hosts' examples."""
         self._labels[split] = labels
 
     def read_ranges(self, split: Split, examples: Numbers) -> list[bytes]:
-        """Returns what is in the places of examples that are here, or what is visiting.
+        """Returns the bytes of local examples, or of examples received from other hosts.
 
         Raises:
             OSError: If a file cannot be read.
@@ -116,15 +116,15 @@ class HostRecords(PackedImages):
         return super().read_ranges(split, examples)
 
     def is_damaged(self, split: Split, example: int, content: bytes) -> bool:
-        """Returns whether this is not what was written; who has sent it has looked."""
+        """Returns whether bytes are damaged; received images were verified by the sender."""
         return bool(self._ranges[split].size[example]) and super().is_damaged(
             split, example, content
         )
 
     def keep_visiting(self, contents: dict[int, bytes]) -> None:
-        """Keeps training images that came from other hosts, until two more times.
+        """Keeps training images received from other hosts, until two more rounds have arrived.
 
-        Whoever names an image that could not be decoded reads it once more.
+        To report an image that cannot be decoded, it is read again.
         """
         self._visiting.append(contents)
 
@@ -133,7 +133,7 @@ class HostRecords(PackedImages):
         return self._names[split].get(example, "")
 
     def name_of(self, split: Split, example: int) -> str:
-        """Returns the file, the record in it, and the name of the image if it is known here."""
+        """Returns the file, the record number, and the image name if known on this host."""
         block, position = divmod(example, self._manifest.examples_per_block)
         name = self._names[split].get(
             example, f"on host {self._assignment.host_of_block[split][block]}"
@@ -146,7 +146,7 @@ class HostRecords(PackedImages):
         return [np.flatnonzero(hosts == h) for h in range(self._assignment.num_hosts)]
 
     def _read_share(self, host: int) -> dict[Split, pa.Table] | None:
-        """Returns the rows of a host's files; None, with the reason kept, if one is not here."""
+        """Returns the index rows of a host's files; None, with a stored reason, if incomplete."""
         tables = {}
         for split in SPLITS:
             path = self._dir.host_index(split, host, self._assignment.num_hosts)
@@ -162,7 +162,7 @@ class HostRecords(PackedImages):
         return tables
 
     def _take(self, split: Split, tables: Sequence[pa.Table]) -> ByteRanges:
-        """Keeps names and labels of rows, and returns the places of all examples."""
+        """Stores names and labels of rows, and returns the byte ranges of all examples."""
         number = self.num_examples(split)
         labels = np.full(number, -1, np.int64)
         file, checksum = np.zeros(number, np.int32), np.zeros(number, np.uint64)
@@ -183,17 +183,17 @@ class HostRecords(PackedImages):
         return ByteRanges(files=files, file=file, offset=offset, size=size, checksum=checksum)
 
     def require_whole_blocks(self, block_size: int) -> None:
-        """Raises unless no block of the evaluation lies in two files.
+        """Checks that no evaluation block spans two record files.
 
         Raises:
-            ConfigError: If one would have to be evaluated by two hosts.
+            ConfigError: If a block would have to be evaluated by two hosts.
         """
         per_file = self._manifest.examples_per_block
         if per_file % block_size and self._manifest.num_blocks("held_out") > 1:
             raise ConfigError(
                 "evaluation.block_size",
                 got=block_size,
-                expected=f"a number that divides {per_file}, the images of a file in "
+                expected=f"a divisor of {per_file}, the images per file in "
                 f"{self._dir.path}, so that no block lies on two hosts",
                 fix="change it, or prepare with another --examples-per-block",
             )

@@ -1,4 +1,4 @@
-"""Which host gets which record files: divided evenly in images, bytes and labels."""
+"""Assigns record files to hosts, balancing images, bytes and labels."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Assignment:
-    """Files divided over hosts.
+    """Assignment of record files to hosts.
 
     Attributes:
         num_hosts: Number of hosts.
-        host_of_block: The host of every file of each split.
+        host_of_block: The host of every file in each split.
     """
 
     num_hosts: int
@@ -36,11 +36,11 @@ class Assignment:
 
 
 def write_assignment(files: RecordsDir, manifest: Manifest, num_hosts: int) -> Assignment:
-    """Divides prepared files over hosts and writes what every host needs to know.
+    """Assigns prepared files to hosts and writes the index of every host.
 
     Args:
-        files: The folder, with everything in it.
-        manifest: What is in it.
+        files: The complete folder.
+        manifest: Its metadata.
         num_hosts: Number of hosts.
 
     Raises:
@@ -75,10 +75,10 @@ def write_assignment(files: RecordsDir, manifest: Manifest, num_hosts: int) -> A
 
 
 def read_assignment(files: RecordsDir) -> Assignment:
-    """Reads which host gets which files.
+    """Reads the assignment of files to hosts.
 
     Raises:
-        DataError: If nothing was divided, or the file is damaged.
+        DataError: If the files were not assigned, or the file is damaged.
     """
     try:
         tree = json.loads(files.hosts.read_text(encoding="utf-8"))
@@ -92,17 +92,17 @@ def read_assignment(files: RecordsDir) -> Assignment:
 
 
 def divide_blocks(blocks: pa.Table, num_hosts: int) -> tuple[int, ...]:
-    """Returns a host for every block: greedily, the largest first.
+    """Assigns every record file to a host: greedily, largest files first.
 
-    Every block goes to the host that is then furthest below its share of images; among
-    equals, to where bytes and labels fit best.
+    Each file goes to the host that is then furthest below its share of images; among equals,
+    to the one where bytes and labels fit best.
 
     Args:
         blocks: Rows of `BLOCK_SCHEMA`.
         num_hosts: Number of hosts.
 
     Returns:
-        A host for every row. Numbers of images differ by no more than the largest block.
+        A host for every row. Numbers of images differ by at most the largest file.
     """
     num_examples = blocks["num_examples"].to_numpy()
     amounts = _amounts(blocks)
@@ -121,7 +121,7 @@ def divide_blocks(blocks: pa.Table, num_hosts: int) -> tuple[int, ...]:
 
 
 def describe_assignment(blocks: dict[Split, pa.Table], assignment: Assignment) -> str:
-    """Returns what every host gets, in lines."""
+    """Describes the files of every host as lines of text."""
     lines = []
     distances = {split: label_distances(blocks[split], assignment, split) for split in SPLITS}
     for host in range(assignment.num_hosts):
@@ -140,9 +140,9 @@ def describe_assignment(blocks: dict[Split, pa.Table], assignment: Assignment) -
 
 
 def label_distances(blocks: pa.Table, assignment: Assignment, split: Split) -> list[float]:
-    """Returns how far every host's labels are from those of all hosts.
+    """Returns the distance between every host's label distribution and the global one.
 
-    Total variation distance of the two distributions: 0 is equal, 1 has no class in common.
+    Total variation distance: 0 means equal, 1 means no class in common.
     """
     counts = _label_counts(blocks)
     total = counts.sum(axis=0) / counts.sum()
@@ -155,7 +155,7 @@ def label_distances(blocks: pa.Table, assignment: Assignment, split: Split) -> l
 
 
 def block_rows(parts: Sequence[pa.Table], num_classes: int) -> pa.Table:
-    """Returns the rows of `BLOCK_SCHEMA` for files, from the rows of the index of each."""
+    """Returns rows of `BLOCK_SCHEMA` for files, from the index rows of each."""
     import xxhash
 
     rows = []
@@ -176,7 +176,7 @@ def block_rows(parts: Sequence[pa.Table], num_classes: int) -> pa.Table:
 
 
 def _amounts(blocks: pa.Table) -> Floats:
-    """Returns bytes and labels of every block, `[blocks, 1 + classes]`, as parts of all."""
+    """Returns bytes and labels of every file, `[files, 1 + classes]`, as fractions of the total."""
     columns = np.column_stack([blocks["num_bytes"].to_numpy(), _label_counts(blocks)])
     amounts: Floats = columns / np.maximum(columns.sum(axis=0), 1)
     return amounts
@@ -199,7 +199,7 @@ def _names_for(files: RecordsDir, assignment: Assignment, host: int) -> list[str
 
 
 def _remove_old(files: RecordsDir) -> None:
-    """Removes what was written for another number of hosts."""
+    """Deletes the files written for another number of hosts."""
     files.hosts.unlink(missing_ok=True)
     for path in files.path.glob("host-*-of-*"):
         path.unlink()

@@ -1,4 +1,4 @@
-"""What a folder of record files holds, and how its files are called."""
+"""Layout of a folder of record files: file names, schemas, metadata."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ FORMAT_VERSION = 1
 
 INDEX_SCHEMA = pa.schema(
     [
-        # Which file, and which record in it.
+        # File number, and record number within the file.
         ("block", pa.int32()),
         ("position", pa.int32()),
-        # Where the encoded image begins in the file, and its bytes.
+        # Offset and size of the encoded image in the file, in bytes.
         ("offset", pa.int64()),
         ("size", pa.int32()),
         ("label", pa.int32()),
@@ -31,14 +31,14 @@ INDEX_SCHEMA = pa.schema(
     ]
 )
 
-# What is known of every file without its rows.
+# Facts about each file, available without its rows.
 BLOCK_SCHEMA = pa.schema(
     [
         ("block", pa.int32()),
         ("num_examples", pa.int32()),
-        # Of the encoded images.
+        # Total size of the encoded images.
         ("num_bytes", pa.int64()),
-        # Examples of every class.
+        # Number of examples of every class.
         ("label_counts", pa.list_(pa.int32())),
         # XXH3, 64 bits, of the checksums and the labels of its rows.
         ("checksum", pa.uint64()),
@@ -48,15 +48,15 @@ BLOCK_SCHEMA = pa.schema(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
-    """What record files were made of. Equal manifests hold the same images.
+    """Metadata of record files. Equal metadata imply equal images.
 
     Attributes:
-        class_names: Name of every class; a label is a position in it.
-        num_examples: Examples of each split.
-        examples_per_block: Examples of a file; the last one of a split may have fewer.
-        seed: Seed of the order in which examples were dealt to the files.
+        class_names: Name of every class; a label is an index into it.
+        num_examples: Number of examples in each split.
+        examples_per_block: Examples per file; the last file of a split may have fewer.
+        seed: Seed of the order in which examples are dealt to the files.
         source_fingerprint: Fingerprint of the source.
-        encoding: How images were changed: `max_side`, `quality` and `is_raw`.
+        encoding: How images were re-encoded: `max_side`, `quality` and `is_raw`.
         format_version: Version of this layout.
     """
 
@@ -69,17 +69,17 @@ class Manifest:
     format_version: int = FORMAT_VERSION
 
     def num_blocks(self, split: Split) -> int:
-        """Returns the number of files of a split."""
+        """Returns the number of files in a split."""
         return -(-self.num_examples[split] // self.examples_per_block)
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the manifest as JSON holds it."""
+        """Returns the metadata as a JSON object."""
         return {**asdict(self), "class_names": list(self.class_names)}
 
 
 @dataclass(frozen=True, slots=True)
 class RecordsDir:
-    """Names of the files in a folder of record files.
+    """File names in a folder of record files.
 
     Attributes:
         path: The folder.
@@ -89,50 +89,50 @@ class RecordsDir:
 
     @property
     def manifest(self) -> Path:
-        """What is in the folder; there when everything is."""
+        """Metadata of the folder; present once the folder is complete."""
         return self.path / "dataset.json"
 
     @property
     def plan(self) -> Path:
-        """The manifest of what is being prepared."""
+        """Metadata of the files being prepared."""
         return self.path / ".preparing.json"
 
     def index(self, split: Split) -> Path:
-        """One row for every example of a split, in the order of the files."""
+        """One row per example of a split, in file order."""
         return self.path / f"{split}.parquet"
 
     def blocks(self, split: Split) -> Path:
-        """One row for every file of a split."""
+        """One row per file of a split."""
         return self.path / f"{split}-blocks.parquet"
 
     @property
     def hosts(self) -> Path:
-        """Which host gets which files, if that was asked for."""
+        """Assignment of files to hosts, if they are divided."""
         return self.path / "hosts.json"
 
     def host_index(self, split: Split, host: int, num_hosts: int) -> Path:
-        """The rows of the index that one host needs."""
+        """Index rows of one host's files."""
         return self.path / f"host-{host:03}-of-{num_hosts:03}-{split}.parquet"
 
     def host_files(self, host: int, num_hosts: int) -> Path:
-        """Names of the files that one host needs, a line for each."""
+        """Names of one host's files, one per line."""
         return self.path / f"host-{host:03}-of-{num_hosts:03}-files.txt"
 
     def block(self, split: Split, number: int) -> Path:
-        """A file of records."""
+        """A record file."""
         return self.path / f"{split}-{number:05}.tfrecord"
 
     def num_parts(self) -> int:
-        """Returns how many files of all ranks are there."""
+        """Returns how many files of all ranks are complete."""
         return len(list(self.part("train", 0).parent.glob("*.parquet")))
 
     def part(self, split: Split, number: int) -> Path:
-        """The rows of one file: there when the file is."""
+        """Index rows of one file: present once the file is complete."""
         return self.path / ".parts" / f"{split}-{number:05}.parquet"
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Reads a manifest.
+    """Reads the metadata of record files.
 
     Raises:
         DataError: If it is missing, damaged or of another version.
@@ -148,5 +148,5 @@ def read_manifest(path: Path) -> Manifest:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path}: cannot be read ({error}); `hvd-imgcls prepare SOURCE {path.parent}` writes "
-            "it when all record files are there"
+            "it once all record files are complete"
         ) from error

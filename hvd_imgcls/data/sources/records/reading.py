@@ -17,13 +17,13 @@ from hvd_imgcls.errors import DataError
 
 
 class Records(PackedImages):
-    """Images in record files, read by (block, position).
+    """Images in record files, read by (file, record).
 
     Args:
         path: The folder that `prepare` wrote.
 
     Raises:
-        DataError: If the folder is not whole.
+        DataError: If the folder is incomplete.
     """
 
     def __init__(self, path: Path) -> None:
@@ -34,12 +34,12 @@ class Records(PackedImages):
 
     @property
     def class_names(self) -> Sequence[str]:
-        """As the source had them."""
+        """Class names of the original source."""
         return self._manifest.class_names
 
     @property
     def notes(self) -> Sequence[str]:
-        """Nothing to be said."""
+        """No remarks."""
         return ()
 
     @property
@@ -60,11 +60,11 @@ class Records(PackedImages):
         return self._index[split]["label"].to_numpy().astype(np.int64)
 
     def id_of(self, split: Split, example: int) -> str:
-        """Returns the name that the image was prepared with."""
+        """Returns the name that the image had in the original source."""
         return str(self._index[split]["name"][example].as_py())
 
     def name_of(self, split: Split, example: int) -> str:
-        """Returns the file, the record in it, and the name of the image it was made of."""
+        """Returns the file, the record number, and the original name of the image."""
         row = {
             name: self._index[split][name][example].as_py()
             for name in ("block", "position", "name")
@@ -98,7 +98,7 @@ class Records(PackedImages):
 
 
 def require_labels(path: Path, index: pa.Table, num_classes: int) -> None:
-    """Raises if a label is no class."""
+    """Raises an error if a label is out of range."""
     labels = index["label"].to_numpy()
     if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
         raise DataError(
@@ -120,19 +120,19 @@ def read_rows(path: Path) -> pa.Table:
 
 
 def read_index(path: Path) -> pa.Table:
-    """Returns rows of an index.
+    """Reads the rows of an index.
 
     Raises:
-        DataError: If they cannot be read or are no rows of an index.
+        DataError: If they cannot be read or lack the columns of an index.
     """
     index = read_rows(path)
     if not index.schema.equals(INDEX_SCHEMA):
-        raise DataError(f"{path}: other columns than an index has; prepare the folder again")
+        raise DataError(f"{path}: not the columns of an index; prepare the folder again")
     return index
 
 
 def missing_block(files: RecordsDir, split: Split, index: pa.Table) -> str | None:
-    """Returns which file of some rows is missing or too short, None if all are whole.
+    """Returns which file of some rows is missing or truncated, None if all are complete.
 
     Args:
         files: The folder.

@@ -1,4 +1,4 @@
-"""The digits of scikit-learn as a dataset of TensorFlow Datasets: no download."""
+"""The digits of scikit-learn as a dataset of TensorFlow Datasets; nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class HvdDigits(tfds.core.GeneratorBasedBuilder):
     """1,797 scanned digits of 8 by 8 pixels, a fifth of every class in the split `test`."""
 
     VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES: ClassVar = {"1.0.0": "The first one."}
+    RELEASE_NOTES: ClassVar = {"1.0.0": "Initial release."}
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(
@@ -41,17 +41,17 @@ class HvdDigits(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, split: Split) -> Iterator[tuple[int, dict[str, Any]]]:
         digits = Digits(held_out_fraction=0.2, split_seed=0)
-        # scikit-learn's 17 levels of grey on the 256 of a PNG, as the source `digits` has them.
+        # Maps scikit-learn's 17 grey levels to 256, as the source `digits` does.
         pairs = zip(digits.images(split), digits.labels(split).tolist(), strict=True)
         for number, (image, label) in enumerate(pairs):
             yield number, {"image": image, "label": label}
 
 
 def write_digits(data_dir: Path, file_format: str = "tfrecord") -> None:
-    """Writes the dataset if it is not there. Processes take turns; one of them writes.
+    """Writes the dataset if it is missing. Safe to call from several processes.
 
     Args:
-        data_dir: Where TensorFlow Datasets keeps its data.
+        data_dir: Data directory of TensorFlow Datasets.
         file_format: `tfrecord` or `array_record`.
     """
     data_dir.mkdir(parents=True, exist_ok=True)

@@ -22,16 +22,16 @@ def open_tfds(config: TfdsSource) -> PackedImages:
 
     Raises:
         SetupError: If `tensorflow-datasets` is not installed.
-        ConfigError: If there is no such dataset, split or feature.
+        ConfigError: If the dataset, split or feature does not exist.
         DataError: If a file is missing or damaged.
     """
-    # Without this it asks the network where it runs.
+    # Otherwise it accesses the network to find out where it runs.
     os.environ.setdefault("NO_GCE_CHECK", "true")
     try:
         import tensorflow_datasets as tfds
     except ImportError as error:
         raise SetupError(
-            "data.source.name tfds needs the package tensorflow-datasets",
+            "data.source.name tfds requires the package tensorflow-datasets",
             fix="pip install 'hvd_imgcls[tfds]'",
         ) from error
     data_dir = Path(config.data_dir).expanduser()
@@ -64,7 +64,7 @@ def open_tfds(config: TfdsSource) -> PackedImages:
 
 
 def _folder_of(dataset: str, data_dir: Path) -> Path:
-    """Returns the folder of one version; the newest if none is asked for."""
+    """Returns the folder of a version; of the newest if none is given."""
     name, _, version = dataset.partition(":")
     versions = [
         path.name

@@ -1,1 +1,1 @@
-"""TFRecord files that others wrote, made random access by an index that is made once."""
+"""Existing TFRecord files, with an index for random access."""

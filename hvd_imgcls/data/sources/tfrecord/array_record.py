@@ -21,8 +21,8 @@ class ArrayRecords(TfRecords):
 
     Args:
         files: Files of each split.
-        tables: Their rows; `offset` is the number of the record.
-        class_names: The class list, None if it is not known.
+        tables: Their index rows; `offset` is the record number.
+        class_names: The class list, None if unknown.
         image_key: Feature with the encoded image.
     """
 
@@ -39,7 +39,7 @@ class ArrayRecords(TfRecords):
         self._open_array = functools.lru_cache(maxsize=_MAX_OPEN_FILES)(open_file)
 
     def read_ranges(self, split: Split, examples: Numbers) -> list[bytes]:
-        """Returns the encoded images of some examples; nothing for what cannot be read."""
+        """Returns the encoded images of some examples; empty if they cannot be read."""
         import tensorflow as tf
 
         ranges = self._ranges[split]

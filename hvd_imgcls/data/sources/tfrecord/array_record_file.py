@@ -14,7 +14,7 @@ def read_all(path: Path) -> Any:
     """Yields every record of a file.
 
     Raises:
-        DataError: If it cannot be read to its end.
+        DataError: If it cannot be read completely.
     """
     try:
         reader = open_file(path)

@@ -1,4 +1,4 @@
-"""The index of TFRecord files: made once, by all processes that want it together."""
+"""The index of TFRecord files: built once, by all processes together."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 ROWS = pa.schema(
     [
-        # First byte of the encoded image in the file; of ArrayRecord files, the record's number.
+        # Offset of the encoded image in the file; for ArrayRecord files, the record number.
         ("offset", pa.int64()),
         ("size", pa.int64()),
         ("label", pa.int64()),
@@ -54,17 +54,17 @@ Scan = Callable[[Path, Keys], pa.Table]
 def indexed(
     files: Sequence[Path], folder: Path, index_dir: Path, keys: Keys, scan: Scan
 ) -> list[pa.Table]:
-    """Returns the rows of every file, of the schema `ROWS`.
+    """Returns the index rows of every file, with the schema `ROWS`.
 
-    No collective: ranks and other processes take turns through locks on files, each takes
-    what no other is at, and a process that is killed leaves its file to the others.
+    Not collective: ranks and other processes coordinate through file locks. Each takes a file
+    that is not locked, and the lock of a process that is killed is released.
 
     Args:
         files: TFRecord files.
-        folder: They are in it.
-        index_dir: Where the rows are kept, one Parquet file for each.
+        folder: Folder that contains them.
+        index_dir: Folder for the rows, one Parquet file per TFRecord file.
         keys: Names of the features.
-        scan: Reads a file from start to end.
+        scan: Scans a whole file.
 
     Raises:
         ConfigError: If the index cannot be written.
@@ -87,14 +87,14 @@ def indexed(
             if pace.is_due():
                 logger.info("index: %s of %s files", f"{len(tables):,}", f"{len(files):,}")
         if len(left) == len(waiting):
-            # Others are at all that is left.
+            # All remaining files are locked by other processes.
             time.sleep(_POLL_SECONDS)
         waiting = left
     return [tables[file] for file in files]
 
 
 def _take(file: Path, rows_path: Path, keys: Keys, scan: Scan) -> pa.Table | None:
-    """Returns the rows of a file; None if another process is at it."""
+    """Returns the rows of a file; None if another process holds its lock."""
     stamp = _stamp(file, keys)
     table = _read(rows_path, stamp)
     if table is not None:
@@ -106,8 +106,8 @@ def _take(file: Path, rows_path: Path, keys: Keys, scan: Scan) -> pa.Table | Non
         raise ConfigError(
             "data.source.index_dir",
             got=str(rows_path.parent),
-            expected=f"a folder that can be written ({error.strerror})",
-            fix="give one for the index of the files, the same on all hosts that share a disk",
+            expected=f"a writable folder ({error.strerror})",
+            fix="set a folder for the index, the same on all hosts that share a disk",
         ) from error
     try:
         try:
@@ -125,7 +125,7 @@ def _take(file: Path, rows_path: Path, keys: Keys, scan: Scan) -> pa.Table | Non
 
 
 def _stamp(file: Path, keys: Keys) -> dict[bytes, bytes]:
-    """Returns what the rows depend on: a file that has changed is scanned again."""
+    """Returns what the rows depend on: a changed file is scanned again."""
     status = file.stat()
     values = (_FORMAT_VERSION, status.st_size, status.st_mtime_ns, keys.image, keys.label)
     return {b"of": repr(values).encode()}

@@ -1,4 +1,4 @@
-"""Reading a file of records from start to end, to learn where its images are.
+"""Scans a record file to locate its images.
 
 The format of TFRecord files is that of tensorflow/core/lib/io/record_writer.h: length
 (8 bytes), checksum of the length (4), data, checksum of the data (4).
@@ -29,10 +29,10 @@ _KINDS = {"bytes_list": "bytes", "int64_list": "whole numbers", "float_list": "f
 
 
 def scan_tfrecord(path: Path, keys: Keys) -> pa.Table:
-    """Returns a row for every record of a TFRecord file; every checksum is verified.
+    """Returns one row per record of a TFRecord file, verifying all checksums.
 
     Raises:
-        DataError: If the file is damaged or a record lacks something; it names the record.
+        DataError: If the file is damaged or a record is incomplete; names the record.
     """
     begins = list(_walk(path))
     rows = []
@@ -43,7 +43,7 @@ def scan_tfrecord(path: Path, keys: Keys) -> pa.Table:
             serialized = next(records)
         except tf.errors.OpError:
             raise DataError(
-                f"{path}, record {number}: damaged, it has another checksum; copy the file again"
+                f"{path}, record {number}: damaged (wrong checksum); copy the file again"
             ) from None
         row = _row(serialized, keys, f"{path}, record {number}")
         rows.append({**row, "offset": begin + row["offset"]})
@@ -51,10 +51,10 @@ def scan_tfrecord(path: Path, keys: Keys) -> pa.Table:
 
 
 def scan_array_record(path: Path, keys: Keys) -> pa.Table:
-    """Returns a row for every record of an ArrayRecord file.
+    """Returns one row per record of an ArrayRecord file.
 
     Raises:
-        DataError: If the file is damaged or a record lacks something; it names the record.
+        DataError: If the file is damaged or a record is incomplete; names the record.
     """
     rows = []
     for number, serialized in enumerate(read_all(path)):
@@ -64,11 +64,11 @@ def scan_array_record(path: Path, keys: Keys) -> pa.Table:
 
 
 def _walk(path: Path) -> Iterator[int]:
-    """Yields where the data of every record begin, by the lengths alone."""
+    """Yields the start of every record's data, using only the lengths."""
     size = path.stat().st_size
     with path.open("rb") as file:
         if size == 0:
-            raise DataError(f"{path}: an empty file; copy or make it again")
+            raise DataError(f"{path}: empty file; copy or create it again")
         if file.read(2) == _GZIP:
             raise DataError(f"{path}: compressed with gzip; decompress it, for example with gunzip")
         begin, number = 0, 0
@@ -78,8 +78,8 @@ def _walk(path: Path) -> Iterator[int]:
             end = begin + _BYTES_BEFORE + length + _BYTES_AFTER
             if end > size:
                 raise DataError(
-                    f"{path}, record {number}: cut off, or no TFRecord file (the record would end "
-                    f"at byte {end:,}, the file has {size:,}); copy or make it again"
+                    f"{path}, record {number}: truncated, or not a TFRecord file (the record would "
+                    f"end at byte {end:,}, the file has {size:,}); copy or create it again"
                 )
             yield begin + _BYTES_BEFORE
             begin, number = end, number + 1
@@ -109,11 +109,11 @@ def _row(serialized: bytes, keys: Keys, where: str) -> dict[str, Any]:
 
 
 def _feature(features: Any, key: str, kind: str, where: str) -> Any:
-    """Returns the only value of a feature."""
+    """Returns the single value of a feature."""
     if key not in features:
         raise DataError(
             f"{where}: no feature {key}; it has {', '.join(sorted(features)) or 'none'}. "
-            "Name the right ones in data.source"
+            "Set the right names in data.source"
         )
     found = features[key].WhichOneof("kind")
     values = getattr(features[key], kind).value

@@ -1,4 +1,4 @@
-"""TFRecord files as a source of images."""
+"""A source of images in TFRecord files."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _SHARD = re.compile(r"(.*)-(\d{5,})-of-(\d{5,})(.*)")
 
 
 class TfRecords(PackedImages):
-    """Images in TFRecord files, read by their places.
+    """Images in TFRecord files, with random access.
 
     Args:
         files: Files of each split.
-        tables: Their rows.
+        tables: Their index rows.
         first_label: The smallest label.
-        class_names: The class list; None takes the names in the records, or the numbers.
+        class_names: The class list; None uses the names in the records, or the numbers.
 
     Raises:
-        DataError: If a label is out of range, or the classes leave a gap.
+        DataError: If a label is out of range, or there are gaps between the labels.
     """
 
     def __init__(
@@ -71,11 +71,11 @@ class TfRecords(PackedImages):
 
     @property
     def notes(self) -> Sequence[str]:
-        """Images that are there more than once."""
+        """Duplicate images."""
         train, held_out = self._checksums["train"], self._checksums["held_out"]
         notes = []
         if repeated := len(train) - len(np.unique(train)):
-            notes.append(f"{repeated:,} training images are there more than once")
+            notes.append(f"{repeated:,} training images are duplicates")
         if both := len(np.intersect1d(train, held_out)):
             notes.append(f"{both:,} images are in both splits")
         return notes
@@ -98,12 +98,12 @@ class TfRecords(PackedImages):
         return self._labels[split]
 
     def name_of(self, split: Split, example: int) -> str:
-        """Returns the file and the number of the record in it."""
+        """Returns the file and the record number in it."""
         file = int(self._ranges[split].file[example])
         return f"{self._files[split][file]}, record {example - self._first_rows[split][file]}"
 
     def _names_in(self, rows: pa.Table) -> list[str]:
-        """Returns the classes' names from the records, or their numbers."""
+        """Returns the class names in the records, or the label numbers."""
         number = int(self._labels["train"].max()) + 1
         missing = np.setdiff1d(np.arange(number), self._labels["train"])
         if len(missing):
@@ -136,10 +136,10 @@ class TfRecords(PackedImages):
 
 
 def open_tfrecord(config: TfRecordSource) -> TfRecords:
-    """Returns the images of TFRecord files; makes their index if it is not there.
+    """Returns the images of TFRecord files; builds their index if it is missing.
 
     Raises:
-        ConfigError: If there are no such files.
+        ConfigError: If no files match.
         DataError: If a file is missing or damaged.
     """
     folder = Path(config.path).expanduser()
@@ -166,12 +166,12 @@ def open_tfrecord(config: TfRecordSource) -> TfRecords:
 def index_of_splits(
     files: Mapping[Split, Sequence[Path]], folder: Path, config: TfRecordSource | TfdsSource
 ) -> dict[Split, list[pa.Table]]:
-    """Returns the rows of every file of each split; makes the index if it is not there.
+    """Returns the index rows of each split's files; builds the index if it is missing.
 
     Args:
         files: Files of each split.
-        folder: They are in it.
-        config: Names the features, and where the index is kept.
+        folder: Folder that contains them.
+        config: Defines the names of the features and the folder of the index.
     """
     tables = indexed(
         [*files["train"], *files["held_out"]],
@@ -185,14 +185,14 @@ def index_of_splits(
 
 
 def scan_when_needed(path: Path, keys: Keys) -> pa.Table:
-    """Returns the rows of a TFRecord or ArrayRecord file, by its name; loads TensorFlow first."""
+    """Scans a TFRecord or ArrayRecord file, depending on its name; imports TensorFlow first."""
     from hvd_imgcls.data.sources.tfrecord.scanning import scan_array_record, scan_tfrecord
 
     return (scan_array_record if ".array_record" in path.name else scan_tfrecord)(path, keys)
 
 
 def require_all_shards(files: Sequence[Path]) -> None:
-    """Raises if files are called `...-00003-of-00010` and one of the ten is missing."""
+    """Raises an error if files are called `...-00003-of-00010` and one of the ten is missing."""
     present = set(files)
     sets = {
         (file.parent, match[1], len(match[2]), int(match[3]), match[3] + match[4])
@@ -204,8 +204,7 @@ def require_all_shards(files: Sequence[Path]) -> None:
             expected = folder / f"{begin}-{index:0{width}}-of-{end}"
             if expected not in present:
                 raise DataError(
-                    f"{expected}: missing, one of {total:,} files that belong together; copy it "
-                    "here"
+                    f"{expected}: missing, one of {total:,} shards of a dataset; copy it here"
                 )
 
 
@@ -218,7 +217,7 @@ def _files_of(folder: Path, pattern: str, key: str) -> list[Path]:
         raise ConfigError(
             f"data.source.{key}",
             got=pattern,
-            expected=f"a pattern of files in {folder}",
+            expected=f"a glob pattern of files in {folder}",
             fix="correct data.source.path or the pattern",
         )
     require_all_shards(files)
@@ -234,7 +233,7 @@ def _read_names(path: str | None) -> list[str] | None:
         raise ConfigError(
             "data.source.class_names_file",
             got=path,
-            expected=f"a text file in UTF-8 with a name in every line ({error})",
+            expected=f"a text file in UTF-8 with one name per line ({error})",
             fix="correct it",
         ) from error
     return [line.strip() for line in lines if line.strip()]

@@ -1,6 +1,6 @@
 "use strict";
 
-// Colours that can be told apart without colour vision, on white and on black.
+// Colours that are distinguishable without colour vision, on white and on black.
 const COLOURS = {
   light: ["#1a5fb4", "#c64600", "#2a7e43", "#813d9c", "#9a6700", "#0b7285", "#a51d2d", "#5e5c64", "#3d7bd9", "#d6409f", "#4d7c0f"],
   dark: ["#7fb2f5", "#ffa348", "#6fd08c", "#d09af0", "#f2d04b", "#5cd0e6", "#ff8a80", "#c0bfbc", "#a5c8ff", "#ff9ad5", "#b5d96b"],
@@ -43,7 +43,7 @@ function sortBy(header) {
   const isNumber = header.dataset.kind === "number";
   const compare = (a, b) => {
     if (!isNumber) return value(a).localeCompare(value(b), undefined, { numeric: true });
-    // What is not defined comes last, whichever way.
+    // Undefined values come last in either order.
     const [first, second] = [value(a), value(b)];
     if (first === "" || second === "") return (first === "") - (second === "") || 0;
     return Number(first) - Number(second);
