@@ -21,7 +21,8 @@ import tensorflow as tf
 from hvd_imgcls import distributed
 from hvd_imgcls.distributed import ProcessSet
 from hvd_imgcls.distributed.agreement import name_ranks, require_same
-from hvd_imgcls.errors import HvdImgclsError, RankMismatchError
+from hvd_imgcls.errors import RankMismatchError
+from hvd_imgcls.failures import process_state
 from hvd_imgcls.keras.checks.digest import digest_all, digest_array
 from hvd_imgcls.keras.graph.host_callback import call_python
 from hvd_imgcls.keras.graph.variables import native_variable, num_elements, variable_path
@@ -32,21 +33,11 @@ logger = logging.getLogger(__name__)
 SAMPLES_PER_TENSOR = 1024
 """How many evenly spaced elements of each gradient the first update compares."""
 
-_last_failure: HvdImgclsError | None = None
-
-
-def last_failure() -> HvdImgclsError | None:
-    """Returns the error that a check inside a graph raised, if one did.
-
-    TensorFlow wraps what is raised inside a graph; the command line reports this.
-    """
-    return _last_failure
-
 
 def _fail(message: str) -> None:
-    global _last_failure  # noqa: PLW0603 - the graph has no other way out
-    _last_failure = RankMismatchError(message)
-    raise _last_failure
+    """Raises on this rank, and keeps the error: a graph has no other way out."""
+    process_state.graph_error = RankMismatchError(message)
+    raise process_state.graph_error
 
 
 def versions() -> dict[str, str]:
