@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -215,11 +214,3 @@ class HorovodCollectives(Collectives):
     def shutdown(self) -> None:
         """See `Collectives.shutdown`."""
         hvd.shutdown()
-
-
-def built_for() -> dict[str, Any] | None:
-    """Returns what this Horovod was built for, as recorded by `install-horovod`, or None."""
-    from importlib.resources import files
-
-    record = files("horovod") / "hvd_imgcls_build.json"
-    return json.loads(record.read_text()) if record.is_file() else None

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+import scipy.special
 from PIL import Image
 
 from hvd_imgcls.drawing.contact_sheet import Tile, blended, draw_sheet, plain_name
@@ -47,8 +48,7 @@ def draw_predictions(
         class_names: `[num_classes]`.
     """
     names = _plain_names(class_names)
-    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True), dtype=np.float64)
-    probabilities = exponentials / exponentials.sum(axis=-1, keepdims=True)
+    probabilities = scipy.special.softmax(logits.astype(np.float64), axis=-1)
     predicted = logits.argmax(axis=-1)
     tiles = []
     for image, label, guess, of_classes in zip(

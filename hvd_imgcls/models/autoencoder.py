@@ -12,12 +12,11 @@ autoencoder: `classifier.get_layer("encoder").set_weights(saved.get_layer("encod
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 
 from hvd_imgcls.config.models import Cae
-from hvd_imgcls.models.batch_normalization import batch_normalization
+from hvd_imgcls.models.convolution import normalized_convolution
 from hvd_imgcls.models.normalization import MAX_PIXEL
 
 
@@ -100,7 +99,7 @@ def _build_encoder(
     normalize = normalize or keras.layers.Rescaling(1 / MAX_PIXEL, name="rescaling")
     code = normalize(images)
     for number, num_filters in enumerate(config.num_filters, start=1):
-        code = _convolution(code, num_filters, 2, f"encoder_{number}")
+        code = normalized_convolution(code, num_filters, f"encoder_{number}", strides=2)
     return keras.Model(images, code, name="encoder")
 
 
@@ -120,22 +119,8 @@ def _build_decoder(config: Cae, image_shape: tuple[int, int, int]) -> keras.Mode
         surplus = ((0, level_height % 2), (0, level_width % 2))
         image = layers.Cropping2D(surplus, name=f"{name}_crop")(image)
         if number > 1:
-            image = _convolution(image, config.num_filters[number - 2], 1, name)
+            image = normalized_convolution(image, config.num_filters[number - 2], name)
     pixels = layers.Conv2D(
         num_channels, 3, padding="same", activation="sigmoid", dtype="float32", name="pixels"
     )(image)
     return keras.Model(code, pixels, name="decoder")
-
-
-def _convolution(features: Any, num_filters: int, strides: int, name: str) -> Any:
-    features = keras.layers.Conv2D(
-        num_filters,
-        3,
-        strides=strides,
-        padding="same",
-        use_bias=False,
-        kernel_initializer="he_normal",
-        name=f"{name}_conv",
-    )(features)
-    features = batch_normalization(f"{name}_bn")(features)
-    return keras.layers.Activation("relu", name=f"{name}_relu")(features)

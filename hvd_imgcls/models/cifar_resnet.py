@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from hvd_imgcls.config.models import CifarResNet
-from hvd_imgcls.models.batch_normalization import batch_normalization
+from hvd_imgcls.models.convolution import normalized_convolution
 
 NUM_FILTERS = (16, 32, 64)
 """Filters of the three stages, as in the paper."""
@@ -38,8 +38,7 @@ def build_cifar_resnet(
     """
     num_layers = int(config.name.removeprefix("resnet"))
     images = keras.Input(shape=image_shape, name="images")
-    features = _convolution(normalize(images), NUM_FILTERS[0], 1, "stem")
-    features = keras.layers.Activation("relu", name="stem_relu")(features)
+    features = normalized_convolution(normalize(images), NUM_FILTERS[0], "stem")
     for stage, num_filters in enumerate(NUM_FILTERS, start=1):
         for number in range(1, (num_layers - 2) // 6 + 1):
             halves = stage > 1 and number == 1
@@ -53,9 +52,9 @@ def build_cifar_resnet(
 
 def _block(features: Any, num_filters: int, halves: bool, name: str) -> Any:
     layers = keras.layers
-    branch = _convolution(features, num_filters, 2 if halves else 1, f"{name}_1")
-    branch = layers.Activation("relu", name=f"{name}_1_relu")(branch)
-    branch = _convolution(branch, num_filters, 1, f"{name}_2")
+    strides = 2 if halves else 1
+    branch = normalized_convolution(features, num_filters, f"{name}_1", strides=strides)
+    branch = normalized_convolution(branch, num_filters, f"{name}_2", has_relu=False)
     shortcut = features
     if halves:
         # Pooling over one pixel with stride 2 subsamples in both directions.
@@ -65,16 +64,3 @@ def _block(features: Any, num_filters: int, halves: bool, name: str) -> Any:
         shortcut = keras.ops.pad(shortcut, added)
     total = layers.Add(name=f"{name}_add")([branch, shortcut])
     return layers.Activation("relu", name=f"{name}_relu")(total)
-
-
-def _convolution(features: Any, num_filters: int, strides: int, name: str) -> Any:
-    features = keras.layers.Conv2D(
-        num_filters,
-        3,
-        strides=strides,
-        padding="same",
-        use_bias=False,
-        kernel_initializer="he_normal",
-        name=f"{name}_conv",
-    )(features)
-    return batch_normalization(f"{name}_bn")(features)

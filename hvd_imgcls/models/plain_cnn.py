@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 
 from hvd_imgcls.config.models import PlainCnn
-from hvd_imgcls.models.batch_normalization import batch_normalization
+from hvd_imgcls.models.convolution import normalized_convolution
 
 
 def build_plain_cnn(
@@ -35,16 +35,7 @@ def build_plain_cnn(
     for block, num_filters in enumerate(config.num_filters, start=1):
         for number in range(1, config.num_convolutions + 1):
             name = f"block_{block}_{number}"
-            features = layers.Conv2D(
-                num_filters,
-                3,
-                padding="same",
-                use_bias=False,
-                kernel_initializer="he_normal",
-                name=f"{name}_conv",
-            )(features)
-            features = batch_normalization(f"{name}_bn")(features)
-            features = layers.Activation("relu", name=f"{name}_relu")(features)
+            features = normalized_convolution(features, num_filters, name)
         # "same": an image of one pixel keeps its size.
         features = layers.MaxPooling2D(2, padding="same", name=f"block_{block}_pool")(features)
     features = layers.GlobalAveragePooling2D(name="pooling")(features)

@@ -16,6 +16,7 @@ import xxhash
 from hvd_imgcls import distributed, logs
 from hvd_imgcls.data.bad_examples.unreadable import READ_ERRORS, reason_of
 from hvd_imgcls.data.order.splits import SPLITS, Numbers, Split
+from hvd_imgcls.data.randomness.generators import generator_of
 from hvd_imgcls.data.sources.base import EncodedSource
 from hvd_imgcls.data.sources.records.hosts import block_rows, describe_assignment, write_assignment
 from hvd_imgcls.data.sources.records.layout import INDEX_SCHEMA, Manifest, RecordsDir, read_manifest
@@ -187,8 +188,7 @@ def _claim(files: RecordsDir, manifest: Manifest) -> bool:
 def _blocks(manifest: Manifest) -> Iterator[Block]:
     """Yields every file with its examples, each a random sample of its split."""
     for split_number, split in enumerate(SPLITS):
-        sequence = np.random.SeedSequence([_PURPOSE, manifest.seed, split_number])
-        generator = np.random.Generator(np.random.Philox(sequence))
+        generator = generator_of(_PURPOSE, manifest.seed, split_number)
         order = generator.permutation(manifest.num_examples[split])
         for number in range(manifest.num_blocks(split)):
             first = number * manifest.examples_per_block

@@ -101,10 +101,9 @@ def _examples_of(source: ImageSource, rank: int, size: int) -> Numbers:
     division = source.division
     if division is None:
         return np.arange(rank, source.num_examples("train"), size)
-    position = division.position_of(rank)
-    local = [division.shares["train"][host] for host in division.hosts_of(position, size)]
     per_host = max(1, size // division.num_hosts)
-    return np.concatenate(local)[position % per_host :: per_host]
+    first = division.position_of(rank) % per_host
+    return division.examples_of(rank, size, "train")[first::per_host]
 
 
 def _count_values(

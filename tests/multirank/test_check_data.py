@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hvd_imgcls.workflows.prepare import prepare
-from tests.multirank.test_prepare import open_folder
+from tests.support.folders import open_folder
 from tests.support.program import running
 from tests.unit.data.images import encoded, write_class_folders
 

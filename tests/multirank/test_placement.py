@@ -17,7 +17,7 @@ from hvd_imgcls.data.placement.placing import place
 from hvd_imgcls.errors import HvdImgclsError
 from hvd_imgcls.plan import make_plan
 from hvd_imgcls.workflows.prepare import prepare
-from tests.multirank.test_prepare import open_folder
+from tests.support.folders import open_folder
 from tests.support.launch import run_on_ranks
 from tests.unit.data.images import write_class_folders
 

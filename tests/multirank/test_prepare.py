@@ -12,12 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from hvd_imgcls.config.sources import ImageFolderSource
 from hvd_imgcls.data.order.splits import SPLITS
-from hvd_imgcls.data.sources.image_folder import open_image_folder
 from hvd_imgcls.data.sources.records.reading import Records
 from hvd_imgcls.errors import ConfigError, DataError
 from hvd_imgcls.workflows.prepare import prepare
+from tests.support.folders import open_folder
 from tests.support.program import running
 from tests.unit.data.images import write_class_folders, write_image
 
@@ -30,10 +29,6 @@ def folder(tmp_path_factory):
     write_class_folders(root, {"a cat": 13, "dög": 12})
     write_image(root / "dög" / "large.png", 99, (60, 90))
     return root
-
-
-def open_folder(root):
-    return open_image_folder(ImageFolderSource(name="image_folder", path=str(root)))
 
 
 def prepare_on(size, folder, destination, *options):

@@ -21,10 +21,10 @@ from hvd_imgcls.workflows.quarantine import PlannedImages, Quarantine
 from hvd_imgcls.workflows.startup.ranks import Ranks
 from hvd_imgcls.workflows.trained_model.test_time_augmentation import make_predict
 from tests.support.counting import CountBatches
+from tests.support.image_streams import SHIFT, make_config
 from tests.support.launch import run_on_ranks
 from tests.support.program import hvd_imgcls, running
 from tests.unit.data.images import write_class_folders
-from tests.unit.data.test_image_stream import SHIFT, make_config
 
 # In epoch 1, of 24 training images, 8 per step.
 FIRST, SECOND, THIRD = (int(epoch_order(24, 0, 0)[place]) for place in (13, 2, 6))

@@ -12,19 +12,12 @@ from hvd_imgcls.drawing.contact_sheet import (
     write_sheet,
 )
 from hvd_imgcls.errors import ConfigError
+from tests.support.pictures import contains
 
 
 def image_of(number, side=8, channels=3):
     random = np.random.default_rng(number)
     return random.integers(0, 256, (side, side, channels), dtype=np.uint8)
-
-
-def contains(sheet, picture):
-    """Whether a picture is somewhere in a sheet, pixel for pixel."""
-    pixels, wanted = np.asarray(sheet), np.asarray(picture)
-    height, width = wanted.shape[:2]
-    corners = np.argwhere((pixels == wanted[0, 0]).all(axis=2))
-    return any(np.array_equal(pixels[y : y + height, x : x + width], wanted) for y, x in corners)
 
 
 def sheet_of(groups, side, **texts):

@@ -11,14 +11,7 @@ from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.plan import describe_plan, learning_rate_at, make_plan
 from hvd_imgcls.schedules import build_schedule
-
-PIPELINE = """
-data: {source: {name: digits}}
-model: {name: small_cnn}
-optimizer: {name: sgd}
-schedule: {name: cosine, base_learning_rate: 0.4, warmup_epochs: 2}
-train: {global_batch_size: 64, num_epochs: 20}
-"""
+from tests.support.pipelines import PIPELINE
 
 
 def schedule_of(*overrides):

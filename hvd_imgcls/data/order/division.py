@@ -18,6 +18,7 @@ import numpy as np
 
 from hvd_imgcls.data.order.epoch_order import Numbers, cut_or_padded
 from hvd_imgcls.data.order.splits import Split
+from hvd_imgcls.data.randomness.generators import generator_of
 from hvd_imgcls.plan import HostShares
 
 # Separate the random streams from other uses of the same seed.
@@ -70,6 +71,17 @@ class Division:
         per_rank = self.num_hosts // size
         return range(position * per_rank, (position + 1) * per_rank)
 
+    def examples_of(self, rank: int, size: int, split: Split) -> Numbers:
+        """Returns the examples of a split whose images are on a rank's disk, ascending.
+
+        Args:
+            rank: The rank.
+            size: Number of ranks.
+            split: The split.
+        """
+        hosts = self.hosts_of(self.position_of(rank), size)
+        return np.sort(np.concatenate([self.shares[split][host] for host in hosts]))
+
     def held_out_blocks(self, rank: int, block_size: int) -> Numbers:
         """Returns the evaluation blocks of a rank: those of its host, dealt round-robin."""
         position, size = self.position_of(rank), len(self.positions) or 1
@@ -90,7 +102,7 @@ class Division:
         sequences = np.stack(
             [
                 cut_or_padded(
-                    _generator(_ORDER, seed, epoch, host).permutation(share), num_steps * per_host
+                    generator_of(_ORDER, seed, epoch, host).permutation(share), num_steps * per_host
                 )
                 for host, share in enumerate(self.shares["train"])
             ]
@@ -106,9 +118,9 @@ class Division:
         chosen = np.zeros(sequences.shape, dtype=bool)
         for host, sequence in enumerate(sequences):
             real = np.flatnonzero(sequence >= 0)
-            generator = _generator(_SLOTS, seed, epoch, host)
+            generator = generator_of(_SLOTS, seed, epoch, host)
             chosen[host, generator.permutation(real)[: round(self.exchange * len(real))]] = True
-        generator = _generator(_EXCHANGE, seed, epoch, 0)
+        generator = generator_of(_EXCHANGE, seed, epoch, 0)
         sequences[chosen] = generator.permutation(sequences[chosen])
 
     def home_of(self) -> Numbers:
@@ -140,9 +152,3 @@ def sender_positions(homes: Numbers, reader: int, *, num_hosts: int, size: int) 
 def _blocks(share: Numbers, block_size: int) -> Numbers:
     """Returns the numbers of the evaluation blocks that hold a host's examples."""
     return np.unique(share // block_size)
-
-
-def _generator(purpose: int, seed: int, epoch: int, host: int) -> np.random.Generator:
-    return np.random.Generator(
-        np.random.Philox(np.random.SeedSequence([purpose, seed, epoch, host]))
-    )

@@ -11,6 +11,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from hvd_imgcls.data.randomness.generators import generator_of
+
 Numbers = npt.NDArray[np.int64]
 
 # Separates the random stream of the order from other uses of the same seed.
@@ -25,11 +27,7 @@ def epoch_order(num_examples: int, seed: int, epoch: int) -> Numbers:
         seed: `train.seed`.
         epoch: 0-based.
     """
-    sequence = np.random.SeedSequence([_PURPOSE, seed, epoch])
-    # numpy guarantees the stream of Philox, but not the algorithm of `permutation`; a test
-    # compares a hash of the result.
-    generator = np.random.Generator(np.random.Philox(sequence))
-    return generator.permutation(num_examples)
+    return generator_of(_PURPOSE, seed, epoch).permutation(num_examples)
 
 
 def cut_or_padded(order: Numbers, num_slots: int) -> Numbers:

@@ -71,13 +71,23 @@ def rank_rows(
     position = rank if division is None else division.position_of(rank)
     remaining_steps = plan.num_steps - epoch * plan.steps_per_epoch
     slots = slots[start_step : max(remaining_steps, start_step)]
-    weights, whole = slot_weights(slots), plan.global_batch_size
-    part = slice(position * whole // plan.size, (position + 1) * whole // plan.size)
+    weights, part = slot_weights(slots), slots_of(plan, position)
     shape = -1, plan.per_rank_batch_size
     return Rows(
         examples=filled(slots, division)[:, part].reshape(shape),
         weights=weights[:, part].reshape(shape),
     )
+
+
+def slots_of(plan: Plan, position: int) -> slice:
+    """Returns the slots of every global batch that one rank reads.
+
+    Args:
+        plan: The plan of the run.
+        position: The part of the batch, 0 .. size - 1.
+    """
+    whole, size = plan.global_batch_size, plan.size
+    return slice(position * whole // size, (position + 1) * whole // size)
 
 
 def filled(slots: epoch_order.Numbers, division: Division | None = None) -> epoch_order.Numbers:

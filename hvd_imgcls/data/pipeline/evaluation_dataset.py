@@ -86,5 +86,4 @@ def _held_out_example(source: ImageSource, rank: int, size: int) -> int:
     division = source.division
     if division is None:
         return 0
-    host = division.hosts_of(division.position_of(rank), size)[0]
-    return int(division.shares["held_out"][host][0])
+    return int(division.examples_of(rank, size, "held_out")[0])

@@ -101,8 +101,7 @@ class Exchange:
 
     def _part(self, slots: npt.NDArray[Any], position: int) -> npt.NDArray[Any]:
         """Returns one part of some global batches, in order, `[steps * batch / size]`."""
-        whole, size = self._plan.global_batch_size, self._plan.size
-        return slots[:, position * whole // size : (position + 1) * whole // size].reshape(-1)
+        return slots[:, positions.slots_of(self._plan, position)].reshape(-1)
 
     def _senders(self, examples: Numbers, reader: int) -> Numbers:
         """Returns the position of the rank that sends each example; the reader's for padding."""

@@ -16,7 +16,7 @@ from hvd_imgcls.config.placement import Hybrid, Vertical
 from hvd_imgcls.data.order.splits import Numbers, Split
 from hvd_imgcls.data.sources.base import EncodedSource
 from hvd_imgcls.data.sources.class_list import pinned_class_names, resolve_labels
-from hvd_imgcls.data.sources.manifest import read_table
+from hvd_imgcls.data.sources.manifest import read_table, require_column
 from hvd_imgcls.data.sources.view import EncodedView
 from hvd_imgcls.errors import ConfigError
 
@@ -98,13 +98,7 @@ def read_label_table(config: Vertical | Hybrid) -> tuple[tuple[str, ...], pa.Tab
     path = Path(config.table).expanduser()
     table = read_table(path, "data.placement.table")
     for key, name in (("id_column", config.id_column), ("label_column", config.label_column)):
-        if name not in table.column_names:
-            raise ConfigError(
-                f"data.placement.{key}",
-                got=name,
-                expected=f"a column of {path}, which has {', '.join(table.column_names)}",
-                fix="correct the name",
-            )
+        require_column(table, name, f"data.placement.{key}", path)
     has_names = config.class_name_column in table.column_names
     class_names, labels = resolve_labels(
         table[config.label_column],

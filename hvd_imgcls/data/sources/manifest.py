@@ -32,8 +32,8 @@ def open_manifest(config: ManifestSource) -> FileSource:
     """
     path = Path(config.path).expanduser()
     table = read_table(path, "data.source.path")
-    _require_column(table, config.path_column, "path_column", path)
-    _require_column(table, config.label_column, "label_column", path)
+    require_column(table, config.path_column, "data.source.path_column", path)
+    require_column(table, config.label_column, "data.source.label_column", path)
     table, notes = _without_bad(table)
     split_of, other = _split_rows(table, config, path)
     if other is not None:
@@ -48,7 +48,7 @@ def open_manifest(config: ManifestSource) -> FileSource:
     files = _files(table, config, path)
     _require_distinct(files, labels, rows, path)
     for name in config.slice_columns:
-        _require_column(table, name, "slice_columns", path)
+        require_column(table, name, "data.source.slice_columns", path)
     columns = {name: table[name].cast(pa.string()).to_pylist() for name in config.slice_columns}
     return FileSource(
         Path(config.root).expanduser() if config.root else path.parent,
@@ -98,10 +98,21 @@ def _column(table: pa.Table, name: str) -> pa.ChunkedArray | None:
     return table[name] if name in table.column_names else None
 
 
-def _require_column(table: pa.Table, name: str, key: str, path: Path) -> None:
+def require_column(table: pa.Table, name: str, key: str, path: Path) -> None:
+    """Raises unless a table has a column.
+
+    Args:
+        table: The table.
+        name: Name of the column.
+        key: Configuration key that names it.
+        path: File of the table.
+
+    Raises:
+        ConfigError: If there is none of this name.
+    """
     if name not in table.column_names:
         raise ConfigError(
-            f"data.source.{key}",
+            key,
             got=name,
             expected=f"a column of {path}, which has {', '.join(table.column_names)}",
             fix="correct the name",
@@ -125,7 +136,7 @@ def _split_rows(
     name = config.split_column or _DEFAULT_SPLIT_COLUMN
     if config.split_column is None and name not in table.column_names:
         return None, None
-    _require_column(table, name, "split_column", path)
+    require_column(table, name, "data.source.split_column", path)
     values = table[name].cast(pa.string())
     rows: dict[Split, Numbers] = {}
     value_of: dict[Split, tuple[str, str]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hvd_imgcls.data.order.splits import Numbers, Split
+from hvd_imgcls.data.randomness.generators import generator_of
 
 
 def num_held_out(class_counts: Numbers, fraction: float) -> Numbers:
@@ -39,8 +40,7 @@ def choose_held_out(labels: Numbers, fraction: float, seed: int) -> np.ndarray:
     for label, (of_class, number) in enumerate(
         zip(by_class, num_held_out(counts, fraction), strict=True)
     ):
-        generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, label])))
-        is_held_out[generator.permutation(of_class)[:number]] = True
+        is_held_out[generator_of(seed, label).permutation(of_class)[:number]] = True
     return is_held_out
 
 

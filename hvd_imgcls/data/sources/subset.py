@@ -11,6 +11,7 @@ import xxhash
 
 from hvd_imgcls.config import RunConfig
 from hvd_imgcls.data.order.splits import Numbers, Split
+from hvd_imgcls.data.randomness.generators import generator_of
 from hvd_imgcls.data.sources.base import ArraySource, EncodedSource, ImageSource
 from hvd_imgcls.data.sources.view import EncodedView, SourceView
 
@@ -54,8 +55,7 @@ def choose_labelled(labels: Numbers, fraction: float, seed: int) -> Numbers:
     chosen = []
     for label in np.unique(labels).tolist():
         of_class = np.flatnonzero(labels == label)
-        sequence = np.random.SeedSequence([seed, _PURPOSE, label])
-        order = np.random.Generator(np.random.Philox(sequence)).permutation(of_class)
+        order = generator_of(seed, _PURPOSE, label).permutation(of_class)
         chosen.append(order[: max(1, round(len(of_class) * fraction))])
     return np.sort(np.concatenate(chosen)).astype(np.int64)
 

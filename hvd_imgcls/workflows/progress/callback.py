@@ -20,7 +20,7 @@ from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 from hvd_imgcls.plan import Plan
 from hvd_imgcls.plan.position import Position
 from hvd_imgcls.workflows.progress.entries import as_json
-from hvd_imgcls.workflows.progress.lines import TrainingStatus, progress_line
+from hvd_imgcls.workflows.progress.lines import TrainingStatus, progress_line, rounded
 from hvd_imgcls.workflows.progress.record import EpochRecord, Record, images_per_second
 from hvd_imgcls.workflows.progress.summary import peak_memory_bytes
 from hvd_imgcls.workflows.progress.waiting import Times, gather_times
@@ -246,8 +246,8 @@ class Progress(keras.callbacks.Callback):
             # A callback that sets the next epoch's rate has put this epoch's into the logs.
             "learning_rate": float(logs.get("learning_rate") or self._learning_rate()),
             "images_per_second": None if speed is None else round(speed, 1),
-            "data_wait_share": _rounded(times.data_share),
-            "rank_wait_share": _rounded(times.rank_share),
+            "data_wait_share": rounded(times.data_share),
+            "rank_wait_share": rounded(times.rank_share),
             "slowest_rank": times.slowest_rank,
             "seconds": round(measured.seconds, 4),
             "peak_memory_bytes": peak_memory_bytes(),
@@ -276,7 +276,3 @@ class StopAfterSteps(keras.callbacks.Callback):
         """Stops after the last step."""
         if self._position.step >= self._num_steps:
             self.model.stop_training = True
-
-
-def _rounded(share: float | None) -> float | None:
-    return None if share is None else round(share, 4)

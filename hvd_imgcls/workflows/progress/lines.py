@@ -84,3 +84,8 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def rounded(fraction: float | None) -> float | None:
+    """Returns a fraction with four digits, as files hold it."""
+    return None if fraction is None else round(fraction, 4)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hvd_imgcls.workflows.progress.lines import duration, percent
+from hvd_imgcls.workflows.progress.lines import duration, percent, rounded
 from hvd_imgcls.workflows.progress.record import Record
 from hvd_imgcls.workflows.progress.waiting import Floats, Times
 
@@ -39,8 +39,8 @@ def summarize(record: Record, metrics: dict[str, Any], *, num_bad_images: int) -
         "num_bad_images": num_bad_images,
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
         "images_per_second": None if speed is None else round(speed, 1),
-        "data_wait_share": None if times is None else _rounded(times.data_share),
-        "rank_wait_share": None if times is None else _rounded(times.rank_share),
+        "data_wait_share": None if times is None else rounded(times.data_share),
+        "rank_wait_share": None if times is None else rounded(times.rank_share),
         "slowest_rank": None if times is None else times.slowest_rank,
         "ranks": [] if times is None else _by_rank(times),
         "peak_memory_bytes": peak_memory_bytes(),
@@ -118,7 +118,3 @@ def _by_rank(times: Times) -> list[dict[str, Any]]:
 
 def _shares(parts: Floats, wholes: Floats) -> Floats:
     return np.minimum(parts / np.maximum(wholes, 1e-9), 1.0)
-
-
-def _rounded(share: float | None) -> float | None:
-    return None if share is None else round(share, 4)

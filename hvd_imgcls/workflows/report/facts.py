@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hvd_imgcls.workflows.progress.lines import duration
 from hvd_imgcls.workflows.report.reading import RunRecord
 
 Rows = list[tuple[str, str]]
@@ -34,7 +35,7 @@ def headline(run: RunRecord) -> list[dict[str, str]]:
         error = metrics["calibration"]["expected_calibration_error"]
         tiles.append({"name": "calibration error", "value": f"{error:.4f}", "beside": "15 bins"})
     if summary:
-        text = _duration(summary["seconds"]["total"])
+        text = duration(summary["seconds"]["total"])
         beside = f"{summary['images_per_second']:,.0f} images/s"
         tiles.append({"name": "time", "value": text, "beside": beside})
     return tiles
@@ -45,14 +46,6 @@ def _interval(metrics: Mapping[str, Any], key: str) -> str:
     if ends is None:
         return ""
     return f"{metrics['intervals']['level']:.0%}: {ends[0]:.3f} to {ends[1]:.3f}"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def what_was_run(run: RunRecord) -> Rows:

@@ -9,9 +9,7 @@ import keras
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import yaml
 
-from hvd_imgcls.config import load_config
 from hvd_imgcls.config.sources import ImageFolderSource
 from hvd_imgcls.data import image_shape_of, open_images
 from hvd_imgcls.data.bad_examples.unreadable import naming_unreadable_images
@@ -27,10 +25,8 @@ from hvd_imgcls.workflows.evaluate import evaluate_model
 from hvd_imgcls.workflows.prepare import prepare
 from hvd_imgcls.workflows.startup.ranks import Ranks
 from hvd_imgcls.workflows.trained_model.test_time_augmentation import make_predict
+from tests.support.image_streams import CROP, SHIFT, assert_equal, make_config
 from tests.unit.data.images import encoded, write_class_folders
-
-CROP = {"name": "random_resized_crop"}
-SHIFT = {"name": "random_crop", "padding": 2}
 
 
 @pytest.fixture(scope="module")
@@ -46,24 +42,6 @@ def records(folder, tmp_path_factory):
     path = tmp_path_factory.mktemp("prepared") / "records"
     prepare(source, path, examples_per_block=7)
     return path
-
-
-def make_config(folder, tmp_path, augment=(CROP, SHIFT), **data):
-    source = {"name": "image_folder", "path": str(folder), "held_out_fraction": 0.2}
-    if (folder / "dataset.json").exists():
-        source = {"name": "records", "path": str(folder)}
-    tree = {
-        "data": {"source": source, "image_size": 12, **data},
-        "augment": list(augment),
-        "model": {"name": "small_cnn"},
-        "optimizer": {"name": "sgd"},
-        "schedule": {"name": "constant", "base_learning_rate": 0.1},
-        "train": {"global_batch_size": 8, "num_steps": 8},
-        "evaluation": {"block_size": 4},
-    }
-    path = tmp_path / "pipeline.yaml"
-    path.write_text(yaml.safe_dump(tree))
-    return load_config(path)
 
 
 def stream(config, size=1, num_cores=2, **position):
@@ -83,11 +61,6 @@ def stream(config, size=1, num_cores=2, **position):
         batches = list(dataset.as_numpy_iterator())
         parts.append([np.stack(arrays) for arrays in list(zip(*batches, strict=True))[:2]])
     return [np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True)]
-
-
-def assert_equal(arrays, expected):
-    for array, wanted in zip(arrays, expected, strict=True):
-        np.testing.assert_array_equal(array, wanted)
 
 
 @pytest.mark.parametrize("augment", [(CROP, SHIFT), (SHIFT,)], ids=["crop", "centre"])

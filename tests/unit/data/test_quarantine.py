@@ -28,9 +28,9 @@ from hvd_imgcls.workflows.quarantine import PlannedImages, Quarantine
 from hvd_imgcls.workflows.startup.ranks import Ranks
 from hvd_imgcls.workflows.trained_model.test_time_augmentation import make_predict
 from tests.support.counting import CountBatches
+from tests.support.image_streams import CROP, SHIFT, assert_equal, make_config
 from tests.unit.data.bad_inputs.reading import PIPELINE
 from tests.unit.data.images import encoded, write_class_folders
-from tests.unit.data.test_image_stream import CROP, SHIFT, assert_equal, make_config
 
 # Of 24 training images. The last one ends in the middle: a crop above its end can be read.
 BAD = {3: b"", 10: b"<html>", 17: encoded(".jpg", 3)[:200]}

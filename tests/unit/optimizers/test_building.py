@@ -9,7 +9,7 @@ from hvd_imgcls.optimizers import blocks_of, is_kernel, layer_decay_multipliers
 from hvd_imgcls.optimizers.building import make_optimizer
 from hvd_imgcls.optimizers.depth import last_kernel_layer
 from hvd_imgcls.optimizers.recipe import build_recipe, unit_axes_of
-from tests.unit.test_schedules import PIPELINE
+from tests.support.pipelines import PIPELINE
 
 
 def config_of(*overrides):

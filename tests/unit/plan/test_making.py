@@ -5,31 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hvd_imgcls.config import parse_config
-from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.errors import ConfigError, DataError
-from hvd_imgcls.plan import describe_plan, make_plan, share_cores
-
-PIPELINE = """
-data: {source: {name: digits}}
-model: {name: small_cnn}
-optimizer: {name: sgd}
-schedule: {name: cosine, base_learning_rate: 0.1, warmup_epochs: 2}
-train: {global_batch_size: 64, num_epochs: 20}
-"""
-
-
-def plan_of(*overrides, size=1, ranks_per_host=None, num_train=1438, num_held_out=359, classes=10):
-    config = parse_config(PIPELINE, overrides, origin="x.yaml")
-    plan = make_plan(
-        config,
-        num_train_examples=num_train,
-        num_held_out_examples=num_held_out,
-        num_classes=classes,
-        topology=Topology.on_hosts(0, size, ranks_per_host or size),
-        num_cores=16,
-    )
-    return config, plan
+from hvd_imgcls.plan import describe_plan, share_cores
+from tests.support.digits_plans import plan_of
 
 
 @given(

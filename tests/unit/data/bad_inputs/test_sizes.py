@@ -9,7 +9,7 @@ from hvd_imgcls.config.sources import ImageFolderSource
 from hvd_imgcls.data.order import epoch_order, positions
 from hvd_imgcls.data.sources.image_folder import open_image_folder
 from hvd_imgcls.errors import ConfigError, DataError
-from tests.unit.plan.test_making import plan_of
+from tests.support.digits_plans import plan_of
 
 REFUSED = {
     "no training image": ({"num_train": 0}, DataError, "the training split has no examples"),
