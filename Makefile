@@ -8,6 +8,8 @@ RUN ?=
 BENCH ?= step
 PYTHON ?= python3
 VENV ?= .venv
+SYSTEMS ?= bookworm trixie testing
+COMPILERS ?=
 
 # The uv that writes the lock files; pip installs from them.
 UV_VERSION := 0.13.9
@@ -20,26 +22,28 @@ HOROVODRUN_FLAGS ?= --gloo
 launch = $(bin)/horovodrun -np $(NP) -H $(or $(HOSTS),localhost:$(NP)) $(HOROVODRUN_FLAGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train evaluate plan test test-all lint format bench doctor lock clean
+.PHONY: help setup train evaluate plan test test-all test-systems lint format bench doctor lock clean
 # A stamp of a step that failed half-way must not count.
 .DELETE_ON_ERROR:
 
 help: ## list the targets and variables
 	@echo 'usage: make TARGET [VARIABLE=VALUE ...]'
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo 'variables, and what they are now:'
+	@echo 'variables, and their values now:'
 	@echo '  PIPELINE   $(PIPELINE)   (what to train)'
 	@echo '  NP         $(NP)   (number of ranks)'
 	@echo '  HOSTS      $(or $(HOSTS),localhost:$(NP))   (where they run, e.g. host1:4,host2:4)'
-	@echo '  ARGS       $(ARGS)   (passed on, e.g. ARGS="--train.num_epochs 3")'
-	@echo '  RUN        $(RUN)   (what evaluate looks at: a run directory or a model)'
+	@echo '  ARGS       $(ARGS)   (passed on to the command, e.g. ARGS="--train.num_epochs 3")'
+	@echo '  RUN        $(RUN)   (what to evaluate: a run directory or a model)'
 	@echo '  BENCH      $(BENCH)   (which benchmark)'
-	@echo '  PYTHON     $(PYTHON)   (what makes the environment: 3.11, 3.12 or 3.13)'
-	@echo '  VENV       $(VENV)   (where it is)'
+	@echo '  PYTHON     $(PYTHON)   (makes the environment: 3.11, 3.12 or 3.13)'
+	@echo '  VENV       $(VENV)   (directory of the environment)'
+	@echo '  SYSTEMS    $(SYSTEMS)   (for test-systems: releases of Debian)'
+	@echo '  COMPILERS  $(COMPILERS)   (for test-systems: "all", or packages such as "g++-11 clang-16")'
 
-setup: $(VENV)/.horovod-done ## make the environment and build Horovod: 3 to 11 min, nothing the second time
+setup: $(VENV)/.horovod-done ## make the environment and build Horovod (3 to 11 min; nothing the second time)
 
 $(VENV)/.venv-done:
 	@$(set_up) venv "$(PYTHON)" "$(VENV)"
@@ -64,36 +68,39 @@ evaluate: setup ## evaluate RUN on NP ranks
 	@test -n '$(RUN)' || { echo 'error: evaluate what? make evaluate RUN=runs/...' >&2; exit 2; }
 	$(launch) $(bin)/hvd-imgcls evaluate $(RUN) $(ARGS)
 
-plan: setup ## say what training PIPELINE on NP ranks would do
+plan: setup ## show what training PIPELINE on NP ranks would do
 	@$(bin)/hvd-imgcls plan $(PIPELINE) --size $(NP) $(ARGS)
 
-test: setup ## run the tests, less the slow ones
+test: setup ## run the tests, except the slow ones
 	$(bin)/python -m pytest -m 'not slow' $(ARGS)
 
 test-all: setup ## run all tests
 	$(bin)/python -m pytest $(ARGS)
 
-lint: setup ## check style, types and layers
+test-systems: ## set up, train and run the doctor on bare systems (root, mmdebstrap, 10 min each)
+	python3 -m tests.systems --systems $(SYSTEMS) --compilers $(COMPILERS) $(ARGS)
+
+lint: setup ## check style, types and layers of imports
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
 	$(bin)/mypy
 	$(bin)/lint-imports --no-cache
 
-format: setup ## put the code into form
+format: setup ## format the code
 	$(bin)/ruff check --fix-only .
 	$(bin)/ruff format .
 
 bench: setup ## run the benchmark BENCH
 	$(bin)/hvd-imgcls bench $(BENCH) $(ARGS)
 
-doctor: setup ## say whether this machine is ready
+doctor: setup ## check whether this machine is ready to train
 	@$(bin)/hvd-imgcls doctor $(ARGS)
 
-lock: $(VENV)/.venv-done ## write the lock files anew from setup.cfg
+lock: $(VENV)/.venv-done ## rewrite the lock files from setup.cfg
 	$(bin)/python -m venv $(VENV)-lock
 	$(VENV)-lock/bin/python -m pip install --quiet uv==$(UV_VERSION)
 	sh $(build)/lock.sh $(VENV)-lock/bin/uv
 
-clean: ## remove the environment and what tests and tools leave; not the runs, not the user's cache
+clean: ## remove the environment and the files of tests and tools, but not runs or the user's cache
 	rm -rf $(VENV) $(VENV)-lock build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -14,6 +14,7 @@ from typing import Any
 
 from hvd_imgcls.errors import SetupError
 from hvd_imgcls.horovod_build.cache_key import BUILD_REQUIREMENTS_PATH
+from hvd_imgcls.horovod_build.compile_errors import explain_compile_errors
 from hvd_imgcls.horovod_build.processes import Say, run_logged
 from hvd_imgcls.horovod_build.sdist import fetch_sdist, unpack_and_patch
 from hvd_imgcls.horovod_build.toolchain import Toolchain
@@ -85,8 +86,12 @@ class Compilation:
             say=self.say,
             environment={**environment, "CXXFLAGS": flags.strip()},
             working_dir=source_dir,
+            explain=self._explain_failure,
         )
         self.say(f"compiled in {time.monotonic() - start:.0f} s")
+
+    def _explain_failure(self, text: str) -> SetupError | None:
+        return explain_compile_errors(text, self.toolchain.compiler_version, self.log_path)
 
 
 def build_environment(toolchain: Toolchain, tools_dir: Path, num_jobs: int) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Runs pip and compilers: output into a log, progress to the user, errors in one message."""
+"""Runs pip and compilers: output to a log, progress to the user, errors as one message."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from pathlib import Path
 from hvd_imgcls.errors import SetupError
 
 Say = Callable[[str], None]
+# Turns the output of a failed command into an error, or None if it does not know the failure.
+Explain = Callable[[str], SetupError | None]
 
 # Lines of a failed command's log that are shown.
 _TAIL_LINES = 15
@@ -36,8 +38,9 @@ def run_logged(
     say_every_seconds: float = 10.0,
     environment: Mapping[str, str] | None = None,
     working_dir: Path | None = None,
+    explain: Explain | None = None,
 ) -> None:
-    """Runs a command with its output in a log file, and says how far it is.
+    """Runs a command with its output in a log file, and reports its progress.
 
     Args:
         command: Program and arguments.
@@ -46,15 +49,17 @@ def run_logged(
         say: Prints a line.
         say_every_seconds: Time between two progress lines.
         environment: Environment of the command. This process's when None.
-        working_dir: Where it runs. Here when None.
+        working_dir: Directory to run it in. The current one when None.
+        explain: Looks for the reason of a failure in the output, after the full disk and the
+            missing network.
 
     Raises:
-        SetupError: If it fails, with the reason where it is known and the end of the log.
+        SetupError: If it fails, with the reason if it is known, else with the end of the log.
     """
     start = time.monotonic()
     begin = log_path.stat().st_size if log_path.exists() else 0
     with log_path.open("ab") as log:
-        # A session of its own, so that an interrupt ends compilers and all.
+        # A session of its own, so that an interrupt also ends the compilers.
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -76,7 +81,9 @@ def run_logged(
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
     if process.returncode != 0:
-        raise _failure(what, process.returncode, log_path, begin)
+        text = _read_from(log_path, begin)
+        known = _known_failure(what, text, log_path) or (explain and explain(text))
+        raise known or _unknown_failure(what, process.returncode, text, log_path)
 
 
 def require_free_space(path: Path, needed_bytes: int, what_for: str) -> None:
@@ -108,21 +115,25 @@ def _read_from(path: Path, begin: int) -> str:
         return file.read().decode("utf-8", errors="replace")
 
 
-def _failure(what: str, exit_code: int, log_path: Path, begin: int) -> SetupError:
-    text = _read_from(log_path, begin)
+def _known_failure(what: str, text: str, log_path: Path) -> SetupError | None:
     if _DISK_FULL.search(text):
         return SetupError(
             f"{what} failed: the disk is full",
-            fix="free some space, then run the same command again (df -h shows where)",
+            fix="free some space (df -h shows where), then run the same command again",
         )
     if _NO_NETWORK.search(text):
         return SetupError(
-            f"{what} failed: pip cannot reach its package index, or the index has not got it",
+            f"{what} failed: pip cannot reach its package index, or the index does not have "
+            "the package",
             fix=f"check the network and pip's settings (pip config list), then run the same "
-            f"command again; pip's own words are in {log_path}",
+            f"command again; pip's output is in {log_path}",
         )
+    return None
+
+
+def _unknown_failure(what: str, exit_code: int, text: str, log_path: Path) -> SetupError:
     tail = "\n".join("    " + line for line in text.splitlines()[-_TAIL_LINES:])
     return SetupError(
         f"{what} failed with exit code {exit_code}; the end of {log_path}:\n{tail}",
-        fix="see the log, mend what it names, then run the same command again",
+        fix="correct what the log names, then run the same command again",
     )

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The steps of `make setup` that come before the package itself can run: plain sh, because
-# there may be no usable Python yet. Every step may be run again after it was broken off.
+# there may be no usable Python yet. Every step can be repeated after an interruption.
 #
 #   set_up.sh venv PYTHON VENV       checks the machine, makes the virtual environment
 #   set_up.sh packages VENV          installs requirements.lock
@@ -47,7 +47,19 @@ find_python() { # PYTHON
     else
         what="there is no $1; supported are Python 3.11, 3.12 and 3.13"
     fi
-    problem "$what" 'sudo apt-get install python3 python3-venv, or name one: make PYTHON=/path/to/python3.11'
+    offered=$(offered_python)
+    problem "$what" "sudo apt-get install $offered $offered-venv, or name one: make PYTHON=/path/to/$offered"
+}
+
+# The newest supported Python that is a package of this system, as far as apt knows.
+offered_python() {
+    for version in 3.13 3.12 3.11; do
+        if [ -n "$(apt-cache search --names-only "^python$version\$" 2>/dev/null)" ]; then
+            echo "python$version"
+            return
+        fi
+    done
+    echo python3.13
 }
 
 check_machine() { # PYTHON VENV

@@ -25,8 +25,8 @@ OPTIONS = (
     "--schedule={name: constant, base_learning_rate: 0.1, warmup_epochs: 0}",
     "--fine_tuning.freeze=[{layers: [trunk], epochs: 1}]",
     "--evaluation.every_epochs=1",
-    "--callbacks=[{name: early_stopping, monitor: val_loss, patience: 5, restore_best_weights: false}, "
-    "{name: reduce_on_plateau, monitor: val_loss, patience: 1}]",
+    "--callbacks=[{name: early_stopping, monitor: val_loss, patience: 5, "
+    "restore_best_weights: false}, {name: reduce_on_plateau, monitor: val_loss, patience: 1}]",
     "--logging={tensorboard: false, report: false}",
 )
 # 1,438 images are 23 steps, 46 batches, an epoch.

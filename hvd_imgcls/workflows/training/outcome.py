@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,7 +162,9 @@ def _num_bad_images(run: Run) -> int:
     path = run.files.quarantine
     if not run.is_root or not path.exists():
         return 0
-    return len(path.read_text(encoding="utf-8").splitlines())
+    lines = path.read_text(encoding="utf-8").splitlines()
+    # Pre-training and training may have met the same image.
+    return len({json.loads(line)["name"] for line in lines})
 
 
 def _log_result(result: TrainResult, summary: dict[str, Any], size: int) -> None:

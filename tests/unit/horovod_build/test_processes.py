@@ -43,6 +43,21 @@ def test_a_failure_is_one_message_with_its_reason(
         run(tmp_path, f"echo '{output}'; exit 3")
 
 
+def test_what_the_caller_knows_of_a_failure_replaces_the_end_of_the_log(tmp_path: Path) -> None:
+    def explain(text: str) -> SetupError | None:
+        return SetupError("oops was explained", fix="none") if "oops" in text else None
+
+    for output, message in (("oops", "^oops was explained"), ("else", "exit code 3; the end of")):
+        with pytest.raises(SetupError, match=message):
+            run_logged(
+                ["/bin/sh", "-c", f"echo {output}; exit 3"],
+                what="the test",
+                log_path=tmp_path / output,
+                say=[].append,
+                explain=explain,
+            )
+
+
 def test_an_interrupt_ends_the_whole_tree(tmp_path: Path) -> None:
     def interrupt(_: str) -> None:
         raise KeyboardInterrupt
