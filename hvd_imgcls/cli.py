@@ -21,6 +21,7 @@ from typing import NoReturn
 from hvd_imgcls import __version__
 from hvd_imgcls.environment.topology import launched_rank_and_size
 from hvd_imgcls.errors import HvdImgclsError, PeerFailedError, RootFailedError
+from hvd_imgcls.failures import process_state, root_cause
 from hvd_imgcls.logs import Verbosity
 
 INTERRUPTED = 130
@@ -180,7 +181,7 @@ def exit_code_of(action: Callable[[], int], *, is_verbose: bool = False) -> int:
         _report(error)
         return error.exit_code
     except Exception as error:
-        known = _as_known_error(error)
+        known = root_cause(error)
         if known is not None:
             _report(known)
             return known.exit_code
@@ -189,33 +190,16 @@ def exit_code_of(action: Callable[[], int], *, is_verbose: bool = False) -> int:
         return 1
 
 
-def _as_known_error(error: Exception) -> HvdImgclsError | None:
-    """Returns our own error behind an exception that TensorFlow raised, if there is one.
-
-    TensorFlow wraps exceptions raised inside a graph, and a rank sees the exit of another rank
-    as a failed operation.
-    """
-    # Only if already imported: otherwise there are no other ranks, and importing takes seconds.
-    proof = sys.modules.get("hvd_imgcls.keras.checks.consistency")
-    failures = sys.modules.get("hvd_imgcls.distributed.failures")
-    known: HvdImgclsError | None = None
-    if proof is not None:
-        known = proof.last_failure()
-    if known is None and failures is not None:
-        known = failures.as_peer_failure(error)
-    return known
-
-
 def _report(error: HvdImgclsError) -> None:
     """Prints an error on the rank responsible for it, and on the others if that one does not."""
     rank, size = launched_rank_and_size()
     if rank == 0:
         sys.stderr.write(f"error: {error}\n")
     elif not isinstance(error, PeerFailedError):
-        # Before this import, only the command line and the image source can have failed, and
-        # every rank has read those.
-        have_met = "hvd_imgcls.distributed" in sys.modules
-        if error.is_of_all_ranks or error.exit_code == USAGE_EXIT_CODE or not have_met:
+        # Before the ranks have joined, only the command line and the image source can have
+        # failed, and every rank has read those.
+        has_joined = process_state.has_joined_ranks
+        if error.is_of_all_ranks or error.exit_code == USAGE_EXIT_CODE or not has_joined:
             # All ranks read the same file and command line: the root prints the same error,
             # and the launcher terminates this rank while it waits, with the same exit code.
             signal.signal(signal.SIGTERM, lambda *_: os._exit(error.exit_code))

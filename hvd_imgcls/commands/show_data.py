@@ -62,17 +62,19 @@ def run(arguments: argparse.Namespace) -> None:
     out = Path(arguments.out).expanduser()
     require_writable(out)
     import_tensorflow_quietly(arguments.verbosity)
-    from hvd_imgcls.workflows.show_data import show_data
+    from hvd_imgcls.workflows.show_data import SheetOptions, show_data
 
     show_data(
         config,
         plan,
         out,
+        SheetOptions(
+            pipeline_name=Path(arguments.pipeline).stem,
+            split=arguments.split,
+            num_examples=arguments.num,
+            first_epoch=epoch - 1,
+        ),
         source=source,
-        pipeline_name=Path(arguments.pipeline).stem,
-        split=arguments.split,
-        num_examples=arguments.num,
-        first_epoch=epoch - 1,
         verbosity=arguments.verbosity,
     )
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from hvd_imgcls.distributed.collectives import Collectives
 from hvd_imgcls.distributed.process_set import ProcessSet, global_process_set
-from hvd_imgcls.errors import HvdImgclsError, RankMismatchError
+from hvd_imgcls.errors import HvdImgclsError, RankMismatchError, RootFailedError
 
 _MAX_DIFFERENCES = 10
 
@@ -58,7 +58,7 @@ def on_root(collectives: Collectives, action: Callable[[], Any]) -> Any:
 
     Raises:
         HvdImgclsError: On the root, if `action` raises it.
-        RankMismatchError: On the other ranks in that case, with the root's message.
+        RootFailedError: On the other ranks in that case, with the root's message.
     """
     outcome: dict[str, Any] = {}
     error: HvdImgclsError | None = None
@@ -71,7 +71,7 @@ def on_root(collectives: Collectives, action: Callable[[], Any]) -> Any:
     if error is not None:
         raise error
     if "error" in outcome:
-        raise RankMismatchError(f"the root failed: {outcome['error']}")
+        raise RootFailedError(f"the root failed: {outcome['error']}")
     return outcome["value"]
 
 

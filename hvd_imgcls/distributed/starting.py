@@ -13,6 +13,7 @@ from hvd_imgcls.distributed.single_process import SingleProcessCollectives
 from hvd_imgcls.environment import affinity
 from hvd_imgcls.environment.topology import launched_rank_and_size
 from hvd_imgcls.errors import SetupError
+from hvd_imgcls.failures import process_state
 
 # Defaults; environment variables take precedence.
 _DEFAULT_ENVIRONMENT = {
@@ -50,6 +51,7 @@ def start(process_sets: Sequence[ProcessSet] | str | None = None, comm: Any = No
         _current = SingleProcessCollectives()
     else:
         _current = _start_horovod(announced, process_sets, comm)
+        process_state.has_joined_ranks = True
         return _current
     for process_set in process_sets or ():
         if isinstance(process_set, ProcessSet):

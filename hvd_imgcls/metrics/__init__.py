@@ -8,5 +8,6 @@ on any number of ranks.
 
 from hvd_imgcls.metrics.collecting import Collector
 from hvd_imgcls.metrics.evaluation import Evaluated, evaluate
+from hvd_imgcls.metrics.thresholds import ThresholdTargets
 
-__all__ = ["Collector", "Evaluated", "evaluate"]
+__all__ = ["Collector", "Evaluated", "ThresholdTargets", "evaluate"]

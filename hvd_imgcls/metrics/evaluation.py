@@ -32,7 +32,7 @@ from hvd_imgcls.metrics.intervals import (
 from hvd_imgcls.metrics.one_class import one_vs_one_auc
 from hvd_imgcls.metrics.ranking import average_precision, roc_auc
 from hvd_imgcls.metrics.slices import Columns, Grouping, metrics_by_group
-from hvd_imgcls.metrics.thresholds import operating_points
+from hvd_imgcls.metrics.thresholds import ThresholdTargets, operating_points
 
 HEADLINES = ("loss", "top1", "top5", "balanced_accuracy", "num_correct")
 """Metrics that are always present, None if the model's probabilities are not finite."""
@@ -61,8 +61,7 @@ def evaluate(
     seed: int = 0,
     with_intervals: bool = True,
     columns: Columns | None = None,
-    recalls: Sequence[float] = (),
-    precisions: Sequence[float] = (),
+    targets: ThresholdTargets = ThresholdTargets(),  # noqa: B008 - frozen
 ) -> Evaluated:
     """Computes the exact metrics of the examples of all ranks.
 
@@ -79,14 +78,10 @@ def evaluate(
         seed: Seed of the bootstrap.
         with_intervals: Whether to compute confidence intervals of the headline metrics.
         columns: Columns of the examples that define slices.
-        recalls: Recalls for which the threshold of each class is reported.
-        precisions: Precisions for which the threshold of each class is reported.
+        targets: Recalls and precisions for which the threshold of each class is reported.
 
     Raises:
         BadImagesError: If no example could be decoded.
-
-    Raises:
-        BadImagesError: If no example could be read.
     """
     examples = gather_examples(collector, collectives)
     not_finite = ~np.isfinite(examples.losses) | ~np.isfinite(examples.brier)
@@ -103,9 +98,9 @@ def evaluate(
     groupings = {name: Grouping(of, examples) for name, of in (columns or {}).items()}
     rankings = gather_rankings(collector, examples, collectives, list(groupings.values()))
     _add_rankings(metrics, rankings)
-    if recalls or precisions:
+    if targets.recalls or targets.precisions:
         for row, of_class in zip(metrics["per_class"], rankings.classes, strict=True):
-            row["thresholds"] = operating_points(of_class.ranking, recalls, precisions)
+            row["thresholds"] = operating_points(of_class.ranking, targets)
     if groupings:
         metrics["slices"] = {
             name: metrics_by_group(grouping, examples, class_names, areas)

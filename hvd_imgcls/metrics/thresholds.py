@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,21 @@ import numpy as np
 from hvd_imgcls.metrics.ranking import Ranking
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ThresholdTargets:
+    """What thresholds are looked for.
+
+    Attributes:
+        recalls: Recalls to reach, each in (0, 1].
+        precisions: Precisions to reach, each in (0, 1].
+    """
+
+    recalls: Sequence[float] = ()
+    precisions: Sequence[float] = ()
+
+
 def operating_points(
-    ranking: Ranking, recalls: Sequence[float], precisions: Sequence[float]
+    ranking: Ranking, targets: ThresholdTargets
 ) -> dict[str, list[dict[str, Any]]]:
     """Returns the operating points of one class, each with its requirement as `wanted`.
 
@@ -19,17 +33,16 @@ def operating_points(
 
     Args:
         ranking: Scores of the class.
-        recalls: Each in (0, 1].
-        precisions: Each in (0, 1].
+        targets: Recalls and precisions.
     """
     return {
         "recall": [
             {"wanted": wanted, **(threshold_for_recall(ranking, wanted) or {})}
-            for wanted in recalls
+            for wanted in targets.recalls
         ],
         "precision": [
             {"wanted": wanted, **(threshold_for_precision(ranking, wanted) or {})}
-            for wanted in precisions
+            for wanted in targets.precisions
         ],
     }
 

@@ -15,17 +15,17 @@ from hvd_imgcls.config import RunConfig, to_tree
 from hvd_imgcls.data import ImageSource, image_shape_of
 from hvd_imgcls.data.bad_examples.unreadable import name_unreadable_block
 from hvd_imgcls.data.order.positions import rank_blocks
-from hvd_imgcls.data.pipeline.dataset import evaluation_dataset
+from hvd_imgcls.data.pipeline.evaluation_dataset import evaluation_dataset
 from hvd_imgcls.errors import alike_on_all_ranks
 from hvd_imgcls.files.json_files import to_json
-from hvd_imgcls.metrics import Collector, Evaluated, evaluate
+from hvd_imgcls.metrics import Collector, Evaluated, ThresholdTargets, evaluate
 from hvd_imgcls.plan import EvaluationPlan
 from hvd_imgcls.run_directory.paths import EvaluationFiles
 from hvd_imgcls.workflows.evaluating.files import with_examples, write_evaluation
 from hvd_imgcls.workflows.evaluating.notable_images import write_pictures
 from hvd_imgcls.workflows.quarantine import report_held_out
 from hvd_imgcls.workflows.startup.images import open_run_images, plan_evaluation
-from hvd_imgcls.workflows.startup.ranks import join_ranks
+from hvd_imgcls.workflows.startup.ranks import Ranks, join_ranks
 from hvd_imgcls.workflows.trained_model.loading import (
     digest_of_model,
     load_saved_model,
@@ -89,9 +89,7 @@ def evaluate_file(
         else:
             model = load_trained_model(model_path, *images, is_trusted=is_trusted)
             predict = make_predict(model, config.evaluation.views)
-    evaluated = evaluate_model(
-        predict, source, config, plan, collectives=collectives, num_threads=threads.data
-    )
+    evaluated = evaluate_model(predict, source, config, plan, ranks=ranks)
     logger.log(logs.RESULT, "%s", describe_metrics(evaluated.metrics))
     metrics = with_examples(evaluated, source)
     if files is None:
@@ -111,8 +109,7 @@ def evaluate_model(
     config: RunConfig,
     plan: EvaluationPlan,
     *,
-    collectives: distributed.Collectives,
-    num_threads: int,
+    ranks: Ranks,
     quarantine_path: Path | None = None,
     with_intervals: bool = True,
 ) -> Evaluated:
@@ -126,8 +123,7 @@ def evaluate_model(
         source: The images.
         config: Defines the preprocessing.
         plan: Defines the evaluation blocks.
-        collectives: Communication between the ranks.
-        num_threads: Threads of the dataset.
+        ranks: The ranks, which must hold equal weights.
         quarantine_path: File to which the root appends the images that `data.bad_examples:
             quarantine` excludes; None for none.
         with_intervals: Whether to compute confidence intervals of the headline metrics.
@@ -135,10 +131,11 @@ def evaluate_model(
     Raises:
         DataError: If an image cannot be decoded; with `quarantine`, if there are too many.
     """
-    rank, size = collectives.topology.rank, collectives.topology.size
+    collectives = ranks.collectives
+    rank, size = ranks.topology.rank, ranks.topology.size
     numbers, blocks = rank_blocks(plan, rank=rank, size=size, division=source.division)
     dataset = evaluation_dataset(
-        source, config, plan, rank=rank, size=size, num_threads=num_threads
+        source, config, plan, rank=rank, size=size, num_threads=ranks.threads.data
     )
     collector = Collector(
         num_classes=len(source.class_names),
@@ -172,8 +169,10 @@ def evaluate_model(
         seed=config.train.seed,
         with_intervals=with_intervals,
         columns=source.columns("held_out"),
-        recalls=config.evaluation.thresholds.recall,
-        precisions=config.evaluation.thresholds.precision,
+        targets=ThresholdTargets(
+            recalls=config.evaluation.thresholds.recall,
+            precisions=config.evaluation.thresholds.precision,
+        ),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,16 +28,31 @@ logger = logging.getLogger(__name__)
 EPOCHS_SHOWN = 3
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SheetOptions:
+    """What a contact sheet shows.
+
+    Attributes:
+        pipeline_name: Name for the title.
+        split: "train": the first examples of an epoch, as cropped for evaluation and as augmented
+            in up to three epochs. "held_out": some examples, as cropped for evaluation.
+        num_examples: Number of examples, at least 1; limited by the size of the split.
+        first_epoch: 0-based, within the run.
+    """
+
+    pipeline_name: str
+    split: Split = "train"
+    num_examples: int = 16
+    first_epoch: int = 0
+
+
 def show_data(
     config: RunConfig,
     plan: Plan,
     out: Path,
+    options: SheetOptions,
     *,
     source: ImageSource | None = None,
-    pipeline_name: str,
-    split: Split = "train",
-    num_examples: int = 16,
-    first_epoch: int = 0,
     verbosity: logs.Verbosity = logs.Verbosity.NORMAL,
 ) -> list[list[Tile]]:
     """Writes a contact sheet of examples, before and after the random augmentations of training.
@@ -47,12 +63,8 @@ def show_data(
         config: The configuration.
         plan: Its plan on one rank.
         out: PNG file.
+        options: What the sheet shows.
         source: The images, if the configuration's source is already open.
-        pipeline_name: Name for the title.
-        split: "train": the first examples of an epoch, as cropped for evaluation and as augmented
-            in up to three epochs. "held_out": some examples, as cropped for evaluation.
-        num_examples: Number of examples, at least 1; limited by the size of the split.
-        first_epoch: 0-based, within the run.
         verbosity: How much is logged.
 
     Returns:
@@ -71,8 +83,9 @@ def show_data(
     open_run_images(config, source=source, collectives=collectives)
     config = without_cache(config)
     source = open_run_images(config, source=source, collectives=collectives).whole
+    split, first_epoch = options.split, options.first_epoch
     epochs = range(first_epoch, min(first_epoch + EPOCHS_SHOWN, plan.num_epochs))
-    chosen = _choose(source, plan, split, num_examples, first_epoch)
+    chosen = _choose(source, plan, split, options.num_examples, first_epoch)
     before = evaluation_images(source, config, split, chosen, num_threads=ranks.threads.data)
     views = training_views(source, config, plan, chosen, epochs) if split == "train" else []
     mixes = any(isinstance(part, Mixup | Cutmix) for part in config.augment)
@@ -82,7 +95,7 @@ def show_data(
     sheet = draw_sheet(
         groups,
         headings=["as evaluated", *(f"epoch {epoch + 1}" for epoch in epochs if views)],
-        title=_title(pipeline_name, split, epochs),
+        title=_title(options.pipeline_name, split, epochs),
         caption=_caption(source, config, plan, split),
         side=image_shape_of(source, config)[0],
     )

@@ -13,14 +13,16 @@ def message_of(attempt):
     import tensorflow as tf
 
     from hvd_imgcls.errors import RankMismatchError
-    from hvd_imgcls.keras.checks import consistency
+    from hvd_imgcls.failures import process_state
 
     try:
         attempt()
     except RankMismatchError as error:
         return str(error)
     except tf.errors.OpError as error:
-        return str(consistency.last_failure()) if "RankMismatchError" in str(error) else repr(error)
+        if "RankMismatchError" in str(error):
+            return str(process_state.graph_error)
+        return repr(error)
     return None
 
 

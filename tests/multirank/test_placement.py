@@ -11,7 +11,8 @@ import pytest
 from hvd_imgcls import distributed
 from hvd_imgcls.config import parse_config
 from hvd_imgcls.data import host_shares_of, open_source
-from hvd_imgcls.data.pipeline.dataset import Start, evaluation_dataset, training_dataset
+from hvd_imgcls.data.pipeline.dataset import Start, training_dataset
+from hvd_imgcls.data.pipeline.evaluation_dataset import evaluation_dataset
 from hvd_imgcls.data.placement.placing import place
 from hvd_imgcls.errors import HvdImgclsError
 from hvd_imgcls.plan import make_plan

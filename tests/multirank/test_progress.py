@@ -31,7 +31,7 @@ def train(what_is_slow, accumulation_steps):
     from hvd_imgcls import distributed
     from hvd_imgcls.config import parse_config
     from hvd_imgcls.plan import make_plan
-    from hvd_imgcls.workflows.progress import Progress, Record
+    from hvd_imgcls.workflows.progress import Progress, ProgressOutput, Record
     from hvd_imgcls.workflows.progress.summary import describe_run, summarize
 
     ranks = distributed.current()
@@ -71,7 +71,7 @@ def train(what_is_slow, accumulation_steps):
     callbacks = [
         count,
         hvd.callbacks.BroadcastGlobalVariablesCallback(0),
-        Progress(plan, count.position, record, ranks, metrics_path=None),
+        Progress(plan, count.position, record, ranks, output=ProgressOutput()),
     ]
     if is_slow and what_is_slow == "computing":
         callbacks.append(Pause())

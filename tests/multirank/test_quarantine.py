@@ -15,9 +15,10 @@ from hvd_imgcls.data.bad_examples.log import BadExampleLog
 from hvd_imgcls.data.order.epoch_order import epoch_order
 from hvd_imgcls.data.pipeline.dataset import training_dataset
 from hvd_imgcls.errors import BadImagesError
-from hvd_imgcls.plan import make_plan
+from hvd_imgcls.plan import make_plan, share_cores
 from hvd_imgcls.workflows.evaluate import evaluate_model
 from hvd_imgcls.workflows.quarantine import PlannedImages, Quarantine
+from hvd_imgcls.workflows.startup.ranks import Ranks
 from hvd_imgcls.workflows.trained_model.test_time_augmentation import make_predict
 from tests.support.counting import CountBatches
 from tests.support.launch import run_on_ranks
@@ -70,8 +71,7 @@ def train_and_evaluate(pipeline, directory):
             source,
             config,
             plan.evaluation,
-            collectives=collectives,
-            num_threads=1,
+            ranks=Ranks(collectives=collectives, threads=share_cores(1, 1)),
             quarantine_path=path,
         ).metrics
         result["metrics"] = json.dumps(metrics)

@@ -21,8 +21,9 @@ from hvd_imgcls.config import parse_config
 from hvd_imgcls.data.order.splits import Numbers, Split
 from hvd_imgcls.data.sources.base import ArraySource
 from hvd_imgcls.models import build_model
-from hvd_imgcls.plan import make_evaluation_plan
+from hvd_imgcls.plan import make_evaluation_plan, share_cores
 from hvd_imgcls.workflows.evaluate import evaluate_model
+from hvd_imgcls.workflows.startup.ranks import Ranks
 from hvd_imgcls.workflows.trained_model.test_time_augmentation import make_predict
 
 NUM_EXAMPLES, NUM_CLASSES, IMAGE_SHAPE, BLOCK_SIZE = 4096, 10, (32, 32, 3), 128
@@ -116,8 +117,7 @@ def _ours(model: keras.Model, ranks: distributed.Collectives, threads: int) -> C
         source,
         config,
         plan,
-        collectives=ranks,
-        num_threads=threads,
+        ranks=Ranks(collectives=ranks, threads=share_cores(threads, 1)),
         with_intervals=False,
     )
 

@@ -21,8 +21,8 @@ from hvd_imgcls.data.order.positions import crop_key, rank_rows
 from hvd_imgcls.data.order.splits import Split
 from hvd_imgcls.data.sources.base import EncodedSource, ImageSource
 from hvd_imgcls.data.sources.image_shape import image_shape_of
-from hvd_imgcls.distributed.failures import as_peer_failure
 from hvd_imgcls.errors import DataError
+from hvd_imgcls.failures import as_peer_failure
 from hvd_imgcls.plan import Plan
 
 # The batch that failed is the next one. But the failing step may already be counted, because the

@@ -21,7 +21,8 @@ import tensorflow as tf
 from hvd_imgcls import distributed
 from hvd_imgcls.distributed import ProcessSet
 from hvd_imgcls.distributed.agreement import name_ranks, require_same
-from hvd_imgcls.errors import HvdImgclsError, RankMismatchError
+from hvd_imgcls.errors import RankMismatchError
+from hvd_imgcls.failures import process_state
 from hvd_imgcls.keras.checks.digest import digest_all, digest_array
 from hvd_imgcls.keras.graph.host_callback import call_python
 from hvd_imgcls.keras.graph.variables import native_variable, num_elements, variable_path
@@ -32,21 +33,11 @@ logger = logging.getLogger(__name__)
 SAMPLES_PER_TENSOR = 1024
 """Number of evenly spaced elements of each gradient compared at the first update."""
 
-_last_failure: HvdImgclsError | None = None
-
-
-def last_failure() -> HvdImgclsError | None:
-    """Returns the error that a check inside a graph raised, if any.
-
-    TensorFlow wraps exceptions raised inside a graph; the command line reports this one.
-    """
-    return _last_failure
-
 
 def _fail(message: str) -> None:
-    global _last_failure  # noqa: PLW0603 - the only way to pass an error out of the graph
-    _last_failure = RankMismatchError(message)
-    raise _last_failure
+    """Raises on this rank, and stores the error, because a graph cannot pass it on."""
+    process_state.graph_error = RankMismatchError(message)
+    raise process_state.graph_error
 
 
 def versions() -> dict[str, str]:
@@ -143,7 +134,7 @@ def require_same_values(
         if message and only_warn_at_start and not done:
             if distributed.current().topology.rank == members[0]:
                 logger.warning(
-                    "the ranks start with different values: %s; training stops if they still differ "
+                    "the ranks start with different values: %s; training stops if they differ "
                     "before the second update: %s",
                     message,
                     FORGOTTEN_BROADCAST,

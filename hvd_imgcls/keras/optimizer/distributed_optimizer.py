@@ -24,11 +24,11 @@ from hvd_imgcls.keras.graph.autograph import without_autograph
 from hvd_imgcls.keras.graph.building import create_optimizer_variables
 from hvd_imgcls.keras.graph.variables import native_variable
 from hvd_imgcls.keras.optimizer import hooks
+from hvd_imgcls.keras.optimizer.gradients import variables_of
 from hvd_imgcls.keras.synchronization.settings import ReductionSettings, SynchronizerSettings
 from hvd_imgcls.keras.synchronization.synchronizer import (
     Synchronizer,
     synchronizer_of,
-    variables_of,
 )
 from hvd_imgcls.optimizers.extending import Extension, put_in_front
 

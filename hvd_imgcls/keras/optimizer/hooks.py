@@ -23,7 +23,8 @@ import keras
 from hvd_imgcls.errors import SetupError
 from hvd_imgcls.keras.graph.autograph import without_autograph
 from hvd_imgcls.keras.graph.building import create_optimizer_variables
-from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of, variables_of
+from hvd_imgcls.keras.optimizer.gradients import variables_of
+from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 
 logger = logging.getLogger(__name__)
 

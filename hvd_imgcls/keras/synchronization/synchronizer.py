@@ -14,7 +14,6 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.keras.checks import consistency
 from hvd_imgcls.keras.checks.non_finite import (
     NonFiniteGuard,
@@ -285,23 +284,3 @@ def synchronizer_of(optimizer: Any) -> Synchronizer | None:
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         optimizer = optimizer.inner_optimizer
     return getattr(type(optimizer), "_synchronizer", None)
-
-
-def variables_of(
-    optimizer: Any, gradients: Sequence[Any], variables: Sequence[Any] | None
-) -> list[Any]:
-    """Returns the variables of the gradients.
-
-    Raises:
-        ConfigError: If none are given and the optimizer was not built for the same number.
-    """
-    if variables is not None:
-        return list(variables)
-    if not optimizer.built or len(gradients) != len(optimizer._trainable_variables):
-        raise ConfigError(
-            "apply(grads)",
-            got=f"{len(gradients)} gradients without variables",
-            expected="the variables, or an optimizer built for the same number",
-            fix="call apply_gradients(zip(gradients, variables))",
-        )
-    return list(optimizer._trainable_variables)

@@ -1,7 +1,7 @@
 """What one sees of a training while it lasts, and what remains of it to look at."""
 
-from hvd_imgcls.workflows.progress.callback import Progress, StopAfterSteps
+from hvd_imgcls.workflows.progress.callback import Progress, ProgressOutput, StopAfterSteps
 from hvd_imgcls.workflows.progress.record import EpochRecord, Record
 from hvd_imgcls.workflows.progress.tensorboard import Board
 
-__all__ = ["Board", "EpochRecord", "Progress", "Record", "StopAfterSteps"]
+__all__ = ["Board", "EpochRecord", "Progress", "ProgressOutput", "Record", "StopAfterSteps"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,27 @@ from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 from hvd_imgcls.plan import Plan
 from hvd_imgcls.plan.position import Position
 from hvd_imgcls.workflows.progress.entries import as_json
-from hvd_imgcls.workflows.progress.lines import progress_line
+from hvd_imgcls.workflows.progress.lines import TrainingStatus, progress_line
 from hvd_imgcls.workflows.progress.record import EpochRecord, Record, images_per_second
 from hvd_imgcls.workflows.progress.summary import peak_memory_bytes
 from hvd_imgcls.workflows.progress.waiting import Times, gather_times
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProgressOutput:
+    """What is written of a training beside the log.
+
+    Attributes:
+        metrics_path: Where to write one JSON line per epoch; None writes nothing.
+        on_first_batch: Called with the first batch, before the first step.
+        name: Stands before the names of the curves.
+    """
+
+    metrics_path: Path | None = None
+    on_first_batch: Callable[[Any], None] | None = None
+    name: str = ""
 
 
 class Progress(keras.callbacks.Callback):
@@ -42,9 +58,7 @@ class Progress(keras.callbacks.Callback):
         position: Where the training is.
         record: What has happened in the run; filled in.
         collectives: How the ranks talk.
-        metrics_path: Where to write one JSON line per epoch; None writes nothing.
-        on_first_batch: Called with the first batch, before the first step.
-        name: Stands before the names of the curves.
+        output: What is written beside the log.
         interval_seconds: Time between two lines, at least.
     """
 
@@ -55,9 +69,7 @@ class Progress(keras.callbacks.Callback):
         record: Record,
         collectives: Collectives,
         *,
-        metrics_path: Path | None,
-        on_first_batch: Callable[[Any], None] | None = None,
-        name: str = "",
+        output: ProgressOutput,
         interval_seconds: float = 3.0,
     ) -> None:
         super().__init__()
@@ -65,10 +77,10 @@ class Progress(keras.callbacks.Callback):
         self._position = position
         self._record = record
         self._collectives = collectives
-        self._metrics_path = metrics_path
-        self._name = name
+        self._metrics_path = output.metrics_path
+        self._name = output.name
         self._interval_seconds = interval_seconds
-        self._batches = BatchClock(on_first_batch)
+        self._batches = BatchClock(output.on_first_batch)
         self._reductions: ReductionClock | None = None
         self._epoch = self._num_updates = 0
         # Finished batches at the moment when `fit`, and when the present measuring, began.
@@ -210,7 +222,7 @@ class Progress(keras.callbacks.Callback):
         self, logs: dict[str, Any], waiting: dict[str, float | None], *, is_of_this_rank: bool
     ) -> None:
         self._last_line = self._record.clock()
-        line = progress_line(
+        status = TrainingStatus(
             epoch=self._epoch + 1,
             num_epochs=self._plan.num_epochs,
             step=self._position.step,
@@ -221,7 +233,7 @@ class Progress(keras.callbacks.Callback):
             seconds_left=self._seconds_left(),
             waiting=waiting,
         )
-        logger.info("%s", line)
+        logger.info("%s", progress_line(status))
 
     def _entry(self, logs: dict[str, Any], measured: EpochRecord) -> dict[str, Any]:
         """Returns what metrics.jsonl holds of an epoch; docs/run-directory.md explains it."""

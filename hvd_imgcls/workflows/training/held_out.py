@@ -53,8 +53,7 @@ class HeldOutEvaluation(keras.callbacks.Callback):
             run.source,
             run.config,
             run.plan.evaluation,
-            collectives=run.collectives,
-            num_threads=run.plan.threads.data,
+            ranks=run.ranks,
             with_intervals=False,
         ).metrics
         for name in VALUES:

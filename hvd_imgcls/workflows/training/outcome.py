@@ -115,8 +115,7 @@ def _evaluate_and_save(
             run.source,
             run.config,
             run.plan.evaluation,
-            collectives=run.collectives,
-            num_threads=run.plan.threads.data,
+            ranks=run.ranks,
             quarantine_path=quarantine_path,
         )
     if run.is_root:

@@ -13,7 +13,7 @@ from hvd_imgcls.data.pipeline.views import evaluation_images
 from hvd_imgcls.drawing.confusion_matrix import draw_confusion
 from hvd_imgcls.drawing.sample_images import draw_batch, draw_predictions
 from hvd_imgcls.errors import DataError
-from hvd_imgcls.workflows.progress import Board, Progress
+from hvd_imgcls.workflows.progress import Board, Progress, ProgressOutput
 from hvd_imgcls.workflows.training.phase import Phase
 from hvd_imgcls.workflows.training.run import Run
 
@@ -41,9 +41,11 @@ def watch(run: Run, phase: Phase) -> Progress:
         phase.position,
         phase.record,
         run.collectives,
-        metrics_path=phase.metrics_path if run.is_root else None,
-        on_first_batch=draw if run.is_root else None,
-        name=name,
+        output=ProgressOutput(
+            metrics_path=phase.metrics_path if run.is_root else None,
+            on_first_batch=draw if run.is_root else None,
+            name=name,
+        ),
     )
 
 

@@ -8,7 +8,8 @@ from hvd_imgcls.config import load_config
 from hvd_imgcls.config.losses import CrossEntropy
 from hvd_imgcls.data import open_source
 from hvd_imgcls.data.order.positions import rank_blocks
-from hvd_imgcls.data.pipeline.dataset import Start, evaluation_dataset, training_dataset
+from hvd_imgcls.data.pipeline.dataset import Start, training_dataset
+from hvd_imgcls.data.pipeline.evaluation_dataset import evaluation_dataset
 from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.losses import build_loss

@@ -16,14 +16,16 @@ from hvd_imgcls.config.sources import ImageFolderSource
 from hvd_imgcls.data import image_shape_of, open_images
 from hvd_imgcls.data.bad_examples.unreadable import naming_unreadable_images
 from hvd_imgcls.data.order.epoch_order import epoch_order
-from hvd_imgcls.data.pipeline.dataset import Start, evaluation_dataset, training_dataset
+from hvd_imgcls.data.pipeline.dataset import Start, training_dataset
+from hvd_imgcls.data.pipeline.evaluation_dataset import evaluation_dataset
 from hvd_imgcls.data.sources.image_folder import open_image_folder
 from hvd_imgcls.distributed.single_process import SingleProcessCollectives
 from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.errors import ConfigError, DataError
-from hvd_imgcls.plan import EvaluationPlan, make_plan
+from hvd_imgcls.plan import EvaluationPlan, make_plan, share_cores
 from hvd_imgcls.workflows.evaluate import evaluate_model
 from hvd_imgcls.workflows.prepare import prepare
+from hvd_imgcls.workflows.startup.ranks import Ranks
 from hvd_imgcls.workflows.trained_model.test_time_augmentation import make_predict
 from tests.unit.data.images import encoded, write_class_folders
 
@@ -253,8 +255,7 @@ def test_a_broken_held_out_image_is_named(folder, tmp_path):
             source,
             config,
             plan,
-            collectives=SingleProcessCollectives(),
-            num_threads=1,
+            ranks=Ranks(collectives=SingleProcessCollectives(), threads=share_cores(1, 1)),
         )
 
 

@@ -20,11 +20,12 @@ from hvd_imgcls.distributed.single_process import SingleProcessCollectives
 from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.errors import BadImagesError, DataError
 from hvd_imgcls.losses import build_loss
-from hvd_imgcls.plan import EvaluationPlan, make_plan
+from hvd_imgcls.plan import EvaluationPlan, make_plan, share_cores
 from hvd_imgcls.plan.arithmetic import max_bad_examples
 from hvd_imgcls.workflows.evaluate import evaluate_model
 from hvd_imgcls.workflows.progress import StopAfterSteps
 from hvd_imgcls.workflows.quarantine import PlannedImages, Quarantine
+from hvd_imgcls.workflows.startup.ranks import Ranks
 from hvd_imgcls.workflows.trained_model.test_time_augmentation import make_predict
 from tests.support.counting import CountBatches
 from tests.unit.data.bad_inputs.reading import PIPELINE
@@ -221,8 +222,7 @@ def test_a_bad_held_out_image_is_left_out_of_the_metrics(spoilt, folder, tmp_pat
         source,
         config,
         plan,
-        collectives=SingleProcessCollectives(),
-        num_threads=1,
+        ranks=Ranks(collectives=SingleProcessCollectives(), threads=share_cores(1, 1)),
         quarantine_path=path,
     ).metrics
     assert (metrics["num_examples"], metrics["num_unreadable"]) == (5, 1)

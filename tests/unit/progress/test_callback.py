@@ -12,7 +12,7 @@ from hvd_imgcls.config import parse_config
 from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.plan import make_plan
 from hvd_imgcls.plan.position import Position
-from hvd_imgcls.workflows.progress import Progress, Record, StopAfterSteps
+from hvd_imgcls.workflows.progress import Progress, ProgressOutput, Record, StopAfterSteps
 from tests.support.counting import CountBatches
 
 PIPELINE = """
@@ -57,8 +57,8 @@ def train(plan, *, seconds_per_batch, logs, **arguments):
     clock = Clock()
     record = Record(clock=clock)
     position = Position(plan.gradient_accumulation_steps)
-    arguments = {"metrics_path": None, **arguments}
-    callback = Progress(plan, position, record, distributed.start(), **arguments)
+    output = ProgressOutput(**arguments)
+    callback = Progress(plan, position, record, distributed.start(), output=output)
     model = SimpleNamespace(
         optimizer=Optimizer(), steps_per_execution=1, train_function=lambda iterator: None
     )
@@ -170,8 +170,7 @@ def test_fit_that_waits_for_its_data_says_so_and_gets_its_step_function_back(pla
         count.position,
         record,
         distributed.start(),
-        metrics_path=None,
-        on_first_batch=first.append,
+        output=ProgressOutput(on_first_batch=first.append),
     )
     model.fit(dataset, epochs=2, steps_per_epoch=20, callbacks=[count, progress], **QUIETLY)
     assert [part.shape for part in first[0]] == [(5, 3), (5, 2)]

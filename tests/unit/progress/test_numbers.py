@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hvd_imgcls.workflows.progress.lines import duration, progress_line
+from hvd_imgcls.workflows.progress.lines import TrainingStatus, duration, progress_line
 from hvd_imgcls.workflows.progress.record import EpochRecord, Record
 from hvd_imgcls.workflows.progress.summary import describe_run, summarize
 from hvd_imgcls.workflows.progress.waiting import MAX_BINS, Times, in_bins, times_of
@@ -87,15 +87,17 @@ def test_summary_of_a_run_without_an_epoch_says_what_there_is():
 
 def test_line_shows_metrics_of_a_validation_and_leaves_out_what_is_unknown():
     line = progress_line(
-        epoch=2,
-        num_epochs=3,
-        step=20,
-        num_steps=30,
-        logs={"loss": 0.5, "val_loss": 0.25, "lr": 1},
-        is_of_this_rank=False,
-        images_per_second=None,
-        seconds_left=None,
-        waiting={"data": None},
+        TrainingStatus(
+            epoch=2,
+            num_epochs=3,
+            step=20,
+            num_steps=30,
+            logs={"loss": 0.5, "val_loss": 0.25, "lr": 1},
+            is_of_this_rank=False,
+            images_per_second=None,
+            seconds_left=None,
+            waiting={"data": None},
+        )
     )
     assert line == "epoch 2/3  step 20/30  loss 0.5000  val_loss 0.2500"
 
