@@ -15,7 +15,25 @@ from hvd_imgcls.config.sections import STRICT, HalfOpenFraction, NonNegativeFloa
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
-class Sgd:
+class _WithDecay:
+    """An optimizer with weight decay."""
+
+    name: str
+    """Name of the optimizer."""
+
+    weight_decay: NonNegativeFloat = 0.0
+    """Decoupled weight decay, scaled by the learning rate. 0 for none."""
+
+    weight_decay_on: Literal["kernels", "all"] = "kernels"
+    """Which variables the weight decay applies to.
+
+    `kernels`: variables with two or more dimensions and a name ending in `kernel`; this excludes
+    biases, normalisation and position embeddings. `all`: every variable, as in Keras.
+    """
+
+
+@dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
+class Sgd(_WithDecay):
     """Stochastic gradient descent."""
 
     name: Literal["sgd"]
@@ -56,13 +74,6 @@ class Sgd:
     value.
     """
 
-    weight_decay_on: Literal["kernels", "all"] = "kernels"
-    """Which variables the weight decay applies to.
-
-    `kernels`: variables with two or more dimensions and a name ending in `kernel`; this excludes
-    biases, normalisation and position embeddings. `all`: every variable, as in Keras.
-    """
-
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class Adam:
@@ -82,7 +93,7 @@ class Adam:
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
-class AdamW:
+class AdamW(_WithDecay):
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv:1711.05101)."""
 
     name: Literal["adamw"]
@@ -103,16 +114,9 @@ class AdamW:
     The default is Keras's. 0 for none.
     """
 
-    weight_decay_on: Literal["kernels", "all"] = "kernels"
-    """Which variables the weight decay applies to.
-
-    `kernels`: variables with two or more dimensions and a name ending in `kernel`; this excludes
-    biases, normalisation and position embeddings. `all`: every variable, as in Keras.
-    """
-
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
-class Lamb:
+class Lamb(_WithDecay):
     """LAMB: Adam with layer-wise adaptive step lengths (You et al. 2020, arXiv:1904.00962).
 
     For large batches. Keras's implementation, which differs from the paper in the weight decay:
@@ -131,19 +135,9 @@ class Lamb:
     epsilon: PositiveFloat = 1e-6
     """Added to the denominator to avoid division by zero. The paper's value."""
 
-    weight_decay: NonNegativeFloat = 0.0
-    """Decoupled weight decay, scaled by the learning rate. 0 for none."""
-
-    weight_decay_on: Literal["kernels", "all"] = "kernels"
-    """Which variables the weight decay applies to.
-
-    `kernels`: variables with two or more dimensions and a name ending in `kernel`; this excludes
-    biases, normalisation and position embeddings. `all`: every variable, as in Keras.
-    """
-
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
-class Lars:
+class Lars(_WithDecay):
     """LARS: SGD with layer-wise adaptive step lengths (You et al. 2017, arXiv:1708.03888).
 
     For large batches. The learning rate of variables with two or more dimensions is multiplied by
@@ -163,13 +157,6 @@ class Lars:
     weight_decay: NonNegativeFloat = 0.0
     """Added to the gradient as `weight_decay * weight`, as in the paper. 0 for none."""
 
-    weight_decay_on: Literal["kernels", "all"] = "kernels"
-    """Which variables the weight decay applies to.
-
-    `kernels`: variables with two or more dimensions and a name ending in `kernel`; this excludes
-    biases, normalisation and position embeddings. `all`: every variable, as in Keras.
-    """
-
     trust_coefficient: PositiveFloat = 0.001
     """Ratio of the step length to the norm of the weights, at learning rate 1.
 
@@ -181,7 +168,7 @@ class Lars:
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
-class Muon:
+class Muon(_WithDecay):
     """Muon: momentum orthogonalised for each matrix (Jordan et al. 2024; arXiv:2502.16982).
 
     Keras's implementation: applies to matrices, the kernels of dense layers. Convolutions, the
@@ -210,13 +197,6 @@ class Muon:
     """Decoupled weight decay, scaled by the learning rate.
 
     The default is Keras's. 0 for none.
-    """
-
-    weight_decay_on: Literal["kernels", "all"] = "kernels"
-    """Which variables the weight decay applies to.
-
-    `kernels`: variables with two or more dimensions and a name ending in `kernel`; this excludes
-    biases, normalisation and position embeddings. `all`: every variable, as in Keras.
     """
 
 

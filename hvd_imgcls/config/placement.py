@@ -37,14 +37,10 @@ class Horizontal:
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
-class Vertical:
-    """Labels come from a separate table instead of the record files.
+class _LabelTable:
+    """A placement whose labels come from a table."""
 
-    One set of record files can then be used with several sets of labels. The root reads the table
-    and sends it to the other ranks once.
-    """
-
-    name: Literal["vertical"]
+    name: str
     """Name of the placement."""
 
     table: NonEmptyStr
@@ -64,7 +60,19 @@ class Vertical:
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
-class Hybrid:
+class Vertical(_LabelTable):
+    """Labels come from a separate table instead of the record files.
+
+    One set of record files can then be used with several sets of labels. The root reads the table
+    and sends it to the other ranks once.
+    """
+
+    name: Literal["vertical"]
+    """Name of the placement."""
+
+
+@dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
+class Hybrid(_LabelTable):
     """Record files divided over hosts, and labels from a separate table."""
 
     name: Literal["hybrid"]
@@ -75,18 +83,6 @@ class Hybrid:
 
     exchange: Probability = 0.0
     """Fraction of every epoch's slots filled from all hosts, as for `horizontal`."""
-
-    id_column: NonEmptyStr = "path"
-    """Column with the image names, as in the column `name` of the record files' index."""
-
-    label_column: NonEmptyStr = "label"
-    """Column with the labels: class names, or integers from 0."""
-
-    class_name_column: NonEmptyStr = "class_name"
-    """Column with the class names, if the labels are integers. Optional."""
-
-    class_names: tuple[NonEmptyStr, ...] | None = None
-    """Class list, in the order of the labels. Without it, as for the source `manifest`."""
 
 
 Placement = Annotated[Shared | Horizontal | Vertical | Hybrid, pydantic.Field(discriminator="name")]

@@ -126,23 +126,28 @@ def _bounds(bounds: list[str]) -> str:
 
 
 def _docstrings(section: type) -> dict[str, str]:
-    """Returns the docstring of every field of a section, on one line each."""
+    """Returns the docstring of every field of a section, inherited ones too, on one line each."""
+    found: dict[str, str] = {}
+    for cls in reversed(section.__mro__[:-1]):
+        found |= _own_docstrings(cls)
+    return found
+
+
+def _own_docstrings(section: type) -> dict[str, str]:
     module = ast.parse(inspect.getsource(sys.modules[section.__module__]))
     body = next(
         node.body
         for node in module.body
         if isinstance(node, ast.ClassDef) and node.name == section.__name__
     )
-    found: dict[str, str] = {}
-    for field, text in itertools.pairwise(body):
-        if (
-            isinstance(field, ast.AnnAssign)
-            and isinstance(field.target, ast.Name)
-            and isinstance(text, ast.Expr)
-            and isinstance(text.value, ast.Constant)
-        ):
-            found[field.target.id] = " ".join(str(text.value.value).split())
-    return found
+    return {
+        field.target.id: " ".join(str(text.value.value).split())
+        for field, text in itertools.pairwise(body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+    }
 
 
 if __name__ == "__main__":

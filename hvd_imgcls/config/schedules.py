@@ -24,7 +24,37 @@ from hvd_imgcls.config.sections import (
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
-class ConstantSchedule:
+class _Schedule:
+    """A peak learning rate that is reached by a linear warmup."""
+
+    name: str
+    """Name of the schedule."""
+
+    base_learning_rate: PositiveFloat
+    """Peak learning rate for a global batch of `base_batch_size` examples."""
+
+    base_batch_size: PositiveInt = 256
+    """Global batch size for which `base_learning_rate` was tuned."""
+
+    scaling: Literal["linear", "square_root", "none"] = "linear"
+    """How the learning rate is scaled with `train.global_batch_size / base_batch_size`.
+
+    `linear`: for SGD (Goyal et al. 2017, arXiv:1706.02677). `square_root`: for Adam
+    and its relatives.
+    """
+
+    warmup_epochs: NonNegativeFloat = 0.0
+    """Epochs of linear learning-rate warmup. May be fractional."""
+
+    warmup_from: Probability | None = None
+    """Learning rate of the first warmup step as a fraction of the peak.
+
+    null: the peak divided by the number of warmup steps.
+    """
+
+
+@dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
+class ConstantSchedule(_Schedule):
     """A constant learning rate after the warmup."""
 
     name: Literal["constant"]
@@ -33,87 +63,24 @@ class ConstantSchedule:
     base_learning_rate: PositiveFloat
     """Learning rate for a global batch of `base_batch_size` examples."""
 
-    base_batch_size: PositiveInt = 256
-    """Global batch size for which `base_learning_rate` was tuned."""
-
-    scaling: Literal["linear", "square_root", "none"] = "linear"
-    """How the learning rate is scaled with `train.global_batch_size / base_batch_size`.
-
-    `linear`: for SGD (Goyal et al. 2017, arXiv:1706.02677). `square_root`: for Adam
-    and its relatives.
-    """
-
-    warmup_epochs: NonNegativeFloat = 0.0
-    """Epochs of linear learning-rate warmup. May be fractional."""
-
-    warmup_from: Probability | None = None
-    """Learning rate of the first warmup step as a fraction of the peak.
-
-    null: the peak divided by the number of warmup steps.
-    """
-
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
-class CosineSchedule:
+class CosineSchedule(_Schedule):
     """Cosine decay from the peak after the warmup to a fraction of it at the end."""
 
     name: Literal["cosine"]
     """Name of the schedule."""
-
-    base_learning_rate: PositiveFloat
-    """Peak learning rate for a global batch of `base_batch_size` examples."""
-
-    base_batch_size: PositiveInt = 256
-    """Global batch size for which `base_learning_rate` was tuned."""
-
-    scaling: Literal["linear", "square_root", "none"] = "linear"
-    """How the learning rate is scaled with `train.global_batch_size / base_batch_size`.
-
-    `linear`: for SGD (Goyal et al. 2017, arXiv:1706.02677). `square_root`: for Adam
-    and its relatives.
-    """
-
-    warmup_epochs: NonNegativeFloat = 0.0
-    """Epochs of linear learning-rate warmup. May be fractional."""
-
-    warmup_from: Probability | None = None
-    """Learning rate of the first warmup step as a fraction of the peak.
-
-    null: the peak divided by the number of warmup steps.
-    """
 
     final_fraction: HalfOpenFraction = 0.0
     """Final learning rate as a fraction of the peak."""
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
-class StepSchedule:
+class StepSchedule(_Schedule):
     """Step decay: the rate drops by a factor at milestones (He et al. 2015, arXiv:1512.03385)."""
 
     name: Literal["step"]
     """Name of the schedule."""
-
-    base_learning_rate: PositiveFloat
-    """Peak learning rate for a global batch of `base_batch_size` examples."""
-
-    base_batch_size: PositiveInt = 256
-    """Global batch size for which `base_learning_rate` was tuned."""
-
-    scaling: Literal["linear", "square_root", "none"] = "linear"
-    """How the learning rate is scaled with `train.global_batch_size / base_batch_size`.
-
-    `linear`: for SGD (Goyal et al. 2017, arXiv:1706.02677). `square_root`: for Adam
-    and its relatives.
-    """
-
-    warmup_epochs: NonNegativeFloat = 0.0
-    """Epochs of linear learning-rate warmup. May be fractional."""
-
-    warmup_from: Probability | None = None
-    """Learning rate of the first warmup step as a fraction of the peak.
-
-    null: the peak divided by the number of warmup steps.
-    """
 
     milestones: tuple[PositiveFloat, ...]
     """Epochs after which the learning rate is reduced, counted from the start of the run.
@@ -133,7 +100,7 @@ class StepSchedule:
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
-class PolynomialSchedule:
+class PolynomialSchedule(_Schedule):
     """Polynomial decay from the peak after the warmup.
 
     `peak * ((1 - final_fraction) * (1 - t) ** power + final_fraction)`, where t rises from 0 after
@@ -143,28 +110,6 @@ class PolynomialSchedule:
 
     name: Literal["polynomial"]
     """Name of the schedule."""
-
-    base_learning_rate: PositiveFloat
-    """Peak learning rate for a global batch of `base_batch_size` examples."""
-
-    base_batch_size: PositiveInt = 256
-    """Global batch size for which `base_learning_rate` was tuned."""
-
-    scaling: Literal["linear", "square_root", "none"] = "linear"
-    """How the learning rate is scaled with `train.global_batch_size / base_batch_size`.
-
-    `linear`: for SGD (Goyal et al. 2017, arXiv:1706.02677). `square_root`: for Adam
-    and its relatives.
-    """
-
-    warmup_epochs: NonNegativeFloat = 0.0
-    """Epochs of linear learning-rate warmup. May be fractional."""
-
-    warmup_from: Probability | None = None
-    """Learning rate of the first warmup step as a fraction of the peak.
-
-    null: the peak divided by the number of warmup steps.
-    """
 
     power: PositiveFloat = 1.0
     """Exponent of the decay. Above 1, the learning rate falls faster at first."""

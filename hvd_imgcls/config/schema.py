@@ -16,7 +16,6 @@ from hvd_imgcls.config.callbacks import Callback
 from hvd_imgcls.config.evaluation import Evaluation
 from hvd_imgcls.config.fine_tuning import FineTuning
 from hvd_imgcls.config.gradient_clipping import GradientClipping, NoClipping
-from hvd_imgcls.config.logging_section import Logging
 from hvd_imgcls.config.losses import CrossEntropy, Loss
 from hvd_imgcls.config.models import Model
 from hvd_imgcls.config.normalization import Normalization, UnitRange
@@ -188,6 +187,21 @@ class Synchronization:
     are used. `synchronized`: those of all ranks (SyncBatchNorm), so that the result does not
     depend on the number of ranks; costs two small allreduces per layer and step.
     """
+
+
+@dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
+class Logging:
+    """TensorBoard files and the report of a run."""
+
+    tensorboard: bool = True
+    """Whether to write TensorBoard summaries to the run directory.
+
+    Loss and metrics, learning rate, throughput and waiting times, some images of the first batch,
+    some held-out images with their predictions, and the confusion matrix.
+    """
+
+    report: bool = True
+    """Whether to write `report.html` to the run directory: a self-contained page of about 5 MB."""
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
