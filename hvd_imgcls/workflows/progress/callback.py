@@ -139,7 +139,7 @@ class Progress(keras.callbacks.Callback):
         if now - self._last_line >= self._interval_seconds:
             waiting = {"data": self._own_share(self._batches.seconds)}
             if self._reductions is not None:
-                waiting["exchange"] = self._own_share(float(self._reductions.peek().sum()))
+                waiting["allreduce"] = self._own_share(float(self._reductions.peek().sum()))
             self._say(logs or {}, waiting, is_of_this_rank=self._plan.size > 1)
             self._draw("within an epoch", logs or {})
 

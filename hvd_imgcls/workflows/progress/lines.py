@@ -42,7 +42,7 @@ def progress_line(status: TrainingStatus) -> str:
 
     >>> progress_line(TrainingStatus(epoch=1, num_epochs=3, step=4, num_steps=30,
     ...     logs={"loss": 0.5}, is_of_this_rank=True, images_per_second=51.2, seconds_left=42.0,
-    ...     waiting={"data": 0.031, "exchange": None}))
+    ...     waiting={"data": 0.031, "allreduce": None}))
     'epoch 1/3  step 4/30  loss 0.5000 on this rank  51 images/s  42 s left  waiting: data 3 %'
     """
     logs = status.logs
