@@ -71,8 +71,8 @@ def test_only_callbacks_that_know_nothing_of_ranks_are_wrapped():
     ("wrong", "fix"),
     [
         (callbacks.BackupAndRestore("x"), "use ModelCheckpoint"),
-        (hvd.callbacks.MetricAverageCallback(), "give it to fit directly"),
-        (hvd.callbacks.RankSafe([]), "give it to fit directly"),
+        (hvd.callbacks.MetricAverageCallback(), "pass it to fit directly"),
+        (hvd.callbacks.RankSafe([]), "pass it to fit directly"),
         (print, "pass Keras callbacks"),
     ],
 )
