@@ -59,7 +59,7 @@ def _data(plan: Plan, config: RunConfig) -> str:
 def _hosts(hosts: HostShares) -> str:
     least, most = min(hosts.num_train_examples), max(hosts.num_train_examples)
     return (
-        f"{hosts.num_hosts}, each with {least:,} to {most:,} training images of its own; "
+        f"{hosts.num_hosts}, with {least:,} to {most:,} training images each; "
         f"{hosts.exchange:.0%} exchanged, {hosts.distance_from_global_shuffle:.3f} from a global "
         "shuffle"
     )

@@ -228,7 +228,7 @@ def describe_non_finite(by_rank: Sequence[dict[str, Any]], *, epoch: int, step: 
         by_rank: `is_mine` and `examples` of every rank.
         epoch: Counted from 1.
         step: Step of the run, counted from 1.
-        step: Of the run, counted from 1.
+        step: Step of the run, counted from 1.
 
     >>> by_rank = [{"is_mine": False}, {"is_mine": True, "examples": ["a.png"]}]
     >>> describe_non_finite(by_rank, epoch=1, step=3)
