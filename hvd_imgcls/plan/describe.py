@@ -51,8 +51,8 @@ def _ranks(plan: Plan) -> str:
 
 def _data(plan: Plan, config: RunConfig) -> str:
     return (
-        f"{config.data.source.name}: {plan.num_train_examples:,} to train on, "
-        f"{plan.evaluation.num_examples:,} held out, {plan.num_classes} classes"
+        f"{config.data.source.name}: {plan.num_train_examples:,} training and "
+        f"{plan.evaluation.num_examples:,} held-out images, {plan.num_classes} classes"
     )
 
 

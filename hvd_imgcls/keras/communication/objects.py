@@ -114,7 +114,7 @@ def _not_plain(problem: str) -> ConfigError:
     return ConfigError(
         "object to send",
         got=problem,
-        expected="plain values and NumPy arrays, since unpickling data from a network runs code",
+        expected="plain values and NumPy arrays, since unpickling untrusted data can run code",
         fix="send its plain parts, or pass allow_pickle=True on a trusted network",
     )
 
