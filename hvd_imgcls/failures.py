@@ -1,4 +1,4 @@
-"""The root cause of an error: what a process must know when it ends with one."""
+"""Determines the root cause of the error with which a process exits."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _SIGNS = (
 
 @dataclass
 class ProcessState:
-    """Facts of this process, each set where it happens.
+    """Facts about this process.
 
     Attributes:
         has_joined_ranks: Whether this rank communicates with the others.
-        graph_error: The error that was raised inside a graph of TensorFlow, which wraps it in
-            an exception of its own.
+        graph_error: The error raised inside a graph of TensorFlow, which wraps it in its own
+            exception.
     """
 
     has_joined_ranks: bool = False
@@ -33,7 +33,7 @@ class ProcessState:
 
 
 process_state = ProcessState()
-"""The state of this process."""
+"""The facts about this process."""
 
 
 def as_peer_failure(error: BaseException) -> PeerFailedError | None:
@@ -55,7 +55,7 @@ def as_peer_failure(error: BaseException) -> PeerFailedError | None:
 
 
 def root_cause(error: BaseException) -> HvdImgclsError | None:
-    """Returns the error of ours behind an exception of TensorFlow, if there is one.
+    """Returns our own error behind an exception of TensorFlow, if there is one.
 
     TensorFlow wraps exceptions raised inside a graph, and a rank sees the exit of another rank
     as a failed operation.

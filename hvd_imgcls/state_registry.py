@@ -1,4 +1,4 @@
-"""The state of a run: named objects that can be asked for it and given it back."""
+"""The state of a run: named objects whose state can be saved and restored."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ State = dict[str, Any]
 
 
 class Stateful(Protocol):
-    """What keeps something from one step to the next."""
+    """An object that keeps state between steps."""
 
     def state(self) -> State:
-        """Returns all that is kept. The values do not change when the training goes on."""
+        """Returns the state. Its values do not change when training continues."""
 
     def restore(self, state: State) -> None:
-        """Takes what `state` returned, in this process or another one."""
+        """Restores the result of `state`, in this process or another one."""
 
 
 class StateRegistry:
@@ -34,21 +34,21 @@ class StateRegistry:
         """Adds an object.
 
         Args:
-            name: Of letters, digits, dots and underscores; unique.
+            name: Letters, digits, dots and underscores; unique.
             owner: The object.
-            differs_by_rank: Whether each rank has a state of its own.
+            differs_by_rank: Whether the state differs between ranks.
 
         Raises:
-            ValueError: If the name is taken.
+            ValueError: If the name is already registered.
         """
         if name in self._owners:
-            raise ValueError(f"the name {name!r} is registered already")
+            raise ValueError(f"the name {name!r} is already registered")
         self._owners[name] = owner
         if differs_by_rank:
             self._differs.add(name)
 
     def keep_only(self, *names: str) -> None:
-        """Forgets all objects but those of these names."""
+        """Removes all objects except those with these names."""
         self._owners = {name: owner for name, owner in self._owners.items() if name in names}
 
     @property
@@ -57,7 +57,7 @@ class StateRegistry:
         return list(self._owners)
 
     def differs_by_rank(self, name: str) -> bool:
-        """Returns whether each rank has a state of its own under this name."""
+        """Returns whether the state under this name differs between ranks."""
         return name in self._differs
 
     def states(self) -> dict[str, State]:
@@ -72,10 +72,10 @@ class StateRegistry:
         return states
 
     def restore(self, states: Mapping[str, State]) -> None:
-        """Gives every object its state.
+        """Restores the state of every object.
 
         Raises:
-            CheckpointError: If a state is missing, or there is one for no object.
+            CheckpointError: If a state is missing, or belongs to no object.
         """
         missing = [name for name in self._owners if name not in states]
         unknown = [name for name in states if name not in self._owners]

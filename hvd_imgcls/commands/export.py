@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         choices=("litert", "onnx"),
         default=(),
-        help="export in these formats too, besides a SavedModel: TFLite, ONNX",
+        help="additional formats besides the SavedModel: litert (TFLite), onnx",
     )
     parser.add_argument(
         "--check-with",

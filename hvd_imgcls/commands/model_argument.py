@@ -118,8 +118,7 @@ def _model_of_run(files: RunDir, *, ema: bool | None) -> Path:
         return files.model
     if not files.model_without_ema.is_file():
         raise CheckpointError(
-            f"{files.path}: a run without averaged weights (train.ema); leave out --ema and "
-            "--no-ema"
+            f"{files.path}: a run without averaged weights (train.ema); omit --ema and --no-ema"
         )
     return files.model if ema else files.model_without_ema
 

@@ -69,8 +69,8 @@ def _start_horovod(
 ) -> Collectives:
     if importlib.util.find_spec("horovod") is None:
         raise SetupError(
-            f"{announced} ranks were started, but Horovod is not installed, so each would "
-            "train alone",
+            f"{announced} ranks were started, but Horovod is not installed, so each rank would "
+            "train separately",
             fix="run `hvd-imgcls install-horovod` in this environment",
         )
     for variable, value in _DEFAULT_ENVIRONMENT.items():

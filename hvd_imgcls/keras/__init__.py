@@ -1,4 +1,4 @@
-"""Horovod for Keras 3: the names of `horovod.tensorflow.keras`, and they work.
+"""Horovod for Keras 3: a drop-in replacement for `horovod.tensorflow.keras`.
 
 import hvd_imgcls.keras as hvd
 

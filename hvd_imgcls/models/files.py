@@ -22,7 +22,7 @@ _POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
 # The fix for users of commands that have no option to trust a file.
-_REMEDY_IN_TRAINING = "load it in Python and give it to train(config, model=...) if you trust it"
+_REMEDY_IN_TRAINING = "load it in Python and pass it to train(config, model=...) if you trust it"
 
 
 def read_model(

@@ -132,7 +132,7 @@ def balanced_class_weights(num_examples_per_class: Sequence[int]) -> list[float]
         empty = [str(label) for label, count in enumerate(counts) if not count]
         raise ConfigError(
             "train.class_weights",
-            got=f"balanced, but class {', '.join(empty[:10])} has no training example",
+            got=f"balanced, without training examples of class {', '.join(empty[:10])}",
             expected="examples of every class",
             fix="use none, or remove the class from the class list",
         )

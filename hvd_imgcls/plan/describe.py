@@ -51,15 +51,15 @@ def _ranks(plan: Plan) -> str:
 
 def _data(plan: Plan, config: RunConfig) -> str:
     return (
-        f"{config.data.source.name}: {plan.num_train_examples:,} to train on, "
-        f"{plan.evaluation.num_examples:,} held out, {plan.num_classes} classes"
+        f"{config.data.source.name}: {plan.num_train_examples:,} training and "
+        f"{plan.evaluation.num_examples:,} held-out images, {plan.num_classes} classes"
     )
 
 
 def _hosts(hosts: HostShares) -> str:
     least, most = min(hosts.num_train_examples), max(hosts.num_train_examples)
     return (
-        f"{hosts.num_hosts}, each with {least:,} to {most:,} training images of its own; "
+        f"{hosts.num_hosts}, with {least:,} to {most:,} training images each; "
         f"{hosts.exchange:.0%} exchanged, {hosts.distance_from_global_shuffle:.3f} from a global "
         "shuffle"
     )

@@ -1,4 +1,4 @@
-"""Where a training is, and nothing but that."""
+"""The position of a training in its plan."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any
 
 
 class Position:
-    """Counts the finished batches and epochs of a training; every rank counts the same.
+    """Counts the completed batches and epochs of a training; equal on all ranks.
 
-    A batch is one backward pass of a rank, as Keras counts them. A step is
-    `batches_per_step` of them and one update of the weights.
+    A batch is one backward pass of a rank, as Keras counts them. A step consists of
+    `batches_per_step` batches and one update of the weights.
 
     Args:
         batches_per_step: Backward passes per step, at least 1.
@@ -21,45 +21,45 @@ class Position:
 
     @property
     def num_batches(self) -> int:
-        """Batches finished since the training began."""
+        """Batches completed since the start of the training."""
         return self._num_batches
 
     @property
     def step(self) -> int:
-        """Steps finished since the training began."""
+        """Steps completed since the start of the training."""
         return self._num_batches // self.batches_per_step
 
     @property
     def passes(self) -> int:
-        """Backward passes finished of the step that has begun, 0 .. `batches_per_step - 1`."""
+        """Backward passes completed in the current step, 0 .. `batches_per_step - 1`."""
         return self._num_batches % self.batches_per_step
 
     @property
     def epoch(self) -> int:
-        """The epoch that has begun and not ended, 0-based: the number of epochs that ended."""
+        """The current epoch, 0-based: the number of completed epochs."""
         return self._epoch
 
     @property
     def batch_in_epoch(self) -> int:
-        """Batches finished in that epoch."""
+        """Batches completed in the current epoch."""
         return self._num_batches - self._batches_before_epoch
 
     @property
     def step_in_epoch(self) -> int:
-        """Steps finished in that epoch."""
+        """Steps completed in the current epoch."""
         return self.batch_in_epoch // self.batches_per_step
 
     def end_batch(self) -> None:
-        """Counts one more batch."""
+        """Counts a completed batch."""
         self._num_batches += 1
 
     def end_epoch(self) -> None:
-        """Counts one more epoch."""
+        """Counts a completed epoch."""
         self._epoch += 1
         self._batches_before_epoch = self._num_batches
 
     def state(self) -> dict[str, Any]:
-        """Returns the counts; `step` is there to be read by people."""
+        """Returns the counts; `step` is only for human readers."""
         return {
             "num_batches": self._num_batches,
             "epoch": self._epoch,
@@ -68,7 +68,7 @@ class Position:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Takes what `state` returned."""
+        """Restores the result of `state`."""
         self._num_batches = int(state["num_batches"])
         self._epoch = int(state["epoch"])
         self._batches_before_epoch = int(state["batches_before_epoch"])

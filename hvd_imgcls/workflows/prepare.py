@@ -239,7 +239,7 @@ def _verify(files: RecordsDir, block: Block) -> None:
 
 
 def _finish(files: RecordsDir, manifest: Manifest) -> None:
-    """Writes the index and the manifest, and deletes the files needed for resuming."""
+    """Writes the index and the metadata, and deletes the files needed for resuming."""
     for split in SPLITS:
         parts = [
             pq.read_table(files.part(split, number)) for number in range(manifest.num_blocks(split))

@@ -1,4 +1,4 @@
-"""Agreement of all ranks on the images that `data.bad_examples: quarantine` leaves out."""
+"""Synchronises the list of images that `data.bad_examples: quarantine` leaves out."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PlannedImages:
-    """The images of a training and what is done with them.
+    """The images of a training and how they are processed.
 
     Attributes:
         source: The images.
-        config: Says how they are cut, and how many may be bad.
-        plan: In which order they are read.
+        config: Defines preprocessing and the limit of bad images.
+        plan: Defines their order.
     """
 
     source: ImageSource
@@ -42,19 +42,19 @@ class PlannedImages:
 
 
 class Quarantine(keras.callbacks.Callback):
-    """Brings together what the ranks have left out, at the same steps on all of them.
+    """Collects the images that the ranks have left out, at the same steps on all of them.
 
-    Every `check_every_steps` steps and at the end of every epoch.
+    Runs every `check_every_steps` steps and at the end of every epoch.
 
     Collective: every rank must have this callback in the same position.
 
     Args:
         phase: Name of the training: `training` or `pretraining`.
-        images: The images, how they are cut, how many may be bad, and the plan.
-        position: Where the training is.
-        bad_example_log: What the data threads of this rank fill in.
-        collectives: How the ranks communicate.
-        path: File to which the root adds one line for every bad image.
+        images: The images, their preprocessing, the limit, and the plan.
+        position: Position of the training.
+        bad_example_log: The log filled by the data threads of this rank.
+        collectives: Communication between the ranks.
+        path: File to which the root appends one line per bad image.
     """
 
     def __init__(
@@ -76,28 +76,28 @@ class Quarantine(keras.callbacks.Callback):
         self._bad: dict[int, BadExample] = {}
 
     def state(self) -> dict[str, Any]:
-        """Returns the bad images that all ranks know of."""
+        """Returns the bad images known to all ranks."""
         return {"bad": [bad.to_json() for bad in self._bad.values()]}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Takes what `state` returned."""
+        """Restores the result of `state`."""
         self._bad = {entry["example"]: BadExample(**entry) for entry in state["bad"]}
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Brings them together if it is time to. Collective."""
+        """Synchronises the list if due. Collective."""
         every, position = self._plan.check_every_steps, self._position
         if every and not position.passes and position.step % every == 0:
             self._agree(position.step)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Brings them together. Collective."""
+        """Synchronises the list. Collective."""
         self._agree(self._position.step)
 
     def _agree(self, finished_steps: int) -> None:
-        """Says and counts what is new on any rank; raises on all if it is too much."""
+        """Logs and counts new bad images of any rank; raises on all ranks if there are too many."""
         local = self._new_of_this_rank(finished_steps)
         found = _gather(self._collectives, "train", local)
-        # Two ranks may have met one image, in different epochs.
+        # Two ranks may have encountered the same image, in different epochs.
         found.sort(key=lambda bad: (bad.step or 0, bad.example))
         new = list({bad.example: bad for bad in reversed(found)}.values())[::-1]
         if not new:
@@ -112,7 +112,7 @@ class Quarantine(keras.callbacks.Callback):
         )
 
     def _new_of_this_rank(self, finished_steps: int) -> list[BadExample]:
-        """Returns what the finished steps left out and nobody knows of yet."""
+        """Returns what the completed steps left out and other ranks do not know yet."""
         first_epochs = {
             example: epoch
             for example, epoch in self._bad_example_log.first_epochs().items()
@@ -130,7 +130,7 @@ class Quarantine(keras.callbacks.Callback):
             for row in np.flatnonzero(np.isin(rows, examples).any(axis=1)).tolist():
                 step = epoch * self._plan.steps_per_epoch
                 step += row // self._plan.gradient_accumulation_steps + 1
-                # What is further on has been prepared only, on some ranks and not on others.
+                # Later ones have only been prefetched, on some ranks and not on others.
                 if step <= finished_steps:
                     here = np.intersect1d(rows[row], examples).tolist()
                     places += [(example, epoch, step) for example in here]
@@ -159,19 +159,19 @@ def report_held_out(
     collectives: distributed.Collectives,
     path: Path | None,
 ) -> None:
-    """Says which held-out images were left out.
+    """Reports which held-out images were left out.
 
     Collective: every rank must call this.
 
     Args:
-        examples: Numbers of those that this rank left out.
+        examples: Numbers of the examples that this rank left out.
         source: The images.
-        config: Says how they are cut, and how many may be bad.
-        collectives: How the ranks talk.
-        path: File to which the root adds one line for each; None writes nothing.
+        config: Defines preprocessing and the limit of bad images.
+        collectives: Communication between the ranks.
+        path: File to which the root appends one line per bad image; None for none.
 
     Raises:
-        BadImagesError: If more are bad than there may be; on all ranks.
+        BadImagesError: On all ranks, if more images are bad than allowed.
     """
     if config.data.bad_examples == "fail":
         return
@@ -198,7 +198,7 @@ def report_held_out(
 def _gather(
     collectives: distributed.Collectives, split: Split, local: Iterable[BadExample]
 ) -> list[BadExample]:
-    """Returns the bad examples of all ranks. Collective; nearly always one small sum."""
+    """Returns the bad examples of all ranks. Collective; usually one small allreduce."""
     local = list(local)
     count = np.array([len(local)], np.int64)
     if not collectives.sum_arrays(f"quarantine.{split}", count)[0]:
@@ -208,7 +208,7 @@ def _gather(
 
 
 def _report(collectives: distributed.Collectives, new: list[BadExample], path: Path | None) -> None:
-    """Adds bad examples to the file and says which they are; the root alone."""
+    """Appends bad examples to the file and logs them. Root only."""
     if not collectives.topology.is_root:
         return
     if path is not None:

@@ -1,4 +1,4 @@
-"""The story of `hvd-imgcls train`: from a configuration to a model and its metrics."""
+"""`hvd-imgcls train`: trains a model and evaluates it."""
 
 from __future__ import annotations
 
@@ -40,25 +40,25 @@ def train(
 
     Args:
         config: What to train.
-        model: A model of your own, which takes the place of the configuration's and is trained
-            itself, not a copy: from images `[batch, height, width, channels]`, uint8 pixels
-            0 .. 255, to float32 logits `[batch, num_classes]`, without a softmax. The run
-            directory's configuration says `model: {name: given}` then.
-        source: The images, if the configuration's source is open already.
-        plan: The plan, if it was made already.
+        model: Your own model, which replaces that of the configuration; the model itself is
+            trained, not a copy. From images `[batch, height, width, channels]`, uint8 pixels
+            0 .. 255, to float32 logits `[batch, num_classes]`, without a softmax. The
+            configuration in the run directory then contains `model: {name: given}`.
+        source: The images, if the configuration's source is already open.
+        plan: The plan, if already made.
         callbacks: Callbacks of Keras or your own, the same on every rank. They run on the
-            root, with metrics over all ranks, and all ranks do what they decide: see
+            root, with metrics over all ranks, and their decisions apply to all ranks: see
             `hvd_imgcls.keras.callbacks.RankSafe`. They come after those of the configuration.
-        pipeline_name: Names the run directory if the configuration does not.
-        verbosity: How much is said.
+        pipeline_name: Name of the run directory if the configuration does not define it.
+        verbosity: How much is logged.
 
     Raises:
-        ConfigError: If the configuration does not go with the data, the ranks, or a run
-            that is there already; if a given model does not fit, or none is given for the
-            name `given`.
+        ConfigError: If the configuration does not suit the data, the ranks, or an existing
+            run; if a given model does not fit, or none is given for the name `given`.
         CheckpointError: If the model comes from a file that does not fit.
-        RankMismatchError: If the ranks do not hold the same thing.
-        NonFiniteError: If gradients or the loss are not finite, as `train.non_finite` says.
+        RankMismatchError: If values differ between ranks.
+        NonFiniteError: If gradients or the loss are NaN or infinite, depending on
+            `train.non_finite`.
         RootFailedError: On the other ranks, if a callback fails on the root.
     """
     if model is not None:
@@ -69,7 +69,7 @@ def train(
     # Set up ranks and logging.
     ranks = join_ranks(verbosity)
 
-    # What will happen? Plain arithmetic, printed before anything expensive starts.
+    # Make the plan: plain arithmetic, printed before anything expensive starts.
     run = begin(
         config,
         ranks,
@@ -84,7 +84,7 @@ def train(
     pretrain(run, trained)
     fit(run, labelled_phase(run, trained), callbacks)
 
-    # What came of it: the same model on all ranks, its exact metrics, its files, a page.
+    # Evaluate and save: the same model on all ranks, exact metrics, files, report.
     result = finish_run(run, trained)
     if run.is_root and config.logging.report:
         write_report(run.files.path, run.files.report)

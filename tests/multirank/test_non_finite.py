@@ -143,10 +143,10 @@ def test_all_ranks_stop_with_one_message_of_rank_step_and_example(together, alon
     assert first == second
     lines = first.splitlines()
     assert lines[0] == f"epoch 2, step {BAD_STEP + 1}: the gradient of rank 1 is NaN or infinite"
-    assert lines[1] == f"  rank 1: the loss or the gradient is not finite for {name}"
-    assert "to fix it: look at the examples" in lines[2]
+    assert lines[1] == f"  rank 1: the loss or the gradient is NaN or infinite for {name}"
+    assert "to fix it: inspect the examples" in lines[2]
     assert "the gradient of rank 0 is" in alone["stop"]["error"]
-    assert alone["stop"]["error"].splitlines()[1].endswith(f"not finite for {name}")
+    assert alone["stop"]["error"].splitlines()[1].endswith(f"NaN or infinite for {name}")
 
 
 @pytest.mark.ranks(2)
@@ -154,8 +154,8 @@ def test_under_synchronized_normalization_the_example_is_found_too(together):
     name = Digits(0.2, 0).name_of("train", BAD_EXAMPLE)
     lines = together[0]["stop"]["error"].splitlines()
     assert lines[0].endswith("the gradient of ranks 0, 1 is NaN or infinite")
-    assert lines[1].startswith("  rank 0: none of its examples by itself: ")
-    assert lines[2] == f"  rank 1: the loss or the gradient is not finite for {name}"
+    assert lines[1].startswith("  rank 0: no single example is the cause: ")
+    assert lines[2] == f"  rank 1: the loss or the gradient is NaN or infinite for {name}"
 
 
 @pytest.mark.ranks(2)
@@ -269,7 +269,7 @@ def test_too_many_skipped_steps_in_a_row_end_all_ranks():
     first, second = run_on_ranks(fit_of_ones_own, arguments=["held back"])
     assert first == second
     assert first[0].startswith("NonFiniteError: epoch 1, step 5: the gradient of rank 1")
-    assert "3 steps in a row were skipped: this goes nowhere" in first[0]
+    assert "3 steps in a row were skipped: training diverges" in first[0]
 
 
 @pytest.mark.ranks(2)

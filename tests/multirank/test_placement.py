@@ -172,7 +172,7 @@ def test_a_missing_file_of_a_host_is_named_on_all_ranks_before_training(hosts, t
     errors = run_on_ranks(error_on, 2, arguments=(folders, ()))
     assert errors[0] == errors[1]
     assert "rank 0 has all files of host 0" in errors[0]
-    assert f"rank 1 has all files of no host; data/{block.name}: No such file" in errors[0]
+    assert f"rank 1 has no host's complete files; data/{block.name}: No such file" in errors[0]
 
 
 @pytest.mark.ranks(2)

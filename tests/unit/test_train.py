@@ -337,4 +337,4 @@ def test_steps_too_few_for_the_moving_statistics_are_told(tmp_path, recalibratio
     warning = "30 steps are few for this model's batch normalisation"
     log = (tmp_path / "run" / "log.txt").read_text()
     assert (warning in log) == (recalibration_batches == 0)
-    assert recalibration_batches or "97 % of the moving statistics" in log
+    assert recalibration_batches or "97 % initial values" in log

@@ -1,1 +1,1 @@
-"""Benchmarks against other trainers."""
+"""Benchmarks against other training frameworks."""

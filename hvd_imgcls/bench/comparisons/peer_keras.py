@@ -3,10 +3,10 @@
     python -m hvd_imgcls.bench.comparisons.peer_keras \
         RESULT GLOBAL_BATCH STEPS THREADS horovod|multi_worker
 
-`horovod`: Horovod's own Keras module, as its examples use it. `multi_worker`:
-`tf.distribute.MultiWorkerMirroredStrategy`, which Keras 3 does not work with. Needs
-`TF_USE_LEGACY_KERAS=1` and tf-keras on the path. The network, its images and what is timed are
-those of `training_rate`.
+`horovod`: Horovod's own Keras module, used as in its examples. `multi_worker`:
+`tf.distribute.MultiWorkerMirroredStrategy`, which Keras 3 does not support. Requires
+`TF_USE_LEGACY_KERAS=1` and tf-keras on the path. Network, images and timing are those of
+`training_rate`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ layers = tf_keras.layers
 
 
 def build_resnet20(weight_decay: float = 0.0) -> Any:
-    """Returns He et al. 2015's network for small images, shortcuts of option A.
+    """Returns He et al. 2015's network for small images, with shortcuts of option A.
 
     Args:
         weight_decay: Factor of the squared kernels in the loss, at least 0.
@@ -70,12 +70,12 @@ class _Clock(tf_keras.callbacks.Callback):
         self.ends: list[float] = []
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Notes the time."""
+        """Records the time."""
         self.ends.append(time.perf_counter())
 
 
 def make_dataset(batch: int, seed: int) -> tf.data.Dataset:
-    """Returns one random batch without end."""
+    """Returns an infinite dataset of one random batch."""
     random = np.random.default_rng(seed)
     images = random.integers(0, 256, (batch, *IMAGE_SHAPE), dtype=np.uint8)
     targets = np.eye(NUM_CLASSES, dtype=np.float32)[random.integers(0, NUM_CLASSES, batch)]
@@ -84,7 +84,7 @@ def make_dataset(batch: int, seed: int) -> tf.data.Dataset:
 
 def train_with_horovod(global_batch: int, steps: int) -> tuple[bool, list[float]]:
     """Returns whether this is the root, and when its steps ended."""
-    import horovod.tensorflow.keras as hvd  # noqa: TID251 - what we are compared with
+    import horovod.tensorflow.keras as hvd  # noqa: TID251 - the baseline
 
     hvd.init()
     optimizer = hvd.DistributedOptimizer(tf_keras.optimizers.SGD(0.01, momentum=0.9))
@@ -122,7 +122,7 @@ def train_with_workers(global_batch: int, steps: int) -> tuple[bool, list[float]
 
 
 def main(words: list[str]) -> None:
-    """Trains for some steps; the first process writes how long each took."""
+    """Trains for some steps; the first process writes the duration of each."""
     result, batch, steps, threads, way = words
     tf.config.threading.set_intra_op_parallelism_threads(int(threads))
     tf.config.threading.set_inter_op_parallelism_threads(2)

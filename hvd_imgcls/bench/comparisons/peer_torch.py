@@ -3,8 +3,8 @@
     RANK=0 WORLD_SIZE=2 MASTER_ADDR=... MASTER_PORT=... \
         python peer_torch.py RESULT GLOBAL_BATCH STEPS THREADS
 
-A file that an environment with PyTorch runs: it imports nothing of this package. The network is
-that of `training_rate`, in the layout that is fastest there (channels last).
+Runs in an environment with PyTorch and imports nothing of this package. The network is
+that of `training_rate`, in the layout that is fastest in PyTorch (channels last).
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _convolution(before: int, after: int, strides: int) -> nn.Module:
 
 
 def main(words: list[str]) -> None:
-    """Trains for some steps; the first process writes how long each took."""
+    """Trains for some steps; the first process writes the duration of each."""
     result, batch, steps, threads = words
     torch.set_num_threads(int(threads))
     torch.distributed.init_process_group("gloo")

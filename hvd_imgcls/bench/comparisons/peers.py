@@ -1,6 +1,6 @@
-"""`bench peers`: a step of ResNet-20 on two ranks against what others offer, on the same work.
+"""`bench peers`: a step of ResNet-20 on two ranks, compared with other frameworks.
 
-The others are installed into the cache when they are first needed: tf-keras, and an environment
+The other frameworks are installed into the cache on first use: tf-keras, and an environment
 with PyTorch, which is large.
 """
 
@@ -41,7 +41,7 @@ def run(rounds: int, *, without: Sequence[str] = ()) -> dict[str, Any]:
 
     Args:
         rounds: Turns of each arm.
-        without: Comparators to leave out: `torch`.
+        without: Baselines to skip: `torch`.
     """
     cache = CACHE.expanduser()
     tf_keras = install_tf_keras(cache)
@@ -60,7 +60,7 @@ def run(rounds: int, *, without: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def install_tf_keras(cache: Path) -> Path:
-    """Returns a folder with tf-keras alone; TensorFlow and the rest are those at hand."""
+    """Returns a folder with only tf-keras; TensorFlow and the rest are the installed ones."""
     folder = cache / "tf-keras"
     if not (folder / "tf_keras").is_dir():
         logger.info("installing %s into %s ...", TF_KERAS, folder)
@@ -78,12 +78,12 @@ def _install(command: list[str], folder: Path, requirement: str) -> None:
     if finished.returncode:
         raise SetupError(
             f"{requirement} could not be installed: {finished.stderr.strip()[-400:]}",
-            fix="look at what pip says",
+            fix="see the output of pip",
         )
 
 
 def _torch_python(cache: Path) -> Path:
-    """Returns the interpreter of an environment with PyTorch."""
+    """Returns the Python interpreter of an environment with PyTorch."""
     python = cache / "torch" / "bin" / "python"
     works = (
         python.exists()
@@ -93,7 +93,7 @@ def _torch_python(cache: Path) -> Path:
     )
     if works:
         return python
-    logger.info("installing %s into %s: some gigabytes ...", PYTORCH, cache / "torch")
+    logger.info("installing %s into %s: several gigabytes ...", PYTORCH, cache / "torch")
     subprocess.run([sys.executable, "-m", "venv", str(cache / "torch")], check=True)
     finished = subprocess.run(
         [str(python), "-m", "pip", "install", "-q", PYTORCH, "numpy"],
@@ -104,7 +104,7 @@ def _torch_python(cache: Path) -> Path:
     if finished.returncode:
         raise SetupError(
             f"{PYTORCH} could not be installed: {finished.stderr.strip()[-400:]}",
-            fix="leave it out: --without torch",
+            fix="skip it: --without torch",
         )
     return python
 
@@ -150,18 +150,18 @@ def _torch(python: Path) -> list[float]:
 
 
 def _work() -> list[str]:
-    """Returns global batch, steps and threads, as the arms take them."""
+    """Returns global batch size, steps and threads, as arguments of the arms."""
     return [str(GLOBAL_BATCH), str(STEPS), "1"]
 
 
 def with_tf_keras(folder: Path) -> dict[str, str]:
-    """Returns the environment of a process of one thread to which tf-keras is Keras."""
+    """Returns the environment of a process with one thread and tf-keras as Keras."""
     path = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
     return {**environment(1, os.environ), "TF_USE_LEGACY_KERAS": "1", "PYTHONPATH": path}
 
 
 def _pinned(number: int) -> list[str]:
-    """Returns the words that keep a process on a core of its own, as our ranks are kept."""
+    """Returns the command prefix that pins a process to one core, as our ranks are pinned."""
     cores = sorted(os.sched_getaffinity(0))
     return ["taskset", "-c", str(cores[number % len(cores)])]
 
@@ -177,7 +177,7 @@ def _free_ports(number: int) -> list[int]:
 
 
 def _run(commands: list[list[str]], environments: list[dict[str, str]]) -> list[float]:
-    """Runs the processes of an arm side by side; returns what the first one measured.
+    """Runs the processes of an arm in parallel; returns the measurements of the first one.
 
     Raises:
         HvdImgclsError: If one of them fails, with the end of its output.

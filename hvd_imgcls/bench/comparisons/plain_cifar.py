@@ -1,13 +1,13 @@
-"""The comparator of `bench time-to-accuracy`: a plain script, as Horovod's Keras examples are.
+"""The baseline of `bench time-to-accuracy`: a plain script in the style of Horovod's examples.
 
     python -m hvd_imgcls.bench.comparisons.plain_cifar RESULT FOLDER TARGET EPOCHS THREADS
 
-ResNet-20 with tf-keras and Horovod's own Keras module, in the settings of its paper: SGD with
-momentum 0.9, learning rate 0.1 for a batch of 128, a tenth of it after a half and again after
-three quarters of the epochs, weight decay 1e-4, images shifted by up to 4 pixels and mirrored
+ResNet-20 with tf-keras and Horovod's own Keras module, with the settings of its paper: SGD with
+momentum 0.9, learning rate 0.1 for a batch of 128, divided by ten after half and again after
+three quarters of the epochs, weight decay 1e-4, images shifted by up to 4 pixels and flipped
 (He et al. 2015, arXiv:1512.03385, section 4.2). Each rank evaluates the whole test set after every
-epoch and the script ends at the target. Needs `TF_USE_LEGACY_KERAS=1`, tf-keras on the path and
-CIFAR-10 as image files in FOLDER/train/<class> and FOLDER/test/<class>.
+epoch, and the script ends at the target accuracy. Requires `TF_USE_LEGACY_KERAS=1`, tf-keras on the
+path and CIFAR-10 as image files in FOLDER/train/<class> and FOLDER/test/<class>.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def read_images(folder: Path) -> tuple[Any, Any]:
 
 
 def training_dataset(images: Any, labels: Any, rank: int, size: int) -> tf.data.Dataset:
-    """Returns a rank's share of the images, shuffled, shifted and mirrored, without end."""
+    """Returns a rank's shard of the images, shuffled, shifted and flipped, infinite."""
     shape = images.shape[1:]
     padding = [[PADDING, PADDING], [PADDING, PADDING], [0, 0]]
 
@@ -57,13 +57,13 @@ def training_dataset(images: Any, labels: Any, rank: int, size: int) -> tf.data.
 
 
 class _UntilTarget(tf_keras.callbacks.Callback):
-    """Notes accuracies and times, and ends the training at the target.
+    """Records accuracies and times, and stops training at the target accuracy.
 
-    Batch normalisation's moving statistics are each rank's own, so their mean counts. (Horovod's
-    MetricAverageCallback takes Keras 3 for the Keras that it is called by, and fails.)
+    The moving statistics of batch normalisation differ between ranks, so their mean accuracy
+    counts. (Horovod's MetricAverageCallback mistakes the calling Keras for Keras 3, and fails.)
 
     Args:
-        target: Accuracy, 0 .. 1.
+        target: Accuracy, 0 to 1.
         average: Returns the mean of a number over ranks.
     """
 
@@ -75,7 +75,7 @@ class _UntilTarget(tf_keras.callbacks.Callback):
         self.times: list[float] = []
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Notes one epoch."""
+        """Records one epoch."""
         accuracy = self.average(float((logs or {})["val_accuracy"]))
         self.accuracies.append(accuracy)
         self.times.append(time.time())
@@ -84,8 +84,8 @@ class _UntilTarget(tf_keras.callbacks.Callback):
 
 
 def train(folder: Path, target: float, num_epochs: int) -> tuple[bool, _UntilTarget]:
-    """Trains until the target or the last epoch; returns whether this is the root, and notes."""
-    import horovod.tensorflow.keras as hvd  # noqa: TID251 - what we are compared with
+    """Trains until the target or the last epoch; returns whether this is the root, and records."""
+    import horovod.tensorflow.keras as hvd  # noqa: TID251 - the baseline
 
     hvd.init()
     images, labels = read_images(folder / "train")
@@ -113,7 +113,7 @@ def train(folder: Path, target: float, num_epochs: int) -> tuple[bool, _UntilTar
 
 
 def main(words: list[str]) -> None:
-    """Trains, and writes accuracies and times from the root."""
+    """Trains; the root writes accuracies and times."""
     result, folder, target, epochs, threads = words
     tf.config.threading.set_intra_op_parallelism_threads(int(threads))
     tf.config.threading.set_inter_op_parallelism_threads(2)

@@ -1,4 +1,4 @@
-"""`bench precision`: a training step in bfloat16 against one in float32, one process, all cores."""
+"""`bench precision`: training steps in bfloat16 compared with float32, one process, all cores."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hvd_imgcls.bench.measuring.rates import RunArm, measure_rates, rate_ratio
 
 logger = logging.getLogger(__name__)
 
-# Global batch and steps of a turn, by network.
+# Global batch size and steps per turn, by network.
 NETWORKS = {"resnet20": (128, 30), "fast_cnn": (512, 8)}
 GOAL = 1.5
 
@@ -45,16 +45,16 @@ def train(
     size: int = 1,
     threads: int | None = None,
 ) -> list[float]:
-    """Starts a training of one of our networks; returns the seconds of its steps.
+    """Trains one of our networks; returns the seconds of its steps.
 
     Args:
-        network: Of `training_rate.SECTIONS`.
+        network: A key of `training_rate.SECTIONS`.
         precision: `train.precision`.
-        global_batch: Images of a step over all processes.
-        steps: How many are counted.
+        global_batch: Images per step over all processes.
+        steps: Number of steps measured.
         mode: `ours`, `alone`, `in_step` or `plain`.
         size: Number of processes.
-        threads: Of each; all cores divided by the processes when None.
+        threads: Threads of each; None divides all cores by the processes.
     """
     threads = threads or max(1, (os.cpu_count() or 1) // size)
     words = ["{result}", network, precision, str(global_batch), str(steps), str(threads), mode]

@@ -1,7 +1,7 @@
-"""`bench scaling`: two ranks against one process with all cores, and against no talking.
+"""`bench scaling`: two ranks compared with one process on all cores, and with no communication.
 
-Two processes that do not talk drift apart. So there is a fourth arm: two that exchange nothing, but
-wait for each other after every step. What it loses is what the machine takes for being in step.
+Two processes that do not communicate drift apart. A fourth arm therefore has two processes with
+only a barrier after every step: its loss is the cost of running in lockstep on this machine.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""`bench time-to-accuracy`: CIFAR-10 to an accuracy, a pipeline of ours against a plain script.
+"""`bench time-to-accuracy`: time to an accuracy on CIFAR-10, our pipeline and a plain script.
 
-Both get two ranks with half of the cores each. Ours is `hvd-imgcls train` as a user starts it:
-from its launch to its end, evaluation and saving included. The plain script (`plain_cifar`) ends
-after the epoch in which it reaches the target.
+Both use two ranks with half of the cores each. Ours is `hvd-imgcls train` as started by a user,
+measured from launch to exit, including evaluation and saving. The plain script (`plain_cifar`) ends
+after the epoch in which it reaches the target accuracy.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ GOAL = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What is raced.
+    """What to measure.
 
     Attributes:
         cifar: Folder with CIFAR-10 as image files in `train/<class>` and `test/<class>`.
-        target: Share of the test images that are to be right, 0 .. 1.
+        target: Target accuracy on the test images, 0 to 1.
         pipeline: File of our pipeline.
-        overrides: Words of the command line that change it.
-        plain_epochs: Epochs of the plain script's learning rate schedule.
-        repeats: Races. Each takes minutes to hours.
+        overrides: Command-line overrides of the pipeline.
+        plain_epochs: Epochs of the plain script's learning-rate schedule.
+        repeats: Number of runs. Each takes minutes to hours.
     """
 
     cifar: Path
@@ -51,7 +51,7 @@ class Settings:
 
 
 def run(settings: Settings) -> dict[str, Any]:
-    """Races both and returns times, accuracies and how many times as fast ours was."""
+    """Runs both and returns times, accuracies and the speed-up."""
     races = []
     for number in range(settings.repeats):
         ours = _ours(settings, seed=number)
@@ -117,10 +117,10 @@ def _plain(settings: Settings) -> dict[str, Any]:
 
 
 def _timed(command: list[str], variables: dict[str, str]) -> float:
-    """Runs a command to its end; its output goes to the terminal.
+    """Runs a command; its output goes to the terminal.
 
     Returns:
-        The seconds that it took.
+        The duration in seconds.
 
     Raises:
         HvdImgclsError: If it fails.

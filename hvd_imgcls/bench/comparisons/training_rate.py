@@ -1,12 +1,12 @@
-"""One arm of `bench precision`, `scaling` and `peers`: how fast a network of ours trains.
+"""One arm of `bench precision`, `scaling` and `peers`: the throughput of our training.
 
     python -m hvd_imgcls.bench.comparisons.training_rate \
         RESULT MODEL PRECISION GLOBAL_BATCH STEPS THREADS MODE
 
-MODE is `ours` (on as many ranks as were started), `alone` (as many processes that do not talk),
-`in_step` (the same, but they wait for each other after every step) or `plain` (Keras itself,
+MODE is `ours` (on as many ranks as were launched), `alone` (as many processes without
+communication), `in_step` (the same with a barrier after every step) or `plain` (Keras itself,
 without `accelerate`, one process). Images are random and in memory.
-RESULT gets the seconds of every step but the first few, the mean over processes.
+RESULT receives the seconds of every step except the first few, averaged over processes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SECTIONS: dict[str, Any] = {
 
 
 def main(words: list[str]) -> None:
-    """Trains for some steps and writes how long each took."""
+    """Trains for some steps and writes the duration of each."""
     result, name, precision, batch, steps, threads, mode = words
     ranks = distributed.start()
     distributed.devices.configure(

@@ -1,4 +1,4 @@
-"""`bench evaluate`: evaluation against Keras's, metrics against scikit-learn's, fixed shares."""
+"""`bench evaluate`: evaluation, metrics and prediction compared with Keras and scikit-learn."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hvd_imgcls.bench.measuring.ratio import alternating_order, ratio_of_pairs
 logger = logging.getLogger(__name__)
 
 _PRECISIONS = ("float32", "mixed_bfloat16")
-# Ends with the process that started it, however that ends.
+# Exits with the process that started it.
 _BURN = "import os; os.sched_setaffinity(0, {%d})\nwhile os.getppid() == %d: pass"
 
 
@@ -36,7 +36,7 @@ def run(rounds: int) -> dict[str, Any]:
 
 
 def _evaluation(rounds: int, precision: str) -> dict[str, Any]:
-    """Two ranks with one thread each against `model.evaluate` in one process with two."""
+    """Two ranks with one thread each against `model.evaluate` in one process with two threads."""
 
     def arm(name: str, size: int) -> float:
         cores = os.cpu_count() or 1
@@ -62,7 +62,7 @@ def _evaluation(rounds: int, precision: str) -> dict[str, Any]:
 
 
 def _metrics(rounds: int) -> dict[str, Any]:
-    """Areas under ROC curves by us and by scikit-learn, and all our figures, a process each."""
+    """ROC AUC by this package and by scikit-learn, and all our metrics, one process each."""
     records: dict[str, list[dict[str, float]]] = {
         "area alone": [],
         "scikit-learn": [],
@@ -91,7 +91,7 @@ def _metrics(rounds: int) -> dict[str, Any]:
     all_metrics = ratio_of_pairs(theirs, ours)
     seconds = statistics.median(ours)
     logger.info(
-        "all our figures / scikit-learn's macro ROC AUC: %s; %.2f s",
+        "all our metrics / scikit-learn's macro ROC AUC: %s; %.2f s",
         all_metrics.describe(),
         seconds,
     )
@@ -99,14 +99,14 @@ def _metrics(rounds: int) -> dict[str, Any]:
     for name, of_arm in records.items():
         added = max(record["added_bytes"] for record in of_arm) / 2**20
         result[f"{name}, MiB beside the scores"] = round(added)
-        logger.info("%s: %.0f MiB beside the scores", name, added)
+        logger.info("%s: %.0f MiB in addition to the scores", name, added)
     areas = [of_arm[0]["area"] for of_arm in records.values()]
     result["largest difference of the areas"] = max(areas) - min(areas)
     return result
 
 
 def _predict(rounds: int) -> dict[str, Any]:
-    """A prediction with something else on the second rank's core, against the ideal share."""
+    """A prediction with other load on the second rank's core, against the ideal division."""
     with tempfile.TemporaryDirectory(prefix="hvd-imgcls-bench-") as name, _busy_core(1):
 
         def arm(kind: str, size: int = 2) -> list[float]:
@@ -126,7 +126,7 @@ def _predict(rounds: int) -> dict[str, Any]:
 
         def with_fixed_shares() -> float:
             fixed.append(arm("fixed"))
-            # Half of the images each: both together would take the harmonic mean.
+            # Half of the images each: both together would need the harmonic mean.
             return statistics.harmonic_mean(fixed[-1])
 
         pieces, ideal = _in_turns(rounds, lambda: arm("pieces")[0], with_fixed_shares)
@@ -138,7 +138,7 @@ def _predict(rounds: int) -> dict[str, Any]:
         at_most=True,
     )
     longest = ratio_of_pairs([max(of_ranks) for of_ranks in fixed], ideal)
-    logger.info("fixed shares / ideal share: %s", longest.describe())
+    logger.info("equal division / ideal division: %s", longest.describe())
     result["fixed shares / ideal share"] = longest.to_json()
     result["slowed rank / other rank, time of equal shares"] = round(
         statistics.median(slow / fast for fast, slow in fixed), 3
@@ -147,7 +147,7 @@ def _predict(rounds: int) -> dict[str, Any]:
 
 
 def _in_turns(rounds: int, *arms: Callable[[], float]) -> tuple[list[float], ...]:
-    """Returns the times of arms that take turns, in the opposite order every other time."""
+    """Returns the times of arms that take turns, in alternating order."""
     times: tuple[list[float], ...] = tuple([] for _ in arms)
     for first, _ in alternating_order(rounds):
         places = range(len(arms)) if first == 0 else reversed(range(len(arms)))
@@ -169,7 +169,7 @@ def _said(
 
 @contextlib.contextmanager
 def _busy_core(core: int) -> Iterator[None]:
-    """Keeps a core busy with a process of its own, so that who shares it has half of it."""
+    """Keeps a core busy with a separate process, so that a rank on it has half of it."""
     process = subprocess.Popen([sys.executable, "-c", _BURN % (core, os.getpid())])
     try:
         yield

@@ -1,4 +1,4 @@
-"""What `bench evaluate` starts: an evaluation of ResNet-20 by our code or by Keras's, timed."""
+"""Started by `bench evaluate`: an evaluation of ResNet-20 by this package or Keras, timed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ evaluation: {{block_size: {BLOCK_SIZE}}}
 
 
 class RandomImages(ArraySource):
-    """Random images and labels, the same everywhere."""
+    """Random images and labels, the same in all processes."""
 
     def __init__(self) -> None:
         random = np.random.default_rng(0)
@@ -63,7 +63,7 @@ class RandomImages(ArraySource):
 
     @property
     def fingerprint(self) -> str:
-        """Of no use here."""
+        """Not used."""
         return "random"
 
     def num_examples(self, split: Split) -> int:
@@ -75,7 +75,7 @@ class RandomImages(ArraySource):
         return self._labels
 
     def name_of(self, split: Split, example: int) -> str:
-        """Returns a number."""
+        """Returns the example number."""
         return str(example)
 
     def images(self, split: Split) -> npt.NDArray[np.uint8]:
@@ -84,7 +84,7 @@ class RandomImages(ArraySource):
 
 
 def main(words: list[str]) -> None:
-    """Evaluates some times and writes how long each took, the first left out."""
+    """Evaluates repeatedly and writes the duration of each but the first."""
     result, arm, precision, threads = words
     ranks = distributed.start()
     distributed.devices.configure(
@@ -123,7 +123,7 @@ def _ours(model: keras.Model, ranks: distributed.Collectives, threads: int) -> C
 
 
 def _keras(model: keras.Model, ranks: distributed.Collectives, threads: int) -> Callable[[], Any]:
-    """Keras's own: mean loss and accuracy alone, which is less than ours computes."""
+    """Keras's own: only mean loss and accuracy, which is less than ours computes."""
     source = RandomImages()
     model.compile(
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"]

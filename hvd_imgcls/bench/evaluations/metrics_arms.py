@@ -1,4 +1,4 @@
-"""What `bench evaluate` starts: areas under ROC curves, ours or scikit-learn's, and memory."""
+"""Started by `bench evaluate`: ROC AUC by this package or scikit-learn, and its memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CLASSES_AT_A_TIME = 32
 
 
 def make_scores() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Returns labels `[examples]` and probabilities `[examples, classes]`, made up."""
+    """Returns synthetic labels `[examples]` and probabilities `[examples, classes]`."""
     random = np.random.default_rng(0)
     labels = random.integers(0, NUM_CLASSES, NUM_EXAMPLES)
     probabilities = random.standard_normal((NUM_EXAMPLES, NUM_CLASSES), np.float64)
@@ -29,7 +29,7 @@ def make_scores() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
 
 
 def area_alone(labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]) -> Any:
-    """Returns what scikit-learn's arm returns, of the same array, by our code, and nothing else."""
+    """Computes the metric of scikit-learn's arm, from the same array, by our code, and no other."""
     from hvd_imgcls.metrics.ranking import rank, roc_auc
 
     areas = []
@@ -41,7 +41,7 @@ def area_alone(labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.floa
 
 
 def ours(labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]) -> Any:
-    """Collects the probabilities and returns one of all the figures that an evaluation has."""
+    """Collects the probabilities, computes all metrics of an evaluation and returns one of them."""
     from hvd_imgcls.distributed.single_process import SingleProcessCollectives
     from hvd_imgcls.metrics import Collector, evaluate
 
@@ -55,18 +55,18 @@ def ours(labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]) 
 
 
 def theirs(labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]) -> Any:
-    """Returns the macro area, one class against the others."""
+    """Returns the macro-average area, one-vs-rest."""
     from sklearn.metrics import roc_auc_score
 
     return roc_auc_score(labels, probabilities, multi_class="ovr", average="macro")
 
 
 def main(words: list[str]) -> None:
-    """Writes seconds, the area and the memory that came on top of the scores."""
+    """Writes seconds, the area and the memory used in addition to the scores."""
     result, arm = words
     labels, probabilities = make_scores()
     compute = {"ours": ours, "area alone": area_alone, "scikit-learn": theirs}[arm]
-    # What is imported is not counted: a few examples first.
+    # Imports are not measured: a few examples first.
     compute_imports(arm)
     before = _peak_bytes()
     begin = time.perf_counter()
@@ -81,7 +81,7 @@ def main(words: list[str]) -> None:
 
 
 def compute_imports(arm: str) -> None:
-    """Imports what the arm needs."""
+    """Imports the modules that the arm needs."""
     if arm != "scikit-learn":
         import hvd_imgcls.distributed.single_process
         import hvd_imgcls.metrics  # noqa: F401

@@ -1,4 +1,4 @@
-"""What `bench evaluate` starts: a prediction whose ranks take pieces, or have fixed shares."""
+"""Started by `bench evaluate`: a prediction with a work queue, or with an equal division."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ train: {global_batch_size: 8, num_epochs: 2}
 
 
 class FixedShare:
-    """A worker that has its pieces from the beginning: every rank as many.
+    """A worker with a fixed set of pieces, the same number on every rank.
 
     Args:
-        num_pieces: Of all ranks.
-        rank: This one.
+        num_pieces: Number of pieces of all ranks.
+        rank: This rank.
         size: Number of ranks.
     """
 
@@ -54,7 +54,7 @@ class FixedShare:
 
 
 def write(folder: Path) -> None:
-    """Writes small PNG files, a list of them, each many times, and an untrained ResNet-20."""
+    """Writes small PNG files, a list that repeats them, and an untrained ResNet-20."""
     random = np.random.default_rng(0)
     files = []
     for number in range(NUM_FILES):
@@ -68,7 +68,7 @@ def write(folder: Path) -> None:
 
 
 def main(words: list[str]) -> None:
-    """Writes what is predicted, or predicts it and writes the seconds of every rank."""
+    """Writes the inputs, or predicts them and writes the seconds of every rank."""
     result, arm, folder = words
     if arm == "write":
         write(Path(folder))
@@ -97,7 +97,7 @@ def main(words: list[str]) -> None:
 def _predict_share(
     job: Job, config: RunConfig, images: list[str], ranks: distributed.Collectives
 ) -> float:
-    """Returns the seconds of this rank's share."""
+    """Returns the seconds of this rank's part."""
     topology = ranks.topology
     distributed.devices.configure(
         intra_op_threads=1, inter_op_threads=1, local_rank=topology.local_rank

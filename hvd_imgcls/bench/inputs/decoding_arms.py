@@ -1,4 +1,4 @@
-"""The arms of lines a and b of `bench input`: JPEG files into batches, and bare decoding.
+"""The arms of rows a and b of `bench input`: batches from JPEG files, and bare decoding.
 
 python -m hvd_imgcls.bench.inputs.decoding_arms CORE ARM FOLDER
 """
@@ -16,14 +16,14 @@ from hvd_imgcls.bench.inputs.photographs import BATCH_SIZE
 from hvd_imgcls.bench.measuring.window import Turns
 
 IMAGE_SIZE = 224
-# Images of a turn: some seconds of work.
+# Images per turn: some seconds of work.
 LEAST_IMAGES = 2048
-# ImageNet's mean and deviation, as everybody uses them.
+# ImageNet's usual mean and standard deviation.
 _MEAN, _DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 
 def images_per_turn(num_files: int) -> int:
-    """Returns the images of a turn: whole epochs, so that every turn has the same files.
+    """Returns the images per turn: whole epochs, so that every turn has the same files.
 
     >>> images_per_turn(320)
     2240
@@ -32,7 +32,7 @@ def images_per_turn(num_files: int) -> int:
 
 
 def bare_decoding(folder: Path) -> Callable[[], int]:
-    """Returns decoding the training images, which are in memory, by simplejpeg."""
+    """Returns a function that decodes the training images from memory with simplejpeg."""
     import simplejpeg
 
     contents = [path.read_bytes() for path in sorted(folder.glob("train/*/*.jpg"))]
@@ -47,11 +47,11 @@ def bare_decoding(folder: Path) -> Callable[[], int]:
 
 
 def our_batches(folder: Path, *, as_floats: bool) -> Callable[[], int]:
-    """Returns taking batches from the training dataset, read from files or record files.
+    """Returns a function that takes batches from the training dataset.
 
     Args:
         folder: Class folders, or record files.
-        as_floats: Whether they are normalised as the dataset's last step.
+        as_floats: Whether they are normalised in the dataset's last step.
     """
     import tensorflow as tf
 
@@ -84,7 +84,7 @@ def our_batches(folder: Path, *, as_floats: bool) -> Callable[[], int]:
 
 
 def _source_of(folder: Path) -> str:
-    """Returns the section `data.source`; JSON is YAML."""
+    """Returns the section `data.source`; JSON is valid YAML."""
     if not (folder / "train").is_dir():
         return json.dumps({"name": "records", "path": str(folder)})
     folders = {"train_folder": "train", "held_out_folder": "held_out"}
@@ -112,7 +112,7 @@ ARMS: dict[str, Callable[[Path], Callable[[], int]]] = {
 
 
 def main(words: list[str]) -> Any:
-    """Serves one arm."""
+    """Runs one arm."""
     turns = Turns(int(words[0]))
     turns.serve(ARMS[words[1]](Path(words[2])))
 

@@ -1,10 +1,10 @@
-"""The arms of line d of `bench input`: steps of `model.fit` on real and on synthetic data.
+"""The arms of row d of `bench input`: steps of `model.fit` on real and on synthetic data.
 
     python -m hvd_imgcls.bench.inputs.fit_arms CORE real|synthetic PIPELINE.yaml STEPS [FOLDER]
 
 The model, its optimizer and its metrics are those of `hvd-imgcls train` on one rank. Synthetic
-data are one batch of the real ones, over and over. FOLDER is what an image folder is read from;
-without it random pixels in the shape of CIFAR-10 stand for images that `data.cache` has decoded.
+data repeat one real batch. FOLDER is the path of an image folder; without it, random pixels in
+the shape of CIFAR-10 replace images decoded by `data.cache`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hvd_imgcls.data import ImageSource, image_shape_of, open_images
 
 
 def open_pipeline(path: Path, folder: str | None) -> tuple[ImageSource, RunConfig]:
-    """Returns the images and the configuration of a pipeline, with a run that does not end.
+    """Returns the images and the configuration of a pipeline, with an endless run.
 
     Args:
         path: The pipeline file.
@@ -38,7 +38,7 @@ def open_pipeline(path: Path, folder: str | None) -> tuple[ImageSource, RunConfi
 
 
 def main(words: list[str]) -> None:
-    """Serves one arm."""
+    """Runs one arm."""
     core, arm, pipeline, steps = words[:4]
     turns = Turns(int(core))
     source, config = open_pipeline(Path(pipeline), words[4] if len(words) > 4 else None)
@@ -62,7 +62,7 @@ def main(words: list[str]) -> None:
         plan.num_classes,
         config.data.normalization,
     )
-    # A rate that leaves the weights as they are: the same numbers in both arms for ever.
+    # A learning rate that leaves the weights unchanged: the same numbers in both arms.
     compile_model(model, config, dataclasses.replace(plan, peak_learning_rate=1e-12))
     dataset = training_dataset(source, config, plan, rank=0)
     if arm == "synthetic":
@@ -70,7 +70,7 @@ def main(words: list[str]) -> None:
         dataset = tf.data.Dataset.from_tensors(batch).repeat()
 
     class TakeTurns(keras.callbacks.Callback):
-        """Every epoch of `fit` is a turn, so that its iterator is kept."""
+        """Makes every epoch of `fit` a turn, so that its iterator is kept."""
 
         def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
             if not turns.begin():

@@ -1,14 +1,14 @@
-"""`bench input`: what the images cost, on one core against a comparator on the same core.
+"""`bench input`: the cost of reading images, on one core against baselines on the same core.
 
-- a: JPEG files to batches of random resized crops / bare decoding of the same files.
-- b: the same from record files / from loose files.
-- c: small images augmented in whole batches / one by one, the usual way.
+- a: batches of random resized crops from JPEG files / bare decoding of the same files.
+- b: the same from record files / from individual files.
+- c: small images augmented in whole batches / one by one, as usual.
 - d: a training step on real data / on synthetic data in memory.
 - e: the exact order of an epoch / `shuffle` of tf.data: time and memory.
 
-In a to d every arm is a process of its own. They take turns on one core, keep their iterators,
-and a turn ends when what they read ahead has been read. Wall clock and CPU time are given; goals
-are judged by CPU time, which other programs on the machine disturb less.
+In a to d every arm is a separate process. They take turns on one core, keep their iterators,
+and a turn ends when all prefetching has finished. Wall-clock and CPU time are reported; goals
+refer to CPU time, which is less affected by other programs on the machine.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ from hvd_imgcls.errors import HvdImgclsError, SetupError
 logger = logging.getLogger(__name__)
 
 LINES = ("a", "b", "c", "d", "e")
-# Line d: steps of a turn, for some seconds of work.
+# Row d: steps per turn, for some seconds of work.
 STEPS = {"digits_cnn": 600, "cifar10_small_cnn": 40}
-# Line e: ImageNet's number of images, and a number that has to fit still.
+# Row e: ImageNet's number of images, and a number that must still fit into memory.
 NUM_EXAMPLES, MANY_EXAMPLES = 1_300_000, 100_000_000
 _PIPELINES = Path(__file__).parents[3] / "pipelines"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """What the command line says.
+    """Command-line settings.
 
     Attributes:
-        pairs: Turns of every arm that count.
-        only: Lines to measure.
-        data: Folder with JPEG files; made-up photographs when None.
+        pairs: Measured turns of every arm.
+        only: Rows to measure.
+        data: Folder with JPEG files; synthetic photographs when None.
         cifar: Folder with CIFAR-10 in class folders; random pixels in memory when None.
     """
 
@@ -61,20 +61,20 @@ class Settings:
 
 
 def run(settings: Settings) -> dict[str, Any]:
-    """Measures the lines and returns their ratios, rates and conditions.
+    """Measures the rows and returns their ratios, rates and conditions.
 
     Args:
-        settings: What to measure, and on what.
+        settings: What to measure, and on which data.
 
     Raises:
-        SetupError: If something is not installed.
+        SetupError: If a package is not installed.
         DataError: If a folder has too few images.
     """
     if "a" in settings.only and importlib.util.find_spec("simplejpeg") is None:
         raise SetupError(
-            "simplejpeg, the decoder that line a compares with, is not installed",
+            "simplejpeg, the baseline decoder of row a, is not installed",
             fix="pip install 'hvd_imgcls[bench]', or pip install simplejpeg; "
-            "or leave the line out: --only b c d e",
+            "or skip the row: --only b c d e",
         )
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="hvd-imgcls-bench-") as directory:
@@ -140,7 +140,7 @@ def steps(settings: Settings, folder: Path) -> dict[str, Any]:
         path = _PIPELINES / f"{pipeline}.yaml"
         if not path.exists():
             raise SetupError(
-                f"{path} is not there", fix="run the benchmark in a checkout of hvd_imgcls"
+                f"{path} does not exist", fix="run the benchmark in a checkout of hvd_imgcls"
             )
         of_cifar = [str(settings.cifar)] if settings.cifar and "cifar10" in pipeline else []
         times = _take_turns(
@@ -192,7 +192,7 @@ _LINES: Mapping[str, Callable[[Settings, Path], dict[str, Any]]] = {
 
 
 def core_of_arms() -> int:
-    """Returns the core that all arms take turns on: the last one, which hosts use least."""
+    """Returns the core on which all arms take turns: the last one, which hosts use least."""
     return max(os.sched_getaffinity(0))
 
 
@@ -207,13 +207,13 @@ def _take_turns(module: str, arms: Mapping[str, Sequence[str]], pairs: int) -> d
 
 
 def _prepare_photographs(data: Path | None, folder: Path) -> str:
-    """Puts the images for lines a and b into `photographs`; returns what they are."""
+    """Puts the images for rows a and b into `photographs`; returns a description."""
     origin = "JPEG files of " + str(data)
     if data is None:
-        origin = "made-up JPEG files of about 500 x 375 pixels"
+        origin = "synthetic JPEG files of about 500 x 375 pixels"
         data = folder / "made-up"
         data.mkdir()
-        logger.info("making JPEG files ...")
+        logger.info("generating JPEG files ...")
         write_made_up(data)
     number = link_photographs(data.expanduser(), folder / "photographs")
     sizes = [path.stat().st_size for path in (folder / "photographs").glob("train/*/*")]

@@ -1,4 +1,4 @@
-"""Runs for the benchmarks: plans on one rank, and small images in memory."""
+"""Synthetic runs for the benchmarks: plans on one rank, and small images in memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hvd_imgcls.plan import Plan
 
 
 class MadeUpImages(ArraySource):
-    """Random pixels in the shape of CIFAR-10: what is done to them costs the same.
+    """Random pixels in the shape of CIFAR-10, as expensive to process as real images.
 
     Args:
         num_train: Training images.
@@ -32,17 +32,17 @@ class MadeUpImages(ArraySource):
 
     @property
     def notes(self) -> Sequence[str]:
-        """Nothing to be said."""
+        """No remarks."""
         return ()
 
     @property
     def fingerprint(self) -> str:
-        """There is one kind only."""
+        """Constant, since there is only one such dataset."""
         return f"made-up-{self._numbers}"
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """32 by 32 pixels, colour."""
+        """32 by 32 pixels, RGB."""
         return 32, 32, 3
 
     def num_examples(self, split: Split) -> int:
@@ -59,8 +59,8 @@ class MadeUpImages(ArraySource):
         return random.integers(0, 256, (self._numbers[split], *self.image_shape), dtype=np.uint8)
 
     def name_of(self, split: Split, example: int) -> str:
-        """Returns its number."""
-        return f"made-up {split} image {example}"
+        """Returns the example number."""
+        return f"synthetic {split} image {example}"
 
 
 def plan_of(source: ImageSource, config: RunConfig) -> Plan:

@@ -1,10 +1,10 @@
-"""The arms of line e of `bench input`: the order of one epoch, in a fresh process.
+"""The arms of row e of `bench input`: the order of one epoch, in a fresh process.
 
     python -m hvd_imgcls.bench.inputs.order_arms CORE ours|shuffle NUM_EXAMPLES BATCHES RESULT.json
 
-Gives the example numbers of an epoch in batches of 256 through a dataset, as training reads
-them: BATCHES of them, or all if that is 0. Memory is the highest resident set, less what the
-process had before.
+Passes the example numbers of an epoch through a dataset in batches of 256, as training reads
+them: BATCHES of them, or all if that is 0. Memory is the peak resident set size, minus that of
+the process before.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BATCH_SIZE = 256
 
 
 def ours(num_examples: int) -> Any:
-    """Returns the front part of `training_dataset` for image files: one exact order."""
+    """Returns the first stage of `training_dataset` for image files: one exact order."""
     import tensorflow as tf
 
     from hvd_imgcls.data.order.epoch_order import epoch_order
@@ -44,7 +44,7 @@ def ours(num_examples: int) -> Any:
 
 
 def shuffle(num_examples: int) -> Any:
-    """Returns `shuffle` with a buffer of the whole epoch, which alone is as random."""
+    """Returns `shuffle` with a buffer for the whole epoch, which is equally random."""
     import tensorflow as tf
 
     return tf.data.Dataset.range(num_examples).shuffle(num_examples, seed=0)
@@ -56,7 +56,7 @@ def main(words: list[str]) -> None:
     import tensorflow as tf
 
     num_examples, num_batches = int(words[2]), int(words[3])
-    # What any dataset costs the first time.
+    # The one-time cost of any dataset.
     list(tf.data.Dataset.range(2).shuffle(2).batch(2).as_numpy_iterator())
     before = psutil.Process().memory_info().rss
     wall, cpu = time.perf_counter(), time.process_time()

@@ -1,4 +1,4 @@
-"""Image files for the benchmarks: the user's photographs, or made-up ones of the same kind."""
+"""Image files for the benchmarks: the user's photographs, or similar synthetic ones."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _SIZES = ((375, 500), (500, 375), (333, 500), (500, 500))
 
 
 def link_photographs(folder: Path, destination: Path) -> int:
-    """Puts JPEG files of a folder into class folders `train/` and `held_out/`, as links.
+    """Links the JPEG files of a folder into class folders `train/` and `held_out/`.
 
-    A multiple of the batch size of them, so that every epoch holds every file.
+    Their number is a multiple of the batch size, so that every epoch contains every file.
 
     Args:
-        folder: With JPEG files, in folders or not.
+        folder: Folder with JPEG files, in subfolders or not.
         destination: An empty folder.
 
     Returns:
@@ -34,7 +34,7 @@ def link_photographs(folder: Path, destination: Path) -> int:
         DataError: If there are too few.
     """
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
-    # The last two are held out: a source must have a held-out split, and both classes in it.
+    # The last two are held out: a source needs a held-out split with both classes.
     number = min(len(found) - len(CLASSES), MOST_FILES) // BATCH_SIZE * BATCH_SIZE
     if number <= 0:
         raise DataError(
@@ -51,11 +51,11 @@ def link_photographs(folder: Path, destination: Path) -> int:
 
 
 def write_made_up(destination: Path, number: int = MADE_UP_FILES + len(CLASSES)) -> None:
-    """Writes seeded JPEG files that cost about what photographs cost to decode.
+    """Writes seeded JPEG files that cost about as much to decode as photographs.
 
     Args:
         destination: A folder.
-        number: How many.
+        number: Number of files.
     """
     for i in range(number):
         (destination / f"{i:05}.jpg").write_bytes(made_up_photograph(i))
@@ -65,7 +65,8 @@ def made_up_photograph(number: int) -> bytes:
     """Returns a JPEG of about 500 by 375 pixels: noise with the spectrum of photographs.
 
     Amplitudes fall with 1 / frequency, as they do in natural images (Field 1987, J. Opt. Soc.
-    Am. A 4:2379), colours vary less than brightness, and a few sharp edges cross it.
+    Amplitudes fall with 1 / frequency, as in natural images (Field 1987, J. Opt. Soc.
+    Am. A 4:2379), colours vary less than brightness, and there are a few sharp edges.
 
     Args:
         number: Its seed.
@@ -92,7 +93,7 @@ def made_up_photograph(number: int) -> bytes:
 def _noise(
     random: np.random.Generator, height: int, width: int, rough: float
 ) -> npt.NDArray[np.float64]:
-    """Returns noise of mean 0 and deviation 1 whose amplitude is 1 / frequency ** rough."""
+    """Returns noise with mean 0 and deviation 1 whose amplitude is 1 / frequency ** rough."""
     frequency = np.hypot(np.fft.fftfreq(height)[:, np.newaxis], np.fft.rfftfreq(width))
     frequency[0, 0] = 1.0
     spectrum = np.fft.rfft2(random.normal(size=(height, width))) / frequency**rough

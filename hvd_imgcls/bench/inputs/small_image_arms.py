@@ -1,8 +1,8 @@
-"""The arms of line c of `bench input`: small images augmented in batches, or one by one.
+"""The arms of row c of `bench input`: small images augmented in batches, or one by one.
 
     python -m hvd_imgcls.bench.inputs.small_image_arms CORE ARM
 
-Both give normalised float32 batches of 256 with targets: random crop with 4 pixels of padding,
+Both yield normalised float32 batches of 256 with targets: random crop with 4 pixels of padding,
 flip, cutout of 16 pixels.
 """
 
@@ -31,7 +31,7 @@ train: {{global_batch_size: {BATCH_SIZE}, num_epochs: 1000000}}
 
 
 def in_batches() -> Callable[[], int]:
-    """Returns taking batches from our training dataset, normalised by a compiled map."""
+    """Returns a function that takes batches from our dataset, normalised by a compiled map."""
     import tensorflow as tf
 
     from hvd_imgcls.config import parse_config
@@ -50,10 +50,10 @@ def in_batches() -> Callable[[], int]:
 
 
 def one_by_one() -> Callable[[], int]:
-    """Returns taking batches from a dataset as TensorFlow's guide to augmentation writes it.
+    """Returns a function that takes batches from a dataset as in TensorFlow's tutorial.
 
     https://www.tensorflow.org/tutorials/images/data_augmentation, with `tf.image.stateless_*`
-    and seeds from a counter. It does not even shuffle, which ours does.
+    and seeds from a counter. It does not shuffle, whereas ours does.
     """
     import tensorflow as tf
 
@@ -63,7 +63,7 @@ def one_by_one() -> Callable[[], int]:
 
     def augment(pair: tuple[tf.Tensor, tf.Tensor], seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         image, label = pair
-        # The cheapest forms: `tf.random.split` and `resize_with_crop_or_pad` take longer.
+        # The cheapest variants: `tf.random.split` and `resize_with_crop_or_pad` take longer.
         image = tf.pad(image, [[4, 4], [4, 4], [0, 0]])
         image = tf.image.stateless_random_crop(image, [32, 32, 3], seed)
         image = tf.image.stateless_random_flip_left_right(image, tf.add(seed, [0, 1]))
@@ -98,7 +98,7 @@ ARMS = {"in batches": in_batches, "one by one": one_by_one}
 
 
 def main(words: list[str]) -> None:
-    """Serves one arm."""
+    """Runs one arm."""
     turns = Turns(int(words[0]))
     turns.serve(ARMS[words[1]]())
 

@@ -1,4 +1,4 @@
-"""Starting the processes of a benchmark."""
+"""Launches the processes of a benchmark."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from hvd_imgcls.errors import HvdImgclsError, SetupError
 def run_module(
     module: str, arguments: Sequence[str], *, size: int, threads: int, timeout_seconds: float
 ) -> Any:
-    """Runs a module on `size` new processes and returns the JSON that it wrote.
+    """Runs a module in `size` new processes and returns the JSON that it wrote.
 
     Args:
-        module: Gets the name of its result file where `arguments` hold `{result}`.
+        module: Receives the name of its result file where `arguments` contain `{result}`.
         arguments: Its other arguments.
         size: Number of ranks; one is started without a launcher.
-        threads: Threads inside one operation, for each process.
-        timeout_seconds: How long it may take.
+        threads: Intra-op threads of each process.
+        timeout_seconds: Maximum duration.
 
     Raises:
         SetupError: If horovodrun is missing.
@@ -53,7 +53,7 @@ def run_module(
 
 
 def launcher(size: int) -> list[str]:
-    """Returns the words that start `size` ranks on this host.
+    """Returns the command prefix that starts `size` ranks on this host.
 
     Raises:
         SetupError: If horovodrun is missing.
@@ -76,7 +76,7 @@ def launcher(size: int) -> list[str]:
 
 
 def environment(threads: int, base: Mapping[str, str]) -> dict[str, str]:
-    """Returns the environment of a process with so many threads."""
+    """Returns the environment of a process with `threads` threads."""
     return {
         **base,
         "TF_NUM_INTRAOP_THREADS": str(threads),

@@ -1,4 +1,4 @@
-"""Images per second of trainings that are started anew for every turn, and their ratios."""
+"""Images per second of training runs that are restarted for every turn, and their ratios."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 IMAGE_SHAPE = (32, 32, 3)
 NUM_CLASSES = 10
-# Steps that are not counted: tracing, and caches that are filled.
+# Steps that are not measured: tracing, and warming of caches.
 NUM_WARM_UP_STEPS = 5
 
 # Runs an arm once; returns the seconds of its steps.
@@ -25,13 +25,13 @@ def measure_rates(
 ) -> dict[str, list[float]]:
     """Returns the images per second of every arm in every round.
 
-    A turn counts as its median step, so that a moment in which the machine was busy elsewhere
-    does not. In every other round the arms go in the opposite order.
+    The median step of a turn counts, so that short load of the machine has no effect.
+    The order of the arms alternates between rounds.
 
     Args:
         arms: At least two, by name.
-        rounds: How many.
-        global_batch: Images of a step, over all processes of an arm.
+        rounds: Number of rounds.
+        global_batch: Images per step, over all processes of an arm.
     """
     rates: dict[str, list[float]] = {name: [] for name in arms}
     for number, (first, _) in enumerate(alternating_order(rounds), start=1):
@@ -48,10 +48,10 @@ def rate_ratio(
     """Returns how many times as fast one arm is as another: above 1 is faster.
 
     Args:
-        rates: What `measure_rates` returned.
+        rates: Result of `measure_rates`.
         ours: Name of our arm.
-        theirs: Name of the comparator.
-        goal: The least that we want.
+        theirs: Name of the baseline.
+        goal: Minimum ratio.
     """
     ratio = ratio_of_pairs(rates[ours], rates[theirs])
     figures = {name: round(statistics.median(rates[name]), 1) for name in (ours, theirs)}

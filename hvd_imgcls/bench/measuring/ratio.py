@@ -1,4 +1,4 @@
-"""Ratios of alternating measurements, with how sure they are. Plain arithmetic."""
+"""Ratios of alternating measurements with confidence intervals. Plain arithmetic."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Ratio:
-    """Our time divided by the comparator's, over pairs of neighbouring measurements.
+    """Our time divided by the baseline's, over pairs of neighbouring measurements.
 
     Attributes:
         value: Geometric mean of the pairs' ratios.
-        low: Lower end of its 95 % bootstrap interval.
-        high: Upper end.
+        low: Lower bound of its 95 % bootstrap confidence interval.
+        high: Upper bound.
         pairs: Number of pairs.
     """
 
@@ -26,7 +26,7 @@ class Ratio:
     pairs: int
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the numbers, rounded to what they can be worth."""
+        """Returns the numbers, rounded to significant digits."""
         return {
             "ratio": round(self.value, 4),
             "low": round(self.low, 4),
@@ -42,12 +42,12 @@ class Ratio:
 def ratio_of_pairs(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
     """Returns the ratio of paired times.
 
-    Neighbours in time see the same machine, so the ratio is taken within pairs; the
-    interval is a percentile bootstrap over pairs (Efron 1979), seeded.
+    Neighbouring measurements see the same load of the machine, so the ratio is taken within
+    pairs; the interval is a percentile bootstrap over pairs (Efron 1979), seeded.
 
     Args:
         ours: Times in seconds, one per pair.
-        theirs: The comparator's.
+        theirs: Times of the baseline.
     """
     logs = np.log(np.asarray(ours) / np.asarray(theirs))
     random = np.random.default_rng(0)
@@ -61,7 +61,7 @@ def ratio_of_pairs(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
 def alternating_order(pairs: int) -> list[tuple[int, int]]:
     """Returns which of two arms goes first in each pair: A B, B A, A B, ...
 
-    What drifts in one direction then weighs on both alike.
+    A drift in one direction then affects both equally.
 
     >>> alternating_order(3)
     [(0, 1), (1, 0), (0, 1)]

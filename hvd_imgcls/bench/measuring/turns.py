@@ -1,4 +1,4 @@
-"""Arms that take turns on one core, each a process of its own, and their ratios."""
+"""Arms that take turns on one core, each in a separate process, and their ratios."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from hvd_imgcls.bench.measuring.ratio import Ratio, alternating_order, ratio_of_
 from hvd_imgcls.errors import HvdImgclsError
 
 CLOCKS = ("wall", "cpu")
-# Seconds per unit of every turn, by clock.
+# Seconds per unit in every turn, by clock.
 Times = dict[str, list[float]]
 
 
 class Arm:
-    """A process that works when it is its turn. See `window.Turns` for its side.
+    """A process that works when it is its turn. See `window.Turns` for its counterpart.
 
     Args:
-        name: For errors.
-        module: What to run, with the core as its first argument.
+        name: Name for error messages.
+        module: Module to run, with the core as its first argument.
         arguments: Its other arguments.
-        core: Where it runs.
+        core: The core it runs on.
     """
 
     def __init__(self, name: str, module: str, arguments: Sequence[str], core: int) -> None:
         self.name = name
         self.times: Times = {clock: [] for clock in CLOCKS}
-        # A process of its own that outlives this call.
+        # A process that outlives this call.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, str(core), *arguments],
@@ -59,11 +59,11 @@ class Arm:
         self._errors.close()
 
     def get_ready(self) -> None:
-        """Waits until it has nothing to do but wait for its turn."""
+        """Waits until it is ready for its turn."""
         self._read()
 
     def take_turn(self) -> dict[str, float]:
-        """Lets it work; returns seconds per unit by clock."""
+        """Runs one turn; returns seconds per unit by clock."""
         if self._process.stdin is not None:
             self._process.stdin.write("go\n")
             self._process.stdin.flush()
@@ -83,13 +83,13 @@ class Arm:
 
 
 def measure(arms: Sequence[Arm], rounds: int) -> dict[str, Times]:
-    """Returns seconds per unit of every arm in every round, after one that does not count.
+    """Returns seconds per unit of every arm in every round, after one warm-up round.
 
-    In every other round they go in the opposite order.
+    The order alternates between rounds.
 
     Args:
         arms: At least two, just started.
-        rounds: How many to measure.
+        rounds: Number of rounds to measure.
     """
     for arm in arms:
         arm.get_ready()
@@ -107,11 +107,11 @@ def speed_ratio(
     """Returns how many times as fast one arm is as another: above 1 is faster.
 
     Args:
-        times: What `measure` returned.
+        times: Result of `measure`.
         ours: Name of our arm.
-        theirs: Name of the comparator.
-        goal: The least that we want.
-        unit: What is counted, for the text: "images".
+        theirs: Name of the baseline.
+        goal: Minimum ratio.
+        unit: Name of the unit, for the text: "images".
     """
     rates = {
         name: {clock: 1 / statistics.median(times[name][clock]) for clock in CLOCKS}
@@ -130,13 +130,13 @@ def speed_ratio(
 def time_ratio(
     times: Mapping[str, Times], ours: str, theirs: str, *, goal: float
 ) -> dict[str, Any]:
-    """Returns how many times as long a step of one arm takes as one of another.
+    """Returns the ratio of the step times of two arms.
 
     Args:
-        times: What `measure` returned.
+        times: Result of `measure`.
         ours: Name of our arm.
-        theirs: Name of the comparator.
-        goal: The most that we want.
+        theirs: Name of the baseline.
+        goal: Maximum ratio.
     """
     steps = {
         name: {clock: 1e3 * statistics.median(times[name][clock]) for clock in CLOCKS}

@@ -1,8 +1,8 @@
-"""What an arm does that takes turns with others: work for a while when told to, then rest.
+"""The side of an arm that takes turns with others: works when told to, then rests.
 
 An arm is a process on one core. It keeps its datasets and iterators from turn to turn. A turn
-ends when the process has come to rest: what a dataset reads ahead is then paid for in the turn
-that caused it, and not by the arm whose turn is next.
+ends when the process is idle, so that the cost of prefetching is charged to the turn that causes
+it and not to the next arm.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _MOST_SECONDS = 60.0
 
 
 class Turns:
-    """The arm's side of the talk with `turns.Arm`: lines on standard input and output.
+    """The arm's side of the protocol with `turns.Arm`: lines on standard input and output.
 
     Args:
-        core: The core that this process and its threads stay on from now on.
+        core: The core to which this process and its threads are pinned.
     """
 
     def __init__(self, core: int) -> None:
         os.sched_setaffinity(0, {core})
-        # Whatever else is printed goes to standard error.
+        # All other output goes to standard error.
         self._out: TextIO = os.fdopen(os.dup(1), "w", encoding="utf-8")
         os.dup2(2, 1)
         self._began = (0.0, 0.0)
@@ -46,17 +46,17 @@ class Turns:
         return True
 
     def end(self, units: int) -> None:
-        """Waits until this process rests, and says what the turn took.
+        """Waits until this process is idle, and reports the costs of the turn.
 
         Args:
-            units: How many images or steps it did.
+            units: Number of images or steps processed.
         """
         wall, cpu = wait_until_at_rest()
         began_wall, began_cpu = self._began
         self._say({"wall": (wall - began_wall) / units, "cpu": (cpu - began_cpu) / units})
 
     def serve(self, work: Callable[[], int]) -> None:
-        """Does a piece of work, which returns its units, in every turn."""
+        """Calls `work`, which returns its units, in every turn."""
         while self.begin():
             self.end(work())
 
@@ -66,10 +66,10 @@ class Turns:
 
 
 def wait_until_at_rest() -> tuple[float, float]:
-    """Returns once no other thread of this process runs or wants to.
+    """Returns once no other thread of this process is running or runnable.
 
     Returns:
-        Wall clock and CPU time of the process when that was first seen, in seconds.
+        Wall-clock and CPU time of the process when this was first observed, in seconds.
     """
     deadline = time.perf_counter() + _MOST_SECONDS
     seen, first = 0, (0.0, 0.0)
@@ -77,7 +77,7 @@ def wait_until_at_rest() -> tuple[float, float]:
         now = time.perf_counter(), time.process_time()
         if now[0] > deadline:
             raise HvdImgclsError(
-                f"a benchmark's threads did not come to rest within {_MOST_SECONDS:.0f} s"
+                f"a benchmark's threads did not become idle within {_MOST_SECONDS:.0f} s"
             )
         if others_run():
             seen = 0
@@ -97,7 +97,7 @@ def others_run() -> bool:
         try:
             text = (task / "stat").read_text(encoding="ascii", errors="replace")
         except OSError:
-            continue  # It has ended.
+            continue  # The thread has ended.
         if text.rpartition(")")[2].split()[0] in "RD":
             return True
     return False

@@ -1,8 +1,8 @@
-"""From launch to the first finished step, and where the time goes. Run by `startup.py`.
+"""Time from launch to the end of the first step, by phase. Run by `step.py`.
 
     python -m hvd_imgcls.bench.steps.startup_arms plain|ours RESULT.json
 
-Marks are seconds since the epoch, so that they can be set against the launch.
+Marks are in seconds since the epoch, so that they can be related to the launch.
 """
 
 import json
@@ -13,12 +13,12 @@ marks = {"python started": time.time()}
 
 
 def mark(name: str) -> None:
-    """Notes that something was done just now."""
+    """Records the time of an event."""
     marks[name] = time.time()
 
 
 def main(arm: str, result_path: str) -> None:
-    """Builds the benchmark's model, takes one step and writes when what was done."""
+    """Builds the benchmark's model, takes one step and writes the times of all events."""
     import keras
 
     from hvd_imgcls.bench.steps import workload

@@ -1,9 +1,9 @@
-"""`bench step`: what a distributed step costs beyond the work itself.
+"""`bench step`: the overhead of a distributed step.
 
 - One rank: our step against plain Keras `fit`, in one process, alternately.
-- Two ranks: our step against two processes that do not communicate plus the raw
+- Two ranks: our step against two processes without communication plus the raw
   allreduce of the same bytes, in the same two processes, alternately.
-- Start-up: from launch to the first finished step, two ranks against one plain process.
+- Start-up: from launch to the end of the first step, two ranks against one plain process.
 """
 
 from __future__ import annotations

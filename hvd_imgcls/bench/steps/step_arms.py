@@ -1,4 +1,4 @@
-"""What a rank of `bench step` does. Run by `step.py`, alone or under horovodrun."""
+"""A rank of `bench step`. Run by `step.py`, on its own or under horovodrun."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def main(result_path: Path, pairs: int, steps: int, target_seconds: float) -> No
     Args:
         result_path: JSON file for the times.
         pairs: Measurements of each arm.
-        steps: Steps of each measurement.
-        target_seconds: How long the plain step should take.
+        steps: Steps per measurement.
+        target_seconds: Intended duration of the plain step.
     """
     hvd.init()
     ranks = distributed.current()
@@ -55,7 +55,7 @@ def main(result_path: Path, pairs: int, steps: int, target_seconds: float) -> No
             ranks.barrier()
             times[name].append(workload.seconds_per_step(model, batches, steps))
         times["allreduce"].append(_seconds_per_call(ranks, reduce, steps))
-    # A run has taken a step when its slowest rank has.
+    # The step of a run takes as long as that of its slowest rank.
     slowest = {
         name: [max(rank[name][i] for rank in by_rank) for i in range(pairs)]
         for by_rank in [ranks.gather_json(times)]
@@ -77,7 +77,7 @@ def _sgd() -> keras.optimizers.Optimizer:
 
 
 def _raw_allreduce(ranks: distributed.Collectives, num_bytes: int) -> Any:
-    """Returns a compiled function that does nothing but reduce one tensor of `num_bytes`."""
+    """Returns a compiled function that only reduces one tensor of `num_bytes`."""
     tensor = tf.Variable(tf.ones([num_bytes // 4]))
 
     @tf.function

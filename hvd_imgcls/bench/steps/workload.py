@@ -1,4 +1,4 @@
-"""The training step that the benchmarks time: a small CNN on random images in memory."""
+"""The training step that the benchmarks measure: a small CNN on random images in memory."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def make_model(optimizer: Any, weights: list[np.ndarray] | None = None) -> keras
 
 
 def make_batches(batch_size: int) -> tf.data.Dataset:
-    """Returns the same random batch without end, so that no time goes into data."""
+    """Returns an infinite dataset of one random batch, so that data cost no time."""
     random = np.random.default_rng(0)
     images = random.normal(size=(batch_size, *IMAGE_SHAPE)).astype(np.float32)
     labels = random.integers(0, NUM_CLASSES, batch_size)
@@ -46,19 +46,19 @@ def make_batches(batch_size: int) -> tf.data.Dataset:
 
 
 class StepClock(keras.callbacks.Callback):
-    """Notes when every batch ended, in seconds of `time.perf_counter`, in `ends`."""
+    """Records the end of every batch, in seconds of `time.perf_counter`, in `ends`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.ends: list[float] = []
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Notes the time."""
+        """Records the time."""
         self.ends.append(time.perf_counter())
 
 
 def seconds_per_step(model: keras.Model, batches: tf.data.Dataset, steps: int) -> float:
-    """Returns the mean time of a step of `fit`, without what `fit` does once."""
+    """Returns the mean time of a `fit` step, without the fixed costs of `fit`."""
     clock = StepClock()
     model.fit(batches, steps_per_epoch=steps + 1, shuffle=False, verbose=0, callbacks=[clock])
     return (clock.ends[-1] - clock.ends[0]) / steps
@@ -67,8 +67,8 @@ def seconds_per_step(model: keras.Model, batches: tf.data.Dataset, steps: int) -
 def batch_size_for(target_seconds: float) -> int:
     """Returns the batch size whose plain Keras step takes about `target_seconds` here.
 
-    Measured on two batch sizes and put through a line, for the overhead of a step that
-    does not depend on the batch.
+    Fits a line to measurements of two batch sizes, because the overhead of a step does not depend
+    on the batch size.
     """
     times = {}
     for batch_size in (8, 64):

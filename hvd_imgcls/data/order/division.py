@@ -5,6 +5,7 @@ random order. A random fraction of all slots is then filled from all hosts: thei
 permuted across hosts. All of it is a pure function of (seed, epoch) and of the division,
 independent of the number of ranks, so that every rank knows what it will receive without
 asking.
+
 Partial exchange between epochs is from Nguyen et al. 2022, "Why globally re-shuffle?
 Revisiting data shuffling in large scale deep learning" (IPDPS).
 """

@@ -1,4 +1,4 @@
-"""Making the images of `data.placement` ready: which rank reads for which host, and labels."""
+"""Applies `data.placement`: assigns ranks to hosts, and completes the labels."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from hvd_imgcls.errors import BadImagesError
 
 
 def place(source: ImageSource, config: RunConfig, collectives: Collectives) -> ImageSource:
-    """Returns the images as all ranks together have them.
+    """Returns the images with all ranks assigned to hosts and all labels known.
 
     Collective: every rank must call this.
 
     Args:
-        source: What is on this host.
-        config: Says how images and labels are placed.
-        collectives: How the ranks talk.
+        source: The images on this host.
+        config: Defines the placement.
+        collectives: Communication between the ranks.
 
     Raises:
-        BadImagesError: On all ranks, if the files of a host are not all there.
+        BadImagesError: On all ranks, if files of a host are missing.
         ConfigError: If the ranks cannot be divided over the hosts, or the table does not fit.
     """
     placement = config.data.placement
@@ -48,12 +48,12 @@ def place(source: ImageSource, config: RunConfig, collectives: Collectives) -> I
 def _complete_labels(
     source: HostRecords | Relabelled, division: Division, collectives: Collectives
 ) -> None:
-    """Gives every rank the labels of all hosts' examples. Collective."""
+    """Sends the labels of all hosts' examples to every rank. Collective."""
     rank, size = collectives.topology.rank, collectives.topology.size
     position = division.position_of(rank)
     for split in SPLITS:
         labels = np.zeros(source.num_examples(split), np.int64)
-        # One rank for each host, so that nothing is added twice.
+        # One rank per host, so that labels are added only once.
         if position % max(1, size // division.num_hosts) == 0:
             for host in division.hosts_of(position, size):
                 share = division.shares[split][host]
@@ -62,7 +62,7 @@ def _complete_labels(
 
 
 def _divide_ranks(source: HostRecords, config: RunConfig, collectives: Collectives) -> None:
-    """Gives every rank a part of each batch whose images are on its disk. Collective."""
+    """Assigns every rank a part of each batch whose images are on its disk. Collective."""
     size, num_hosts = collectives.topology.size, source.division.num_hosts
     source.division.counts(config.evaluation.block_size).require_ranks(
         size, config.train.global_batch_size
@@ -81,14 +81,14 @@ def _divide_ranks(source: HostRecords, config: RunConfig, collectives: Collectiv
 
 
 def assign_positions(hosts_here: Sequence[Sequence[int]], num_hosts: int) -> tuple[int, ...] | None:
-    """Returns which part of every batch each rank reads, None if that is not possible.
+    """Returns which part of every batch each rank reads, or None if impossible.
 
     Args:
         hosts_here: For every rank, the hosts whose files it can read.
-        num_hosts: Number of hosts; divides the number of ranks, or is divided by it.
+        num_hosts: Number of hosts; a divisor or a multiple of the number of ranks.
 
     Returns:
-        A permutation of the ranks' numbers. The ranks that can read least choose first.
+        A permutation of the rank numbers. Ranks that can read the fewest hosts are assigned first.
     """
     size = len(hosts_here)
     if size < num_hosts:
@@ -111,20 +111,20 @@ def assign_positions(hosts_here: Sequence[Sequence[int]], num_hosts: int) -> tup
 def _what_is_missing(
     hosts_here: Sequence[Sequence[int]], problems: Sequence[dict[str, str]], num_hosts: int
 ) -> str:
-    """Returns which rank lacks what."""
+    """Describes the missing files of each rank."""
     size = len(hosts_here)
-    lines = [f"the images are divided over {num_hosts} hosts, but not all are where they belong:"]
+    lines = [f"the images are divided over {num_hosts} hosts, but some files are missing:"]
     per_host = max(1, size // num_hosts)
     for rank, hosts in enumerate(hosts_here):
         if hosts:
             lines.append(f"rank {rank} has all files of host {', '.join(map(str, hosts))}")
         else:
-            # The host whose ranks these would be, if ranks are counted host by host.
+            # The host of this rank if ranks are numbered host by host.
             likely = min(rank // per_host, num_hosts - 1)
-            lines.append(f"rank {rank} has all files of no host; {problems[rank][str(likely)]}")
+            lines.append(f"rank {rank} has no host's complete files; {problems[rank][str(likely)]}")
     needed = f"{per_host} rank{'s' if per_host > 1 else ''}"
     lines.append(
-        f"to fix it: copy to each host what its host-...-files.txt lists; every host's files need "
-        f"{needed}" + ("" if size >= num_hosts else f", or {num_hosts // size} hosts' files a rank")
+        f"to fix it: copy to each host the files in its host-...-files.txt; a host needs {needed}"
+        + ("" if size >= num_hosts else f", or each rank the files of {num_hosts // size} hosts")
     )
     return "\n  ".join(lines)

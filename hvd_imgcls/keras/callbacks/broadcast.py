@@ -1,4 +1,4 @@
-"""One initial state for all ranks, before the first step."""
+"""Broadcasts the initial state to all ranks, before the first step."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 
 
 class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
-    """Gives every rank the root's model and optimizer state before the first step.
+    """Broadcasts the root's model and optimizer state before the first step.
 
-    A model without variables is built for the shape of its first batch. Versions and
-    numbers of steps and epochs are compared over the ranks first, and the trainable
-    weights at the end of every epoch.
+    A model without variables is built for the shape of its first batch. Before that, versions
+    and numbers of steps and epochs are compared across ranks, and at the end of every epoch the
+    trainable weights.
 
-    Random generators of layers (dropout, augmentation) start from the root's seed too,
-    but each rank's at a different point: ranks that drop the same units would train on
-    less than their number of examples suggests.
+    Random generators of layers (dropout, augmentation) also start from the root's seed,
+    but with a different offset on each rank: otherwise all ranks would drop the same units,
+    which reduces the effective batch size.
 
     Collective: every rank must have this callback, as the first one.
 
     Args:
-        root_rank: The rank whose state is kept.
-        device: Accepted for Horovod's sake.
-        local_variables: Variables that keep each rank's own value.
+        root_rank: The rank whose state is used.
+        device: Accepted for compatibility with Horovod.
+        local_variables: Variables whose values differ between ranks.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
             self.register_local_var(variable)
 
     def register_local_var(self, var: Any) -> None:
-        """Declares that a variable keeps each rank's own value.
+        """Declares a local variable, whose value may differ between ranks.
 
         Raises:
             ValueError: If it is not a variable.
@@ -94,7 +94,7 @@ class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
                 _move_apart(state, distributed.current().topology.rank)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Gives all ranks one model, if theirs differ, and compares it. Collective."""
+        """Synchronises the models of all ranks if necessary, and compares them. Collective."""
         if distributed.current().topology.size == 1:
             return
         optimizer = self.model.optimizer
@@ -105,7 +105,7 @@ class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
         updates = optimizer.iterations
         if synchronizer is not None:
             if synchronizer.settings.reduction.process_set is not global_process_set:
-                return  # ranks outside the set train on their own
+                return  # ranks outside the set train independently
             variables = [*self.model.variables, *optimizer.variables]
             synchronizer.settle([v for v in variables if not is_random_state(v)])
             shared = synchronizer.reduction.shared(shared)
@@ -121,10 +121,10 @@ class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
 
 
 def _move_apart(state: Any, rank: int) -> None:
-    """Advances a random generator so that every rank draws other numbers.
+    """Advances a random generator so that every rank draws different numbers.
 
-    A state is (seed, counter); ranks differ in the seed, by a constant that is odd and
-    large so that neighbouring seeds of a user do not meet (2**32 / golden ratio).
+    A state is (seed, counter); the seeds of ranks differ by multiples of a large odd
+    constant, so that neighbouring seeds of a user do not collide (2**32 / golden ratio).
     """
     native = native_variable(state)
     seed, counter = (int(value) for value in native.numpy())

@@ -1,1 +1,1 @@
-"""Checks at run time: are the ranks in step, is everything finite?"""
+"""Run-time checks: consistency of the ranks, NaN and infinity."""

@@ -1,10 +1,10 @@
-"""The run proves to itself that its ranks are in step.
+"""Verifies at run time that the ranks are synchronised.
 
-Before the first update the ranks compare versions, settings and variables; at the
-first update the reduced gradient is compared with the mean of the gathered local ones,
-on a sample of every tensor; and every so many updates the hashes of weights and
-optimizer state are compared. A difference stops all ranks with one message. Unequal
-weights at the first update are a warning: loops in Horovod's style broadcast after it.
+Before the first update, the ranks compare versions, settings and variables; at the
+first update, the reduced gradient is compared with the mean of the gathered local ones,
+on a sample of every tensor; and at regular intervals, the hashes of weights and
+optimizer state are compared. A difference stops all ranks with one error. Unequal
+weights at the first update only cause a warning: Horovod-style loops broadcast after it.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from hvd_imgcls.versions import code_version
 logger = logging.getLogger(__name__)
 
 SAMPLES_PER_TENSOR = 1024
-"""How many evenly spaced elements of each gradient the first update compares."""
+"""Number of evenly spaced elements of each gradient compared at the first update."""
 
 
 def _fail(message: str) -> None:
-    """Raises on this rank, and keeps the error: a graph has no other way out."""
+    """Raises on this rank, and stores the error, because a graph cannot pass it on."""
     process_state.graph_error = RankMismatchError(message)
     raise process_state.graph_error
 
 
 def versions() -> dict[str, str]:
-    """Returns the versions that must be the same on all ranks."""
+    """Returns the versions that must be equal on all ranks."""
     return {
         "hvd_imgcls": code_version(),
         "keras": keras.__version__,
@@ -54,12 +54,12 @@ def versions() -> dict[str, str]:
 def require_same_start(
     settings: dict[str, Any], variables: Sequence[Any], process_set: ProcessSet
 ) -> None:
-    """Compares versions, settings and variable signatures over the ranks.
+    """Compares versions, settings and variable signatures across ranks.
 
     Collective: every rank of the process set must call this.
 
     Raises:
-        RankMismatchError: On all ranks, naming what differs.
+        RankMismatchError: On all ranks, with the differences.
     """
     signature = {
         f"{index} {variable_path(variable).rsplit('/', 1)[-1]}": _signature(variable)
@@ -80,11 +80,11 @@ def weights_digest(model: keras.Model) -> str:
 
 
 FORGOTTEN_BROADCAST = (
-    "give fit() the callback hvd.callbacks.BroadcastGlobalVariablesCallback(0) as the first "
-    "one, or call hvd.broadcast_variables() before training"
+    "pass hvd.callbacks.BroadcastGlobalVariablesCallback(0) to fit() as the first callback, "
+    "or call hvd.broadcast_variables() before training"
 )
 OTHER_CAUSES = (
-    "change weights only through the wrapped optimizer, and use operations that give the same "
+    "change weights only through the wrapped optimizer, and use operations that return the same "
     "bits on all ranks"
 )
 
@@ -103,17 +103,17 @@ def require_same_values(
     *,
     only_warn_at_start: bool = False,
 ) -> None:
-    """Compares the hashes of variables over the ranks, eagerly or inside a graph.
+    """Compares the hashes of variables across ranks, eagerly or inside a graph.
 
     Collective: every rank of the process set must call this.
 
     Args:
         variables: The same variables on all ranks, in the same order.
-        updates: How many updates were made, a number or scalar tensor, for the message.
-        process_set: The ranks that take part.
-        fix: What the user should do; the usual cause when empty.
-        only_warn_at_start: Whether a difference at 0 updates is a warning of the first
-            rank of the set instead of an error.
+        updates: Number of completed updates, a number or scalar tensor, for the message.
+        process_set: The participating ranks.
+        fix: What the user should do; a default if empty.
+        only_warn_at_start: Whether a difference at 0 updates is only a warning, by the first
+            rank of the set, instead of an error.
 
     Raises:
         RankMismatchError: On all ranks. Inside a graph TensorFlow wraps it.
@@ -134,7 +134,7 @@ def require_same_values(
         if message and only_warn_at_start and not done:
             if distributed.current().topology.rank == members[0]:
                 logger.warning(
-                    "the ranks start out of step: %s; training stops unless they are equal "
+                    "the ranks start with different values: %s; training stops if they differ "
                     "before the second update: %s",
                     message,
                     FORGOTTEN_BROADCAST,
@@ -142,7 +142,7 @@ def require_same_values(
         elif message:
             help_text = fix or (OTHER_CAUSES if done > 1 else FORGOTTEN_BROADCAST)
             _fail(
-                f"the ranks are out of step after {_count_updates(done)}: {message}\n"
+                f"the ranks differ after {_count_updates(done)}: {message}\n"
                 f"  to fix it: {help_text}"
             )
         return True
@@ -157,7 +157,7 @@ def _count_updates(number: int) -> str:
 def describe_difference(
     table: np.ndarray, paths: Sequence[str], members: Sequence[int]
 ) -> str | None:
-    """Says which variable differs first, and between which ranks.
+    """Describes which variable differs first, and between which ranks.
 
     Args:
         table: `[num_members, num_variables]`, int64: the hashes.
@@ -187,10 +187,10 @@ def check_reduction(
     tolerances: tuple[float, float],
     process_set: ProcessSet,
 ) -> tf.Tensor:
-    """Compares reduced gradients with what the gathered local ones should give.
+    """Compares reduced gradients with the expected reduction of the gathered local ones.
 
     Compares up to `SAMPLES_PER_TENSOR` evenly spaced elements of every tensor, and
-    that the reduced elements are the same bits on all ranks. Collective.
+    that the reduced elements are bit-identical on all ranks. Collective.
 
     Args:
         local: This rank's dense gradients.
@@ -199,10 +199,10 @@ def check_reduction(
         expected: Maps gathered samples `[num_members, num_samples]`, float64, to the
             reduced samples; None if there is no simple formula.
         tolerances: Relative to the mean absolute value over the ranks, and absolute.
-        process_set: The ranks that take part.
+        process_set: The participating ranks.
 
     Returns:
-        Whether the check could be made: a scalar, bool. Not if a value was not finite,
+        Whether the check was possible: a scalar, bool. Not if a value was NaN or infinite,
         as happens at the start of float16 training.
     """
     both = call_python(_sample_all, [*local, *reduced], tf.float64, [2, None])
@@ -237,7 +237,7 @@ def find_wrong_reduction(
     expected: Callable[[np.ndarray], np.ndarray] | None,
     tolerances: tuple[float, float],
 ) -> tuple[int, int, str] | None:
-    """Finds the first sample that was reduced wrongly.
+    """Finds the first sample that was reduced incorrectly.
 
     Args:
         local: `[num_members, num_samples]`, float64.
@@ -246,7 +246,7 @@ def find_wrong_reduction(
         tolerances: See `check_reduction`.
 
     Returns:
-        Index of the sample, row of the rank and what is wrong; None if all are right.
+        Index of the sample, row of the rank and a description; None if all are correct.
     """
     unequal = np.argwhere(reduced != reduced[:1])
     if len(unequal):
@@ -261,11 +261,11 @@ def find_wrong_reduction(
     if not len(wrong):
         return None
     index = int(wrong[0])
-    return index, 0, f"got {reduced[0, index]!r}, the local ones give {wanted[index]!r}"
+    return index, 0, f"got {reduced[0, index]!r}, expected {wanted[index]!r} from the local ones"
 
 
 def _sample_all(*tensors: tf.Tensor) -> np.ndarray:
-    """Returns `[2, num_samples]`, float64: of the first half and of the second half."""
+    """Returns `[2, num_samples]`, float64: samples of the first and of the second half."""
     samples = [_sample(tensor) for tensor in tensors]
     half = len(samples) // 2
     return np.stack([np.concatenate(samples[:half]), np.concatenate(samples[half:])])

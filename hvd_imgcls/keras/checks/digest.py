@@ -1,8 +1,7 @@
 """A 64-bit hash of exact bits.
 
-Two ranks that are in step hold the same bits, so equality of one number per variable is
-all that has to travel. The hash is XXH3 of the xxhash library, which reads memory about
-as fast as it can be read.
+Synchronised ranks hold identical bits, so it suffices to compare one number per variable.
+The hash is XXH3 of the xxhash library, which runs at about the speed of memory.
 """
 
 from __future__ import annotations

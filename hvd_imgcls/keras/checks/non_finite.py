@@ -1,8 +1,8 @@
-"""Updates whose gradients are not finite are held back, on all ranks alike.
+"""Withholds updates whose gradients are NaN or infinite, on all ranks alike.
 
-A NaN or an infinity of one rank makes the reduced gradient NaN or infinite on all of them, so
-every rank sees the same without another message. Where ranks apply different gradients, one small
-message says whether all of them are finite.
+A NaN or infinity on one rank makes the reduced gradient NaN or infinite on all ranks, so
+they all detect it without communication. If ranks apply different gradients, one small
+message determines whether all of them are finite.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from hvd_imgcls.keras.graph.variables import native_variable
 
 
 class NonFiniteGuard:
-    """Applies finite updates and holds the others back: weights and state stay as they were.
+    """Applies finite updates and withholds others: weights and state stay unchanged.
 
-    `iterations` counts on all the same, because learning rate and data follow from the number
-    of the step. Under loss scaling an infinity is how the scale finds its size, so there an
-    update counts as held back only if the scale is down to 1; the scaling skips it itself.
+    `iterations` is incremented nevertheless, because learning rate and data depend on the
+    number of the step. With loss scaling, infinities are part of finding the scale; an
+    update then counts as withheld only if the scale is 1, and the scaling itself skips it.
 
     Attributes:
-        num_held_back: How many updates were held back, int64, equal on all ranks.
-        is_of_this_rank: Whether this rank's own gradient was not finite the last time.
+        num_held_back: Number of withheld updates, int64, equal on all ranks.
+        is_of_this_rank: Whether this rank's own gradient was NaN or infinite the last time.
     """
 
     num_held_back: tf.Variable
@@ -40,11 +40,11 @@ class NonFiniteGuard:
             self.is_of_this_rank = tf.Variable(False, trainable=False)
 
     def state(self) -> dict[str, Any]:
-        """Returns the number of updates held back."""
+        """Returns the number of withheld updates."""
         return {"num_held_back": int(self.num_held_back.numpy())}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Takes what `state` returned."""
+        """Restores the result of `state`."""
         self.num_held_back.assign(state["num_held_back"])
 
     def apply(
@@ -54,13 +54,13 @@ class NonFiniteGuard:
         is_finite: tf.Tensor,
         apply: Callable[[], Any],
     ) -> None:
-        """Applies an update or holds it back.
+        """Applies or withholds an update.
 
         Args:
-            optimizer: Whose.
-            local: This rank's gradients, None among them.
+            optimizer: The optimizer.
+            local: This rank's gradients, which may include None.
             is_finite: Whether the update is finite, scalar, bool, the same on all ranks.
-            apply: Applies them.
+            apply: Applies the gradients.
         """
 
         def hold_back() -> tf.Tensor:
@@ -86,10 +86,10 @@ class NonFiniteGuard:
 
 
 def of_this_graph(gradients: Sequence[Any]) -> list[Any]:
-    """Returns the gradients as tensors of the graph that is being traced, a branch of a condition.
+    """Returns the gradients as tensors of the graph being traced, a branch of a condition.
 
-    Keras sums gradients up over replicas, which wants all of them from one graph; an optimizer
-    that changes some, as weight decay or clipping does, would leave the others outside.
+    Keras sums gradients over replicas, which requires all of them to be from one graph; an
+    optimizer that changes only some of them (weight decay, clipping) would violate this.
     """
     return [
         None if g is None else tf.nest.map_structure(tf.identity, g, expand_composites=True)
@@ -100,8 +100,8 @@ def of_this_graph(gradients: Sequence[Any]) -> list[Any]:
 def all_finite(gradients: Sequence[Any]) -> tf.Tensor:
     """Returns whether no element is NaN or infinite, scalar, bool.
 
-    One sum per tensor: NaN and infinities survive it. Elements whose sum overflows float32
-    (3.4e38) count as infinite.
+    Computes one sum per tensor, which NaN and infinities propagate to. Elements whose sum
+    overflows float32 (3.4e38) count as infinite.
 
     Args:
         gradients: Tensors, `tf.IndexedSlices` or None.
@@ -125,7 +125,7 @@ def true_on_all(value: tf.Tensor, process_set: ProcessSet, name: str) -> tf.Tens
 
     Args:
         value: Scalar, bool.
-        process_set: The ranks that take part.
+        process_set: The participating ranks.
         name: Name of the operation.
     """
     lowest = distributed.current().allreduce(
@@ -135,17 +135,17 @@ def true_on_all(value: tf.Tensor, process_set: ProcessSet, name: str) -> tf.Tens
 
 
 def agree_on_finite(gradients: Sequence[Any], process_set: ProcessSet, name: str) -> list[Any]:
-    """Makes a rank's infinity everybody's, so that all ranks skip the step or none does.
+    """Propagates one rank's infinity to all, so that all ranks skip the step or none does.
 
     Collective: every rank of the process set must call this.
 
     Args:
         gradients: Tensors, `tf.IndexedSlices` or None.
-        process_set: The ranks that take part.
+        process_set: The participating ranks.
         name: Name of the operation.
 
     Returns:
-        The gradients; all NaN on every rank if one of them was not finite on any.
+        The gradients; all NaN on every rank if any was NaN or infinite on any rank.
     """
     values = [getattr(g, "values", g) for g in gradients if g is not None]
     is_finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(value)) for value in values])

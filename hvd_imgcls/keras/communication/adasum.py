@@ -1,9 +1,9 @@
-"""Adasum: a sum that does not grow when the ranks' gradients point the same way.
+"""Adasum: a sum that does not grow if the gradients of the ranks are parallel.
 
 Maleki et al. 2020, "Scaling Distributed Training with Adaptive Summation"
 (arXiv:2006.02924), equation 4:
     adasum(a, b) = (1 - a.b / (2 |a|^2)) a + (1 - a.b / (2 |b|^2)) b
-applied over a binary tree of ranks, for each tensor by itself. Orthogonal gradients
+applied over a binary tree of ranks, separately for each tensor. Orthogonal gradients
 are added, parallel ones averaged.
 """
 
@@ -29,15 +29,15 @@ def grouped_adasum(
 ) -> list[tf.Tensor]:
     """Returns the tensors combined by Adasum. Collective: every rank must call this.
 
-    Horovod has this operation for MPI only; this one works over Gloo as well. Every
-    rank gathers all gradients, so it takes `size` times their memory.
+    Horovod implements it for MPI only; this one also works over Gloo. Every
+    rank gathers all gradients, which takes `size` times their memory.
 
     Args:
         tensors: Floating-point tensors, same shapes on all ranks.
         name: Name of the operation.
-        process_set: The ranks that take part; their number must be a power of two.
-        prescale_factor: Multiplied in before the reduction.
-        postscale_factor: Multiplied in after it.
+        process_set: The participating ranks; their number must be a power of two.
+        prescale_factor: Factor applied before the reduction.
+        postscale_factor: Factor applied after it.
 
     Raises:
         ConfigError: If the number of ranks is not a power of two.
@@ -77,7 +77,7 @@ def require_power_of_two(process_set: ProcessSet) -> int:
 
 
 def _combine(rows: list[tf.Tensor]) -> tf.Tensor:
-    """Combines the ranks' rows in pairs of neighbours until one is left."""
+    """Combines the ranks' rows in neighbouring pairs until one is left."""
     while len(rows) > 1:
         rows = [_adasum_of_two(a, b) for a, b in zip(rows[::2], rows[1::2], strict=True)]
     return rows[0]

@@ -1,4 +1,4 @@
-"""Who am I among how many, and what was Horovod built with: Horovod's names."""
+"""Rank, size and build information, with Horovod's names."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from hvd_imgcls.distributed import ProcessSet
 def init(comm: Any = None, process_sets: Sequence[ProcessSet] | str | None = None) -> None:
     """Joins the run. Collective: every rank must call this, before anything else.
 
-    Started alone, without a launcher, the run has one rank and Horovod is not needed.
+    Without a launcher the run has one rank, and Horovod is not needed.
 
     Args:
-        comm: Ranks that take part, or an mpi4py communicator. All when None.
+        comm: Participating ranks, or an mpi4py communicator. All when None.
         process_sets: Subsets of ranks to register, or "dynamic" to add them later.
 
     Raises:
-        SetupError: If several ranks were started but cannot see one another.
+        SetupError: If several ranks were launched but cannot reach each other.
     """
     distributed.start(process_sets, comm)
 
 
 def shutdown() -> None:
-    """Leaves the run; the other ranks' pending operations fail."""
+    """Leaves the run; pending operations of other ranks fail."""
     distributed.stop()
 
 
@@ -46,7 +46,7 @@ def size() -> int:
 
 
 def local_rank() -> int:
-    """Returns the index of this process among those of its host."""
+    """Returns the index of this process among those on its host."""
     return distributed.current().topology.local_rank
 
 
@@ -66,7 +66,7 @@ def cross_size() -> int:
 
 
 def is_homogeneous() -> bool:
-    """Returns whether all hosts have as many ranks. Collective: every rank must call this."""
+    """Returns whether all hosts have the same number of ranks. Collective."""
     ranks = distributed.current()
     return len(set(ranks.gather_json(ranks.topology.local_size))) == 1
 
@@ -133,14 +133,14 @@ def gloo_enabled() -> bool:
 
 
 def mpi_threads_supported() -> bool:
-    """Returns whether this run's MPI may be called from several threads."""
+    """Returns whether this run's MPI supports calls from several threads."""
     return _run_query("mpi_threads_supported")
 
 
 def add_process_set(process_set: ProcessSet | Sequence[int]) -> ProcessSet:
     """Registers a subset of ranks, given as a set or as its global ranks.
 
-    Collective: every rank must call this. Needs `init(process_sets="dynamic")`.
+    Collective: every rank must call this. Requires `init(process_sets="dynamic")`.
     """
     if not isinstance(process_set, ProcessSet):
         process_set = ProcessSet(process_set)
@@ -149,7 +149,7 @@ def add_process_set(process_set: ProcessSet | Sequence[int]) -> ProcessSet:
 
 
 def remove_process_set(process_set: ProcessSet) -> bool:
-    """Withdraws a subset of ranks. Collective: every rank must call this.
+    """Removes a subset of ranks. Collective: every rank must call this.
 
     Returns:
         Whether it was registered.
@@ -158,7 +158,7 @@ def remove_process_set(process_set: ProcessSet) -> bool:
 
 
 def start_timeline(file_path: str, mark_cycles: bool = False) -> None:
-    """Begins to record Horovod's activities as a Chrome trace.
+    """Starts recording Horovod's activities as a Chrome trace.
 
     Args:
         file_path: File that the root writes.
@@ -168,5 +168,5 @@ def start_timeline(file_path: str, mark_cycles: bool = False) -> None:
 
 
 def stop_timeline() -> None:
-    """Ends the recording and closes the file."""
+    """Stops the recording and closes the file."""
     distributed.current().stop_timeline()

@@ -1,4 +1,4 @@
-"""What gradients are turned into before they travel, and back.
+"""Compression of gradients for communication.
 
 The interface is Horovod's, so a compressor written for it works here.
 """
@@ -15,10 +15,10 @@ class Compressor(ABC):
     """Interface of a compressor: two static functions.
 
     Attributes:
-        relative_tolerance: Largest error, relative to the mean absolute value over the
-            ranks, that the check of the first update puts up with. None if there is
-            no such bound; then only equality over the ranks is checked.
-        absolute_tolerance: The same in the gradient's own unit, for tiny values.
+        relative_tolerance: Maximum error, relative to the mean absolute value over the
+            ranks, that the check of the first update accepts. None if there is
+            no such bound; then only equality across ranks is checked.
+        absolute_tolerance: The same in units of the gradient, for tiny values.
     """
 
     relative_tolerance: float | None = None
@@ -27,7 +27,7 @@ class Compressor(ABC):
     @staticmethod
     @abstractmethod
     def compress(tensor: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        """Returns what travels and what `decompress` needs to know."""
+        """Returns the tensor to send, and the context for `decompress`."""
 
     @staticmethod
     @abstractmethod
@@ -36,10 +36,10 @@ class Compressor(ABC):
 
 
 class NoneCompressor(Compressor):
-    """Sends tensors as they are."""
+    """Sends tensors uncompressed."""
 
-    # A float32 sum over n ranks is off by less than n * 2**-24 of the sum of absolute
-    # values; 1e-5 leaves room for 100 ranks.
+    # The error of a float32 sum over n ranks is below n * 2**-24 of the sum of absolute
+    # values; 1e-5 suffices for 100 ranks.
     relative_tolerance = 1e-5
     absolute_tolerance = 1e-30
 
@@ -57,8 +57,8 @@ class NoneCompressor(Compressor):
 class FP16Compressor(Compressor):
     """Sends floating-point tensors as float16: half the bytes, 11 bits of precision.
 
-    Values above 65504 become infinite and values below 6e-8 zero; under loss scaling
-    an overflow is noticed and the step is skipped on all ranks.
+    Values above 65504 become infinite and values below 6e-8 zero; with loss scaling,
+    an overflow is detected and the step is skipped on all ranks.
     """
 
     # 2**-11 for each operand and each partial sum; 6e-8 is the smallest float16.
@@ -79,7 +79,7 @@ class FP16Compressor(Compressor):
 
 
 class Compression:
-    """The choices for `DistributedOptimizer(compression=...)`."""
+    """Options for `DistributedOptimizer(compression=...)`."""
 
     none = NoneCompressor
     fp16 = FP16Compressor

@@ -1,4 +1,4 @@
-"""Broadcasting variables and objects, without pickle on the network by default."""
+"""Broadcasts variables and objects, by default without pickle."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def broadcast_variables(
     process_set: ProcessSet = global_process_set,
     inplace: bool = False,
 ) -> None:
-    """Gives every rank the root's values. Collective: every rank must call this.
+    """Broadcasts the root's values. Collective: every rank must call this.
 
     Args:
         variables: Keras or TensorFlow variables, the same on all ranks in the same order.
-        root_rank: Global rank whose values are kept.
-        process_set: The ranks that take part.
-        inplace: Accepted for Horovod's sake; the variables are always assigned to.
+        root_rank: Global rank whose values are used.
+        process_set: The participating ranks.
+        inplace: Accepted for compatibility with Horovod; variables are always updated in-place.
     """
     ranks = distributed.current()
     if process_set.size() == 1:
@@ -40,7 +40,7 @@ def broadcast_variables(
         value = ranks.broadcast(
             native.read_value(), root_rank, name=f"variable_{index}", process_set=process_set
         )
-        # On the root too: inside a graph an operation whose result nobody uses is left out.
+        # On the root too: inside a graph, an operation with an unused result is pruned.
         native.assign(value)
 
 
@@ -57,16 +57,16 @@ def broadcast_object(
 
     Args:
         obj: None, a boolean, number, string, bytes or NumPy array, or a list, tuple or
-            dictionary with string keys of such. Anything else needs `allow_pickle`.
-        root_rank: Global rank whose object is kept.
-        session: Accepted for Horovod's sake.
-        name: Accepted for Horovod's sake.
+            dictionary with string keys of these. Anything else requires `allow_pickle`.
+        root_rank: Global rank whose object is used.
+        session: Accepted for compatibility with Horovod.
+        name: Accepted for compatibility with Horovod.
         process_set: Must be the set of all ranks.
-        allow_pickle: Send any object, by pickle. Whoever can write to the ranks'
+        allow_pickle: Whether to send any object, by pickle. Anyone who can write to the ranks'
             connections can then run code on them.
 
     Raises:
-        ConfigError: On all ranks, if the object needs pickle and it is not allowed.
+        ConfigError: On all ranks, if the object requires pickle and it is not allowed.
     """
     _require_all_ranks(process_set)
     ranks = distributed.current()
@@ -106,7 +106,7 @@ def _require_all_ranks(process_set: ProcessSet) -> None:
             "process_set",
             got=process_set,
             expected="the set of all ranks",
-            fix="send objects over all ranks, tensors over the process set",
+            fix="send objects to all ranks, and only tensors over the process set",
         )
 
 
@@ -114,16 +114,15 @@ def _not_plain(problem: str) -> ConfigError:
     return ConfigError(
         "object to send",
         got=problem,
-        expected="plain values and NumPy arrays, since unpickling what comes off a network "
-        "runs code",
-        fix="send its plain parts, or pass allow_pickle=True on a network you trust",
+        expected="plain values and NumPy arrays, since unpickling untrusted data can run code",
+        fix="send its plain parts, or pass allow_pickle=True on a trusted network",
     )
 
 
 def _encode(obj: Any, allow_pickle: bool) -> tuple[bytes, str | None]:
-    """Returns the bytes that travel, or the type that cannot.
+    """Returns the encoded bytes, or the type that cannot be encoded.
 
-    Whatever goes wrong is an answer and not an exception: the other ranks wait for one.
+    Errors are returned and not raised, because the other ranks wait for an answer.
     """
     try:
         if allow_pickle:

@@ -28,7 +28,7 @@ Product = ReduceOp.PRODUCT
 
 
 def as_tensor(value: Any) -> tf.Tensor:
-    """Returns the tensor of a tensor, TensorFlow or Keras variable, array or number."""
+    """Converts a TensorFlow or Keras variable, array, number or tensor to a tensor."""
     if isinstance(value, keras.Variable):
         value = value.value
     return tf.convert_to_tensor(value)
@@ -38,7 +38,7 @@ def _operation(op: ReduceOp | int | None, average: bool | None) -> ReduceOp:
     if average is not None:
         if op is not None:
             raise ConfigError(
-                "average", got=average, expected="nothing beside `op`", fix="give only `op`"
+                "average", got=average, expected="nothing in addition to `op`", fix="pass only `op`"
             )
         return Average if average else Sum
     return Average if op is None else ReduceOp(op)
@@ -55,17 +55,17 @@ def allreduce(
     compression: Any = Compression.none,
     process_set: ProcessSet = global_process_set,
 ) -> Any:
-    """Returns `value` combined over the ranks. Collective.
+    """Returns `value` reduced over the ranks. Collective.
 
     Args:
         value: Same shape and dtype on all ranks; `tf.IndexedSlices` are gathered.
-        name: Name of the operation. Give one when several run at the same time.
-        average: Old way to say `op=Average` or `op=Sum`.
-        prescale_factor: Multiplied in before the reduction.
-        postscale_factor: Multiplied in after it.
+        name: Name of the operation. Required if several run at the same time.
+        average: Deprecated alternative to `op=Average` or `op=Sum`.
+        prescale_factor: Factor applied before the reduction.
+        postscale_factor: Factor applied after it.
         op: Average (default), Sum, Min, Max, Product or Adasum.
-        compression: What travels.
-        process_set: The ranks that take part.
+        compression: Compression for the transfer.
+        process_set: The participating ranks.
     """
     op = _operation(op, average)
     if isinstance(value, tf.IndexedSlices):
@@ -92,7 +92,7 @@ def grouped_allreduce(
     compression: Any = Compression.none,
     process_set: ProcessSet = global_process_set,
 ) -> list[tf.Tensor]:
-    """Returns the values combined over the ranks, in one operation. Collective.
+    """Returns the values reduced over the ranks, in one operation. Collective.
 
     Arguments as for `allreduce`.
     """
@@ -122,7 +122,7 @@ def grouped_allreduce(
 def allreduce_slices(
     slices: tf.IndexedSlices, op: ReduceOp, name: str, process_set: ProcessSet
 ) -> tf.IndexedSlices:
-    """Returns the rows of all ranks together. Collective.
+    """Returns the concatenated rows of all ranks. Collective.
 
     Raises:
         ConfigError: For an operation other than Average and Sum.
@@ -146,7 +146,7 @@ def allreduce_slices(
 def allgather(
     value: Any, name: str | None = None, process_set: ProcessSet = global_process_set
 ) -> tf.Tensor:
-    """Returns the ranks' values joined along axis 0, whose length may differ. Collective."""
+    """Returns the ranks' values concatenated along axis 0, whose length may differ. Collective."""
     return distributed.current().allgather(
         as_tensor(value), name=name or "allgather", process_set=process_set
     )
@@ -159,7 +159,7 @@ def broadcast(
     name: str | None = None,
     process_set: ProcessSet = global_process_set,
 ) -> tf.Tensor:
-    """Returns the value of global rank `root_rank`. Collective."""
+    """Returns the value of the global rank `root_rank`. Collective."""
     return distributed.current().broadcast(
         as_tensor(value), root_rank, name=name or "broadcast", process_set=process_set
     )
@@ -172,14 +172,14 @@ def reducescatter(
     op: ReduceOp = Average,
     process_set: ProcessSet = global_process_set,
 ) -> tf.Tensor:
-    """Returns this rank's part, along axis 0, of the combined value. Collective.
+    """Returns this rank's part, along axis 0, of the reduced value. Collective.
 
     Args:
-        value: Same shape on all ranks. If axis 0 does not divide, the first ranks get
-            a row more.
+        value: Same shape on all ranks. If axis 0 is not divisible, the first ranks get
+            one more row.
         name: Name of the operation.
         op: Average or Sum.
-        process_set: The ranks that take part.
+        process_set: The participating ranks.
     """
     return distributed.current().reducescatter(
         as_tensor(value), op=ReduceOp(op), name=name or "reducescatter", process_set=process_set
@@ -196,13 +196,13 @@ def alltoall(
     """Sends rows of axis 0 to the other ranks and returns those received. Collective.
 
     Args:
-        value: Rows in order of the rank they go to.
-        splits: `[size]`, int32: how many rows go to each rank; equal parts when None.
+        value: Rows ordered by destination rank.
+        splits: `[size]`, int32: number of rows for each rank; equal parts when None.
         name: Name of the operation.
-        process_set: The ranks that take part.
+        process_set: The participating ranks.
 
     Returns:
-        The rows received; with `splits`, also how many came from each rank.
+        The rows received; with `splits`, also the number of rows from each rank.
     """
     sent_splits = None if splits is None else tf.cast(as_tensor(splits), tf.int32)
     received, received_splits = distributed.current().alltoall(

@@ -1,12 +1,12 @@
-"""Functions that AutoGraph leaves as they are."""
+"""Excludes functions from AutoGraph."""
 
 from __future__ import annotations
 
 import tensorflow as tf
 
 without_autograph = tf.autograph.experimental.do_not_convert
-"""For what users call inside their own `tf.function`.
+"""For functions that users call inside their own `tf.function`.
 
-AutoGraph would otherwise rewrite this package's functions too: tracing takes longer and
-errors point into generated code.
+Otherwise, AutoGraph would also convert the functions of this package: tracing would take longer
+and errors would point into generated code.
 """

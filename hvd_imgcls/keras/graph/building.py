@@ -1,4 +1,4 @@
-"""Building models and optimizers before their first batch, eagerly, the same on all ranks."""
+"""Builds models and optimizers before their first batch, eagerly, the same on all ranks."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from hvd_imgcls.keras.graph.variables import native_variable
 
 
 def before_first_step(model: keras.Model, action: Callable[[], None]) -> None:
-    """Has a model built, and `action` called, when `fit` is about to take its first step.
+    """Builds a model, and calls `action`, just before `fit` takes its first step.
 
     A model without a declared input shape gets its variables while its first step is
-    being traced, and their values only when that step runs: too late to give all ranks
-    the same. `fit` holds the data, so the shape is known to its step function alone.
+    traced, and their values only when that step runs: too late to broadcast them. Only the
+    step function of `fit` receives the data, and so the shape.
 
     Args:
-        model: A compiled model, inside `fit`, after its step function was made.
-        action: Called once, eagerly, after the model was built.
+        model: A compiled model, inside `fit`, after its step function was created.
+        action: Called once, eagerly, after the model is built.
     """
     plain_function = model.train_function
 
@@ -38,8 +38,8 @@ def before_first_step(model: keras.Model, action: Callable[[], None]) -> None:
 def is_built(model: keras.Model) -> bool:
     """Whether all of a model's variables exist.
 
-    A model without a `call` of its own, such as a pair of adversarial networks with a
-    custom `train_step`, never becomes `built`; it is when all its parts are.
+    A model without its own `call`, such as a GAN with a custom `train_step`, never becomes
+    `built`; it counts as built if all its parts are.
     """
     parts = list(model._flatten_layers(include_self=False))
     return bool(model.built or (parts and all(part.built for part in parts)))
@@ -60,7 +60,7 @@ def build_for(model: keras.Model, element_spec: Any) -> None:
             lambda spec: keras.KerasTensor(spec.shape.as_list(), spec.dtype.name), element_spec
         )
         model._symbolic_build(data_batch=batch)
-    # TensorFlow's ValueError: the data have no static shape.
+    # TensorFlow raises ValueError: the data have no static shape.
     except (RuntimeError, ValueError) as error:
         raise SetupError(
             f"the model {model.name} has no variables yet and cannot be built from the shape of "
@@ -73,13 +73,13 @@ def create_optimizer_variables(optimizer: Any, variables: Sequence[Any]) -> None
     """Creates the optimizer's variables, eagerly even while a graph is being traced.
 
     `keras.optimizers.Optimizer.apply` would build inside the graph, where the initial
-    values that ScheduleFreeAdamW takes from the weights are taken anew at every step
-    (seen in Keras 3.15.1).
+    values that ScheduleFreeAdamW takes from the weights are re-evaluated at every step
+    (observed in Keras 3.15.1).
     """
     if optimizer.built:
         return
     with contextlib.ExitStack() as stack:
-        # Variables of a model that the first batch builds have no values yet.
+        # Variables of a model that is built by its first batch have no values yet.
         if all(_has_value(variable) for variable in variables):
             stack.enter_context(tf.init_scope())
         stack.enter_context(keras.name_scope(optimizer.name, caller=optimizer))

@@ -1,8 +1,8 @@
-"""Calling Python from inside a graph, for what is done rarely.
+"""Calls Python from inside a graph, for rare actions.
 
-A check that is due once in a hundred updates would, traced, add hundreds of operations
-to every step: TensorFlow visits them even when their branch is not taken, and traces and
-optimises them before the first step. One operation that calls Python costs next to
+Traced, a check that is due once in a hundred updates would add hundreds of operations
+to every step: TensorFlow visits them even if their branch is not taken, and traces and
+optimises them before the first step. A single operation that calls Python costs almost
 nothing until it is due.
 """
 
@@ -17,22 +17,22 @@ import tensorflow as tf
 def call_python(
     function: Callable[..., Any], inputs: Sequence[tf.Tensor], dtype: tf.DType, shape: list[Any]
 ) -> tf.Tensor:
-    """Calls `function(*inputs)`, which runs eagerly, now or when the graph gets there.
+    """Calls `function(*inputs)` eagerly, now or when the graph is executed.
 
-    The function must not communicate. Two of them can run at the same time and in another
-    order on every rank, and eager operations of Horovod have no names to tell them apart.
-    Nor may it read variables, which TensorFlow would not order with the writes to them:
-    their values are inputs.
+    The function must not communicate: two such functions can run concurrently and in a
+    different order on every rank, and Horovod's eager operations have no names to distinguish
+    them. It must not read variables either, because TensorFlow would not order the reads with
+    writes: their values are inputs.
 
     Args:
-        function: Takes eager tensors; returns what becomes one tensor.
+        function: Takes eager tensors; returns a value that is converted to one tensor.
         inputs: Tensors.
-        dtype: Of the result.
+        dtype: Dtype of the result.
         shape: Static shape of the result.
 
     Returns:
-        The result. What the function raises is wrapped in a `tf.errors.OpError` inside a
-        graph, and is raised as it is outside of one.
+        The result. Exceptions of the function are wrapped in a `tf.errors.OpError` inside a
+        graph, and raised unchanged outside of one.
     """
     if tf.executing_eagerly():
         return tf.convert_to_tensor(function(*inputs), dtype)
@@ -46,10 +46,10 @@ def run_if(condition: tf.Tensor, action: Callable[[], Any]) -> tf.Tensor:
 
     Args:
         condition: Scalar, bool.
-        action: Adds operations, or does its work if there is no graph.
+        action: Adds operations, or runs directly if there is no graph.
 
     Returns:
-        What to depend on in order to come after it.
+        A tensor for control dependencies.
     """
 
     def run() -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""Keras and TensorFlow variables, seen alike."""
+"""Common access to Keras and TensorFlow variables."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def native_variable(variable: Any) -> tf.Variable:
 
 
 def variable_path(variable: Any) -> str:
-    """Returns the name that messages use for a variable, e.g. `sequential/dense/kernel`."""
+    """Returns the name of a variable for messages, e.g. `sequential/dense/kernel`."""
     return str(getattr(variable, "path", None) or variable.name)
 
 
 def num_elements(tensor: tf.Tensor) -> Any:
-    """Returns how many elements a tensor has: a number, or a scalar if its shape is not static."""
+    """Returns the number of elements: an int, or a scalar tensor if the shape is not static."""
     known = tensor.shape.num_elements()
     return tf.size(tensor) if known is None else known
 

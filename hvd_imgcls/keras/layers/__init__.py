@@ -1,1 +1,1 @@
-"""Layers that are faster, or synchronised over ranks."""
+"""Faster and synchronised layers."""

@@ -1,4 +1,4 @@
-"""A model's slow layers replaced by faster ones that give the same results."""
+"""Replaces slow layers of a model by faster equivalents."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _FUSED: dict[type, type] = {
 
 
 def accelerate(model: keras.Model) -> keras.Model:
-    """Makes a model's batch normalisation faster, and on CPUs its GELU, in place.
+    """Makes a model's batch normalisation faster, and on CPUs its GELU, in-place.
 
-    Call it before `compile`, or compile again: a function that was traced keeps what it had.
-    Layers of other classes, such as a user's own subclass, keep their batch normalisation.
+    Call it before `compile`, or compile again: functions that are already traced do not change.
+    Layers of other classes, such as custom subclasses, keep their batch normalisation.
 
     Args:
-        model: Any Keras 3 model, built or not, with nested models in it or not.
+        model: Any Keras 3 model, built or not, including nested models.
 
     Returns:
-        The same model. What it saves is plain Keras.
+        The same model. It is saved as a plain Keras model.
     """
     on_cpu = not tf.config.get_visible_devices("GPU")
     for layer in model._flatten_layers():

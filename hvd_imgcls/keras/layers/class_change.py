@@ -1,4 +1,4 @@
-"""Layers whose class is changed in place."""
+"""Changes the class of a layer in-place."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import keras
 
 
 def change_class(layer: keras.layers.Layer, cls: type) -> None:
-    """Gives a layer another class in place: it may already be part of a graph of layers.
+    """Changes the class of a layer in-place, even if it is part of a graph of layers.
 
     Args:
         layer: The layer.
-        cls: A class that differs from the layer's in behaviour alone, not in what it holds.
+        cls: A class that differs from the layer's class only in behaviour, not in state.
     """
-    # Past a `__class__` that the class itself defines, for the sake of what Keras saves.
+    # Bypasses a `__class__` property that the class itself defines for saving.
     vars(object)["__class__"].__set__(layer, cls)

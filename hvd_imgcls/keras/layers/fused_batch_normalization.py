@@ -1,9 +1,9 @@
-"""Batch normalisation by TensorFlow's fused operation, for any Keras 3 model.
+"""Batch normalisation with TensorFlow's fused operation, for any Keras 3 model.
 
-Keras 3 on TensorFlow builds batch normalisation from some twenty small operations, each of
-which passes over the whole activation; Keras 2 used one. These classes give it back; `accelerate`
-changes a model's layers to them in place. Weights, configuration, saved file, and, within
-rounding, results stay those of `keras.layers.BatchNormalization`.
+Keras 3 on TensorFlow composes batch normalisation from about twenty small operations, each of
+which passes over the whole activation; Keras 2 used a single one. These classes do so again;
+`accelerate` changes the layers of a model to them in-place. Weights, configuration, saved file
+and, up to rounding, results are those of `keras.layers.BatchNormalization`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from hvd_imgcls import distributed
 from hvd_imgcls.distributed import ReduceOp
 from hvd_imgcls.keras.layers.sync_batch_normalization import SyncBatchNormalization
 
-# What the CPU and GPU kernels of FusedBatchNormV3 take; statistics are float32 always.
+# Dtypes that the kernels of FusedBatchNormV3 support; statistics are always float32.
 _DTYPES = (tf.float32, tf.bfloat16, tf.float16)
 
 
 class _Fused:
-    """What stands in front of a layer's own way: the operation, where it can be used."""
+    """Calls the fused operation where it is applicable, else the layer's own implementation."""
 
     def call(
         self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None
@@ -47,15 +47,15 @@ class _Fused:
 
 
 class FusedBatchNormalization(_Fused, keras.layers.BatchNormalization):
-    """`keras.layers.BatchNormalization` in one operation where there is one.
+    """`keras.layers.BatchNormalization` with the fused operation where it is applicable.
 
-    Inputs with masks, of another rank than 4, with channels elsewhere than last, in other
-    dtypes or with renormalisation take the plain way.
+    Inputs with masks, with a rank other than 4, with channels not last, in other
+    dtypes or with renormalisation use Keras's implementation.
     """
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
-        """The plain layer: what Keras saves."""
+        """The plain layer, for saving."""
         return keras.layers.BatchNormalization
 
     def _normalize(
@@ -74,7 +74,7 @@ class FusedBatchNormalization(_Fused, keras.layers.BatchNormalization):
 
 
 class FusedSyncBatchNormalization(_Fused, SyncBatchNormalization):
-    """`SyncBatchNormalization` by fused operations; one sum over ranks forward, one backward.
+    """`SyncBatchNormalization` with fused operations; one allreduce forward, one backward.
 
     Collective in training: every rank must call it the same number of times.
     """
@@ -109,23 +109,23 @@ def _scale_and_offset(layer: keras.layers.BatchNormalization) -> tuple[tf.Tensor
 
 
 def _move(layer: keras.layers.BatchNormalization, mean: tf.Tensor, variance: tf.Tensor) -> None:
-    """Moves the moving statistics towards those of a batch, as Keras does."""
+    """Updates the moving statistics with those of a batch, as Keras does."""
     kept = layer.momentum
     layer.moving_mean.assign(layer.moving_mean * kept + mean * (1.0 - kept))
     layer.moving_variance.assign(layer.moving_variance * kept + variance * (1.0 - kept))
 
 
 def _without_bessel(variance: tf.Tensor, inputs: tf.Tensor) -> tf.Tensor:
-    """Returns the mean squared deviation, which Keras 3 keeps.
+    """Returns the biased variance, which Keras 3 uses.
 
-    The operation gives the unbiased estimate: the squares divided by `count - 1`.
+    The operation returns the unbiased estimate: the squares divided by `count - 1`.
     """
     count = tf.cast(_count(inputs), tf.float32)
     return variance * ((count - 1.0) / count)
 
 
 def _count(inputs: tf.Tensor) -> tf.Tensor:
-    """Returns the values per channel, scalar, int32."""
+    """Returns the number of values per channel, scalar, int32."""
     return tf.size(inputs) // inputs.shape[-1]
 
 
@@ -152,11 +152,11 @@ def _transform(
 def _normalize_over_ranks(
     inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Normalises by the moments of all ranks' values. Collective.
+    """Normalises by the moments over all ranks. Collective.
 
     Returns:
-        The outputs, and mean and variance over all ranks, `[channels]` float32, which
-        no gradient goes through.
+        The outputs, and mean and variance over all ranks, `[channels]` float32, without
+        gradient.
     """
     count, mean, variance = _moments_over_ranks(tf.stop_gradient(inputs))
 
@@ -165,7 +165,7 @@ def _normalize_over_ranks(
         outputs = _transform(values, scale, offset, mean, variance, epsilon)
 
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            # As if mean and variance were constants: of the inputs, scale and offset.
+            # Gradients of inputs, scale and offset with constant mean and variance.
             fixed = tf.raw_ops.FusedBatchNormGradV3(
                 y_backprop=upstream,
                 x=values,
@@ -176,8 +176,8 @@ def _normalize_over_ranks(
                 epsilon=epsilon,
                 is_training=False,
             )
-            # What mean and variance themselves depend on: Ioffe and Szegedy 2015
-            # (arXiv:1502.03167, section 3), with the sums over all ranks.
+            # Gradients through mean and variance: Ioffe and Szegedy 2015
+            # (arXiv:1502.03167, section 3), with sums over all ranks.
             sums = _sum_over_ranks(
                 tf.stack([fixed.scale_backprop, fixed.offset_backprop]), "gradient"
             )
@@ -196,8 +196,8 @@ def _normalize_over_ranks(
 def _moments_over_ranks(inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Returns count, mean and variance over all ranks, float32. Collective.
 
-    The ranks' own moments are put together in float64, where the difference of the
-    squares loses nothing that matters even if the mean is large against the spread.
+    The ranks' own moments are combined in float64, so that the difference of the
+    squares keeps enough precision even if the mean is large compared with the spread.
     """
     channels = inputs.shape[-1]
     own = tf.raw_ops.FusedBatchNormV3(
@@ -210,7 +210,7 @@ def _moments_over_ranks(inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Ten
     )
     count = tf.cast(_count(inputs), tf.float64)
     mean = tf.cast(own.batch_mean, tf.float64)
-    # The operation gives the squares divided by `count - 1`; of a single value, 0.
+    # The operation returns the squares divided by `count - 1`; 0 for a single value.
     squares = tf.cast(own.batch_variance, tf.float64) * (count - 1.0) + count * mean * mean
     sums = _sum_over_ranks(tf.concat([count * mean, squares, [count]], 0), "moments")
     count = sums[-1]

@@ -1,8 +1,8 @@
-"""GELU in one pass over its inputs on CPUs.
+"""GELU in a single pass over its inputs, on CPUs.
 
-TensorFlow makes `keras.activations.gelu` of some ten operations, each of which passes over the
-whole activation, in bfloat16 by way of float32 every time. XLA makes one loop of them forward,
-and one backward that needs the inputs only.
+TensorFlow composes `keras.activations.gelu` from about ten operations, each of which passes over
+the whole activation, in bfloat16 each time with casts to float32. XLA compiles them to one loop in
+the forward pass, and one in the backward pass, which needs only the inputs.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-# Others, such as float64, take the plain way.
+# Other dtypes, such as float64, use Keras's implementation.
 _DTYPES = (tf.float32, tf.bfloat16, tf.float16)
 
 
 def gelu(x: Any, approximate: bool = False) -> Any:
     """Returns `x * P(X <= x)`, X standard normal (Hendrycks and Gimpel 2016, arXiv:1606.08415).
 
-    It has the name of `keras.activations.gelu`, so that a layer is saved with that.
+    It is named like `keras.activations.gelu`, so that layers are saved with that name.
 
     Args:
-        x: Any shape. In one pass are float32, bfloat16 and float16; anything else is Keras's.
-        approximate: With tanh; Keras's.
+        x: Any shape. float32, bfloat16 and float16 use a single pass; others use Keras's GELU.
+        approximate: Whether to use the tanh approximation, Keras's implementation.
     """
     if approximate or not isinstance(x, tf.Tensor) or x.dtype not in _DTYPES:
         return keras.activations.gelu(x, approximate=approximate)

@@ -1,8 +1,8 @@
-"""The moving statistics of batch normalisation over all ranks.
+"""The moving statistics of batch normalisation, over all ranks.
 
-Without synchronised batch normalisation every rank moves its own statistics, and a model
-that is evaluated or saved has those of one rank: a part of the data. Here they become those
-of all ranks.
+Without synchronised batch normalisation, every rank updates its own statistics, and a model
+that is evaluated or saved has those of a single rank, a part of the data. These functions
+compute them over all ranks.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from hvd_imgcls import distributed
 
 
 def average_moving_statistics(model: keras.Model, *, weight: float = 1.0) -> None:
-    """Gives all ranks the weighted mean of their moving means and variances.
+    """Averages the moving means and variances over all ranks, weighted.
 
-    Training is not changed by it: there, batches are normalised by their own moments.
+    Training is not affected, because batches are normalised with their own statistics there.
 
     Collective: every rank must call this.
 
     Args:
         model: A built model, the same on all ranks.
-        weight: What this rank counts for, such as the examples it has seen; not negative,
-            and above 0 on one rank at least.
+        weight: Weight of this rank, such as the number of examples it has seen; non-negative,
+            and above 0 on at least one rank.
     """
     variables = _statistics_of(_layers_of(model))
     if not variables:
@@ -40,11 +40,11 @@ def average_moving_statistics(model: keras.Model, *, weight: float = 1.0) -> Non
 def recalibrate(model: keras.Model, batches: Iterable[Any], *, num_batches: int) -> None:
     """Replaces the moving statistics by the plain mean over some batches of all ranks.
 
-    The weights do not change. It is of use where the moving statistics lag behind the
-    weights: after a short training at a high learning rate, or for averaged weights
+    The weights do not change. Useful if the moving statistics lag behind the
+    weights: after short training at a high learning rate, or for averaged weights
     (Wu and Johnson 2021, arXiv:2105.07576, section 3).
 
-    Collective: every rank must call this with as many batches.
+    Collective: every rank must call this with the same number of batches.
 
     Args:
         model: A built model, with the same weights on all ranks.
@@ -59,7 +59,7 @@ def recalibrate(model: keras.Model, batches: Iterable[Any], *, num_batches: int)
     sums = np.zeros(sum(int(np.prod(variable.shape)) for variable in variables), np.float64)
     try:
         for layer in layers:
-            layer.momentum = 0.0  # the moving statistics are then those of the last batch
+            layer.momentum = 0.0  # the moving statistics become those of the last batch
 
         @tf.function
         def forward(images: tf.Tensor) -> None:
@@ -77,10 +77,10 @@ def recalibrate(model: keras.Model, batches: Iterable[Any], *, num_batches: int)
 
 
 def unmoved_share(model: keras.Model, num_batches: int) -> float:
-    """Returns which part of the moving statistics is still their first value after some batches.
+    """Returns the fraction of the moving statistics that are still initial values.
 
-    Of the layer that moves slowest, in 0 .. 1: momentum to the power of the batches. 0 without
-    batch normalisation that is trained.
+    After `num_batches` batches, for the layer with the highest momentum, in 0 to 1: momentum to
+    the power of the number of batches. 0 without trainable batch normalisation.
 
     Args:
         model: A built model.
@@ -90,7 +90,7 @@ def unmoved_share(model: keras.Model, num_batches: int) -> float:
 
 
 def _layers_of(model: keras.Model) -> list[keras.layers.BatchNormalization]:
-    """Returns the layers that move statistics in training, each once."""
+    """Returns the layers that update statistics in training, each once."""
     return [
         layer
         for layer in model._flatten_layers()

@@ -13,11 +13,11 @@ from hvd_imgcls.keras.layers.class_change import change_class
 
 
 class SyncBatchNormalization(keras.layers.BatchNormalization):
-    """`keras.layers.BatchNormalization` with the moments of all ranks' examples.
+    """`keras.layers.BatchNormalization` with statistics over all ranks.
 
-    The ranks add up counts, sums and squared deviations, so parts of different size and
-    masks are weighted rightly; the gradient flows through the sums. A saved
-    model holds a plain `BatchNormalization(synchronized=True)`; `hvd.load_model` makes
+    The ranks reduce counts, sums and squared deviations, so that parts of different sizes and
+    masks are weighted correctly; gradients flow through the sums. A saved
+    model contains a plain `BatchNormalization(synchronized=True)`; `hvd.load_model` makes
     it synchronised again.
 
     Collective in training: every rank must call it the same number of times.
@@ -32,7 +32,7 @@ class SyncBatchNormalization(keras.layers.BatchNormalization):
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
-        """The plain layer: what Keras saves."""
+        """The plain layer, for saving."""
         return keras.layers.BatchNormalization
 
     def _moments(self, inputs: tf.Tensor, mask: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
@@ -51,18 +51,18 @@ class SyncBatchNormalization(keras.layers.BatchNormalization):
         mean = total[:-1] / total[-1]
         shape = [1] * len(inputs.shape)
         shape[axis] = channels
-        # Deviations from the common mean: E[x^2] - E[x]^2 would lose all digits where the
-        # mean is large against the spread.
+        # Deviations from the global mean: E[x^2] - E[x]^2 would lose all precision if the
+        # mean is large compared with the spread.
         squares = tf.reduce_sum(weights * tf.square(inputs - tf.reshape(mean, shape)), axes)
         return mean, _sum_over_ranks(squares, "squares") / total[-1]
 
 
 def synchronize_batch_normalization(model: keras.Model, *, only_marked: bool = False) -> None:
-    """Makes the batch normalisation of any model communicate, in place.
+    """Makes the batch normalisation of any model synchronised, in-place.
 
     Args:
-        model: Any Keras 3 model. What it saves is plain Keras with `synchronized=True`.
-        only_marked: Leave layers alone whose `synchronized` is False: what a file says.
+        model: Any Keras 3 model. It is saved as a plain Keras model with `synchronized=True`.
+        only_marked: Whether to change only layers whose `synchronized` is True, as in a file.
     """
     for layer in model._flatten_layers():
         is_plain = type(layer) is keras.layers.BatchNormalization
@@ -72,7 +72,7 @@ def synchronize_batch_normalization(model: keras.Model, *, only_marked: bool = F
 
 
 def _sum_over_ranks(tensor: tf.Tensor, what: str) -> tf.Tensor:
-    """Adds up over ranks; the gradient of a sum over ranks is the sum of the gradients."""
+    """Sums over ranks; the gradient of a sum over ranks is the sum of the gradients."""
     ranks = distributed.current()
     name = f"sync_batch_normalization.{what}"
 

@@ -1,10 +1,10 @@
 """A Keras optimizer whose gradients are averaged over the ranks.
 
-The wrapped optimizer is an instance of a class made for it, which inherits from the
-class of the optimizer that was given and differs in `apply` alone; the two share one
-state. So every way that leads to an update is caught, every attribute is where Keras
-and other people's code look for it, and there is nothing to forward. `__class__` names
-the original class, so what is saved is a plain Keras optimizer.
+The wrapped optimizer is an instance of a generated class, which inherits from the
+class of the given optimizer and overrides only `apply`; both share one
+state. Every code path to an update is thus covered, every attribute is where Keras
+and other code expect it, and nothing needs to be forwarded. `__class__` is
+the original class, so a plain Keras optimizer is saved.
 """
 
 from __future__ import annotations
@@ -55,50 +55,50 @@ def DistributedOptimizer(  # noqa: N802 - Horovod's name and arguments
 ) -> keras.optimizers.Optimizer:
     """Wraps a Keras optimizer so that all ranks make the same updates.
 
-    Gradients are reduced before loss-scale checks, clipping, weight decay and moving
-    averages see them. Before the first update the ranks compare versions, settings,
+    Gradients are reduced before loss scaling, clipping, weight decay and moving
+    averages. Before the first update, the ranks compare versions, settings,
     variables and weights; the first reduction is compared with the gathered gradients;
-    and weights and optimizer state are compared by hash from time to time. Weights that
-    differ before the first update are a warning, so that a custom loop may broadcast
-    after it as Horovod's examples do; before a later one they are an error. A model
-    saved with this optimizer is plain Keras.
+    and weights and optimizer state are compared by hash at regular intervals. Weights that
+    differ before the first update only cause a warning, so that a custom loop may broadcast
+    after it as in Horovod's examples; before a later update they are an error. A model
+    saved with this optimizer is a plain Keras model.
 
-    With one rank it behaves as the optimizer that was given, which stays usable and
+    With one rank it behaves like the given optimizer, which stays usable and
     shares the state of the wrapped one.
 
     Args:
         optimizer: Any `keras.optimizers.Optimizer`.
-        name: Accepted for Horovod's sake; the optimizer keeps its name.
-        device_dense: Accepted for Horovod's sake; TensorFlow places operations.
-        device_sparse: Accepted for Horovod's sake.
-        compression: What travels: `Compression.none`, `Compression.fp16` or a class
-            with their two functions.
-        sparse_as_dense: Whether `tf.IndexedSlices` are made dense first.
+        name: Accepted for compatibility with Horovod; the optimizer keeps its name.
+        device_dense: Accepted for compatibility with Horovod; TensorFlow places operations.
+        device_sparse: Accepted for compatibility with Horovod.
+        compression: Compression of gradients: `Compression.none`, `Compression.fp16` or a class
+            with the same two functions.
+        sparse_as_dense: Whether `tf.IndexedSlices` are converted to dense tensors first.
         gradient_predivide_factor: Gradients are divided by it before the sum and
             multiplied by it after; only with `op=Average`.
         op: Average, Sum or Adasum (the latter for 2, 4, 8, ... ranks).
-        backward_passes_per_step: Gradients added up before one reduction and update.
-            `optimizer.iterations` counts updates, so a schedule sees updates too.
-        average_aggregated_gradients: Apply their mean, as one big batch would, instead
-            of their sum.
-        num_groups: Old name of `groups`.
-        groups: Number of groups in which gradients travel, or lists of variables that
-            travel together. Groups of 32 MiB by default.
-        process_set: The ranks that take part.
+        backward_passes_per_step: Gradients accumulated before each reduction and update.
+            `optimizer.iterations` counts updates, and so do schedules.
+        average_aggregated_gradients: Whether to apply the mean of accumulated gradients, like
+            one large batch, instead of their sum.
+        num_groups: Deprecated name of `groups`.
+        groups: Number of groups in which gradients are sent, or lists of variables that
+            are sent together. Groups of 32 MiB by default.
+        process_set: The participating ranks.
         scale_local_gradients: Whether gradients of local variables are divided by the
             number of ranks. See `PartialDistributedOptimizer`.
         check_every_steps: Updates between two comparisons of the hashes; 0 for none
             after the first two updates.
-        skip_non_finite: Whether an update whose reduced gradients are not finite is held
-            back on all ranks, `iterations` apart; otherwise it is applied, as Keras does.
-            Give `fit` `hvd.callbacks.NonFiniteCallback`, which says so or stops.
+        skip_non_finite: Whether to withhold updates with NaN or infinite reduced gradients
+            on all ranks, except for `iterations`; by default they are applied, as in Keras.
+            Pass `hvd.callbacks.NonFiniteCallback` to `fit` to report them or stop.
 
     Raises:
-        ConfigError: For an argument out of its range or an optimizer wrapped already.
+        ConfigError: If an argument is out of range or the optimizer is already wrapped.
         SetupError: If `init` was not called.
     """
     del name, device_dense, device_sparse
-    distributed.current()  # says so now, and not at the first step, if init() was forgotten
+    distributed.current()  # raises here and not at the first step if init() was not called
     _require_wrappable(optimizer)
     for argument, value, least in (
         ("backward_passes_per_step", backward_passes_per_step, 1),
@@ -131,13 +131,13 @@ def DistributedOptimizer(  # noqa: N802 - Horovod's name and arguments
         )
     )
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        # The scaling has to stay outside: see hooks.py.
+        # The loss scaling must stay outside: see hooks.py.
         return _with_inner(optimizer, wrap(optimizer.inner_optimizer, synchronizer))
     return wrap(optimizer, synchronizer)
 
 
 def _require_wrappable(optimizer: Any) -> None:
-    """Raises a ConfigError unless this is a Keras optimizer that is not wrapped yet."""
+    """Raises a ConfigError unless this is a Keras optimizer that is not yet wrapped."""
     if not isinstance(optimizer, keras.optimizers.Optimizer):
         raise ConfigError(
             "optimizer",
@@ -155,12 +155,12 @@ def _require_wrappable(optimizer: Any) -> None:
 
 
 def _require_guardable(optimizer: Any, process_set: ProcessSet) -> None:
-    """Raises a ConfigError if not all ranks would hold back the same updates."""
+    """Raises a ConfigError if the ranks could withhold different updates."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     if process_set is not global_process_set:
-        got, fix = "a process set", "leave it out, or train on all ranks"
+        got, fix = "a process set", "omit it, or train on all ranks"
     elif inner.gradient_accumulation_steps:
-        got = "an optimizer that accumulates by itself"
+        got = "an optimizer that accumulates gradients itself"
         fix = "use backward_passes_per_step instead of gradient_accumulation_steps"
     else:
         return
@@ -173,18 +173,18 @@ def PartialDistributedOptimizer(  # noqa: N802 - Horovod's name
     local_layers: keras.layers.Layer | Sequence[keras.layers.Layer] | None = None,
     **keywords: Any,
 ) -> keras.optimizers.Optimizer:
-    """As `DistributedOptimizer`, but the gradients of some layers stay on their rank.
+    """Like `DistributedOptimizer`, but gradients of some layers are local to each rank.
 
     Args:
         optimizer: Any `keras.optimizers.Optimizer`.
         *arguments: As for `DistributedOptimizer`.
         local_layers: Built layers whose variables differ between ranks.
         **keywords: As for `DistributedOptimizer`. With `scale_local_gradients`, the
-            default, local gradients are divided by the number of ranks, as the
-            averaged ones are.
+            default, local gradients are divided by the number of ranks, like
+            averaged ones.
 
     Raises:
-        ConfigError: If `local_layers` holds something else or a layer that is not built.
+        ConfigError: If `local_layers` contains anything but built layers.
     """
     layers = [local_layers] if isinstance(local_layers, keras.layers.Layer) else local_layers
     wrapped = DistributedOptimizer(optimizer, *arguments, **keywords)
@@ -202,7 +202,7 @@ def PartialDistributedOptimizer(  # noqa: N802 - Horovod's name
 
 
 def register_local_variable(optimizer: keras.optimizers.Optimizer, variable: Any) -> None:
-    """Declares that a variable's gradient stays on its rank, before the first update."""
+    """Declares a local variable, whose gradient is not reduced, before the first update."""
     synchronizer = synchronizer_of(optimizer)
     if synchronizer is None:
         raise ConfigError(
@@ -239,11 +239,11 @@ class _SynchronizedApply(Extension):
 
 
 def wrap(optimizer: keras.optimizers.Optimizer, synchronizer: Synchronizer) -> Any:
-    """Returns an optimizer whose updates are made by a synchronizer; the two share one state.
+    """Returns an optimizer whose updates go through a synchronizer; both share one state.
 
     Args:
-        optimizer: Any Keras optimizer but one that scales the loss.
-        synchronizer: A new one; copies of the optimizer get others like it.
+        optimizer: Any Keras optimizer that does not scale the loss.
+        synchronizer: A new one; copies of the optimizer get their own.
     """
     return put_in_front(
         optimizer,
@@ -254,7 +254,7 @@ def wrap(optimizer: keras.optimizers.Optimizer, synchronizer: Synchronizer) -> A
 
 
 def _with_inner(optimizer: Any, inner: Any) -> Any:
-    """Returns a loss-scale optimizer of the same state around another inner optimizer."""
+    """Returns a loss-scale optimizer with the same state around another inner optimizer."""
     copy = object.__new__(type(optimizer))
     object.__setattr__(copy, "__dict__", {**optimizer.__dict__, "inner_optimizer": inner})
     return copy

@@ -1,4 +1,4 @@
-"""A gradient tape whose gradients are reduced over the ranks, for custom loops."""
+"""A gradient tape whose gradients are reduced over the ranks, for custom training loops."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from hvd_imgcls.keras.synchronization.settings import ReductionSettings
 
 
 class DistributedGradientTape:
-    """Wraps a `tf.GradientTape`; `gradient()` returns what all ranks should apply.
+    """Wraps a `tf.GradientTape`; `gradient()` returns the reduced gradients.
 
-    Use it with an optimizer that is *not* wrapped. Before the first gradient the ranks
+    Use it with an optimizer that is *not* wrapped. Before the first gradient, the ranks
     compare versions and variables. The values of the variables are compared from the
-    second gradient on, every `check_every_steps` gradients: scripts in Horovod's style
+    second gradient on, every `check_every_steps` gradients: Horovod-style scripts
     broadcast them after the first update.
 
     Args:
         gradtape: The tape.
-        device_dense: Accepted for Horovod's sake.
-        device_sparse: Accepted for Horovod's sake.
+        device_dense: Accepted for compatibility with Horovod.
+        device_sparse: Accepted for compatibility with Horovod.
         compression: As for `DistributedOptimizer`.
         sparse_as_dense: As for `DistributedOptimizer`.
         op: As for `DistributedOptimizer`.
         gradient_predivide_factor: As for `DistributedOptimizer`.
-        num_groups: Old name of `groups`.
+        num_groups: Deprecated name of `groups`.
         groups: As for `DistributedOptimizer`.
         process_set: As for `DistributedOptimizer`.
         scale_local_gradients: As for `DistributedOptimizer`.
@@ -46,7 +46,7 @@ class DistributedGradientTape:
             0 for never.
 
     Raises:
-        ConfigError: For an argument out of its range or a tape wrapped already.
+        ConfigError: If an argument is out of range or the tape is already wrapped.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class DistributedGradientTape:
         self._check_every_steps = check_every_steps
 
     def register_local_source(self, source: Any) -> None:
-        """Declares that the gradient of a variable stays on its rank."""
+        """Declares a local variable, whose gradient is not reduced."""
         self._local_sources.append(source)
 
     @without_autograph
@@ -111,7 +111,7 @@ class DistributedGradientTape:
     def _compare_values(
         self, reduction: GradientReduction, steps: tf.Variable, sources: list[Any]
     ) -> tf.Tensor:
-        # A tape may watch tensors too; only variables have values to keep equal.
+        # A tape may also watch tensors; only variables have values to compare.
         shared = [s for s in sources if _is_variable(s) and not reduction.is_local(s)]
 
         def compare() -> None:
@@ -125,7 +125,7 @@ class DistributedGradientTape:
             )
 
         done = steps.read_value()
-        # With 1, every time but the first: x % 1 is never 1.
+        # With 1, always except the first time: x % 1 is never 1.
         due = (done % self._check_every_steps == 1 % self._check_every_steps) & (done > 0)
         compared = run_if(due, compare)
         steps.assign_add(1)
@@ -144,12 +144,12 @@ class DistributedGradientTape:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _TapeState:
-    """What tapes of the same variables and settings share.
+    """State shared by tapes with the same variables and settings.
 
     Attributes:
-        reduction: Combines the gradients.
+        reduction: Reduces the gradients.
         steps: Number of gradients so far, int64.
-        sources: Keeps the variables alive, so that their ids are not given to others.
+        sources: Keeps the variables alive, so that their ids are not reused.
     """
 
     reduction: GradientReduction
@@ -166,11 +166,11 @@ class TapeStates:
     def of(self, settings: ReductionSettings, sources: list[Any]) -> _TapeState:
         """Returns the state for these settings and variables.
 
-        Collective at the first call: every rank of the process set must make it.
+        Collective at the first call: every rank of the process set must call it.
 
         Args:
             settings: How gradients are reduced.
-            sources: Variables, and tensors that the tape watches, which are new in every trace.
+            sources: Variables, and watched tensors, which are new in every trace.
         """
         ids = (id(native_variable(source)) if _is_variable(source) else 0 for source in sources)
         key = (*ids, id(settings.compression), json.dumps(settings.describe()))
@@ -196,5 +196,5 @@ def _is_variable(source: Any) -> bool:
 
 
 def _flatten_gradients(gradients: Any) -> list[Any]:
-    """Flattens a structure of gradients without taking `tf.IndexedSlices` apart."""
+    """Flattens a structure of gradients, treating `tf.IndexedSlices` as leaves."""
     return tf.nest.flatten(gradients, expand_composites=False)

@@ -11,10 +11,10 @@ from hvd_imgcls.errors import ConfigError
 def variables_of(
     optimizer: Any, gradients: Sequence[Any], variables: Sequence[Any] | None
 ) -> list[Any]:
-    """Returns the variables that the gradients belong to.
+    """Returns the variables of the gradients.
 
     Raises:
-        ConfigError: If none are given and the optimizer was not built for as many.
+        ConfigError: If none are given and the optimizer was not built for the same number.
     """
     if variables is not None:
         return list(variables)
@@ -22,7 +22,7 @@ def variables_of(
         raise ConfigError(
             "apply(grads)",
             got=f"{len(gradients)} gradients without variables",
-            expected="the variables, or an optimizer built for as many",
+            expected="the variables, or an optimizer built for the same number",
             fix="call apply_gradients(zip(gradients, variables))",
         )
     return list(optimizer._trainable_variables)

@@ -1,15 +1,15 @@
-"""The two places where Keras has to know that an optimizer communicates.
+"""The two places where Keras must be aware that an optimizer communicates.
 
-Both are methods that Keras calls without asking the optimizer, so they are replaced
-once, when the first optimizer is wrapped; for all other optimizers they do what they
-did.
+Both are methods that Keras calls without involving the optimizer, so they are replaced
+once, when the first optimizer is wrapped; for all other optimizers they behave as
+before.
 
-- `LossScaleOptimizer.apply` skips the inner optimizer when *this rank's* gradients are
-  not finite. The other ranks would wait for it for ever. Now gradients are reduced
-  first, and all ranks see the same. Keras wraps by itself in `compile()` under
+- `LossScaleOptimizer.apply` skips the inner optimizer if *this rank's* gradients are
+  NaN or infinite. The other ranks would wait forever. Instead, gradients are now reduced
+  first, so that all ranks get the same result. Keras wraps optimizers in `compile()` with
   mixed_float16, so this cannot be left to the user.
-- `Model.compile(jit_compile="auto")` chooses XLA wherever a GPU is seen, and XLA has no
-  kernel for Horovod's operations. Now it does not choose XLA, and says so.
+- `Model.compile(jit_compile="auto")` selects XLA if there is a GPU, and XLA has no
+  kernel for Horovod's operations. It now does not select XLA, and logs this.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def install() -> None:
     Raises:
         SetupError: If this version of Keras does not have them.
     """
-    global _is_installed  # noqa: PLW0603 - a class is changed once per process
+    global _is_installed  # noqa: PLW0603 - classes are patched once per process
     if _is_installed:
         return
     for owner, method in (
@@ -47,8 +47,7 @@ def install() -> None:
         if not hasattr(owner, method):
             raise SetupError(
                 f"Keras {keras.__version__} has no {owner.__name__}.{method}",
-                fix="install a version of Keras that this package was made for: pip install "
-                "'keras>=3.15.1,<3.16'",
+                fix="install a supported version of Keras: pip install 'keras>=3.15.1,<3.16'",
             )
     _make_loss_scaling_agree()
     _keep_xla_out()
@@ -94,11 +93,11 @@ def _keep_xla_out() -> None:
         synchronizer = synchronizer_of(getattr(self, "optimizer", None))
         if not chosen or synchronizer is None or synchronizer.reduction.size == 1:
             return chosen
-        if synchronizer.number not in warned:  # Keras asks more than once
+        if synchronizer.number not in warned:  # Keras calls this more than once
             warned.add(synchronizer.number)
             logger.warning(
-                'jit_compile="auto": XLA is left off for %s, because a function compiled by '
-                "XLA cannot hold Horovod's operations; pass jit_compile=False to silence this",
+                'jit_compile="auto": XLA is disabled for %s, because functions compiled by '
+                "XLA cannot contain Horovod's operations; pass jit_compile=False to silence this",
                 self.name,
             )
         return False

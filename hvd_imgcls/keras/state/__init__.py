@@ -1,1 +1,1 @@
-"""What a training keeps from one step to the next, as JSON values and arrays."""
+"""The training state, as JSON values and arrays."""

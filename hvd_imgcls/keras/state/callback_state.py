@@ -1,4 +1,4 @@
-"""The state of any callback: what it says itself, or its plain attributes."""
+"""The state of any callback: from its own methods, or its plain attributes."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 import keras
 import numpy as np
 
-# What Keras sets, and what no state is: rebuilt by `fit`.
+# Attributes set by Keras that are not state: `fit` sets them again.
 _LEFT_OUT = {"model", "params", "_model", "_params", "validation_data"}
 
 
 class CallbackState:
     """The state of one callback, Keras's or a user's.
 
-    A callback with methods `state` and `restore` is asked. Of any other one, the attributes are
-    taken that are plain values, arrays, or lists, tuples and dictionaries of such:
+    If a callback has methods `state` and `restore`, they are used. Otherwise its state consists of
+    the attributes that are plain values, arrays, or lists, tuples and dictionaries of these:
     `EarlyStopping.best_weights`, `ReduceLROnPlateau.wait`. Open files, models and functions are
-    not: `on_train_begin` makes them.
+    excluded: `on_train_begin` creates them.
 
     Args:
         callback: The callback.
@@ -41,7 +41,7 @@ class CallbackState:
         return {"class": name, "state": attributes}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Takes what `state` returned, after `on_train_begin`."""
+        """Restores the result of `state`, after `on_train_begin`."""
         callback: Any = self._callback
         if has_own_state(callback):
             callback.restore(state["state"])
@@ -51,7 +51,7 @@ class CallbackState:
 
 
 def has_own_state(callback: Any) -> bool:
-    """Returns whether a callback says itself what its state is."""
+    """Returns whether a callback defines its own state."""
     return callable(getattr(callback, "state", None)) and callable(
         getattr(callback, "restore", None)
     )
@@ -68,7 +68,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _to_state(value: Any) -> Any:
-    """Returns a copy; tuples, which JSON does not know, are marked."""
+    """Returns a copy; tuples, which JSON does not support, are marked."""
     if isinstance(value, tuple):
         return {"tuple": [_to_state(item) for item in value]}
     if isinstance(value, list):

@@ -12,7 +12,7 @@ from hvd_imgcls.keras.state.variables import arrays_of, assign_arrays
 from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 
 PLAIN = (bool, int, float, str, np.generic)
-"""Values that JSON holds, once they are no longer NumPy's."""
+"""Types that JSON supports, after conversion from NumPy."""
 
 
 class ModelState:
@@ -30,18 +30,18 @@ class ModelState:
         return arrays_of(self._model.variables)
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Takes what `state` returned.
+        """Restores the result of `state`.
 
         Raises:
-            CheckpointError: If the model has other variables.
+            CheckpointError: If the model has different variables.
         """
         assign_arrays(self._model.variables, state, "model")
 
 
 class OptimizerState:
-    """Slots, averages and counters of a model's optimizer, and the numbers it holds.
+    """Slots, averages, counters and numbers of a model's optimizer.
 
-    The optimizer is the one that the model has when it is asked: compiling the model again, as
+    Always refers to the model's current optimizer: recompiling the model, as
     fine-tuning does, needs no new object.
 
     Args:
@@ -63,12 +63,12 @@ class OptimizerState:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Takes what `state` returned.
+        """Restores the result of `state`.
 
         Collective with a distributed optimizer: every rank must call this.
 
         Raises:
-            CheckpointError: If the optimizer is of another class or has other variables.
+            CheckpointError: If the optimizer has another class or other variables.
         """
         optimizer = self._model.optimizer
         if state["class"] != optimizer.__class__.__name__:
@@ -87,7 +87,7 @@ class OptimizerState:
 
 
 class MetricsState:
-    """The sums behind the metrics of the running epoch, this rank's.
+    """The state of this rank's metrics within the current epoch.
 
     Args:
         model: A compiled model.
@@ -101,10 +101,10 @@ class MetricsState:
         return arrays_of(self._variables())
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Takes what `state` returned; the metrics are built.
+        """Restores the result of `state`; the metrics must be built.
 
         Raises:
-            CheckpointError: If the model has other metrics.
+            CheckpointError: If the model has different metrics.
         """
         assign_arrays(self._variables(), state, "metrics")
 
@@ -113,7 +113,7 @@ class MetricsState:
 
 
 def numbers_of(optimizer: Any) -> dict[str, Any]:
-    """Returns what an optimizer holds beside its variables, such as momentum: plain values."""
+    """Returns the plain values of an optimizer other than variables, such as momentum."""
     return {
         name: value.item() if isinstance(value, np.generic) else value
         for name, value in vars(_inner(optimizer)).items()

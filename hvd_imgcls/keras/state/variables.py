@@ -1,4 +1,4 @@
-"""Variables as arrays, matched by their place and checked by name and shape."""
+"""Variables as arrays, matched by position and checked by name and shape."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from hvd_imgcls.keras.graph.variables import native_variable, variable_path
 def arrays_of(variables: Sequence[Any]) -> dict[str, Any]:
     """Returns names and values of variables.
 
-    A name is the last part of the path without the numbers that Keras gives to layers: they
-    depend on what else a process has built.
+    A name is the last part of the path, without the numbers that Keras appends to layer names:
+    they depend on what else a process has built.
     """
     return {
         "names": [_own_name(variable) for variable in variables],
@@ -25,12 +25,12 @@ def arrays_of(variables: Sequence[Any]) -> dict[str, Any]:
 
 
 def assign_arrays(variables: Sequence[Any], state: dict[str, Any], owner: str) -> None:
-    """Assigns what `arrays_of` returned.
+    """Assigns the result of `arrays_of`.
 
     Args:
         variables: The same variables, in this process or another.
         state: Names and values.
-        owner: What an error calls them.
+        owner: Name of their owner for error messages.
 
     Raises:
         CheckpointError: If number, names, shapes or dtypes differ.

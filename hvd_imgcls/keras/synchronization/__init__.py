@@ -1,1 +1,1 @@
-"""How ranks are kept in step."""
+"""Synchronization modes: how ranks are kept in step."""

@@ -1,4 +1,4 @@
-"""Gradients of several backward passes, added up before one update."""
+"""Gradient accumulation over several backward passes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from hvd_imgcls.keras.graph.variables import native_variable
 
 
 class Accumulation:
-    """Adds up this rank's gradients.
+    """Accumulates this rank's gradients.
 
     Args:
         num_passes: Backward passes per update, at least 2.
-        averages: Whether the mean of the passes is applied instead of their sum.
+        averages: Whether to apply the mean of the passes instead of their sum.
     """
 
     def __init__(self, num_passes: int, *, averages: bool) -> None:
@@ -31,7 +31,7 @@ class Accumulation:
         for gradient, variable in zip(gradients, variables, strict=True):
             if gradient is not None:
                 total = self._sum_for(variable)
-                # Sparse gradients are added into a dense sum: rows of several passes overlap.
+                # Sparse gradients are added to a dense sum: rows of several passes overlap.
                 total.assign_add(tf.cast(tf.convert_to_tensor(gradient), total.dtype))
         self._passes.assign_add(1)
         return self._passes.read_value() % self.num_passes == 0
@@ -50,10 +50,10 @@ class Accumulation:
             total.assign(tf.zeros_like(total))
 
     def state(self, variables: Sequence[Any]) -> dict[str, Any]:
-        """Returns passes and sums.
+        """Returns the number of passes and the sums.
 
         Args:
-            variables: The trained variables, whose order the sums are returned in.
+            variables: The trainable variables, whose order the sums have.
         """
         sums = [self._sums.get(id(native_variable(variable))) for variable in variables]
         return {
@@ -62,7 +62,7 @@ class Accumulation:
         }
 
     def restore(self, state: dict[str, Any], variables: Sequence[Any]) -> None:
-        """Takes what `state` returned for these variables."""
+        """Restores the result of `state` for these variables."""
         self._passes.assign(state["passes"])
         for variable, total in zip(variables, state["sums"], strict=True):
             if total is not None:
@@ -72,7 +72,7 @@ class Accumulation:
         native = native_variable(variable)
         if id(native) not in self._sums:
             with tf.init_scope():
-                # Not zeros_like: the variable of a model under construction has no value.
+                # Not zeros_like: a variable of a model under construction has no value.
                 zeros = tf.zeros(native.shape, native.dtype)
                 self._sums[id(native)] = tf.Variable(zeros, trainable=False)
         return self._sums[id(native)]

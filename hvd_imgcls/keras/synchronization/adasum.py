@@ -1,4 +1,4 @@
-"""Adasum: at every update all ranks apply the same adaptive sum of all gradients."""
+"""Adasum: all ranks apply the same adaptive sum of all gradients at every update."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from hvd_imgcls.keras.synchronization.mode import Formula
 
 
 class Adasum(Allreduce):
-    """Combines the gradients by `keras.communication.adasum`, one operation for each group."""
+    """Combines the gradients with `keras.communication.adasum`, one operation per group."""
 
     def formula(self) -> Formula | None:
-        """Returns None: the sum is taken over a tree of ranks, for each tensor as a whole."""
+        """Returns None: the sum is computed over a tree of ranks, for whole tensors."""
         return None
 
     def _factors(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Hard synchronisation: at every update all ranks apply the mean, or the sum, of all gradients."""
+"""Allreduce: all ranks apply the mean, or the sum, of all gradients at every update."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hvd_imgcls.keras.synchronization.mode import Formula, SynchronizationMode
 
 
 class Allreduce(SynchronizationMode):
-    """Sums or averages the gradients, one operation for each group."""
+    """Sums or averages the gradients, one operation per group."""
 
     def reduce(self, gradients: list[tf.Tensor], groups: list[list[int]]) -> list[tf.Tensor]:
         """See `SynchronizationMode.reduce`. Collective: every rank must call this."""
@@ -30,7 +30,7 @@ class Allreduce(SynchronizationMode):
         return reduced
 
     def reduce_slices(self, slices: tf.IndexedSlices, name: str) -> tf.IndexedSlices:
-        """Returns the rows of all ranks. Collective: every rank must call this."""
+        """Returns the concatenated rows of all ranks. Collective: every rank must call this."""
         return operations.allreduce_slices(
             slices, self.settings.op, name, self.settings.process_set
         )

@@ -1,4 +1,4 @@
-"""Which synchronisation mode the settings ask for."""
+"""Selects the synchronization mode for the settings."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Clocks inside a training: what a rank waits for its batches and for the other ranks' gradients.
+"""Measures how long a rank waits for its batches and for the other ranks' gradients.
 
-Both measure on this rank alone and compare nothing with another machine's clock.
+Measurements are local to a rank; clocks of different machines are never compared.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ import tensorflow as tf
 class BatchClock:
     """Measures how long `fit` waits for its next batch.
 
-    `fit` takes a batch inside its step function, where no clock sees it. So the batch is taken
-    in front of that function and handed to it, which costs no more: Keras knows both ways.
-    It is the time for which Python waited: on a GPU, which may still be working meanwhile, it is
-    more than the time for which the device had nothing to do.
+    `fit` takes a batch inside its step function, where it cannot be timed. Instead, the batch is
+    taken before that function and passed to it, which costs no more: Keras supports both ways.
+    The time is that for which Python waited: with a GPU, which may still be working meanwhile,
+    it is longer than the idle time of the device.
 
     Args:
         on_first_batch: Called with the first batch, before the first step.
 
     Attributes:
-        seconds: Waited since `reset`.
+        seconds: Waiting time since `reset`.
     """
 
     def __init__(self, on_first_batch: Callable[[Any], None] | None = None) -> None:
@@ -37,13 +37,13 @@ class BatchClock:
         self._plain_function: Callable[[Any], Any] | None = None
 
     def start(self, model: keras.Model) -> bool:
-        """Puts itself in front of a model's step function, inside `fit`; `stop` must follow.
+        """Wraps a model's step function, inside `fit`; `stop` must follow.
 
-        With `steps_per_execution` above 1 nothing is measured: TensorFlow takes the batches in a
-        loop of its own.
+        With `steps_per_execution` above 1 nothing is measured: TensorFlow then takes the batches
+        in its own loop.
 
         Returns:
-            Whether it was not there yet: `fit` has a new step function, which will be traced.
+            Whether the function was not yet wrapped: `fit` has a new one, which will be traced.
         """
         if model.train_function is self._function or model.steps_per_execution != 1:
             return False
@@ -51,7 +51,7 @@ class BatchClock:
 
         def function(iterator: Any) -> Any:
             began = time.perf_counter()
-            # At its end this raises StopIteration, as the function would.
+            # Raises StopIteration at the end, as the function would.
             batch = next(iterator)
             self.seconds += time.perf_counter() - began
             if self._on_first_batch is not None:
@@ -64,7 +64,7 @@ class BatchClock:
         return True
 
     def stop(self, model: keras.Model) -> None:
-        """Takes itself away again: Keras would keep the function for the next `fit`."""
+        """Unwraps the step function, which Keras would keep for the next `fit`."""
         if self._function is not None and model.train_function is self._function:
             model.train_function = self._plain_function
         self._function = self._plain_function = None
@@ -75,15 +75,14 @@ class BatchClock:
 
 
 class ReductionClock:
-    """Measures how long each reduction of the gradients takes, in the graph of the step itself.
+    """Measures how long each reduction of the gradients takes, in the graph of the step.
 
-    From the moment when this rank has all its gradients to the moment when it has all reduced
-    ones: the transfer, and before it the waiting for ranks that are not as far yet. Gradients
-    that travel while others are still being computed cost nothing, and count nothing. On a GPU
-    "has" means that the operation was handed to the device.
+    From having all gradients of this rank to having all reduced ones: the transfer, and before
+    it the waiting for slower ranks. Gradients that are sent while others are still being
+    computed cost nothing, and count nothing. On a GPU, times are those of launching operations.
 
-    What it notes lies in a queue until somebody asks: two operations more in a step would cost more
-    than the three that there are.
+    Measurements are kept in a queue until they are read: two more operations per step would cost
+    more than the existing three.
     """
 
     def __init__(self) -> None:
@@ -92,28 +91,28 @@ class ReductionClock:
         self._seconds: list[float] = []
 
     def begin(self, gradients: Sequence[Any]) -> tf.Tensor:
-        """Returns the time when all gradients of this rank are there, scalar, float64."""
+        """Returns the time at which all gradients of this rank are ready, scalar, float64."""
         return _time_of(gradients)
 
     def end(self, began: tf.Tensor, reduced: Sequence[Any]) -> None:
-        """Notes the reduction that began then and has ended when all `reduced` are there."""
+        """Records the reduction that started then and ended when all `reduced` are ready."""
         self._queue.enqueue([began, _time_of(reduced)])
 
     def peek(self) -> npt.NDArray[np.float64]:
         """Returns the seconds of every reduction since the last `take`, `[reductions]`."""
         began, ended = self._queue.dequeue_many(self._queue.size())
-        # The clock is that of the day, which may be set back while a step lasts.
+        # The clock is wall-clock time, which may be set back during a step.
         self._seconds += np.maximum(ended.numpy() - began.numpy(), 0.0).tolist()
         return np.array(self._seconds)
 
     def take(self) -> npt.NDArray[np.float64]:
-        """Returns what `peek` does and forgets it."""
+        """Returns the same as `peek` and clears it."""
         seconds = self.peek()
         self._seconds = []
         return seconds
 
 
 def _time_of(tensors: Sequence[Any]) -> tf.Tensor:
-    """Returns the time of the day at which all tensors are there, in seconds."""
+    """Returns the wall-clock time at which all tensors are ready, in seconds."""
     with tf.control_dependencies([getattr(one, "values", one) for one in tensors]):
         return tf.timestamp()

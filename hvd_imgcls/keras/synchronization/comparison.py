@@ -1,4 +1,4 @@
-"""Comparing weights and optimizer state over the ranks, every so many updates."""
+"""Compares weights and optimizer state across ranks at regular intervals."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class StateComparison:
     """Counts the updates, and compares all ranks before updates 0, 1, k, 2k, ...
 
     Args:
-        reduction: Knows which variables are local to their rank, and the mode.
+        reduction: Defines the local variables, and the mode.
         every: Updates between two comparisons (k); 0 for none after the first two.
 
     Attributes:
-        updates: Number of updates made, a `tf.Variable`, int64.
+        updates: Number of completed updates, a `tf.Variable`, int64.
     """
 
     def __init__(self, reduction: GradientReduction, every: int) -> None:
@@ -32,12 +32,12 @@ class StateComparison:
             self._next = tf.Variable(0, dtype=tf.int64, trainable=False)
 
     def compare_if_due(self, optimizer: Any, variables: Sequence[Any]) -> tf.Tensor:
-        """Compares if it is time to and the mode says that the ranks are equal.
+        """Compares if due and if the mode guarantees that the ranks are equal.
 
         Collective: every rank of the process set must call this.
 
         Returns:
-            What to depend on in order to come after it.
+            A tensor for control dependencies.
         """
         shared = shared_state(self._reduction, optimizer, variables)
         done = self.updates.read_value()
@@ -48,7 +48,7 @@ class StateComparison:
             )
             self._next.assign(self._next_after(done))
 
-        # One operation in every step, where `done % k == 0` would be four.
+        # One operation per step, where `done % k == 0` would be four.
         due = done >= self._next.read_value()
         are_equal = self._reduction.mode.are_ranks_equal(done)
         return run_if(due if are_equal is True else tf.logical_and(due, are_equal), compare)
@@ -59,11 +59,11 @@ class StateComparison:
         return tf.where(done == 0, tf.constant(1, tf.int64), regular)
 
     def state(self) -> dict[str, Any]:
-        """Returns the number of updates, and before which one the ranks are compared next."""
+        """Returns the number of updates, and before which update the next comparison is due."""
         return {"updates": int(self.updates.numpy()), "next": int(self._next.numpy())}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Takes what `state` returned."""
+        """Restores the result of `state`."""
         self.updates.assign(state["updates"])
         self._next.assign(state["next"])
 
@@ -73,14 +73,14 @@ def shared_state(
 ) -> list[Any]:
     """Returns weights and optimizer state that must be equal on all ranks."""
     shared = reduction.shared(variables)
-    # Between updates Keras's own sums hold what only this rank has seen.
+    # Between updates, Keras's own accumulators differ between ranks.
     sums = {id(v) for v in getattr(optimizer, "_accumulated_gradients", ()) if v is not None}
     slots = [v for v in optimizer.variables if id(v) not in sums]
     if not reduction.local_variables:
         return shared + slots
-    # A slot is named after its variable; "dense_kernel" is also how "dense_kernel_2"
-    # begins, so the longest name that fits is the owner.
-    # Plain tf.Variables share names; a name is local if one of its variables is.
+    # A slot is named after its variable; "dense_kernel" is also a prefix of "dense_kernel_2",
+    # so the longest matching name is the owner.
+    # Plain tf.Variables share names; a name is local if any of its variables is.
     is_local: dict[str, bool] = {}
     for variable in variables:
         name = variable_path(variable).replace("/", "_").replace(":", "_") + "_"

@@ -1,4 +1,4 @@
-"""Which gradients travel together."""
+"""Groups of gradients that are sent together."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import tensorflow as tf
 from hvd_imgcls.keras.graph.variables import native_variable
 
 BUCKET_BYTES = 32 * 1024 * 1024
-"""Dense gradients travel in groups of at most this size, unless the user groups them.
+"""Maximum size of groups of dense gradients, unless the user defines groups.
 
 One group for a small model costs one negotiation; several for a large one let the first
-travel while the others are still being computed. The value is between the 25 MiB of
+be sent while the others are still being computed. The value is between the 25 MiB of
 PyTorch's DistributedDataParallel and Horovod's fusion threshold of 128 MiB; it was not
-tuned, since every model that fits the machines at hand fits one group.
+tuned, since all models that fit the available machines fit into one group.
 """
 
 
@@ -25,13 +25,13 @@ def make_groups(
     gradients: list[tf.Tensor],
     variables: Sequence[Any],
 ) -> list[list[int]]:
-    """Returns positions of the gradients that travel together, each group of one dtype.
+    """Returns the indices of the gradients in each group; a group has a single dtype.
 
     Args:
-        groups: A number of groups, lists of variables that travel together, or None for
+        groups: A number of groups, lists of variables that are sent together, or None for
             groups of at most `BUCKET_BYTES`.
         gradients: Dense gradients.
-        variables: Their variables. One that is in no list travels by itself.
+        variables: Their variables. Variables in no list are sent separately.
     """
     indices = list(range(len(gradients)))
     if not indices:
@@ -56,7 +56,7 @@ def make_groups(
 def buckets(gradients: list[tf.Tensor]) -> list[list[int]]:
     """Returns groups of neighbours of at most `BUCKET_BYTES`, last gradients first.
 
-    Backpropagation makes the gradients of the last layers first.
+    Backpropagation computes the gradients of the last layers first.
     """
     buckets: list[list[int]] = [[]]
     filled = 0
@@ -71,12 +71,12 @@ def buckets(gradients: list[tf.Tensor]) -> list[list[int]]:
 
 
 def _num_bytes(tensor: tf.Tensor) -> int:
-    """Returns the size of a tensor; 0 for one that a tape watched, if its shape is not static."""
+    """Returns the size of a tensor; 0 for a watched tensor whose shape is not static."""
     return (tensor.shape.num_elements() or 0) * tensor.dtype.size
 
 
 def by_dtype(groups: list[list[int]], gradients: list[tf.Tensor]) -> list[list[int]]:
-    """Splits groups so that each holds one dtype, which a grouped operation needs."""
+    """Splits groups so that each has a single dtype, as a grouped operation requires."""
     split: list[list[int]] = []
     for group in groups:
         of_dtype: dict[tf.DType, list[int]] = {}

@@ -1,9 +1,9 @@
-"""What keeps the ranks in step: the interface of a synchronisation mode.
+"""The interface of a synchronization mode, which keeps the ranks in step.
 
-A mode decides what a rank applies in place of its own gradients, and when the ranks hold the
-same weights. What holds for every mode is outside of it: which gradients stay local, groups,
-clocks and the check of the first reduction (`reduction.py`); accumulation, skipped updates
-and the comparison of weights (`synchronizer.py`).
+A mode determines what a rank applies instead of its own gradients, and when the ranks hold the
+same weights. Everything common to all modes is elsewhere: local variables, groups,
+clocks and the check of the first reduction in `reduction.py`; accumulation, skipped updates
+and the comparison of weights in `synchronizer.py`.
 """
 
 from __future__ import annotations
@@ -19,24 +19,23 @@ from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.keras.synchronization.settings import ReductionSettings
 
 Formula = Callable[[np.ndarray], np.ndarray]
-"""From the ranks' gradients `[ranks, values]`, float64, to the reduced one `[values]`."""
+"""From the ranks' gradients `[ranks, values]`, float64, to the reduced ones `[values]`."""
 
 
 class SynchronizationMode(ABC):
-    """One way to keep the ranks in step.
+    """A way of keeping the ranks in step.
 
-    Every rank makes the same calls in the same order, inside the traced step. A mode that keeps
-    something from one step to the next keeps it in variables that it creates in `build`, and
-    returns it from `state`.
+    Every rank makes the same calls in the same order, inside the traced step. State that a mode
+    keeps between steps is held in variables created in `build`, and returned by `state`.
 
     Args:
         settings: Operation, compression and process set.
         name: Prefix of the names of its operations, the same on all ranks.
 
     Attributes:
-        reduces_to_equal: Whether `reduce` gives the same bits on all ranks. Then the first
-            reduction is checked, and an update that is not finite is known to all ranks
-            without a message.
+        reduces_to_equal: Whether `reduce` returns the same bits on all ranks. If so, the first
+            reduction is checked, and NaN or infinite updates are detected on all ranks
+            without communication.
     """
 
     reduces_to_equal = True
@@ -47,14 +46,14 @@ class SynchronizationMode(ABC):
 
     @property
     def size(self) -> int:
-        """Number of ranks that take part; 1 for a rank outside the process set."""
+        """Number of participating ranks; 1 for a rank outside the process set."""
         return self.settings.size
 
     def build(self, variables: Sequence[Any]) -> None:
-        """Creates what the mode keeps, eagerly, before the first update.
+        """Creates the state of the mode, eagerly, before the first update.
 
         Args:
-            variables: The trained variables that are not local to their rank.
+            variables: The trainable variables that are not local.
         """
         del variables
 
@@ -65,8 +64,8 @@ class SynchronizationMode(ABC):
         Collective: every rank must call this.
 
         Args:
-            gradients: This rank's, of the static shape of their variables.
-            groups: Positions of the gradients that travel together, each of one dtype.
+            gradients: This rank's gradients, with the static shapes of their variables.
+            groups: Indices of the gradients that are sent together, each of a single dtype.
         """
 
     def reduce_slices(self, slices: tf.IndexedSlices, name: str) -> tf.IndexedSlices:
@@ -75,11 +74,11 @@ class SynchronizationMode(ABC):
         Collective: every rank must call this.
 
         Args:
-            slices: This rank's.
+            slices: The gradient of this rank.
             name: Name of the operation.
 
         Raises:
-            ConfigError: If the mode takes dense gradients only.
+            ConfigError: If the mode supports only dense gradients.
         """
         raise ConfigError(
             "op",
@@ -89,43 +88,43 @@ class SynchronizationMode(ABC):
         )
 
     def after_update(self, update: tf.Tensor, variables: Sequence[Any]) -> None:
-        """Is called after every update, inside the traced step.
+        """Called after every update, inside the traced step.
 
         Args:
-            update: Number of updates made, scalar, int64.
-            variables: The trained variables that are not local to their rank.
+            update: Number of completed updates, scalar, int64.
+            variables: The trainable variables that are not local.
         """
         del update, variables
 
     def are_ranks_equal(self, updates: tf.Tensor) -> tf.Tensor | bool:
         """Returns whether weights and optimizer state are equal on all ranks after `updates`.
 
-        They are compared over the ranks only then.
+        They are compared across ranks only in this case.
 
         Args:
-            updates: Number of updates made, scalar, int64.
+            updates: Number of completed updates, scalar, int64.
         """
         del updates
         return True
 
     def settle(self, variables: Sequence[Any]) -> None:
-        """Gives all ranks one model, eagerly: before evaluation, callbacks and saving.
+        """Makes the model equal on all ranks, eagerly: before evaluation, callbacks and saving.
 
         Collective: every rank must call this.
 
         Args:
-            variables: Variables of model and optimizer that are not local to their rank.
+            variables: Variables of model and optimizer that are not local.
         """
         del variables
 
     def formula(self) -> Formula | None:
-        """Returns what `reduce` should give, None if there is no simple formula."""
+        """Returns the expected result of `reduce`, or None if there is no simple formula."""
         return None
 
     def state(self) -> dict[str, Any]:
-        """Returns what the mode keeps from one step to the next."""
+        """Returns the state that the mode keeps between steps."""
         return {}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Takes what `state` returned; the mode is built."""
+        """Restores the result of `state`; the mode must be built."""
         del state

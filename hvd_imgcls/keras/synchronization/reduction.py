@@ -1,7 +1,7 @@
-"""From this rank's gradients to those that it applies: everything around the mode.
+"""Reduces this rank's gradients: everything around the synchronization mode.
 
 Local variables, sparse gradients, groups, the clock and the check of the first reduction are
-the same for every mode.
+common to all modes.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from hvd_imgcls.keras.synchronization.settings import ReductionSettings
 
 
 class GradientReduction:
-    """Combines the gradients of the ranks and, once, checks that it did.
+    """Reduces the gradients of the ranks and checks the first reduction.
 
     Args:
-        mode: What the ranks do with their dense gradients.
+        mode: How dense gradients are reduced.
 
     Attributes:
-        local_variables: Ids of the native variables whose gradients stay on their rank.
-        clock: Measures the reductions if there is one; set before the first step is traced.
+        local_variables: Ids of the native variables whose gradients are not reduced.
+        clock: Measures the reductions, if set before the first step is traced.
     """
 
     def __init__(self, mode: SynchronizationMode) -> None:
@@ -41,20 +41,20 @@ class GradientReduction:
 
     @property
     def settings(self) -> ReductionSettings:
-        """What the user asked for."""
+        """The settings."""
         return self.mode.settings
 
     @property
     def size(self) -> int:
-        """Number of ranks that take part; 1 for a rank outside the process set."""
+        """Number of participating ranks; 1 for a rank outside the process set."""
         return self.mode.size
 
     def is_local(self, variable: Any) -> bool:
-        """Returns whether the gradient of `variable` stays on its rank."""
+        """Returns whether `variable` is local, that is, its gradient is not reduced."""
         return id(native_variable(variable)) in self.local_variables
 
     def shared(self, variables: Sequence[Any]) -> list[Any]:
-        """Returns the variables that are not local to their rank."""
+        """Returns the variables that are not local."""
         return [variable for variable in variables if not self.is_local(variable)]
 
     def reduce(self, gradients: Sequence[Any], variables: Sequence[Any]) -> list[Any]:
@@ -129,9 +129,9 @@ class GradientReduction:
         """Returns the relative and the absolute tolerance; None if no bound is known."""
         settings, compressor = self.settings, self.settings.compression
         if compressor.__dict__.get("relative_tolerance") is None:
-            return None  # a compressor of the user's own
+            return None  # a custom compressor
         if any(gradient.dtype.size == 2 for gradient in gradients):
-            compressor = Compression.fp16  # half precision by itself is no more exact
+            compressor = Compression.fp16  # half precision itself is no more exact
         factor = max(1.0, settings.gradient_predivide_factor)
         if settings.op == ReduceOp.SUM:
             factor *= self.size
@@ -141,12 +141,12 @@ class GradientReduction:
 def dense_gradient(gradient: Any, variable: Any) -> tf.Tensor:
     """Returns a gradient as a tensor of its variable's static shape.
 
-    While a step is traced, TensorFlow may not know it: the gradient of a `Dense` kernel is
-    `[None, units]` if the input has more than two dimensions and a batch of any size.
+    During tracing, TensorFlow may not know it: the gradient of a `Dense` kernel is
+    `[None, units]` if the input has more than two dimensions and an unknown batch size.
 
     Args:
         gradient: Tensor or `tf.IndexedSlices`.
-        variable: Its variable, or the tensor that a tape watched.
+        variable: Its variable, or the watched tensor.
     """
     tensor = tf.convert_to_tensor(gradient)
     shape = tf.TensorShape(native_variable(variable).shape)

@@ -1,4 +1,4 @@
-"""What the arguments of the distributed optimizer and tape say."""
+"""Settings given by the arguments of the distributed optimizer and tape."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from hvd_imgcls.keras.graph.variables import variable_path
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReductionSettings:
-    """What the arguments of `DistributedOptimizer` say about the reduction.
+    """Arguments of `DistributedOptimizer` about the reduction.
 
     Attributes:
-        compression: What travels; a `Compressor`.
-        sparse_as_dense: Whether `tf.IndexedSlices` are made dense first.
-        gradient_predivide_factor: Divides before the sum, and multiplies after it.
+        compression: Compression of gradients; a `Compressor`.
+        sparse_as_dense: Whether `tf.IndexedSlices` are converted to dense tensors first.
+        gradient_predivide_factor: Divisor before the sum, and factor after it.
         op: Average, Sum or Adasum.
-        groups: Number of groups, or lists of variables that travel together.
-        process_set: The ranks that take part.
-        scale_local_gradients: Whether gradients that stay local are divided by the size.
+        groups: Number of groups, or lists of variables that are sent together.
+        process_set: The participating ranks.
+        scale_local_gradients: Whether gradients of local variables are divided by the size.
     """
 
     compression: Any = Compression.none
@@ -49,7 +49,7 @@ class ReductionSettings:
                 "gradient_predivide_factor",
                 got=self.gradient_predivide_factor,
                 expected="1.0 unless op=Average",
-                fix="leave it out or use op=Average",
+                fix="omit it or use op=Average",
             )
         if self.op == ReduceOp.ADASUM:
             require_power_of_two(self.process_set)
@@ -58,11 +58,11 @@ class ReductionSettings:
                 "groups",
                 got=self.groups,
                 expected="a non-negative number or a list of lists of variables",
-                fix="leave it out",
+                fix="omit it",
             )
 
     def describe(self) -> dict[str, Any]:
-        """Returns the settings as JSON, for the comparison over ranks."""
+        """Returns the settings as JSON, for the comparison across ranks."""
         groups = self.groups
         if groups is not None and not isinstance(groups, int):
             groups = [[variable_path(v).rsplit("/", 1)[-1] for v in group] for group in groups]
@@ -78,8 +78,8 @@ class ReductionSettings:
 
     @property
     def size(self) -> int:
-        """Number of ranks that take part; 1 for a rank outside the process set."""
-        distributed.current()  # raises if init() was forgotten, instead of training alone
+        """Number of participating ranks; 1 for a rank outside the process set."""
+        distributed.current()  # raises if init() was not called, instead of training separately
         if not self.process_set.included():
             return 1
         return self.process_set.size() or 1
@@ -87,15 +87,15 @@ class ReductionSettings:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SynchronizerSettings:
-    """What a `Synchronizer` does.
+    """Settings of a `Synchronizer`.
 
     Attributes:
         reduction: How gradients are reduced.
-        backward_passes_per_step: Gradients added up before one update.
-        average_aggregated_gradients: Whether their mean is applied instead of their sum.
+        backward_passes_per_step: Gradients accumulated before each update.
+        average_aggregated_gradients: Whether to apply their mean instead of their sum.
         check_every_steps: Updates between two comparisons of weights and optimizer state;
             0 compares only before the first two.
-        skip_non_finite: Whether updates that are not finite are skipped.
+        skip_non_finite: Whether to skip updates that are NaN or infinite.
     """
 
     reduction: ReductionSettings
@@ -105,7 +105,7 @@ class SynchronizerSettings:
     skip_non_finite: bool = False
 
     def describe(self) -> dict[str, Any]:
-        """Returns the settings as JSON, for the comparison over ranks."""
+        """Returns the settings as JSON, for the comparison across ranks."""
         return {
             "backward_passes_per_step": self.backward_passes_per_step,
             "average_aggregated_gradients": self.average_aggregated_gradients,

@@ -1,7 +1,7 @@
-"""From this rank's gradients to an update that all ranks make together.
+"""Turns this rank's gradients into an update that all ranks make together.
 
-One `Synchronizer` belongs to one wrapped optimizer. It accumulates, reduces, lets the
-optimizer apply the result, and checks every so often that the ranks are in step.
+One `Synchronizer` belongs to one wrapped optimizer. It accumulates and reduces gradients, lets
+the optimizer apply the result, and regularly checks that the ranks are in step.
 """
 
 from __future__ import annotations
@@ -41,23 +41,23 @@ class Synchronizer:
     """Makes an optimizer's updates the same on all ranks.
 
     Args:
-        settings: What to do.
-        make_mode: Returns the synchronisation mode from the settings of the reduction and a
+        settings: The settings.
+        make_mode: Creates the synchronization mode from the settings of the reduction and a
             prefix of names.
 
     Attributes:
-        settings: What was asked for.
-        reduction: Combines the gradients.
-        guard: Skips updates that are not finite; None if nothing does.
-        accumulation: Adds up several passes; None with one pass per update.
+        settings: The settings.
+        reduction: Reduces the gradients.
+        guard: Skips NaN and infinite updates; None if they are applied.
+        accumulation: Accumulates several passes; None with one pass per update.
         comparison: Counts the updates and compares the ranks; None before the first update.
     """
 
     def __init__(self, settings: SynchronizerSettings, make_mode: MakeMode = make_mode) -> None:
         self.settings = settings
         self._make_mode = make_mode
-        # Numbered, so that two optimizers in one step do not use the same names. Every
-        # rank creates its optimizers in the same order, or the first comparison says so.
+        # Numbered, so that two optimizers in one step use different names. Every rank
+        # creates its optimizers in the same order; otherwise the first comparison fails.
         self.number = next(_counter)
         self.reduction = GradientReduction(
             make_mode(settings.reduction, f"gradients_{self.number}")
@@ -78,24 +78,24 @@ class Synchronizer:
 
     @property
     def mode(self) -> SynchronizationMode:
-        """What keeps the ranks in step."""
+        """The synchronization mode."""
         return self.reduction.mode
 
     @property
     def updates(self) -> tf.Variable | None:
-        """Number of updates made, int64; None before the first."""
+        """Number of completed updates, int64; None before the first."""
         return None if self.comparison is None else self.comparison.updates
 
     @property
     def has_nothing_to_do(self) -> bool:
-        """Whether the optimizer may simply apply its gradients."""
+        """Whether the optimizer can apply its gradients directly."""
         return self._is_suspended or (
             self.reduction.size == 1 and self.accumulation is None and self.guard is None
         )
 
     @contextlib.contextmanager
     def suspended(self) -> Iterator[None]:
-        """While this lasts, the optimizer applies gradients as they are."""
+        """Context manager in which the optimizer applies gradients without reduction."""
         self._is_suspended = True
         try:
             yield
@@ -105,7 +105,7 @@ class Synchronizer:
     def step(
         self, optimizer: Any, gradients: Sequence[Any], variables: Sequence[Any], apply: Apply
     ) -> None:
-        """Takes one backward pass; on every k-th, reduces and applies.
+        """Handles one backward pass; on every k-th, reduces and applies.
 
         Collective: every rank of the process set must call this.
 
@@ -132,7 +132,7 @@ class Synchronizer:
         tf.cond(due, update, lambda: tf.constant(False))
 
     def start(self, optimizer: Any, variables: Sequence[Any]) -> None:
-        """Before the first update: builds, and compares what the ranks are about to do.
+        """Builds, and compares the set-up of the ranks, before the first update.
 
         Collective: every rank of the process set must call this. Later calls do nothing.
         """
@@ -192,12 +192,12 @@ class Synchronizer:
         return true_on_all(is_finite, self.settings.reduction.process_set, name)
 
     def _reduce(self, optimizer: Any, gradients: list[Any], variables: list[Any]) -> list[Any]:
-        """Reduces now or, if Keras itself accumulates, on Keras's update step only."""
+        """Reduces now or, if Keras itself accumulates, only on Keras's update step."""
         steps = getattr(optimizer, "gradient_accumulation_steps", None)
         if not steps or self.reduction.size == 1:
             return self.reduction.reduce(gradients, variables)
-        # Keras adds what it is given to its own sums on the steps between. On the update
-        # step it gets the reduced total, and finds its sums empty.
+        # Keras adds what it is given to its own accumulators on the steps between. On the
+        # update step it gets the reduced total, and finds its accumulators empty.
         sums = [
             optimizer._accumulated_gradients[optimizer._get_variable_index(v)] for v in variables
         ]
@@ -213,14 +213,14 @@ class Synchronizer:
                 native_variable(s).assign(tf.zeros_like(native_variable(s)))
             return [g for g in reduced if g is not None]
 
-        # Not `iterations`: that property counts updates, and this must count passes.
+        # Not `iterations`: that property counts updates, and passes must be counted here.
         is_update = (native_variable(optimizer._iterations) + 1) % steps == 0
         present = tf.cond(is_update, reduce_total, lambda: [g for g in dense if g is not None])
         remaining = iter(present)
         return [None if g is None else next(remaining) for g in dense]
 
     def settle(self, variables: Sequence[Any]) -> None:
-        """Gives all ranks one model: before evaluation, callbacks and saving.
+        """Makes the model equal on all ranks: before evaluation, callbacks and saving.
 
         Collective: every rank of the process set must call this.
 
@@ -231,10 +231,10 @@ class Synchronizer:
             self.mode.settle(self.reduction.shared(variables))
 
     def state(self, optimizer: Any) -> dict[str, Any]:
-        """Returns what is kept from one step to the next: JSON values and arrays.
+        """Returns the state kept between steps: JSON values and arrays.
 
         Args:
-            optimizer: The optimizer, built.
+            optimizer: The built optimizer.
         """
         return {
             "comparison": None if self.comparison is None else self.comparison.state(),
@@ -246,7 +246,7 @@ class Synchronizer:
         }
 
     def restore(self, optimizer: Any, state: dict[str, Any]) -> None:
-        """Takes what `state` returned for an optimizer of the same kind.
+        """Restores the result of `state` for an optimizer of the same class.
 
         Collective: every rank of the process set must call this.
         """
@@ -263,10 +263,10 @@ class Synchronizer:
             self.accumulation.restore(state["accumulation"], optimizer._trainable_variables)
 
     def agree_before_scaling(self, optimizer: Any) -> bool:
-        """Whether finite values must be agreed on apart from the reduction.
+        """Whether the ranks must agree on finite values in addition to the reduction.
 
-        With loss scaling the reduction itself spreads an infinity to all ranks, unless
-        some gradients are not reduced at this step or at all.
+        With loss scaling, the reduction itself propagates an infinity to all ranks, unless
+        some gradients are not reduced in this step or at all.
         """
         return bool(
             self.reduction.local_variables
@@ -280,7 +280,7 @@ class Synchronizer:
 
 
 def synchronizer_of(optimizer: Any) -> Synchronizer | None:
-    """Returns what synchronises an optimizer; None if it is not wrapped."""
+    """Returns the synchronizer of an optimizer; None if it is not wrapped."""
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         optimizer = optimizer.inner_optimizer
     return getattr(type(optimizer), "_synchronizer", None)

@@ -1,4 +1,4 @@
-"""What one sees of a training while it lasts, and what remains of it to look at."""
+"""Reports the progress of a training: log, metrics, TensorBoard, summary."""
 
 from hvd_imgcls.workflows.progress.callback import Progress, ProgressOutput, StopAfterSteps
 from hvd_imgcls.workflows.progress.record import EpochRecord, Record

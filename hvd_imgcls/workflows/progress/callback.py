@@ -1,4 +1,4 @@
-"""What one sees of a training while it lasts, and when it stops."""
+"""Reports the progress of a training, and stops it after the last step."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProgressOutput:
-    """What is written of a training beside the log.
+    """Outputs of a training in addition to the log.
 
     Attributes:
-        metrics_path: Where to write one JSON line per epoch; None writes nothing.
+        metrics_path: File with one JSON line per epoch; None for none.
         on_first_batch: Called with the first batch, before the first step.
-        name: Stands before the names of the curves.
+        name: Prefix of the names of the curves.
     """
 
     metrics_path: Path | None = None
@@ -44,22 +44,22 @@ class ProgressOutput:
 
 
 class Progress(keras.callbacks.Callback):
-    """Says how far a training is, and writes down every epoch.
+    """Reports the progress of a training, and records every epoch.
 
-    A line every few seconds, one line of JSON per epoch, the curves of TensorBoard. Of a rank
-    that is not the root, the log shows nothing. It must come after all callbacks that change an
-    epoch's `logs`: what is in them is written.
+    Writes a log line every few seconds, one line of JSON per epoch, and the curves for
+    TensorBoard. Only the root logs progress. It must come after all callbacks that change an
+    epoch's `logs`, which it writes.
 
-    Collective: every rank must have this callback in the same position. The ranks tell one
-    another their times at the end of every epoch.
+    Collective: every rank must have this callback in the same position. The ranks exchange
+    their times at the end of every epoch.
 
     Args:
         plan: The plan of the run.
-        position: Where the training is.
-        record: What has happened in the run; filled in.
-        collectives: How the ranks talk.
-        output: What is written beside the log.
-        interval_seconds: Time between two lines, at least.
+        position: Position of the training.
+        record: Results of the run so far; updated.
+        collectives: Communication between the ranks.
+        output: Outputs in addition to the log.
+        interval_seconds: Minimum time between two lines.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Progress(keras.callbacks.Callback):
         self._batches = BatchClock(output.on_first_batch)
         self._reductions: ReductionClock | None = None
         self._epoch = self._num_updates = 0
-        # Finished batches at the moment when `fit`, and when the present measuring, began.
+        # Completed batches when `fit`, and when the current measurement, started.
         self._fit_began_at = self._measuring_began_at = 0
         self._num_held_back = 0
         self._began = self._epoch_began = self._last_batch = self._last_line = 0.0
@@ -99,7 +99,7 @@ class Progress(keras.callbacks.Callback):
         self._num_updates = int(self.model.optimizer.iterations)
 
     def state(self) -> dict[str, Any]:
-        """Returns the time spent so far, and counts of the optimizer that the summary needs."""
+        """Returns the time spent so far, and counts of the optimizer for the summary."""
         return {
             "seconds": self._record.clock() - self._began,
             "num_updates": self._num_updates,
@@ -107,46 +107,46 @@ class Progress(keras.callbacks.Callback):
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Takes what `state` returned."""
+        """Restores the result of `state`."""
         self._began = self._record.clock() - state["seconds"]
         self._num_updates, self._num_held_back = state["num_updates"], state["num_held_back"]
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Notes the epoch, 0-based."""
+        """Stores the epoch, 0-based."""
         self._epoch = epoch
-        # Not only when a training begins: a model that is compiled again has a new step.
+        # Not only when training starts: a recompiled model has a new step function.
         self._is_tracing = self._batches.start(self.model) or self._first_batch_ended is None
         if self.model.optimizer is not self._optimizer:
             optimizer = self._optimizer = self.model.optimizer
-            # A schedule is some thirty operations: 3 ms one by one, next to nothing as a graph.
+            # A schedule consists of about thirty operations: 3 ms eagerly, fast as a graph.
             self._learning_rate = tf.function(lambda: tf.convert_to_tensor(optimizer.learning_rate))
         synchronizer = synchronizer_of(self.model.optimizer)
         if self._plan.size > 1 and synchronizer is not None:
             reduction = synchronizer.reduction
-            # A step that was traced already has the clock of that time in it.
+            # A step that is already traced contains the clock of that time.
             reduction.clock = reduction.clock or ReductionClock()
             self._reductions = reduction.clock
         self._start_measuring()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Says how far the epoch is, if it is time to."""
+        """Logs the progress of the epoch, if due."""
         now = self._last_batch = self._record.clock()
         if self._is_tracing:
-            # This batch has traced and compiled the step: it says nothing about the speed.
+            # This batch has traced and compiled the step: its time is not representative.
             self._is_tracing = False
             self._first_batch_ended = self._first_batch_ended or now
             self._start_measuring()
         if now - self._last_line >= self._interval_seconds:
             waiting = {"data": self._own_share(self._batches.seconds)}
             if self._reductions is not None:
-                waiting["exchange"] = self._own_share(float(self._reductions.peek().sum()))
+                waiting["allreduce"] = self._own_share(float(self._reductions.peek().sum()))
             self._say(logs or {}, waiting, is_of_this_rank=self._plan.size > 1)
             self._draw("within an epoch", logs or {})
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Writes the metrics of the epoch, which are those of all ranks by now. Collective."""
+        """Writes the metrics of the epoch, now over all ranks. Collective."""
         times = self._gather_times()
-        # Since the training began. The optimizer counts these as steps.
+        # Since the start of the training. The optimizer counts these as steps.
         self._num_held_back = int((logs or {}).get("skipped_steps", 0))
         measured = EpochRecord(
             num_images=self._num_measured * self._plan.per_rank_batch_size * self._plan.size,
@@ -166,7 +166,7 @@ class Progress(keras.callbacks.Callback):
             self._draw("by epoch", {key: entry[key] for key in entry if key != "step"})
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Adds this training to what the run has done."""
+        """Adds this training to the record of the run."""
         self._batches.stop(self.model)
         record = self._record
         record.training_seconds += record.clock() - self._began
@@ -176,12 +176,12 @@ class Progress(keras.callbacks.Callback):
 
     @property
     def _num_measured(self) -> int:
-        """Batches since measuring began."""
+        """Batches since the measurement started."""
         return self._position.num_batches - self._measuring_began_at
 
     @property
     def _seconds(self) -> float:
-        """Of this epoch, until its last batch; without the first batch of a training."""
+        """Time of this epoch up to its last batch, without the first batch of a training."""
         return self._last_batch - self._epoch_began if self._num_measured else 0.0
 
     def _start_measuring(self) -> None:
@@ -192,7 +192,7 @@ class Progress(keras.callbacks.Callback):
         self._epoch_began = self._record.clock()
 
     def _gather_times(self) -> Times:
-        """Returns what all ranks have measured in this epoch. Collective."""
+        """Returns the measurements of all ranks in this epoch. Collective."""
         reductions = np.zeros(0) if self._reductions is None else self._reductions.take()
         return gather_times(
             self._collectives,
@@ -205,12 +205,12 @@ class Progress(keras.callbacks.Callback):
         return min(1.0, seconds / self._seconds) if self._seconds > 0 else None
 
     def _images_per_second(self) -> float | None:
-        """Returns those of this epoch so far, or of the last one."""
+        """Returns the throughput of this epoch so far, or of the last one."""
         images = self._num_measured * self._plan.per_rank_batch_size * self._plan.size
         return images_per_second(images, self._seconds)
 
     def _seconds_left(self) -> float | None:
-        """Returns how long the rest takes, with the pauses that there have been until now."""
+        """Returns the estimated remaining time, including pauses as so far."""
         done = self._position.num_batches - self._fit_began_at - 1
         all_batches = self._plan.num_steps * self._plan.gradient_accumulation_steps
         if not done or self._first_batch_ended is None:
@@ -236,14 +236,14 @@ class Progress(keras.callbacks.Callback):
         logger.info("%s", progress_line(status))
 
     def _entry(self, logs: dict[str, Any], measured: EpochRecord) -> dict[str, Any]:
-        """Returns what metrics.jsonl holds of an epoch; docs/run-directory.md explains it."""
+        """Returns an epoch's entry in metrics.jsonl; see docs/run-directory.md."""
         times = measured.times
         speed = self._images_per_second()
         return {
             "epoch": self._epoch + 1,
             "step": self._position.step,
             **as_json(logs),
-            # A callback that sets the next epoch's rate has put this epoch's into the logs.
+            # A callback that sets the next epoch's rate has stored this epoch's in the logs.
             "learning_rate": float(logs.get("learning_rate") or self._learning_rate()),
             "images_per_second": None if speed is None else round(speed, 1),
             "data_wait_share": rounded(times.data_share),
@@ -263,8 +263,8 @@ class StopAfterSteps(keras.callbacks.Callback):
     """Ends a training within an epoch, on all ranks at the same step.
 
     Args:
-        plan: Says when.
-        position: Where the training is.
+        plan: Defines the last step.
+        position: Position of the training.
     """
 
     def __init__(self, plan: Plan, position: Position) -> None:

@@ -1,4 +1,4 @@
-"""Metrics as JSON holds them."""
+"""Converts metrics to JSON."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 
 
 def as_json(logs: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what callbacks have put into `logs`, as JSON holds it.
+    """Converts the values that callbacks have put into `logs` to JSON.
 
     >>> as_json({"loss": float("nan"), "rows": np.array([1.0, np.inf]), "who": "root"})
     {'loss': None, 'rows': [1.0, None], 'who': 'root'}
 
     Args:
-        logs: Numbers, truth values, texts, tensors and arrays of numbers, and lists of these.
-            What is not a finite number becomes None; JSON has no word for it.
+        logs: Numbers, booleans, strings, tensors and arrays of numbers, and lists of these.
+            NaN and infinity become None, since JSON does not support them.
     """
     return {name: _plain(value) for name, value in logs.items()}
 

@@ -1,4 +1,4 @@
-"""Numbers as people read them. Numbers in, text out."""
+"""Formats numbers for progress lines."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from dataclasses import dataclass
 from typing import Any
 
 SHOWN = ("loss", "accuracy", "val_loss", "val_accuracy")
-"""Metrics that a line of progress shows, where there are any."""
+"""Metrics shown in progress lines, if available."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingStatus:
-    """How far a training is.
+    """Progress of a training.
 
     Attributes:
         epoch: 1-based.
-        num_epochs: Epochs of the run.
-        step: Finished steps.
-        num_steps: Steps of the run.
+        num_epochs: Epochs in the run.
+        step: Completed steps.
+        num_steps: Steps in the run.
         logs: Metrics by name.
         is_of_this_rank: Whether the metrics are those of one rank.
         images_per_second: Throughput of all ranks; None if unknown.
         seconds_left: Time until the last step; None if unknown.
-        waiting: Fractions of the time, 0 .. 1, by what was waited for; None if unknown.
+        waiting: Fractions of time, 0 to 1, by reason of waiting; None if unknown.
     """
 
     epoch: int
@@ -38,11 +38,11 @@ class TrainingStatus:
 
 
 def progress_line(status: TrainingStatus) -> str:
-    """Returns the status of a training in one line.
+    """Formats the progress of a training on one line.
 
     >>> progress_line(TrainingStatus(epoch=1, num_epochs=3, step=4, num_steps=30,
     ...     logs={"loss": 0.5}, is_of_this_rank=True, images_per_second=51.2, seconds_left=42.0,
-    ...     waiting={"data": 0.031, "exchange": None}))
+    ...     waiting={"data": 0.031, "allreduce": None}))
     'epoch 1/3  step 4/30  loss 0.5000 on this rank  51 images/s  42 s left  waiting: data 3 %'
     """
     logs = status.logs
@@ -65,7 +65,7 @@ def progress_line(status: TrainingStatus) -> str:
 
 
 def percent(share: float) -> str:
-    """Returns a share as people say it.
+    """Formats a fraction as a percentage.
 
     >>> percent(0.1234), percent(0.0)
     ('12 %', '0 %')
@@ -74,7 +74,7 @@ def percent(share: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Returns a duration as people say it.
+    """Formats a duration.
 
     >>> duration(3725)
     '1 h 2 min'

@@ -1,4 +1,4 @@
-"""What has happened in a run so far: the numbers that the summary is made of."""
+"""Results of a run so far: the numbers for the summary."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class EpochRecord:
     """One epoch, without the first step of a training, which traces and compiles.
 
     Attributes:
-        num_images: Images of all ranks, padding included.
-        seconds: What they took on this rank, from the first batch to the last.
-        times: How all ranks spent it.
+        num_images: Images of all ranks, including padding.
+        seconds: Time on this rank, from the first batch to the last.
+        times: Times of all ranks.
     """
 
     num_images: int
@@ -30,30 +30,30 @@ class EpochRecord:
     times: Times
 
     def to_state(self) -> dict[str, Any]:
-        """Returns all of it as JSON values and arrays."""
+        """Returns the record as JSON values and arrays."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> EpochRecord:
-        """Returns what `to_state` was called on."""
+        """Reverts `to_state`."""
         return cls(**{**state, "times": Times(**state["times"])})
 
 
 @dataclass(kw_only=True, slots=True)
 class Record:
-    """What a run has done, on one rank. Filled in while it goes on.
+    """Results of a run on one rank, updated during the run.
 
     Attributes:
-        board: Where the curves and pictures go; None for nowhere, as on all ranks but the root.
-        clock: Returns seconds since any moment.
-        began: When the run began, by that clock.
+        board: TensorBoard writer; None for none, as on all ranks but the root.
+        clock: Returns seconds since an arbitrary moment.
+        began: Start of the run, by that clock.
         epochs: All epochs, in order.
         num_steps: Steps so far.
-        num_skipped_steps: Steps of these in which the optimizer changed nothing, because a
-            gradient was not finite.
-        training_seconds: From the first to the last moment of `fit`.
-        evaluation_seconds: What the final evaluation took.
-        pretraining: The same of the training without labels; None without one.
+        num_skipped_steps: Steps in which the optimizer changed nothing, because a
+            gradient was NaN or infinite.
+        training_seconds: Time from the start to the end of `fit`.
+        evaluation_seconds: Time of the final evaluation.
+        pretraining: The same for the pre-training; None without one.
     """
 
     board: Board | None = None
@@ -71,12 +71,12 @@ class Record:
 
     @property
     def seconds(self) -> float:
-        """Since the run began."""
+        """Time since the start of the run."""
         return self.clock() - self.began
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """While this lasts, time counts as evaluation."""
+        """Context manager whose time counts as evaluation."""
         began = self.clock()
         try:
             yield
@@ -84,7 +84,7 @@ class Record:
             self.evaluation_seconds += self.clock() - began
 
     def state(self) -> dict[str, Any]:
-        """Returns what has happened, as JSON values and arrays."""
+        """Returns the record as JSON values and arrays."""
         return {
             "seconds": self.seconds,
             "epochs": [epoch.to_state() for epoch in self.epochs],
@@ -96,7 +96,7 @@ class Record:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Takes what `state` returned; the time between counts for nothing."""
+        """Restores the result of `state`; the time in between does not count."""
         self.began = self.clock() - state["seconds"]
         self.epochs = [EpochRecord.from_state(epoch) for epoch in state["epochs"]]
         self.num_steps = state["num_steps"]
@@ -108,14 +108,14 @@ class Record:
             self.pretraining.restore(state["pretraining"])
 
     def times(self) -> Times | None:
-        """Returns how all ranks spent all epochs; None without an epoch."""
+        """Returns the times of all ranks over all epochs; None without an epoch."""
         total: Times | None = None
         for epoch in self.epochs:
             total = epoch.times if total is None else total + epoch.times
         return total
 
     def images_per_second(self) -> float | None:
-        """Returns images of all ranks per second of training; None if nothing was measured."""
+        """Returns the training throughput of all ranks; None if nothing was measured."""
         return images_per_second(
             sum(epoch.num_images for epoch in self.epochs),
             sum(epoch.seconds for epoch in self.epochs),
@@ -123,5 +123,5 @@ class Record:
 
 
 def images_per_second(num_images: int, seconds: float) -> float | None:
-    """Returns the throughput; None of no images."""
+    """Returns the throughput; None without images."""
     return num_images / seconds if num_images and seconds > 0 else None

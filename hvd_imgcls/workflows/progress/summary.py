@@ -1,4 +1,4 @@
-"""What came of a run and what it took: a few lines, and the same as JSON."""
+"""The summary of a run, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from hvd_imgcls.workflows.progress.record import Record
 from hvd_imgcls.workflows.progress.waiting import Floats, Times
 
 NOTABLE_DIFFERENCE = 0.05
-"""A rank is named if its share is so much above the mean of all."""
+"""A rank is named if its fraction exceeds the mean of all ranks by this much."""
 
 
 def summarize(record: Record, metrics: dict[str, Any], *, num_bad_images: int) -> dict[str, Any]:
-    """Returns what summary.json holds; docs/run-directory.md explains it.
+    """Returns the contents of summary.json; see docs/run-directory.md.
 
     Args:
-        record: What has happened.
+        record: Results of the run.
         metrics: Exact metrics of the held-out split.
-        num_bad_images: Images that were left out as unreadable.
+        num_bad_images: Number of unreadable images that were left out.
     """
     times, speed = record.times(), record.images_per_second()
     seconds = {
@@ -48,10 +48,10 @@ def summarize(record: Record, metrics: dict[str, Any], *, num_bad_images: int) -
 
 
 def describe_run(summary: dict[str, Any]) -> list[str]:
-    """Returns the lines that a run ends with.
+    """Returns the last log lines of a run.
 
     Args:
-        summary: What `summarize` returns.
+        summary: Result of `summarize`.
     """
     seconds = summary["seconds"]
     parts = [
@@ -67,7 +67,7 @@ def describe_run(summary: dict[str, Any]) -> list[str]:
     if summary["num_skipped_steps"]:
         lines.append(
             f"skipped: {summary['num_skipped_steps']:,} of {summary['num_steps']:,} steps, "
-            "whose gradients were not finite"
+            "with NaN or infinite gradients"
         )
     if summary["num_bad_images"]:
         lines.append(f"left out: {summary['num_bad_images']:,} unreadable images")
@@ -75,7 +75,7 @@ def describe_run(summary: dict[str, Any]) -> list[str]:
 
 
 def peak_memory_bytes() -> int:
-    """Returns the most memory that this process has held at a time."""
+    """Returns the peak memory of this process."""
     # Linux counts in KiB.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
@@ -93,7 +93,7 @@ def _waiting(summary: dict[str, Any]) -> str:
 
 
 def _worst(ranks: list[dict[str, Any]], share: str) -> str:
-    """Returns which rank has most, if it is not like the others."""
+    """Returns the rank with the highest fraction, if it stands out."""
     shares = np.array([rank[share] for rank in ranks])
     worst = int(shares.argmax())
     if shares[worst] - shares.mean() < NOTABLE_DIFFERENCE:

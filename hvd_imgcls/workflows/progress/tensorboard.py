@@ -1,4 +1,4 @@
-"""Curves and pictures in TensorBoard's files. TensorFlow writes them; nothing reads them here."""
+"""Writes TensorBoard files with TensorFlow."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 import tensorflow as tf
 from PIL import Image
 
-# Written as TensorBoard's own protocol buffers: `tf.summary.scalar` and `tf.summary.image` are
-# functions of the package tensorboard, which nobody has to install for a training.
+# Written as TensorBoard's own protocol buffers: `tf.summary.scalar` and `tf.summary.image`
+# require the package tensorboard, which training should not depend on.
 _Summary = tf.compat.v1.Summary
 
 
 class Board:
-    """A directory of TensorBoard's.
+    """A TensorBoard log directory.
 
     Args:
-        path: The directory; made if it is not there.
+        path: The directory; created if missing.
     """
 
     def __init__(self, path: Path) -> None:
@@ -29,9 +29,9 @@ class Board:
         """Writes a point of every curve.
 
         Args:
-            group: What the curves are shown under.
-            values: Numbers by name. What is no number is left out.
-            step: Finished steps: where the points are.
+            group: Group of the curves.
+            values: Numbers by name. Other values are skipped.
+            step: Completed steps: the x coordinate.
         """
         self._write(
             [
@@ -43,7 +43,7 @@ class Board:
         )
 
     def write_picture(self, name: str, picture: Image.Image, step: int) -> None:
-        """Writes a picture, as PNG."""
+        """Writes an image, as PNG."""
         content = io.BytesIO()
         picture.save(content, format="PNG")
         encoded = _Summary.Image(
@@ -59,9 +59,9 @@ class Board:
             tf.summary.experimental.write_raw_pb(
                 _Summary(value=values).SerializeToString(), step=step
             )
-        # At once: whoever looks at a training looks at it now.
+        # Flushed immediately, to be visible during training.
         self._writer.flush()
 
     def close(self) -> None:
-        """Finishes the file."""
+        """Closes the file."""
         self._writer.close()

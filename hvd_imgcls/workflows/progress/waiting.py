@@ -1,8 +1,8 @@
-"""From what every rank has measured to who waited, for what, and for whom.
+"""Computes from the measurements of all ranks how long each waited, for data and other ranks.
 
-A reduction of the gradients ends on all ranks at about the same time and begins on each when it
-has its gradients. So the last rank to come sees the transfer alone, and what another rank sees
-beyond that is its waiting: of every step, the time on this rank less the smallest of all ranks.
+A reduction of the gradients ends on all ranks at about the same time and starts on each when it
+has its gradients. The last rank to arrive thus measures only the transfer; the waiting time of
+another rank in a step is its time minus the minimum over all ranks.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from hvd_imgcls.distributed import Collectives
 Floats = npt.NDArray[np.float64]
 
 MAX_BINS = 1000
-"""Steps that are compared one by one. Of longer epochs, sums over neighbours are."""
+"""Maximum number of steps compared individually. For longer epochs, sums of neighbours are."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Times:
-    """How the ranks spent an epoch, or several.
+    """Times of the ranks in one or several epochs.
 
     Attributes:
-        seconds: What it took, by rank, `[size]`.
-        data_seconds: Part of it that a rank waited for its next batch, `[size]`.
-        rank_seconds: Part of it that a rank waited, with its gradients ready, for gradients of
-            ranks that came later, `[size]`. The transfer itself is no waiting. Not in it: the
-            waiting in the reductions of synchronised batch normalisation.
+        seconds: Total time by rank, `[size]`.
+        data_seconds: Time that a rank waited for its next batch, `[size]`.
+        rank_seconds: Time that a rank, with its gradients ready, waited for gradients of
+            slower ranks, `[size]`. Excludes the transfer itself, and waiting
+            in the reductions of synchronised batch normalisation.
     """
 
     seconds: Floats
@@ -39,17 +39,17 @@ class Times:
 
     @property
     def data_share(self) -> float | None:
-        """Share of the ranks' time that they waited for data, 0 .. 1; None of no time."""
+        """Fraction of time that the ranks waited for data, 0 to 1; None for zero time."""
         return _share(self.data_seconds.sum(), self.seconds.sum())
 
     @property
     def rank_share(self) -> float | None:
-        """Share of the ranks' time that they waited for one another, 0 .. 1; None of no time."""
+        """Fraction of time that the ranks waited for each other, 0 to 1; None for zero time."""
         return _share(self.rank_seconds.sum(), self.seconds.sum())
 
     @property
     def slowest_rank(self) -> int:
-        """The rank that waited least for the others: most often it came last."""
+        """The rank that waited least for the others: usually the last to arrive."""
         return int(self.rank_seconds.argmin())
 
     def __add__(self, other: Times) -> Times:
@@ -65,14 +65,14 @@ def gather_times(
 ) -> Times:
     """Returns the times of all ranks. Collective: every rank must call this.
 
-    One small gathering, whatever the number of steps.
+    One small allgather, independent of the number of steps.
 
     Args:
-        collectives: How the ranks talk.
-        seconds: What the epoch took on this rank.
-        data_seconds: What of it this rank waited for data.
-        reductions: What each reduction of gradients took on this rank, `[reductions]`; as many
-            on all ranks.
+        collectives: Communication between the ranks.
+        seconds: Time of the epoch on this rank.
+        data_seconds: Time that this rank waited for data.
+        reductions: Time of each reduction of gradients on this rank, `[reductions]`; the same
+            number on all ranks.
     """
     own = np.concatenate([[seconds, data_seconds], in_bins(reductions)])
     rows = collectives.allgather(tf.convert_to_tensor(own[np.newaxis]), name="progress.times")
@@ -86,7 +86,7 @@ def times_of(rows: Floats) -> Times:
     array([0.4, 0.2])
 
     Args:
-        rows: Of every rank its seconds, its seconds of waiting for data, and those of its
+        rows: For every rank its seconds, its seconds of waiting for data, and those of its
             reductions, `[size, 2 + reductions]`.
     """
     seconds, data_seconds, reductions = rows[:, 0], rows[:, 1], rows[:, 2:]
@@ -99,12 +99,12 @@ def times_of(rows: Floats) -> Times:
 
 
 def in_bins(values: Floats) -> Floats:
-    """Returns sums over neighbours, at most `MAX_BINS` of them; few values as they are."""
+    """Returns sums of neighbours, at most `MAX_BINS` of them; fewer values are unchanged."""
     if len(values) <= MAX_BINS:
         return values
     return np.array([part.sum() for part in np.array_split(values, MAX_BINS)])
 
 
 def _share(part: float, whole: float) -> float | None:
-    # Two clocks measured them: rounding must not make more than everything of it.
+    # Measured by two clocks: rounding must not give a fraction above 1.
     return min(1.0, float(part / whole)) if whole > 0 else None

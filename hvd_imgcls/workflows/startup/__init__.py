@@ -1,1 +1,1 @@
-"""The beginning that all workflows share: ranks, images, plan."""
+"""Start-up common to all workflows: ranks, images, plan."""

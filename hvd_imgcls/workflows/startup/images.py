@@ -1,6 +1,6 @@
-"""The one way from a configuration to its images and its plan.
+"""Opens the images of a configuration and makes its plan.
 
-Importing this does not import TensorFlow: what a configuration lacks is said before that.
+Importing this does not import TensorFlow, so that configuration errors are reported before that.
 """
 
 from __future__ import annotations
@@ -42,20 +42,20 @@ def open_run_images(
     collectives: Collectives | None = None,
     num_threads: int = 1,
 ) -> RunImages:
-    """Opens the images, places them over the ranks, and chooses the labelled ones.
+    """Opens the images, distributes them over the ranks, and selects the labelled ones.
 
     Nothing is decoded yet. Collective if `collectives` are given: every rank must call this.
 
     Args:
-        config: What the pipeline file says.
-        source: The images, if the configuration's source is open already.
-        collectives: How the ranks communicate. None before they have joined: the counts are
-            right, but which rank reads what is not decided.
+        config: The configuration.
+        source: The images, if the configuration's source is already open.
+        collectives: Communication between the ranks. If None, before they have joined, the counts
+            are correct, but the images are not yet assigned to ranks.
         num_threads: Threads that read and decode for `data.cache`.
 
     Raises:
         ConfigError: If the configuration does not fit the source.
-        DataError: If there is something wrong with the data.
+        DataError: If the data are invalid.
     """
     source = source or open_source(config.data.source, config.data.placement)
     num_classes = None
@@ -76,7 +76,7 @@ def open_run_images(
 
 
 def without_cache(config: RunConfig) -> RunConfig:
-    """Returns a configuration that decodes the images it is asked for: the pixels are the same."""
+    """Returns a configuration without cache, to decode only some images; same pixels."""
     return dataclasses.replace(config, data=dataclasses.replace(config.data, cache="none"))
 
 
@@ -91,11 +91,11 @@ def plan_run(
     """Returns the plan of a run.
 
     Args:
-        config: What the pipeline file says.
+        config: The configuration.
         images: Its images.
         topology: Any rank of the run.
-        num_cores: Cores of this host; those that this process may use when None.
-        uses_all_images: Whether images are trained on whose labels are not used.
+        num_cores: Cores of this host. Defaults to those that this process may use.
+        uses_all_images: Whether to train on all images, including those without labels.
 
     Raises:
         ConfigError: If the configuration does not fit the images or the ranks.

@@ -1,4 +1,4 @@
-"""Joining the run: who this rank is, what it logs, which cores and GPU it has."""
+"""Joins the run: rank, log, cores and GPU."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from hvd_imgcls.plan import Threads
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ranks:
-    """The ranks of a run, seen from this one.
+    """The ranks of a run, from the perspective of this one.
 
     Attributes:
-        collectives: How the ranks communicate.
-        threads: Threads of this rank.
+        collectives: Communication between the ranks.
+        threads: Thread counts of this rank.
     """
 
     collectives: distributed.Collectives
@@ -28,7 +28,7 @@ class Ranks:
 
 
 def join_ranks(verbosity: logs.Verbosity) -> Ranks:
-    """Joins the run, starts the log and takes this rank's share of cores and GPUs.
+    """Joins the run, starts logging and assigns cores and a GPU to this rank.
 
     Collective: every rank must call this, before its first operation of TensorFlow.
 

@@ -1,1 +1,1 @@
-"""The chapters of a training: beginning, model, fitting, outcome. `hvd_imgcls.train` tells it."""
+"""Parts of `train`: start, model, fitting, evaluation and saving."""

@@ -1,4 +1,4 @@
-"""The callbacks of a training, in an order that is declared with its reasons."""
+"""The callbacks of a training, in a declared order with reasons."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Place:
     """A place in the order of callbacks.
 
     Attributes:
-        name: Of its callbacks, in the state of the run.
-        reason: Why it is here.
+        name: Name of its callbacks in the state of the run.
+        reason: Why it is at this place.
         make: Returns its callbacks, none if the run needs none.
         is_for_labels_only: Whether the pre-training has no such callbacks.
-        differs_by_rank: Whether its callbacks keep something else on every rank.
+        differs_by_rank: Whether the state of its callbacks differs between ranks.
     """
 
     name: str
@@ -109,18 +109,18 @@ def _quarantine(run: Run, phase: Phase, given: Sequence[keras.callbacks.Callback
 
 
 ORDER = (
-    Place("broadcast", "the others must see the weights that all ranks share", _broadcast),
-    Place("metric_average", "until then the metrics are those of one rank", _metric_average),
-    Place("non_finite", "the others must not see a step that is undone", _non_finite),
+    Place("broadcast", "all others must see the weights that all ranks share", _broadcast),
+    Place("metric_average", "before it, metrics are those of one rank", _metric_average),
+    Place("non_finite", "all others must not see a step that is undone", _non_finite),
     Place(
         "moving_statistics",
-        "who evaluates or saves the model needs the statistics of all ranks",
+        "evaluation and saving need the moving statistics of all ranks",
         _moving_statistics,
         is_for_labels_only=True,
     ),
     Place(
         "held_out_evaluation",
-        "its metrics are there for the callbacks that decide by them",
+        "provides the metrics for callbacks that decide by them",
         _held_out,
         is_for_labels_only=True,
     ),
@@ -131,9 +131,9 @@ ORDER = (
         is_for_labels_only=True,
         differs_by_rank=True,
     ),
-    Place("progress", "it writes the metrics of the epoch", _progress, differs_by_rank=True),
-    Place("stop_after_steps", "the last batch is in all metrics", _stop),
-    Place("quarantine", "a run that ends for bad images has written its metrics", _quarantine),
+    Place("progress", "writes the metrics of the epoch", _progress, differs_by_rank=True),
+    Place("stop_after_steps", "the last batch is included in all metrics", _stop),
+    Place("quarantine", "if too many bad images end the run, metrics are written", _quarantine),
 )
 """The callbacks of a training from first to last; batch and epoch ends run in this order."""
 
@@ -141,17 +141,17 @@ ORDER = (
 def make_callbacks(
     run: Run, phase: Phase, given: Sequence[keras.callbacks.Callback]
 ) -> list[tuple[Place, keras.callbacks.Callback]]:
-    """Returns the callbacks with their places, on every rank the same ones in the same order.
+    """Returns the callbacks with their places, the same on every rank, in the same order.
 
     Collective: every rank must call this.
 
     Args:
         run: The run.
         phase: The training.
-        given: Callbacks of the user's own, the same on all ranks.
+        given: The user's own callbacks, the same on all ranks.
 
     Raises:
-        RankMismatchError: If the ranks are given other callbacks.
+        RankMismatchError: If the callbacks differ between ranks.
         ConfigError: If one of them cannot work on several ranks.
     """
     return [

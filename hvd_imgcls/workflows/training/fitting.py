@@ -1,4 +1,4 @@
-"""From the first step of a training to its last, or from where it was left."""
+"""Runs a training from its first step, or from where it was interrupted, to its last."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from hvd_imgcls.workflows.training.states import register_phase
 
 logger = logging.getLogger(__name__)
 
-# The largest part of the moving statistics that may still be their initial value at the end.
+# Maximum fraction of the moving statistics that may be initial values at the end.
 _MOST_UNMOVED = 0.05
 
 
 def fit(run: Run, phase: Phase, given: Sequence[keras.callbacks.Callback] = ()) -> None:
     """Compiles the model of a phase and trains it to the end of the plan.
 
-    Layers are frozen as the configuration says. A callback may stop the training earlier. If the
-    run is continued from a state of this phase, training goes on at the next batch.
+    Layers are frozen as configured. A callback may stop the training early. If the
+    run is resumed from a state of this phase, training continues with the next batch.
 
     Collective: every rank must call this.
 
     Args:
         run: The run.
         phase: The training.
-        given: Callbacks of the user's own, the same on all ranks.
+        given: The user's own callbacks, the same on all ranks.
 
     Raises:
-        ConfigError: If there is no layer of the name that is to be frozen.
-        DataError: If an image cannot be read; with `quarantine`, if too many cannot.
+        ConfigError: If no layer matches a name that is to be frozen.
+        DataError: If an image cannot be read; with `quarantine`, if there are too many.
         CheckpointError: If the state does not fit.
     """
     model, position = phase.model, phase.position
@@ -76,7 +76,7 @@ def _compile_for(
     freezer: Freezer,
     previous: keras.optimizers.Optimizer | None,
 ) -> None:
-    """Compiles the model for the layers that are trained now; the optimizer goes on."""
+    """Compiles the model for the layers that are trainable now; the optimizer state is kept."""
     num_frozen = freezer.freeze(segment.frozen)
     phase.compile()
     model = phase.model
@@ -94,7 +94,7 @@ def _compile_for(
 
 
 def _warn_of_lagging_statistics(segment: Segment, phase: Phase) -> None:
-    """Warns if the model will be right in training and wrong afterwards."""
+    """Warns if too few steps make the moving statistics differ from those of training."""
     plan = phase.plan
     if segment.last_epoch < plan.num_epochs or phase.config.train.recalibration_batches:
         return
@@ -102,9 +102,9 @@ def _warn_of_lagging_statistics(segment: Segment, phase: Phase) -> None:
     share = unmoved_share(phase.model, num_steps * plan.gradient_accumulation_steps)
     if share > _MOST_UNMOVED:
         logger.warning(
-            "%s steps are few for this model's batch normalisation: %.0f %% of the moving "
-            "statistics that it is evaluated with will still be their present values, and "
-            "held-out accuracy may be far below that in training; to fix it: "
+            "%s steps are few for this model's batch normalisation: the moving statistics used "
+            "in evaluation will still be %.0f %% initial values, and held-out accuracy may be far "
+            "below training accuracy; to fix it: "
             "--train.recalibration_batches 20",
             f"{num_steps:,}",
             100 * share,
@@ -122,7 +122,7 @@ def _fit_segment(
         if not num_batches:
             _end_epoch(phase, callbacks, _dataset(run, phase))
             continue
-        # The rest of an epoch by itself: `fit` takes as many batches in every epoch.
+        # The rest of an epoch separately: `fit` takes the same number of batches in every epoch.
         last_epoch = position.epoch + 1 if first_batch else segment.last_epoch
         _fit_epochs(run, phase, callbacks, last_epoch, num_batches)
         if phase.model.stop_training:
@@ -139,7 +139,7 @@ def _fit_epochs(
     position = phase.position
     dataset = _dataset(run, phase)
     if position.num_batches:
-        # Metrics are made in the first step, and must be there to be given their state.
+        # Metrics are created in the first step, and must exist before their state is restored.
         build_for(phase.model, dataset.element_spec)
     with naming_unreadable_images(
         phase.source,
@@ -154,7 +154,7 @@ def _fit_epochs(
             epochs=last_epoch,
             steps_per_epoch=num_batches,
             callbacks=callbacks,
-            # The dataset has its order already.
+            # The dataset is already in order.
             shuffle=False,
             verbose=0,
         )
@@ -163,7 +163,7 @@ def _fit_epochs(
 def _end_epoch(
     phase: Phase, callbacks: keras.callbacks.CallbackList, dataset: tf.data.Dataset
 ) -> None:
-    """Ends an epoch that was left after its last batch. Collective."""
+    """Ends an epoch that was interrupted after its last batch. Collective."""
     model = phase.model
     build_for(model, dataset.element_spec)
     model.make_train_function()
@@ -173,7 +173,7 @@ def _end_epoch(
 
 
 def _dataset(run: Run, phase: Phase) -> tf.data.Dataset:
-    """Returns the batches from the position on."""
+    """Returns the batches from the current position on."""
     position = phase.position
     return phase.transform(
         training_dataset(

@@ -1,4 +1,4 @@
-"""Layers that are not trained at first: which, how long, and what the change leaves alone."""
+"""Freezes and unfreezes layers: which ones, how long, and what stays unchanged."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ TRUNK = "trunk"
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Epochs in which the same layers are trained.
+    """Epochs in which the same layers are trainable.
 
     Attributes:
         first_epoch: 0-based.
         last_epoch: The one after the last, 0-based.
-        frozen: Patterns of the layers that are not trained.
+        frozen: Patterns of the frozen layers.
     """
 
     first_epoch: int
@@ -33,7 +33,7 @@ class Segment:
 
 
 def segments(freezes: Sequence[Freeze], num_epochs: int) -> list[Segment]:
-    """Returns a run of so many epochs as segments, in order, without gaps.
+    """Divides a run of `num_epochs` epochs into segments, in order, without gaps.
 
     >>> segments([Freeze(layers=("trunk",), epochs=2)], 5)
     [Segment(first_epoch=0, last_epoch=2, frozen=('trunk',)), Segment(first_epoch=2, \
@@ -57,10 +57,10 @@ last_epoch=5, frozen=())]
 
 
 class Freezer:
-    """Freezes and thaws the layers of one model.
+    """Freezes and unfreezes the layers of one model.
 
     Args:
-        model: A built model. What is not trainable in it now stays so for good.
+        model: A built model. Layers that are not trainable now are never unfrozen.
     """
 
     def __init__(self, model: keras.Model) -> None:
@@ -72,18 +72,18 @@ class Freezer:
         ]
 
     def freeze(self, patterns: Sequence[str]) -> int:
-        """Makes the layers of some names not trainable and all others what they were.
+        """Freezes the matching layers and restores the initial state of all others.
 
-        A pattern that is the name of a model inside the model means all of its layers.
+        A pattern that matches the name of a nested model applies to all of its layers.
 
         Args:
             patterns: Names, with `*` for any text, or `trunk`.
 
         Returns:
-            How many layers with weights are frozen.
+            The number of frozen layers with weights.
 
         Raises:
-            ConfigError: If a pattern fits no layer.
+            ConfigError: If a pattern matches no layer.
         """
         for layer, variables in self._trainable:
             layer.trainable = True
@@ -114,7 +114,7 @@ class Freezer:
 
 
 def _leaves(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
-    """Returns the layers that hold no others, each once."""
+    """Returns the layers without sublayers, each once."""
     leaves = {}
     for inner in layer._flatten_layers():
         if not list(inner._flatten_layers(include_self=False)):
@@ -123,15 +123,15 @@ def _leaves(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
 
 
 def carry_over(old: keras.optimizers.Optimizer, new: keras.optimizers.Optimizer) -> None:
-    """Gives a built optimizer what another one knows of the same variables.
+    """Transfers the state of an optimizer to another one that is built for other variables.
 
-    That is the number of finished updates, so that the schedule goes on, and the state of the
-    variables that both train. Variables that the old one did not train begin anew; their
-    averages begin as the variables are.
+    That is, the number of completed updates, so that the schedule continues, and the state of
+    the variables that both train. For other variables the state starts from scratch; their
+    averages start at the values of the variables.
 
     Args:
-        old: The optimizer so far.
-        new: One of the same kind for other variables of the same model, built.
+        old: The previous optimizer.
+        new: One of the same class for other variables of the same model, built.
     """
     old, new = (getattr(one, "inner_optimizer", one) for one in (old, new))
     known = {variable.name: variable for variable in old.variables}

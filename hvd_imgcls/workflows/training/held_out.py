@@ -1,4 +1,4 @@
-"""The held-out split during the training: exact metrics after some of the epochs."""
+"""Evaluates the held-out split during training: exact metrics after some of the epochs."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from hvd_imgcls.workflows.trained_model.test_time_augmentation import make_predi
 from hvd_imgcls.workflows.training.run import Run
 
 VALUES = ("val_loss", "val_top1", "val_balanced_accuracy", "val_roc_auc")
-"""What is put into the metrics of an epoch."""
+"""The metrics that are added to those of an epoch."""
 
 
 class HeldOutEvaluation(keras.callbacks.Callback):
-    """Puts exact figures of the held-out split into the metrics of an epoch.
+    """Adds exact metrics of the held-out split to the metrics of an epoch.
 
-    The same numbers on all ranks, and for equal weights on any number of ranks. What is not
-    defined, or comes from outputs that are not finite, is NaN.
+    The same numbers on all ranks, and for equal weights on any number of ranks. Metrics that are
+    undefined, or computed from NaN or infinite outputs, are NaN.
 
     Collective: every rank must have this callback in the same position, after
-    `AverageMovingStatisticsCallback` and before who reads the metrics.
+    `AverageMovingStatisticsCallback` and before callbacks that read the metrics.
 
     Args:
         run: The run.
@@ -38,7 +38,7 @@ class HeldOutEvaluation(keras.callbacks.Callback):
         self._predict: Any = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Evaluates if it is time to. Collective.
+        """Evaluates if due. Collective.
 
         Raises:
             DataError: If an image cannot be read.
@@ -46,7 +46,7 @@ class HeldOutEvaluation(keras.callbacks.Callback):
         if logs is None or (epoch + 1) % self._every_epochs:
             return
         run = self._run
-        # Kept: making it anew would trace the model in every epoch.
+        # Kept, because creating it again would retrace the model in every epoch.
         self._predict = self._predict or make_predict(self.model, run.config.evaluation.views)
         metrics = evaluate_model(
             self._predict,

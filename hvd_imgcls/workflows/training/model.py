@@ -1,4 +1,4 @@
-"""The model of a run, ready to be fitted."""
+"""The model of a run, ready for training."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hvd_imgcls.schedules import build_schedule
 from hvd_imgcls.workflows.training.phase import Phase
 from hvd_imgcls.workflows.training.run import Run
 
-# As many as Jordan 2024 takes (arXiv:2404.00498).
+# As many as in Jordan 2024 (arXiv:2404.00498).
 NUM_WHITENING_IMAGES = 5000
 
 COMPRESSIONS = {"none": hvd.Compression.none, "fp16": hvd.Compression.fp16}
@@ -29,16 +29,16 @@ COMPRESSIONS = {"none": hvd.Compression.none, "fp16": hvd.Compression.fp16}
 def make_model(run: Run, given: keras.Model | None) -> keras.Model:
     """Returns the model of a run, not compiled yet.
 
-    Collective: every rank must call this. Equal seeds: every rank builds the same weights.
+    Collective: every rank must call this. With equal seeds, every rank builds the same weights.
 
     Args:
         run: The run.
-        given: A model of the user's own, which is then taken.
+        given: The user's own model, which is used if given.
 
     Raises:
         ConfigError: If a given model does not fit.
         CheckpointError: If the model comes from a file that does not fit.
-        RankMismatchError: If the ranks have different models.
+        RankMismatchError: If the models differ between ranks.
     """
     config, plan = run.config, run.plan
     keras.utils.set_random_seed(plan.seed)
@@ -58,7 +58,7 @@ def make_model(run: Run, given: keras.Model | None) -> keras.Model:
 
 
 def _whiten_on_root(run: Run, model: keras.Model) -> None:
-    """Gives the root's first layer what its images say; the first step shares it. Collective."""
+    """Whitens the root's first layer with its images; the first step broadcasts it. Collective."""
 
     def action() -> None:
         images = first_images(
@@ -70,7 +70,7 @@ def _whiten_on_root(run: Run, model: keras.Model) -> None:
 
 
 def labelled_phase(run: Run, model: keras.Model) -> Phase:
-    """Returns the training with labels: the main phase of a run."""
+    """Returns the supervised training: the main phase of a run."""
     return Phase(
         name="training",
         config=run.config,
@@ -84,7 +84,7 @@ def labelled_phase(run: Run, model: keras.Model) -> Phase:
 
 
 def compile_model(model: keras.Model, config: RunConfig, plan: Plan) -> None:
-    """Gives the model its loss, its metrics and an optimizer that averages over the ranks."""
+    """Compiles the model with its loss, its metrics and a distributed optimizer."""
     model.compile(
         optimizer=distribute(model, config, plan),
         loss=build_loss(config.loss),
@@ -93,7 +93,7 @@ def compile_model(model: keras.Model, config: RunConfig, plan: Plan) -> None:
 
 
 def distribute(model: keras.Model, config: RunConfig, plan: Plan) -> keras.optimizers.Optimizer:
-    """Returns the optimizer of a model that averages gradients over the ranks."""
+    """Returns the distributed optimizer of a model."""
     schedule = build_schedule(config.schedule, plan)
     return hvd.DistributedOptimizer(
         build_recipe(config, schedule, model, num_steps=plan.num_steps),
@@ -101,13 +101,13 @@ def distribute(model: keras.Model, config: RunConfig, plan: Plan) -> keras.optim
         backward_passes_per_step=plan.gradient_accumulation_steps,
         average_aggregated_gradients=True,
         check_every_steps=plan.check_every_steps,
-        # Whatever `train.non_finite` says: what is not finite never reaches the weights.
+        # Regardless of `train.non_finite`: NaN and infinity are never applied to the weights.
         skip_non_finite=True,
     )
 
 
 def _require_same_variables(model: keras.Model, collectives: distributed.Collectives) -> None:
-    """Raises on all ranks if their models differ in a variable's place or shape. Collective."""
+    """Raises on all ranks if variables differ in position or shape. Collective."""
     variables = [f"{list(v.shape)} {v.dtype} {v.name}" for v in model.variables]
     distributed.agreement.require_same(
         collectives,

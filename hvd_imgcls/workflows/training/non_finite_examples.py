@@ -1,4 +1,4 @@
-"""Which examples of a step made its gradient NaN or infinite."""
+"""Finds the examples of a step that made its gradient NaN or infinite."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from hvd_imgcls.keras.graph.variables import native_variable
 from hvd_imgcls.workflows.training.run import Run
 
 MAX_NAMES = 8
-"""So many examples are named."""
+"""Maximum number of examples that are named."""
 
 
 class NonFiniteExampleFinder:
-    """Looks at the examples of one step of this rank one by one.
+    """Tests the examples of one step on this rank one by one.
 
-    Not collective. The model is used as in inference, so that no example touches another and
-    no rank waits.
+    Not collective. The model runs in inference mode, so that examples do not affect each other
+    and no rank waits.
 
     Args:
         run: The run.
-        model: The model, compiled, with the weights from before the step.
+        model: The compiled model, with the weights before the step.
     """
 
     def __init__(self, run: Run, model: keras.Model) -> None:
@@ -41,7 +41,7 @@ class NonFiniteExampleFinder:
 
         Args:
             epoch: 0-based.
-            step: Of the run, 0-based.
+            step: Step of the run, 0-based.
         """
         run, plan = self._run, self._run.plan
         step_in_epoch = step - epoch * plan.steps_per_epoch
@@ -55,16 +55,16 @@ class NonFiniteExampleFinder:
         num_passes = plan.gradient_accumulation_steps
         examples = rows.examples[:num_passes].reshape(-1)
         if exchanged_records(run.source, plan.size) is not None:
-            # Its images come from other hosts, which are not asked now.
+            # Its images come from other hosts, which do not take part now.
             return [f"one of {self._names(examples)}"]
         with _finite_statistics(self._model):
             bad = self._bad_ones(epoch, step_in_epoch)
         if bad.any():
-            return [f"the loss or the gradient is not finite for {self._names(examples[bad])}"]
-        return [f"none of its examples by itself: {self._names(examples)}"]
+            return [f"the loss or the gradient is NaN or infinite for {self._names(examples[bad])}"]
+        return [f"no single example is the cause: {self._names(examples)}"]
 
     def _bad_ones(self, epoch: int, step_in_epoch: int) -> np.ndarray:
-        """Returns which examples have a bad gradient by themselves, bool `[examples]`."""
+        """Returns which examples have a NaN or infinite gradient, bool `[examples]`."""
         run, plan = self._run, self._run.plan
         batches = training_dataset(
             run.source,
@@ -113,7 +113,7 @@ class NonFiniteExampleFinder:
 
 @contextlib.contextmanager
 def _finite_statistics(model: keras.Model) -> Iterator[None]:
-    """While this lasts, moving statistics that the step has spoilt are 0 or 1."""
+    """Context manager that replaces moving statistics corrupted by the step with 0 or 1."""
     spoilt = [v for v in model.non_trainable_variables if not _is_finite(v)]
     values = [v.numpy() for v in spoilt]
     try:

@@ -1,4 +1,4 @@
-"""Several calls of `fit` that callbacks see as one, and that may begin in the middle."""
+"""Presents several calls of `fit`, possibly resumed, as one training to callbacks."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class OneTraining(keras.callbacks.CallbackList):
 
     Args:
         callbacks: In their order.
-        model: What is trained.
+        model: The model being trained.
         plan: The plan of the whole training.
-        position: Counted here and nowhere else.
+        position: Updated only here.
         restore: Called once, in the first epoch, after `on_train_begin` and `on_epoch_begin`:
-            gives all that a continued training has to its owners.
+            restores the state of a resumed training.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class OneTraining(keras.callbacks.CallbackList):
         position: Position,
         restore: Callable[[], None] | None = None,
     ) -> None:
-        # What `fit` tells callbacks that it is given in a plain list.
+        # The parameters that `fit` passes to callbacks given in a plain list.
         params = {"epochs": plan.num_epochs, "steps": plan.batches_per_epoch, "verbose": 0}
         super().__init__(callbacks, add_history=True, model=model, **params)
         self._position = position
@@ -43,13 +43,13 @@ class OneTraining(keras.callbacks.CallbackList):
         self._last_logs: dict[str, Any] | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Begins, the first time."""
+        """Starts the training, the first time."""
         if not self._has_begun:
             self._has_begun = True
             super().on_train_begin(logs)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Begins an epoch; continues the one in which the training was left."""
+        """Starts an epoch, or resumes the one in which the training was interrupted."""
         self._first_batch = self._position.batch_in_epoch
         super().on_epoch_begin(epoch, logs)
         if self._restore is not None:
@@ -57,7 +57,7 @@ class OneTraining(keras.callbacks.CallbackList):
             restore()
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Begins a batch, which is numbered within its epoch."""
+        """Starts a batch, which is numbered within its epoch."""
         super().on_train_batch_begin(batch + self._first_batch, logs)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -71,7 +71,7 @@ class OneTraining(keras.callbacks.CallbackList):
         self._position.end_epoch()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Waits for `end`."""
+        """Does nothing until `end` is called."""
         self._last_logs = logs
 
     def end(self) -> None:

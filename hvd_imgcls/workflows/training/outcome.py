@@ -1,4 +1,4 @@
-"""What came of a training: the same model on all ranks, its exact metrics, its files."""
+"""Ends a training: the same model on all ranks, exact metrics, files."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainResult:
-    """What a training has led to.
+    """Result of a training.
 
     Attributes:
-        run_dir: Where everything is.
+        run_dir: The run directory.
         metrics: Exact metrics of the held-out split.
         weights_digest: Hash of the model's weights, the same on all ranks.
-        metrics_without_ema: Metrics before `train.ema` put the average in the weights' place.
+        metrics_without_ema: Metrics with the raw weights, if `train.ema` is used.
     """
 
     run_dir: RunDir
@@ -48,15 +48,15 @@ class TrainResult:
 
 
 def finish_run(run: Run, model: keras.Model) -> TrainResult:
-    """Evaluates a trained model and writes it.
+    """Evaluates and saves a trained model.
 
-    With averaged weights, both models are evaluated and written; the averaged one is the
+    With averaged weights, both models are evaluated and saved; the averaged one is the
     model of the run.
 
-    Collective: every rank must call this. All ranks wait until the files are there.
+    Collective: every rank must call this. All ranks wait until the files are written.
 
     Raises:
-        RankMismatchError: If the ranks do not hold the same weights.
+        RankMismatchError: If the weights differ between ranks.
         DataError: If an image of the held-out split cannot be read.
     """
     files, metrics_without_ema = run.files, None
@@ -100,14 +100,14 @@ def _evaluate_and_save(
     files: EvaluationFiles,
     quarantine_path: Path | None,
 ) -> tuple[str, dict[str, Any]]:
-    """Writes a model and its exact metrics; returns the hash of its weights, and them.
+    """Saves a model and its exact metrics; returns the hash of its weights, and the metrics.
 
     Collective: every rank must call this.
     """
     settle_moving_statistics(run, model)
     digest = _require_same_weights(model, run.collectives)
     if run.is_root:
-        # Before the evaluation: a held-out image that cannot be read must not cost the model.
+        # Before the evaluation: an unreadable held-out image must not cost the model.
         write_portable(model_path, model)
     with run.record.evaluating():
         evaluated = evaluate_model(
@@ -124,12 +124,12 @@ def _evaluate_and_save(
 
 
 def settle_moving_statistics(run: Run, model: keras.Model) -> None:
-    """Gives all ranks the same statistics of batch normalisation. Collective."""
+    """Makes the moving statistics of batch normalisation equal on all ranks. Collective."""
     num_batches = run.config.train.recalibration_batches
     if not num_batches:
         hvd.average_moving_statistics(model)
         return
-    # The images of the epochs after the last: none that this run has trained on like this.
+    # The images of the epoch after the last: none that this run has trained on in this form.
     num_epochs = run.plan.num_epochs + num_batches
     longer = dataclasses.replace(
         run.plan, num_epochs=num_epochs, num_steps=num_epochs * run.plan.steps_per_epoch
@@ -157,12 +157,12 @@ def _require_same_weights(model: keras.Model, collectives: distributed.Collectiv
 
 
 def _num_bad_images(run: Run) -> int:
-    """Returns how many images were left out, of both splits, as the root has written them."""
+    """Returns the number of images left out, of both splits, as written by the root."""
     path = run.files.quarantine
     if not run.is_root or not path.exists():
         return 0
     lines = path.read_text(encoding="utf-8").splitlines()
-    # Pre-training and training may have met the same image.
+    # Pre-training and training may have encountered the same image.
     return len({json.loads(line)["name"] for line in lines})
 
 

@@ -1,4 +1,4 @@
-"""One training within a run: the pre-training, or the training with labels."""
+"""One training within a run: the pre-training, or the supervised training."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from hvd_imgcls.workflows.progress import Record
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """What `fit` needs to know of a training.
+    """A training as `fit` needs it.
 
     Attributes:
         name: `training` or `pretraining`: its prefix in the state of the run.
-        config: What the pipeline file says, as far as it is about this training.
-        plan: What follows from it.
+        config: The configuration, as far as it concerns this training.
+        plan: The plan derived from it.
         source: The images.
         model: The model; compiled by `compile`.
-        compile: Gives the model loss, metrics and a new optimizer.
-        record: What has happened; filled in.
-        metrics_path: File of one JSON line per epoch.
-        transform: Changes the dataset of (images, targets, weights).
-        position: Where the training is.
-        bad_example_log: Images that could not be read.
+        compile: Compiles the model with loss, metrics and a new optimizer.
+        record: Results so far; updated.
+        metrics_path: File with one JSON line per epoch.
+        transform: Transforms the dataset of (images, targets, weights).
+        position: Position of the training.
+        bad_example_log: Images that could not be decoded.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Training without labels, before the training with labels."""
+"""Unsupervised pre-training, before the supervised training."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ NUM_SHOWN = 24
 
 
 def pretrain(run: Run, model: keras.Model) -> None:
-    """Trains the encoder of a model to reconstruct images, if the run says so.
+    """Trains the encoder of a model to reconstruct images, if configured.
 
-    The same optimizer, order and augmentation of the images as with labels; the images that the
-    autoencoder gives back are compared with the augmented ones.
+    Uses the same optimizer, order and augmentation as the supervised training; the
+    reconstructions are compared with the augmented images.
 
     Collective: every rank must call this.
 
     Args:
         run: The run.
-        model: What `build_cae` returned; its encoder is trained in place.
+        model: A model built by `build_cae`; its encoder is trained in-place.
 
     Raises:
         ConfigError: If the model has no encoder.
@@ -58,10 +58,10 @@ def pretrain(run: Run, model: keras.Model) -> None:
             "pretraining",
             got=f"pre-training of {config.model.name}",
             expected="model.name cae, which has a decoder",
-            fix="use that model, or leave pretraining out",
+            fix="use that model, or remove pretraining",
         )
     if run.resumed_states("training") is not None:
-        return  # the run was left after it
+        return  # the run was interrupted after it
     image_shape = image_shape_of(run.source, config)
     autoencoder = build_autoencoder(config.model, image_shape, encoder=model.get_layer("encoder"))
     phase = _phase(run, config, autoencoder.whole)
@@ -76,9 +76,9 @@ def pretrain(run: Run, model: keras.Model) -> None:
 
 
 def _configuration(config: RunConfig) -> RunConfig:
-    """Returns the configuration of the training without labels."""
+    """Returns the configuration of the pre-training."""
     section = config.pretraining
-    assert section is not None  # noqa: S101 - asked before
+    assert section is not None  # noqa: S101 - checked by the caller
     train = dataclasses.replace(
         config.train,
         num_epochs=section.num_epochs,
@@ -121,12 +121,12 @@ def _phase(run: Run, config: RunConfig, whole: keras.Model) -> Phase:
 
 @tf.autograph.experimental.do_not_convert
 def _with_pixels(images: tf.Tensor, _: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    """Puts the pixels, 0 .. 1, in the place of the targets."""
+    """Replaces the targets by the pixels, 0 .. 1."""
     return images, tf.cast(images, tf.float32) / MAX_PIXEL, weights
 
 
 def _draw_on_root(run: Run, autoencoder: Autoencoder) -> None:
-    """Draws held-out images beside their reconstructions. Collective."""
+    """Draws held-out images next to their reconstructions. Collective."""
 
     def draw() -> None:
         images = first_images(

@@ -1,4 +1,4 @@
-"""One training run on one rank: what all its chapters need."""
+"""One training run on one rank: the data shared by all its parts."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """A run that has begun.
+    """A run that has started.
 
     Attributes:
-        config: What the pipeline file says.
-        plan: What follows from it.
+        config: The configuration.
+        plan: The plan derived from it.
         images: The images of the run.
         ranks: The ranks of the run.
         files: The run directory.
-        record: What has happened so far; filled in.
-        states: All that the run keeps from one step to the next.
-        resumed: The states that the run goes on from; None for a new run.
+        record: Results so far; updated.
+        states: The state that the run keeps between steps.
+        resumed: The states from which the run is resumed; None for a new run.
     """
 
     config: RunConfig
@@ -52,12 +52,12 @@ class Run:
 
     @property
     def source(self) -> ImageSource:
-        """The images that are trained on with labels, and the held-out ones."""
+        """The images of the supervised training, and the held-out images."""
         return self.images.labelled
 
     @property
     def collectives(self) -> distributed.Collectives:
-        """How the ranks communicate."""
+        """Communication between the ranks."""
         return self.ranks.collectives
 
     @property
@@ -71,7 +71,7 @@ class Run:
         return self.ranks.topology.is_root
 
     def resumed_states(self, phase: str) -> Mapping[str, State] | None:
-        """Returns the states that the run goes on from, if they are those of this phase."""
+        """Returns the states to resume from, if they are those of this phase."""
         if self.resumed is None or f"{phase}.position" not in self.resumed:
             return None
         return self.resumed
@@ -92,18 +92,18 @@ def begin(
     Collective: every rank must call this with equal arguments.
 
     Args:
-        config: What to train.
+        config: The configuration.
         ranks: The ranks of the run.
-        source: The images, if the configuration's source is open already.
-        plan: The plan, if it was made already.
-        pipeline_name: Names the run directory if the configuration does not.
-        verbosity: How much the log file holds.
-        resumed: The states of an earlier run of the same configuration, to go on from.
+        source: The images, if the configuration's source is already open.
+        plan: The plan, if already made.
+        pipeline_name: Name of the run directory if the configuration does not define it.
+        verbosity: How much is written to the log file.
+        resumed: The states of an earlier run with the same configuration, to resume from.
 
     Raises:
-        ConfigError: If the configuration does not go with the data, the ranks, or a run
-            that is there already.
-        RankMismatchError: If the ranks do not hold the same thing.
+        ConfigError: If the configuration does not suit the data, the ranks, or an existing
+            run.
+        RankMismatchError: If values differ between ranks.
     """
     record, states = Record(), StateRegistry()
     states.register("record", record, differs_by_rank=True)
@@ -140,7 +140,7 @@ def begin(
 def _require_same(
     config: RunConfig, plan: Plan, source: ImageSource, collectives: distributed.Collectives
 ) -> None:
-    """Raises on all ranks if they would not train the same. Collective."""
+    """Raises on all ranks if their settings differ. Collective."""
     values = {
         "version": code_version(),
         "configuration": to_tree(config),
@@ -163,9 +163,9 @@ def _begin_run_dir(
     collectives: distributed.Collectives,
     verbosity: logs.Verbosity,
 ) -> RunDir:
-    """Returns the run directory that the root makes and writes configuration and plan into.
+    """Returns the run directory, which the root creates with configuration and plan in it.
 
-    Collective: every rank must call this. All ranks fail if the root cannot make it.
+    Collective: every rank must call this. All ranks fail if the root cannot create it.
     """
 
     def begin() -> str:

@@ -1,4 +1,4 @@
-"""What a training registers in the state of its run."""
+"""Registers the state of a training with its run."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from hvd_imgcls.workflows.training.run import Run
 def register_phase(
     run: Run, phase: Phase, callbacks: Sequence[tuple[Place, keras.callbacks.Callback]]
 ) -> None:
-    """Registers all that a training keeps from one step to the next.
+    """Registers everything that a training keeps between steps.
 
-    What the phase before it had registered is forgotten: its result is in the model.
+    The state of the previous phase is removed: its result is in the model.
 
     Args:
         run: The run.
-        phase: The training that begins.
+        phase: The training that starts.
         callbacks: Its callbacks.
     """
     states, name, model = run.states, phase.name, phase.model

@@ -1,4 +1,4 @@
-"""The callbacks of a run that decide or judge: those of the pipeline and of the program."""
+"""The callbacks configured in the pipeline and passed by the program."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def configured_callbacks(
 
     Args:
         run: The run.
-        given: Callbacks of the user's own.
+        given: The user's own callbacks.
 
     Raises:
-        RankMismatchError: If the ranks are given other callbacks.
+        RankMismatchError: If the callbacks differ between ranks.
         ConfigError: If one of them cannot work on several ranks.
     """
     distributed.agreement.require_same(
@@ -52,7 +52,7 @@ def configured_callbacks(
 
 
 def _make(section: Callback, run: Run) -> keras.callbacks.Callback:
-    """Returns the callback of Keras that a section means."""
+    """Returns the Keras callback for a section."""
     if isinstance(section, CsvLogger):
         extra = VALUES if run.config.evaluation.every_epochs else ()
         return _WriteCsv(str(run.files.path / section.file), extra)
@@ -78,7 +78,7 @@ def _make(section: Callback, run: Run) -> keras.callbacks.Callback:
 
 
 class _OnlyWithMetric:
-    """Leaves out epochs that have no value of the metric, without a warning in each."""
+    """Skips epochs without a value of the metric, without a warning for each."""
 
     monitor: str
 
@@ -107,7 +107,7 @@ class _LowerOnPlateau(_OnlyWithMetric, keras.callbacks.ReduceLROnPlateau):
 
 
 class _WriteCsv(keras.callbacks.CSVLogger):
-    """Has columns for metrics that the first epoch may not have.
+    """Adds columns for metrics that may be missing in the first epoch.
 
     Args:
         path: The file.
@@ -127,7 +127,7 @@ class _WriteCsv(keras.callbacks.CSVLogger):
 
 
 class _KeepBest(keras.callbacks.Callback):
-    """Keeps the model of the epoch with the best metric.
+    """Saves the model of the epoch with the best metric.
 
     Args:
         monitor: Name of the metric.

@@ -1,4 +1,4 @@
-"""What one sees of a run: its progress, and the pictures in TensorBoard."""
+"""Progress of a run, and its images in TensorBoard."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ NUM_SAMPLES = 32
 
 
 def watch(run: Run, phase: Phase) -> Progress:
-    """Returns the callback that shows a training."""
+    """Returns the callback that reports the progress of a training."""
     board = phase.record.board
-    # The curves of the training with labels need no name before theirs.
+    # The curves of the supervised training need no prefix.
     name = "" if phase.name == "training" else "pre-training"
 
     def draw(batch: tuple[Any, ...]) -> None:
@@ -50,12 +50,12 @@ def watch(run: Run, phase: Phase) -> Progress:
 
 
 def draw_outcome(run: Run, model: keras.Model, metrics: dict[str, Any]) -> None:
-    """Puts the confusion matrix and some held-out images on the board; nothing without one.
+    """Writes the confusion matrix and some held-out images to TensorBoard, if enabled.
 
     Args:
         run: The run.
         model: From images to logits.
-        metrics: Those of the held-out split.
+        metrics: Metrics of the held-out split.
     """
     board = run.record.board
     if board is None:
@@ -69,7 +69,7 @@ def draw_outcome(run: Run, model: keras.Model, metrics: dict[str, Any]) -> None:
 
 
 def _draw_held_out(run: Run, model: keras.Model, board: Board, step: int) -> None:
-    """Draws held-out images from all over the split, of those that this rank can read."""
+    """Draws held-out images from the whole split, among those that this rank can read."""
     numbers, blocks = rank_blocks(
         run.plan.evaluation, rank=run.rank, size=run.plan.size, division=run.source.division
     )
@@ -85,7 +85,7 @@ def _draw_held_out(run: Run, model: keras.Model, board: Board, step: int) -> Non
             num_threads=run.plan.threads.data,
         )
     except DataError as error:
-        logger.info("no picture of held-out images: %s", error)
+        logger.info("no contact sheet of held-out images: %s", error)
         return
     labels = run.source.labels("held_out")[chosen]
     logits = np.asarray(model(images, training=False))

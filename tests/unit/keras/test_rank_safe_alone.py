@@ -71,9 +71,9 @@ def test_only_callbacks_that_know_nothing_of_ranks_are_wrapped():
     ("wrong", "fix"),
     [
         (callbacks.BackupAndRestore("x"), "use ModelCheckpoint"),
-        (hvd.callbacks.MetricAverageCallback(), "give it to fit directly"),
-        (hvd.callbacks.RankSafe([]), "give it to fit directly"),
-        (print, "give it callbacks of Keras"),
+        (hvd.callbacks.MetricAverageCallback(), "pass it to fit directly"),
+        (hvd.callbacks.RankSafe([]), "pass it to fit directly"),
+        (print, "pass Keras callbacks"),
     ],
 )
 def test_what_cannot_run_on_one_rank_is_refused(wrong, fix):

@@ -109,7 +109,7 @@ def test_describe_of_several_ranks_names_everything():
     text = describe_plan(plan, config)
     for said in (
         "8, 4 on this host",
-        "1,438 to train on, 359 held out, 10 classes",
+        "1,438 training and 359 held-out images, 10 classes",
         "64 per step = 8 ranks x 4 x 2 accumulated passes",
         "30 examples beyond the last full batch dropped",
         "440 steps: 20 epochs",

@@ -75,7 +75,7 @@ def test_summary_of_ranks_that_are_alike_names_none():
     )
     assert describe_run(summary)[-2:] == [
         "waiting: data 0 %, other ranks 1 %",
-        "skipped: 2 of 40 steps, whose gradients were not finite",
+        "skipped: 2 of 40 steps, with NaN or infinite gradients",
     ]
 
 

@@ -73,8 +73,8 @@ class HostRecords(PackedImages):
         """How much the label distributions of the hosts differ."""
         distances = label_distances(self._blocks["train"], self._assignment, "train")
         return [
-            f"training labels of a host are up to {max(distances):.3f} from those of all "
-            "(total variation distance)"
+            f"the training labels of a host differ from those of all hosts by up to "
+            f"{max(distances):.3f} (total variation distance)"
         ]
 
     @property

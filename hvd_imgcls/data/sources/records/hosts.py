@@ -133,7 +133,7 @@ def describe_assignment(blocks: dict[Split, pa.Table], assignment: Assignment) -
             parts.append(
                 f"{split} {pc.sum(chosen['num_examples']).as_py() or 0:,} images in "
                 f"{chosen.num_rows} files, {(pc.sum(chosen['num_bytes']).as_py() or 0) / 1e6:,.1f} "
-                f"MB, labels {distances[split][host]:.3f} from all"
+                f"MB, label distance {distances[split][host]:.3f}"
             )
         lines.append(f"  host {host}: " + "; ".join(parts))
     return "\n".join(lines)
