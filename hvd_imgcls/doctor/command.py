@@ -7,15 +7,21 @@ import json
 import sys
 from collections.abc import Iterator
 
-from hvd_imgcls.doctor import horovod_checks, machine, versions
+from hvd_imgcls.doctor import gpu_checks, horovod_checks, machine, versions
 from hvd_imgcls.doctor.check import Check, Status, fail
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of the command to a parser."""
     parser.description = (
-        "Says whether this machine is ready to train, and what to do where it is not. "
-        "Exit code 0 when it is ready (warnings may remain), else 2."
+        "Checks whether this machine is ready to train, and shows what to do if it is not. "
+        "The exit code is 0 if it is ready (there may be warnings), else 2."
+    )
+    parser.add_argument(
+        "--gpu",
+        action="store_true",
+        help="check GPUs only: driver, TensorFlow, Horovod, then NCCL and training steps on "
+        "every GPU (about a minute); exit code 2 if no GPU is seen or a check fails",
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument(
@@ -23,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         type=float,
         default=180.0,
-        help="how long the two ranks may take (default: %(default)s)",
+        help="time limit of each test on several ranks (default: %(default)s)",
     )
 
 
@@ -34,7 +40,8 @@ def run(args: argparse.Namespace) -> int:
         The exit code: 0 when nothing failed, else 2.
     """
     checks = []
-    for check in all_checks(args.self_test_timeout):
+    chosen = gpu_only_checks if args.gpu else all_checks
+    for check in chosen(args.self_test_timeout):
         checks.append(check)
         if not args.json:
             # At once: the last checks start TensorFlow on two ranks.
@@ -74,8 +81,26 @@ def all_checks(self_test_timeout: float) -> Iterator[Check]:
     built_for = horovod_checks.check_built_for(target_with_tensorflow)
     yield built_for
     yield from horovod_checks.check_controllers(record)
+    yield gpu_checks.check_use(record, gpu_checks.gpu_facts(with_tensorflow=False))
     if built_for.status is not Status.FAIL:
         yield from horovod_checks.check_allreduce(record, self_test_timeout)
+
+
+def gpu_only_checks(timeout_seconds: float) -> Iterator[Check]:
+    """Yields the checks of GPUs; those that use several ranks only if all others pass."""
+    facts = gpu_checks.gpu_facts(with_tensorflow=True)
+    python_check, target = versions.check_python()
+    record = None if target is None else target.horovod_build_record
+    checks = [
+        python_check,
+        gpu_checks.check_driver(facts),
+        gpu_checks.check_tensorflow(facts),
+        gpu_checks.check_nccl(record),
+    ]
+    yield from checks
+    if not any(check.status is Status.FAIL for check in checks):
+        num_gpus = len(facts["driver"]["names"])
+        yield from gpu_checks.check_training("GPU", num_gpus, timeout_seconds)
 
 
 def _as_json(checks: list[Check], *, is_ready: bool) -> dict[str, object]:

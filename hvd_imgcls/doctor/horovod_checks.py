@@ -1,4 +1,4 @@
-"""Checks of the installed Horovod: is it ours, made for this TensorFlow, and does it work."""
+"""Checks of the installed Horovod: it is ours, was built for this TensorFlow, and works."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def check_horovod_version(target: Target) -> Check:
 
 
 def check_built_for(target: Target) -> Check:
-    """Checks that the installed Horovod was made for this TensorFlow, Python and CPU.
+    """Checks that the installed Horovod was built for this TensorFlow, Python and CPU.
 
     Args:
         target: This Python, inspected with TensorFlow, with our Horovod installed.
@@ -44,17 +44,17 @@ def check_built_for(target: Target) -> Check:
     }
     for ingredient, value in here.items():
         if built.get(ingredient) != value:
-            what = f"was made for {ingredient} {built.get(ingredient)}, here it is {value}"
+            what = f"was built for {ingredient} {built.get(ingredient)}, but here it is {value}"
             return fail(name, what, _INSTALL)
     beyond = set(built.get("architecture_flags", "").split()) - set(architecture_flags())
     if beyond:
-        what = f"uses instructions that this CPU has not: {' '.join(sorted(beyond))}"
+        what = f"uses instructions that this CPU does not have: {' '.join(sorted(beyond))}"
         return fail(name, what, _INSTALL)
     return ok(name, f"for TensorFlow {here['tensorflow']}, {target.abi}, {built['compiler']}")
 
 
 def check_controllers(record: dict[str, Any]) -> list[Check]:
-    """Says over what the ranks can talk, and looks for MPI's launcher."""
+    """Lists what Horovod is built with, and looks for MPI's launcher."""
     parts = {"Gloo": record["with_gloo"], "MPI": record["with_mpi"], "NCCL": record["with_nccl"]}
     text = ", ".join(f"{part} {'yes' if built else 'no'}" for part, built in parts.items())
     checks = [ok("Horovod parts", text)]
@@ -64,14 +64,11 @@ def check_controllers(record: dict[str, Any]) -> list[Check]:
         checks.append(warning("mpirun", "is not in PATH, though MPI is built", fix))
     elif record["with_mpi"]:
         checks.append(ok("mpirun", str(mpirun)))
-    if shutil.which("nvidia-smi") and not record["with_nccl"]:
-        fix = f"{_INSTALL} --gpu nccl (untried)"
-        checks.append(warning("GPU", "this machine has one, Horovod is built without NCCL", fix))
     return checks
 
 
 def check_allreduce(record: dict[str, Any], timeout_seconds: float) -> list[Check]:
-    """Lets two local ranks add numbers, over Gloo and, where it is built, over MPI."""
+    """Lets two local ranks add numbers, over Gloo and, if it is built, over MPI."""
     controllers = ["gloo"]
     if record["with_mpi"] and shutil.which("mpirun"):
         controllers.append("mpi")
@@ -82,6 +79,6 @@ def check_allreduce(record: dict[str, Any], timeout_seconds: float) -> list[Chec
         if result.is_good:
             checks.append(ok(name, result.describe()))
         else:
-            fix = f"{_REBUILD}; or see the whole of it with: {result.command}"
+            fix = f"{_REBUILD}; for the complete output: {result.command}"
             checks.append(fail(name, result.describe(), fix))
     return checks

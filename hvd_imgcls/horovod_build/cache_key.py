@@ -17,6 +17,12 @@ from hvd_imgcls.horovod_build.target import Target
 from hvd_imgcls.horovod_build.toolchain import Toolchain
 
 BUILD_REQUIREMENTS_PATH = Path(__file__).with_name("build-requirements.txt")
+CUDA_BUILD_REQUIREMENTS_PATH = Path(__file__).with_name("build-requirements-cuda.txt")
+
+
+def build_requirements(toolchain: Toolchain) -> list[Path]:
+    """Returns the lists of the distributions that are installed to build the wheel."""
+    return [BUILD_REQUIREMENTS_PATH, *([CUDA_BUILD_REQUIREMENTS_PATH] if toolchain.cuda else [])]
 
 
 def key_ingredients(target: Target, toolchain: Toolchain) -> dict[str, str]:
@@ -25,7 +31,7 @@ def key_ingredients(target: Target, toolchain: Toolchain) -> dict[str, str]:
         "horovod": VERSION,
         "sdist_sha256": SDIST_SHA256,
         "patches_sha256": hash_files(patch_files()),
-        "build_requirements_sha256": hash_files([BUILD_REQUIREMENTS_PATH]),
+        "build_requirements_sha256": hash_files(build_requirements(toolchain)),
         "tensorflow": str(target.distributions["tensorflow"]),
         "tensorflow_flags": " ".join(target.tensorflow_flags),
         "python": target.abi,
@@ -35,8 +41,7 @@ def key_ingredients(target: Target, toolchain: Toolchain) -> dict[str, str]:
         "architecture_flags": " ".join(toolchain.architecture_flags),
         "build_variables": json.dumps(dict(toolchain.build_variables), sort_keys=True),
         "mpi": toolchain.mpi_version,
-        "cuda": toolchain.cuda_version,
-        "nccl": str(toolchain.nccl_home) if toolchain.cuda_home else "",
+        "cuda": toolchain.cuda.versions if toolchain.cuda else "",
     }
 
 

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from hvd_imgcls.errors import SetupError
-from hvd_imgcls.horovod_build.cache_key import BUILD_REQUIREMENTS_PATH
+from hvd_imgcls.horovod_build.cache_key import build_requirements
 from hvd_imgcls.horovod_build.compile_errors import explain_compile_errors
+from hvd_imgcls.horovod_build.cuda_kernels import as_header, compile_kernels
+from hvd_imgcls.horovod_build.cuda_wheels import CudaWheels
 from hvd_imgcls.horovod_build.processes import Say, run_logged
 from hvd_imgcls.horovod_build.sdist import fetch_sdist, unpack_and_patch
 from hvd_imgcls.horovod_build.toolchain import Toolchain
@@ -27,7 +29,7 @@ class Compilation:
     Attributes:
         python: Interpreter to build for.
         toolchain: What builds it.
-        record: What is written into the wheel.
+        record: The build record that is written into the wheel.
         sdists_dir: Where sdists are kept.
         log_path: File for the output of all steps.
         num_jobs: Number of compilers at a time.
@@ -43,7 +45,7 @@ class Compilation:
     say: Say
 
     def run(self, wheel_dir: Path) -> None:
-        """Leaves a wheel in `wheel_dir`, and nothing else anywhere."""
+        """Puts the wheel into `wheel_dir` and removes everything else."""
         self.log_path.write_text("")
         with _directory_without_spaces(wheel_dir) as work_dir:
             python = _python_without_spaces(self.python, work_dir)
@@ -56,6 +58,8 @@ class Compilation:
                 say=self.say,
             )
             source_dir = unpack_and_patch(sdist_path, work_dir, self.record)
+            if self.toolchain.cuda:
+                environment |= self._prepare_cuda(self.toolchain.cuda, source_dir, work_dir)
             self._compile(python, source_dir, environment, work_dir / "dist")
             for path in (work_dir / "dist").glob("*.whl"):
                 shutil.move(path, wheel_dir)
@@ -64,10 +68,24 @@ class Compilation:
         self.say("downloading the build tools, CMake among them (30 MB)")
         command = [self.python, "-m", "pip", "install", "--quiet", "--require-hashes"]
         command += ["--no-deps", "--only-binary", ":all:", "--retries", "2"]
-        command += ["--target", str(tools_dir), "--requirement", str(BUILD_REQUIREMENTS_PATH)]
+        command += ["--target", str(tools_dir)]
+        for path in build_requirements(self.toolchain):
+            command += ["--requirement", str(path)]
         what = "downloading the build tools"
         run_logged(command, what=what, log_path=self.log_path, say=self.say)
         return build_environment(self.toolchain, tools_dir, self.num_jobs)
+
+    def _prepare_cuda(self, cuda: CudaWheels, source_dir: Path, work_dir: Path) -> dict[str, str]:
+        """Compiles the kernels; returns the variables that a build with NCCL needs."""
+        self.say("compiling the CUDA kernels with NVRTC (10 s)")
+        cuda_home = work_dir / "cuda"
+        headers_of_tools = work_dir / "tools" / "nvidia" / "cuda_cccl" / "include"
+        cuda.make_cuda_home(cuda_home, [headers_of_tools])
+        kernels_path = source_dir / "horovod" / "common" / "ops" / "cuda" / "cuda_kernels.cu"
+        include_dirs = [kernels_path.parent, cuda_home / "include"]
+        images = compile_kernels(cuda.nvrtc_path, kernels_path, include_dirs)
+        kernels_path.with_name("cuda_kernel_images.h").write_text(as_header(images))
+        return {"HOROVOD_GPU_OPERATIONS": "NCCL", "HOROVOD_CUDA_HOME": str(cuda_home)}
 
     def _compile(
         self, python: str, source_dir: Path, environment: dict[str, str], dist_dir: Path
@@ -77,7 +95,7 @@ class Compilation:
             f"log: {self.log_path}"
         )
         start = time.monotonic()
-        # Horovod's log lines begin with the file they come from: let that be a short one.
+        # Horovod's log lines begin with the path of a source file: keep it short.
         flags = f"{environment.get('CXXFLAGS', '')} -ffile-prefix-map={source_dir}/="
         run_logged(
             [python, "setup.py", "bdist_wheel", "--dist-dir", str(dist_dir)],
@@ -95,14 +113,14 @@ class Compilation:
 
 
 def build_environment(toolchain: Toolchain, tools_dir: Path, num_jobs: int) -> dict[str, str]:
-    """Returns the environment of the build: the caller's, less what would leak into it."""
+    """Returns the environment of the build: the caller's, without what must not affect it."""
     environment = {
         name: value
         for name, value in os.environ.items()
-        # CCL_ROOT alone would switch oneCCL on.
+        # Setting CCL_ROOT is enough to switch oneCCL on.
         if not name.startswith(("HOROVOD_", "CMAKE_", "CCL_"))
     }
-    # Left by a `make` around us; its job server is not ours.
+    # Set by `make` if it started this process; its job server is not for us.
     for name in ("MAKELEVEL", "MFLAGS", "MAKEOVERRIDES"):
         environment.pop(name, None)
     python_path = [str(tools_dir), environment.get("PYTHONPATH", "")]
@@ -116,24 +134,19 @@ def build_environment(toolchain: Toolchain, tools_dir: Path, num_jobs: int) -> d
         HOROVOD_WITHOUT_PYTORCH="1",
         HOROVOD_WITHOUT_MXNET="1",
         HOROVOD_WITH_GLOO="1",
+        # Otherwise compiled in wherever CUDA's headers happen to be found.
+        HOROVOD_WITHOUT_NVTX="1",
         HOROVOD_BUILD_ARCH_FLAGS=" ".join(toolchain.architecture_flags),
     )
     environment["HOROVOD_WITH_MPI" if toolchain.mpi_compiler else "HOROVOD_WITHOUT_MPI"] = "1"
-    if toolchain.cuda_home:
-        environment.update(HOROVOD_GPU_OPERATIONS="NCCL", HOROVOD_CUDA_HOME=toolchain.cuda_home)
-        if toolchain.nccl_home:
-            environment["HOROVOD_NCCL_HOME"] = toolchain.nccl_home
-    else:
-        # Else it is compiled in wherever CUDA's headers happen to lie.
-        environment["HOROVOD_WITHOUT_NVTX"] = "1"
     return environment
 
 
 @contextlib.contextmanager
 def _directory_without_spaces(wheel_dir: Path) -> Iterator[Path]:
-    """Yields a temporary directory: beside the wheel, unless Horovod's CMake would trip there.
+    """Yields a temporary directory: beside the wheel, unless that path has a space in it.
 
-    It joins paths into compiler flags without quotes.
+    Horovod's CMake files join paths into compiler flags without quotes.
     """
     parent = wheel_dir if " " not in str(wheel_dir) else Path(tempfile.gettempdir())
     if " " in str(parent):
@@ -149,7 +162,7 @@ def _directory_without_spaces(wheel_dir: Path) -> Iterator[Path]:
 
 
 def _python_without_spaces(python: str, work_dir: Path) -> str:
-    """Returns a path of the interpreter through which its packages have no space either."""
+    """Returns a path of the interpreter without spaces, in its packages' paths either."""
     if " " not in python:
         return python
     path = Path(python)

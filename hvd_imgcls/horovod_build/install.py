@@ -1,4 +1,4 @@
-"""The story of `install-horovod`, top to bottom."""
+"""`install-horovod` from beginning to end."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hvd_imgcls.errors import SetupError
 from hvd_imgcls.horovod_build.cache_key import cache_key, key_ingredients
+from hvd_imgcls.horovod_build.cuda_wheels import find_cuda_wheels
 from hvd_imgcls.horovod_build.processes import Say, run_logged
 from hvd_imgcls.horovod_build.sdist import VERSION
 from hvd_imgcls.horovod_build.self_test import run_self_test
@@ -15,7 +16,7 @@ from hvd_imgcls.horovod_build.target import RUN_TIME_DISTRIBUTIONS, Target, insp
 from hvd_imgcls.horovod_build.toolchain import Toolchain, find_toolchain
 from hvd_imgcls.horovod_build.wheel import cache_dir, find_or_build_wheel
 
-# What setup.cfg asks for. Others may build, but nobody has tried.
+# What setup.cfg requires. Other versions may work, but have not been tried.
 _TENSORFLOW_SERIES = "2.21."
 _INSTALL_TENSORFLOW = "-m pip install 'tensorflow>=2.21,<2.22'"
 
@@ -36,12 +37,14 @@ def install_horovod(
     Raises:
         SetupError: If something is missing, a step fails, or the self-test does.
     """
-    _require_tensorflow(inspect_target(python))
-    toolchain = find_toolchain(mpi=mpi, gpu=gpu)
+    target = inspect_target(python)
+    _require_tensorflow(target)
+    cuda = find_cuda_wheels(target) if gpu == "nccl" else None
+    toolchain = find_toolchain(mpi=mpi, cuda=cuda)
     target = inspect_target(python, with_tensorflow=True)
-    _say_what_is_built(target, toolchain, gpu, say)
+    _say_what_is_built(target, toolchain, say)
     if not force and _is_installed(target, toolchain):
-        say(f"Horovod {VERSION} is installed and was built for exactly this")
+        say(f"Horovod {VERSION} is installed and was built for exactly this environment")
     else:
         wheel_path = find_or_build_wheel(
             target, toolchain, num_jobs=num_jobs, rebuild=force, say=say
@@ -83,7 +86,7 @@ def _require_tensorflow(target: Target) -> None:
         )
 
 
-def _say_what_is_built(target: Target, toolchain: Toolchain, gpu: str | None, say: Say) -> None:
+def _say_what_is_built(target: Target, toolchain: Toolchain, say: Say) -> None:
     say(
         f"Horovod {VERSION} for TensorFlow {target.distributions['tensorflow']} and Python "
         f"{target.version_text} ({target.python})"
@@ -93,9 +96,9 @@ def _say_what_is_built(target: Target, toolchain: Toolchain, gpu: str | None, sa
         say(f"  with Gloo, and with MPI ({toolchain.mpi_compiler})")
     else:
         say("  with Gloo, without MPI (with it: sudo apt-get install libopenmpi-dev openmpi-bin)")
-    if gpu == "nccl":
-        say(f"  with NCCL and {toolchain.cuda_version} in {toolchain.cuda_home}")
-        say("  warning: --gpu nccl is untried; and Horovod's XLA ops are left out of this build")
+    if toolchain.cuda:
+        say(f"  with CUDA and NCCL ({toolchain.cuda.versions})")
+        say("  note: not yet run on a GPU; `hvd-imgcls doctor --gpu` tests it where there is one")
 
 
 def _is_installed(target: Target, toolchain: Toolchain) -> bool:
@@ -135,6 +138,6 @@ def _test(python: str, toolchain: Toolchain, say: Say) -> None:
         if not result.is_good:
             raise SetupError(
                 f"Horovod is installed, but its self-test fails: {result.describe()}",
-                fix=f"see the whole of it with: {result.command}",
+                fix=f"for the complete output, run: {result.command}",
             )
         say(f"  {result.describe()}")

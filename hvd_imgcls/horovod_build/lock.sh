@@ -1,5 +1,5 @@
 #!/bin/sh
-# Writes requirements.lock and build-requirements.txt: exact versions with hashes, no index.
+# Writes requirements.lock and build-requirements*.txt: exact versions with hashes, no index.
 #
 #   lock.sh UV
 set -eu
@@ -19,3 +19,5 @@ lock "$1" 'What `make setup` installs, for every supported Python. `make lock` w
     setup.cfg requirements.lock --extra dev
 lock "$1" 'What builds the Horovod wheel. `make lock` writes this from build-requirements.in.txt.' \
     $build/build-requirements.in.txt $build/build-requirements.txt
+lock "$1" 'What builds Horovod with --gpu nccl besides. `make lock` writes this from build-requirements-cuda.in.txt.' \
+    $build/build-requirements-cuda.in.txt $build/build-requirements-cuda.txt

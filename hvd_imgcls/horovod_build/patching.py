@@ -32,8 +32,8 @@ def apply_patch(patch_path: Path, source_dir: Path) -> None:
     """Applies one patch file to a source tree, all of it or none.
 
     Args:
-        patch_path: Unified diff with `a/` and `b/` prefixes. What stands before the first
-            `--- a/` line is its reason, and must be there.
+        patch_path: Unified diff with `a/` and `b/` prefixes; `/dev/null` on the left makes a
+            new file. The text before the first file is its reason and is required.
         source_dir: The tree to change.
 
     Raises:
@@ -42,10 +42,10 @@ def apply_patch(patch_path: Path, source_dir: Path) -> None:
     changed: dict[Path, str] = {}
     for name, hunks in _parse(patch_path).items():
         path = source_dir / name
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        except OSError as error:
-            raise _refused(patch_path, f"{name} is missing") from error
+        is_new = hunks[0].first_line == 0
+        if is_new == path.exists():
+            raise _refused(patch_path, f"{name} {'exists already' if is_new else 'is missing'}")
+        lines = [] if is_new else path.read_text(encoding="utf-8").splitlines(keepends=True)
         changed[path] = "".join(_patched(lines, hunks, patch_path, name))
     for path, text in changed.items():
         path.write_text(text, encoding="utf-8")
@@ -55,7 +55,7 @@ def _patched(lines: list[str], hunks: list[_Hunk], patch_path: Path, name: str) 
     result: list[str] = []
     position = 0
     for hunk in hunks:
-        # A hunk without old lines stands after the line it names, all others at it.
+        # A hunk without old lines follows the line that it names, all others start there.
         start = hunk.first_line - (1 if hunk.old else 0)
         end = start + len(hunk.old)
         if start < position or lines[start:end] != hunk.old:
@@ -75,12 +75,16 @@ def _parse(patch_path: Path) -> dict[str, list[_Hunk]]:
     while index < len(lines):
         line = lines[index]
         index += 1
-        if line.startswith("--- a/"):
-            hunks = files.setdefault(line[len("--- a/") :].strip(), [])
-            index += 1  # the +++ line
+        if line.startswith(("--- a/", "--- /dev/null")):
+            # The line that follows: +++ b/NAME
+            hunks = files.setdefault(lines[index][len("+++ b/") :].strip(), [])
+            index += 1
         elif hunks is not None and (match := _HUNK.match(line)):
             hunk = _Hunk(int(match[1]))
-            index = _read_hunk(lines, index, hunk, int(match[2] or 1), int(match[3] or 1))
+            num_old, num_new = int(match[2] or 1), int(match[3] or 1)
+            index = _read_hunk(lines, index, hunk, num_old, num_new)
+            if (len(hunk.old), len(hunk.new)) != (num_old, num_new):
+                raise _refused(patch_path, f"the hunk that ends at line {index} is incomplete")
             hunks.append(hunk)
         elif hunks is not None:
             raise _refused(patch_path, f"line {index} belongs to no hunk")

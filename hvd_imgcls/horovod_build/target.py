@@ -17,7 +17,18 @@ SUPPORTED_PYTHONS = ((3, 11), (3, 12), (3, 13))
 
 # Horovod's own `install_requires`, less what only PyTorch needs, and pip itself.
 RUN_TIME_DISTRIBUTIONS = ("cloudpickle", "packaging", "psutil", "PyYAML")
-_DISTRIBUTIONS = ("pip", "tensorflow", "keras", "numpy", "horovod", *RUN_TIME_DISTRIBUTIONS)
+# What a build with NCCL uses of TensorFlow's extra and-cuda.
+CUDA_DISTRIBUTIONS = (
+    "nvidia-cuda-runtime-cu12",
+    "nvidia-cuda-nvrtc-cu12",
+    "nvidia-cuda-nvcc-cu12",
+    "nvidia-nccl-cu12",
+)
+_DISTRIBUTIONS = (
+    *("pip", "tensorflow", "keras", "numpy", "horovod"),
+    *RUN_TIME_DISTRIBUTIONS,
+    *CUDA_DISTRIBUTIONS,
+)
 
 # Importing TensorFlow takes 5 s here, and minutes from a cold network file system.
 _PROBE_TIMEOUT_SECONDS = 300
@@ -37,6 +48,7 @@ class Target:
         libc: Name and version of the C library.
         distributions: Distribution to installed version, None for what is missing.
         horovod_build_record: What our build wrote into the installed Horovod, if it did.
+        nvidia_dir: Its `site-packages/nvidia`, where pip installs CUDA, None without CUDA.
         tensorflow_flags: Flags that extensions of the installed TensorFlow are compiled
             with, without include directories. Empty unless they were asked for.
     """
@@ -48,6 +60,7 @@ class Target:
     libc: str
     distributions: dict[str, str | None]
     horovod_build_record: dict[str, Any] | None
+    nvidia_dir: str | None = None
     tensorflow_flags: tuple[str, ...] = ()
 
     @property
@@ -82,6 +95,7 @@ def inspect_target(python: str, *, with_tensorflow: bool = False) -> Target:
         libc=facts["libc"],
         distributions=facts["distributions"],
         horovod_build_record=facts["horovod_build_record"],
+        nvidia_dir=facts["nvidia_dir"],
         tensorflow_flags=tuple(facts.get("tensorflow_flags", ())),
     )
 

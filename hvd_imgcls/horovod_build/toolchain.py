@@ -1,4 +1,4 @@
-"""Finds what compiles Horovod: compiler, make, MPI, CUDA and NCCL."""
+"""Finds what compiles Horovod: compiler, make, MPI."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hvd_imgcls.errors import SetupError
+from hvd_imgcls.horovod_build.cuda_wheels import CudaWheels
 
 # Horovod's CMakeLists.txt compiles for these where the machine has them.
 _CPU_FLAGS = ("f16c", "avx", "fma")
@@ -30,9 +31,7 @@ class Toolchain:
         make: Path of make.
         mpi_compiler: Path of `mpicxx`, None to build without MPI.
         mpi_version: What `mpicxx -show` prints: the compiler line with MPI's paths.
-        cuda_home: Directory of the CUDA toolkit, None to build without GPUs.
-        cuda_version: Last line of `nvcc --version`.
-        nccl_home: Directory of NCCL, None to let CMake look in the usual places.
+        cuda: CUDA and NCCL, None to build without them.
         architecture_flags: Compiler flags for the instructions that this CPU has.
         build_variables: Compiler flags that the user's environment sets.
     """
@@ -42,25 +41,23 @@ class Toolchain:
     make: str
     mpi_compiler: str | None
     mpi_version: str
-    cuda_home: str | None
-    cuda_version: str
-    nccl_home: str | None
+    cuda: CudaWheels | None
     architecture_flags: tuple[str, ...]
     build_variables: tuple[tuple[str, str], ...]
 
 
 def find_toolchain(
-    *, mpi: bool | None, gpu: str | None, environment: Mapping[str, str] | None = None
+    *, mpi: bool | None, cuda: CudaWheels | None, environment: Mapping[str, str] | None = None
 ) -> Toolchain:
-    """Looks for all that the build needs.
+    """Looks for everything that the build needs.
 
     Args:
         mpi: Whether to build with MPI. None: if `mpicxx` is found.
-        gpu: `nccl` or None.
-        environment: Variables to look into, `PATH` among them. This process's when None.
+        cuda: CUDA and NCCL, or None.
+        environment: The environment to look in, including `PATH`. This process's when None.
 
     Raises:
-        SetupError: If something is missing; one message for all that is.
+        SetupError: If something is missing; one message names everything that is.
     """
     environment = os.environ if environment is None else environment
     path = environment.get("PATH", "")
@@ -70,7 +67,6 @@ def find_toolchain(
     compiler = next(filter(None, (shutil.which(name, path=path) for name in compilers)), None)
     make = shutil.which("make", path=path) or shutil.which("gmake", path=path)
     mpi_compiler = None if mpi is False else shutil.which("mpicxx", path=path)
-    cuda_home = _find_cuda(environment) if gpu == "nccl" else None
     missing = [
         (compiler is None, f"a C++ compiler ({' or '.join(compilers)})", "g++"),
         (make is None, "make", "make"),
@@ -85,20 +81,13 @@ def find_toolchain(
             f"missing on this machine, or not in PATH: {', '.join(names)}",
             fix=f"on Debian or Ubuntu: sudo apt-get install {' '.join(packages)}",
         )
-    if gpu == "nccl" and cuda_home is None:
-        raise SetupError(
-            "--gpu nccl needs the CUDA toolkit, and no nvcc was found",
-            fix="install it, or set HOROVOD_CUDA_HOME to the directory that holds bin/nvcc",
-        )
     return Toolchain(
         compiler=compiler,
         compiler_version=_first_line([compiler, "--version"]),
         make=make,
         mpi_compiler=mpi_compiler,
         mpi_version=_first_line([mpi_compiler, "-show"]) if mpi_compiler else "",
-        cuda_home=cuda_home,
-        cuda_version=_last_line([f"{cuda_home}/bin/nvcc", "--version"]) if cuda_home else "",
-        nccl_home=environment.get("HOROVOD_NCCL_HOME") if cuda_home else None,
+        cuda=cuda,
         architecture_flags=architecture_flags(),
         build_variables=tuple(
             (name, environment[name]) for name in _BUILD_VARIABLES if environment.get(name)
@@ -123,22 +112,8 @@ def architecture_flags(cpuinfo_path: Path = Path("/proc/cpuinfo")) -> tuple[str,
     return tuple(f"-m{flag}" for flag in _CPU_FLAGS if flag in has)
 
 
-def _find_cuda(environment: Mapping[str, str]) -> str | None:
-    named = [environment.get(name) for name in ("HOROVOD_CUDA_HOME", "CUDA_HOME")]
-    nvcc = shutil.which("nvcc", path=environment.get("PATH", ""))
-    found = str(Path(nvcc).resolve().parent.parent) if nvcc else None
-    for home in (*named, found, "/usr/local/cuda"):
-        if home and (Path(home) / "bin" / "nvcc").exists():
-            return home
-    return None
-
-
 def _first_line(command: list[str]) -> str:
     return (_output(command).splitlines() or [""])[0].strip()
-
-
-def _last_line(command: list[str]) -> str:
-    return (_output(command).strip().splitlines() or [""])[-1].strip()
 
 
 def _output(command: list[str]) -> str:

@@ -32,13 +32,13 @@ def cache_dir() -> Path:
 
 
 def build_record(target: Target, toolchain: Toolchain) -> dict[str, object]:
-    """Returns what is written into the wheel: for what it was built, and with what."""
+    """Returns what is written into the wheel: what it was built for, and with what."""
     ingredients = key_ingredients(target, toolchain)
     return {
         "key": cache_key(ingredients),
         "with_gloo": True,
         "with_mpi": toolchain.mpi_compiler is not None,
-        "with_nccl": toolchain.cuda_home is not None,
+        "with_nccl": toolchain.cuda is not None,
         "ingredients": ingredients,
     }
 

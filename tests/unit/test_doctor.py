@@ -60,7 +60,7 @@ def test_no_horovod_or_not_ours_fails_with_the_command(version: str | None) -> N
 def test_a_build_for_another_tensorflow_fails() -> None:
     check = horovod_checks.check_built_for(target_with(built_for="2.20.0"))
     assert check.status is Status.FAIL
-    assert "was made for tensorflow 2.20.0, here it is 2.21.0" in check.detail
+    assert "was built for tensorflow 2.20.0, but here it is 2.21.0" in check.detail
 
 
 def test_a_build_for_a_richer_cpu_fails() -> None:

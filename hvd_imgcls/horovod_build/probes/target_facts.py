@@ -24,6 +24,15 @@ def version_of(distribution: str) -> str | None:
         return None
 
 
+def nvidia_dir() -> str | None:
+    """Returns where the distributions of CUDA put their files, None when there is none."""
+    try:
+        distribution = metadata.distribution("nvidia-cuda-runtime-cu12")
+    except metadata.PackageNotFoundError:
+        return None
+    return str(distribution.locate_file("nvidia"))
+
+
 def horovod_build_record() -> Any:
     """Returns the record that our build leaves in the wheel, None without one."""
     try:
@@ -44,6 +53,7 @@ def main() -> None:
         "libc": " ".join(platform.libc_ver()),
         "distributions": {name: version_of(name) for name in sys.argv[2:]},
         "horovod_build_record": horovod_build_record(),
+        "nvidia_dir": nvidia_dir(),
     }
     if sys.argv[1] == "tensorflow":
         tensorflow = importlib.import_module("tensorflow")

@@ -30,9 +30,7 @@ def toolchain() -> Toolchain:
         make="/usr/bin/make",
         mpi_compiler="/usr/bin/mpicxx",
         mpi_version="g++ -I/usr/lib/openmpi -lmpi",
-        cuda_home=None,
-        cuda_version="",
-        nccl_home=None,
+        cuda=None,
         architecture_flags=("-mavx",),
         build_variables=(),
     )

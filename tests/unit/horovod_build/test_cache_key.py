@@ -10,6 +10,7 @@ import pytest
 
 from hvd_imgcls.horovod_build import cache_key as module
 from hvd_imgcls.horovod_build.cache_key import cache_key, hash_files, key_ingredients
+from hvd_imgcls.horovod_build.cuda_wheels import CudaWheels
 from hvd_imgcls.horovod_build.target import Target
 from hvd_imgcls.horovod_build.toolchain import Toolchain
 
@@ -40,8 +41,7 @@ def test_what_belongs_to_the_target_changes_the_key(
     [
         {"compiler_version": "c++ 13.1.0"},
         {"mpi_version": ""},
-        {"cuda_version": "release 12.4", "cuda_home": "/usr/local/cuda"},
-        {"cuda_home": "/usr/local/cuda", "nccl_home": "/opt/nccl"},
+        {"cuda": CudaWheels(directory=Path("/nvidia"), versions="nvidia-nccl-cu12 2.27.7")},
         {"architecture_flags": ()},
         {"build_variables": (("CXXFLAGS", "-O0"),)},
     ],

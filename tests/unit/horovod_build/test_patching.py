@@ -70,12 +70,24 @@ def test_a_failing_later_file_leaves_the_first_alone(tmp_path: Path, source_dir:
     assert (source_dir / "words.txt").read_text() == ORIGINAL
 
 
+NEW_FILE = "Why: more.\n\n--- /dev/null\n+++ b/new.txt\n@@ -0,0 +1,2 @@\n+one\n+two\n"
+
+
+def test_a_patch_can_add_a_file_but_not_replace_one(tmp_path: Path, source_dir: Path) -> None:
+    path = write_patch(tmp_path, NEW_FILE)
+    apply_patch(path, source_dir)
+    assert (source_dir / "new.txt").read_text() == "one\ntwo\n"
+    with pytest.raises(SetupError, match=r"new\.txt exists already"):
+        apply_patch(path, source_dir)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         (PATCH.split("\n", 2)[2], "does not begin with its reason"),
         ("Why: nothing.\n", "it changes nothing"),
         (PATCH + "garbage\n", "belongs to no hunk"),
+        (PATCH.removesuffix("-nine\n"), "the hunk that ends at line 12 is incomplete"),
         ("", "does not begin with its reason"),
     ],
 )

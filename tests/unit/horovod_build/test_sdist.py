@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import tarfile
 from pathlib import Path
 
@@ -25,25 +26,43 @@ def tarball_of(path: Path, files: dict[str, str]) -> Path:
 
 
 def originals_from_patches() -> dict[str, str]:
-    """Rebuilds from the patches themselves just so much of Horovod as they look at."""
-    lines_of: dict[str, dict[int, str]] = {}
-    for path in patch_files():
-        name, line_number = "", 0
-        for line in path.read_text().splitlines():
-            if line.startswith("--- a/"):
-                name = line[len("--- a/") :]
-            elif line.startswith("@@ -"):
-                line_number = int(line[4:].split(",")[0].split(" ")[0])
-            elif name and line[:1] in ("-", " ") and not line.startswith("--- "):
-                lines_of.setdefault(name, {})[line_number] = line[1:]
-                line_number += 1
+    """Rebuilds from the patches those lines of Horovod that they look at.
+
+    The patches are undone from the last to the first, and their hunks likewise, since each
+    counts the lines of the file as the ones before it have left it.
+    """
+    files: dict[str, dict[int, str]] = {}
+    for path in reversed(patch_files()):
+        for name, start, old, num_new in reversed(hunks_of(path.read_text())):
+            shift = len(old) - num_new
+            after = {
+                number + (shift if number >= start else 0): line
+                for number, line in files.get(name, {}).items()
+                if not start <= number < start + num_new
+            }
+            files[name] = after | dict(enumerate(old, start=start))
     root = f"horovod-{sdist.UPSTREAM_VERSION}"
     return {
         f"{root}/{name}": "".join(
             lines.get(number, "...") + "\n" for number in range(1, max(lines) + 3)
         )
-        for name, lines in lines_of.items()
+        for name, lines in files.items()
     }
+
+
+def hunks_of(patch: str) -> list[tuple[str, int, list[str], int]]:
+    """Returns file, first new line, old lines and number of new lines of every hunk."""
+    hunks: list[tuple[str, int, list[str], int]] = []
+    for part in re.split(r"^--- ", patch, flags=re.MULTILINE)[1:]:
+        name = part.splitlines()[0].removeprefix("a/")
+        if name == "/dev/null":
+            continue
+        for hunk in re.split(r"^@@ ", part, flags=re.MULTILINE)[1:]:
+            heading, *lines = hunk.splitlines()
+            start = int(heading.split("+")[1].split(",")[0].split(" ")[0])
+            old = [line[1:] for line in lines if line[:1] in ("-", " ")]
+            hunks.append((name, start, old, sum(line[:1] in ("+", " ") for line in lines)))
+    return hunks
 
 
 def test_the_right_sdist_is_accepted_and_a_tampered_one_refused(tmp_path: Path) -> None:

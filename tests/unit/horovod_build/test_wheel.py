@@ -107,14 +107,6 @@ def test_the_users_horovod_variables_do_not_leak_into_the_build(
     assert build_environment(without, tmp_path, 3)["HOROVOD_WITHOUT_MPI"] == "1"
 
 
-def test_nccl_sets_what_horovod_documents(toolchain: Toolchain, tmp_path: Path) -> None:
-    gpu = dataclasses.replace(toolchain, cuda_home="/usr/local/cuda", nccl_home="/opt/nccl")
-    environment = build_environment(gpu, tmp_path, 3)
-    assert environment["HOROVOD_GPU_OPERATIONS"] == "NCCL"
-    assert environment["HOROVOD_CUDA_HOME"] == "/usr/local/cuda"
-    assert environment["HOROVOD_NCCL_HOME"] == "/opt/nccl"
-
-
 def test_the_record_says_what_is_built_and_is_json(target: Target, toolchain: Toolchain) -> None:
     record = build_record(target, toolchain)
     assert record["with_mpi"] is True
