@@ -1,4 +1,4 @@
-# `make` alone lists the targets. Everything happens in $(VENV); nothing needs root.
+# `make` without a target lists the targets. Everything is installed into $(VENV); root is not needed.
 
 PIPELINE ?= pipelines/digits_cnn.yaml
 NP ?= 2
@@ -11,19 +11,19 @@ VENV ?= .venv
 SYSTEMS ?= bookworm trixie testing
 COMPILERS ?=
 
-# The uv that writes the lock files; pip installs from them.
+# The version of uv that writes the lock files; pip installs from them.
 UV_VERSION := 0.13.9
 
 bin := $(VENV)/bin
 build := hvd_imgcls/horovod_build
 set_up := sh $(build)/set_up.sh
-# Gloo, because it is always built; `make train HOROVODRUN_FLAGS=--mpi` for MPI.
+# Gloo, because it is always built; use `make train HOROVODRUN_FLAGS=--mpi` for MPI.
 HOROVODRUN_FLAGS ?= --gloo
 launch = $(bin)/horovodrun -np $(NP) -H $(or $(HOSTS),localhost:$(NP)) $(HOROVODRUN_FLAGS)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup train evaluate plan test test-all test-systems lint format bench doctor lock clean
-# A stamp of a step that failed half-way must not count.
+# Removes the stamp of a failed step.
 .DELETE_ON_ERROR:
 
 help: ## list the targets and variables
@@ -31,19 +31,19 @@ help: ## list the targets and variables
 	@echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo 'variables, and their values now:'
-	@echo '  PIPELINE   $(PIPELINE)   (what to train)'
+	@echo 'variables and their current values:'
+	@echo '  PIPELINE   $(PIPELINE)   (pipeline to train)'
 	@echo '  NP         $(NP)   (number of ranks)'
-	@echo '  HOSTS      $(or $(HOSTS),localhost:$(NP))   (where they run, e.g. host1:4,host2:4)'
-	@echo '  ARGS       $(ARGS)   (passed on to the command, e.g. ARGS="--train.num_epochs 3")'
-	@echo '  RUN        $(RUN)   (what to evaluate: a run directory or a model)'
-	@echo '  BENCH      $(BENCH)   (which benchmark)'
-	@echo '  PYTHON     $(PYTHON)   (makes the environment: 3.11, 3.12 or 3.13)'
+	@echo '  HOSTS      $(or $(HOSTS),localhost:$(NP))   (hosts of the ranks, e.g. host1:4,host2:4)'
+	@echo '  ARGS       $(ARGS)   (passed to the command, e.g. ARGS="--train.num_epochs 3")'
+	@echo '  RUN        $(RUN)   (run directory or model to evaluate)'
+	@echo '  BENCH      $(BENCH)   (benchmark to run)'
+	@echo '  PYTHON     $(PYTHON)   (Python for the environment: 3.11, 3.12 or 3.13)'
 	@echo '  VENV       $(VENV)   (directory of the environment)'
 	@echo '  SYSTEMS    $(SYSTEMS)   (for test-systems: releases of Debian)'
 	@echo '  COMPILERS  $(COMPILERS)   (for test-systems: "all", or packages such as "g++-11 clang-16")'
 
-setup: $(VENV)/.horovod-done ## make the environment and build Horovod (3 to 11 min; nothing the second time)
+setup: $(VENV)/.horovod-done ## create the environment and build Horovod (3 to 11 min; only once)
 
 $(VENV)/.venv-done:
 	@$(set_up) venv "$(PYTHON)" "$(VENV)"
@@ -68,7 +68,7 @@ evaluate: setup ## evaluate RUN on NP ranks
 	@test -n '$(RUN)' || { echo 'error: evaluate what? make evaluate RUN=runs/...' >&2; exit 2; }
 	$(launch) $(bin)/hvd-imgcls evaluate $(RUN) $(ARGS)
 
-plan: setup ## show what training PIPELINE on NP ranks would do
+plan: setup ## show the plan for training PIPELINE on NP ranks
 	@$(bin)/hvd-imgcls plan $(PIPELINE) --size $(NP) $(ARGS)
 
 test: setup ## run the tests, except the slow ones
@@ -77,10 +77,10 @@ test: setup ## run the tests, except the slow ones
 test-all: setup ## run all tests
 	$(bin)/python -m pytest $(ARGS)
 
-test-systems: ## set up, train and run the doctor on bare systems (root, mmdebstrap, 10 min each)
+test-systems: ## set up, train and run the doctor on fresh systems (root, mmdebstrap, 10 min each)
 	python3 -m tests.systems --systems $(SYSTEMS) --compilers $(COMPILERS) $(ARGS)
 
-lint: setup ## check style, types and layers of imports
+lint: setup ## check style, types and import layers
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
 	$(bin)/mypy
@@ -101,6 +101,6 @@ lock: $(VENV)/.venv-done ## rewrite the lock files from setup.cfg
 	$(VENV)-lock/bin/python -m pip install --quiet uv==$(UV_VERSION)
 	sh $(build)/lock.sh $(VENV)-lock/bin/uv
 
-clean: ## remove the environment and the files of tests and tools, but not runs or the user's cache
+clean: ## remove the environment and temporary files, but not runs or the user's cache
 	rm -rf $(VENV) $(VENV)-lock build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

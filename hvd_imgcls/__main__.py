@@ -1,4 +1,4 @@
-"""Lets `python -m hvd_imgcls` do what the command `hvd-imgcls` does."""
+"""Runs the command `hvd-imgcls` as `python -m hvd_imgcls`."""
 
 from hvd_imgcls.cli import run
 

@@ -1,8 +1,8 @@
-"""The errors that users can cause, each with the exit code of the command line.
+"""The exceptions of this package, each with its exit code on the command line.
 
-A message says what came in, what was expected and how to fix it, and names the
-configuration key or the file. The command line prints the message alone, once,
-whatever the number of ranks; a library user sees an ordinary exception.
+Messages state what came, what was expected and how to fix it, and name the configuration
+key or the file. The command line prints only the message, once for all ranks; library users
+get an ordinary exception.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 
 
 class HvdImgclsError(Exception):
-    """Base of all errors of this package.
+    """Base class of all exceptions of this package.
 
     Attributes:
-        exit_code: What the command line exits with. See docs/exit-codes.md.
-        is_of_all_ranks: Whether every rank raises the same, so that the root alone says it.
+        exit_code: Exit code of the command line. See docs/exit-codes.md.
+        is_of_all_ranks: Whether every rank raises the same error, so that only the root prints it.
     """
 
     exit_code = 1
@@ -25,13 +25,13 @@ class HvdImgclsError(Exception):
 
 
 class ConfigError(HvdImgclsError):
-    """A configuration value, a command line or an argument is wrong.
+    """A configuration value, command line or argument is invalid.
 
     Args:
-        key: Dotted configuration key, option, argument or file that is wrong.
-        got: What came in.
-        expected: What was expected, as a phrase.
-        fix: What to do about it, as a phrase.
+        key: The invalid configuration key, option, argument or file.
+        got: The given value.
+        expected: What was expected, as a noun phrase.
+        fix: What to do about it, as an imperative.
     """
 
     exit_code = 2
@@ -42,11 +42,11 @@ class ConfigError(HvdImgclsError):
 
 
 class SetupError(HvdImgclsError):
-    """Something that must be installed on this machine is missing or does not fit.
+    """A required installation on this machine is missing or incompatible.
 
     Args:
         problem: What is missing or wrong.
-        fix: The command or the change that helps.
+        fix: The command or change that fixes it.
     """
 
     exit_code = 2
@@ -58,53 +58,53 @@ class SetupError(HvdImgclsError):
 
 
 class RankMismatchError(HvdImgclsError):
-    """The ranks do not hold the same thing where they must.
+    """The ranks hold different values where they must be equal.
 
-    Raised on every rank alike, since all of them compare the same gathered values.
+    Raised on every rank, since all ranks compare the same gathered values.
     """
 
     exit_code = 2
 
 
 class DataError(HvdImgclsError):
-    """The data are missing, unreadable or not what the configuration says."""
+    """The data are missing, unreadable or inconsistent with the configuration."""
 
     exit_code = 3
 
 
 class BadImagesError(DataError):
-    """Images that cannot be read were found, on all ranks alike."""
+    """Corrupt images were found; raised on all ranks."""
 
     is_of_all_ranks = True
 
 
 class CheckpointError(HvdImgclsError):
-    """A checkpoint or model file is missing, damaged or of another kind."""
+    """A checkpoint or model file is missing, damaged or of the wrong format."""
 
     exit_code = 4
 
 
 class PeerFailedError(HvdImgclsError):
-    """This rank ends because another rank failed; the other one says why."""
+    """This rank exits because another rank failed; that rank reports the cause."""
 
     exit_code = 5
 
 
 class HangError(HvdImgclsError):
-    """A rank waited for the others for longer than is plausible."""
+    """A rank waited for the other ranks longer than is plausible."""
 
     exit_code = 6
 
 
 class RootFailedError(HvdImgclsError):
-    """What the root does for all ranks has failed; the root says why."""
+    """An operation that the root performs for all ranks failed; the root reports the cause."""
 
     exit_code = 5
     is_of_all_ranks = True
 
 
 class NonFiniteError(HvdImgclsError):
-    """A gradient or the loss is not a finite number, and the training may not go on."""
+    """A gradient or the loss is NaN or infinite, and training may not continue."""
 
     exit_code = 7
     is_of_all_ranks = True
@@ -112,7 +112,7 @@ class NonFiniteError(HvdImgclsError):
 
 @contextlib.contextmanager
 def alike_on_all_ranks() -> Iterator[None]:
-    """Marks errors of what every rank does with the same files: the root alone says them."""
+    """Marks errors that every rank raises for the same files, so that only the root prints them."""
     try:
         yield
     except HvdImgclsError as error:
@@ -121,5 +121,5 @@ def alike_on_all_ranks() -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """Returns the first line of what somebody else's error says, its kind if it says nothing."""
+    """Returns the first line of an exception's message, or its type if the message is empty."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,7 +1,7 @@
-"""What a run says: the logger `hvd_imgcls`, with the rank on every line.
+"""Logging: the logger `hvd_imgcls`, with the rank on every line.
 
-Nothing here touches the root logger: the logging of a program that uses this package as a
-library stays as it is.
+The root logger is never changed: a program that uses this package as a library keeps its own
+logging configuration.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ import sys
 import time
 from pathlib import Path
 
-from hvd_imgcls.topology import Topology
+from hvd_imgcls.environment.topology import Topology
 
 LOGGER_NAME = "hvd_imgcls"
 RESULT = (logging.INFO + logging.WARNING) // 2
-"""Level of what a command was called for, which it says even if it is to be quiet."""
+"""Level for the result of a command, which `--quiet` does not suppress."""
 
 _OURS = "_hvd_imgcls_handler"
 
 
 class Verbosity(enum.Enum):
-    """How much is said.
+    """How much is logged.
 
     Attributes:
-        QUIET: The root says its result; all ranks say warnings and errors.
-        NORMAL: The root says what it does, too.
-        VERBOSE: Every rank says everything, down to DEBUG.
+        QUIET: The root logs its result; all ranks log warnings and errors.
+        NORMAL: The root also logs its progress.
+        VERBOSE: Every rank logs everything, down to DEBUG.
     """
 
     QUIET = "quiet"
@@ -36,15 +36,15 @@ class Verbosity(enum.Enum):
 
 
 def start(topology: Topology, *, verbosity: Verbosity = Verbosity.NORMAL) -> None:
-    """Lets this rank speak.
+    """Starts logging on this rank.
 
     Warnings and errors go to standard error, the rest to standard output. With several
     ranks every line begins with its rank, `[rank 3/8]`. Calling it again replaces what an
     earlier call set up.
 
     Args:
-        topology: The rank that speaks.
-        verbosity: How much it says.
+        topology: This rank.
+        verbosity: How much it logs.
     """
     stop()
     logging.addLevelName(RESULT, "RESULT")
@@ -58,14 +58,14 @@ def start(topology: Topology, *, verbosity: Verbosity = Verbosity.NORMAL) -> Non
 
 
 def add_file(path: Path, topology: Topology, *, verbosity: Verbosity = Verbosity.NORMAL) -> None:
-    """Writes what this rank says to a file as well, with the time and the rank.
+    """Also logs to a file, with time and rank.
 
-    A quiet rank writes there what it would have said otherwise.
+    With `QUIET`, the file still receives what `NORMAL` would log.
 
     Args:
-        path: The file; added to if it is there.
-        topology: The rank that speaks.
-        verbosity: How much it says.
+        path: The file; appended to if it exists.
+        topology: This rank.
+        verbosity: How much it logs.
     """
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setLevel(logging.DEBUG if verbosity is Verbosity.VERBOSE else logging.INFO)
@@ -75,7 +75,7 @@ def add_file(path: Path, topology: Topology, *, verbosity: Verbosity = Verbosity
 
 
 def stop() -> None:
-    """Takes back what `start` and `add_file` set up."""
+    """Undoes `start` and `add_file`."""
     logger = logging.getLogger(LOGGER_NAME)
     for handler in [one for one in logger.handlers if hasattr(one, _OURS)]:
         logger.removeHandler(handler)
@@ -85,10 +85,10 @@ def stop() -> None:
 
 
 class Pace:
-    """Says when it is time for another line of progress.
+    """Limits how often progress is logged.
 
     Args:
-        seconds: Between two lines.
+        seconds: Minimum time between two lines.
     """
 
     def __init__(self, seconds: float = 5.0) -> None:
@@ -96,7 +96,7 @@ class Pace:
         self._last = time.monotonic()
 
     def is_due(self) -> bool:
-        """Returns whether the seconds have passed since it was last due."""
+        """Returns whether `seconds` have passed since this last returned True."""
         now = time.monotonic()
         if now - self._last < self._seconds:
             return False
@@ -120,7 +120,7 @@ def _add(handler: logging.Handler) -> None:
     setattr(handler, _OURS, True)
     logger = logging.getLogger(LOGGER_NAME)
     logger.addHandler(handler)
-    # Handlers choose by level. Without this the root logger's WARNING would hide INFO,
-    # and a program with logging of its own would print every line twice.
+    # Handlers filter by level. Without this the root logger's WARNING would hide INFO,
+    # and a program with its own logging would print every line twice.
     logger.setLevel(logging.DEBUG)
     logger.propagate = False

@@ -1,4 +1,4 @@
-"""Which code this is: the version, and a hash that tells two checkouts of it apart."""
+"""The version of the code, including a hash that distinguishes checkouts."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import hvd_imgcls
 
 @functools.cache
 def code_version() -> str:
-    """Returns the version and a hash over the package's Python files, e.g. `0.1.0+1f3a...`.
+    """Returns the version and a hash of the package's Python files, e.g. `0.1.0+1f3a...`.
 
-    Ranks that run from different checkouts of one version differ in it.
+    It differs between ranks that run different checkouts of one version.
     """
     package = Path(hvd_imgcls.__file__).parent
     digest = hashlib.sha256()

@@ -1,1 +1,1 @@
-"""Benchmarks: each measures us and a comparator alternately in one run, as a ratio."""
+"""Benchmarks: each measures this package and a baseline alternately, and reports a ratio."""

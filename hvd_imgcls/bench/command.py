@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from hvd_imgcls import logs
-from hvd_imgcls.bench import evaluate, peers, precision, scaling, step, time_to_accuracy
-from hvd_imgcls.bench import input as input_bench
+from hvd_imgcls.bench.comparisons import peers, precision, scaling, time_to_accuracy
+from hvd_imgcls.bench.evaluations import evaluate
+from hvd_imgcls.bench.inputs import input as input_bench
+from hvd_imgcls.bench.steps import step
+from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.errors import ConfigError
-from hvd_imgcls.topology import Topology
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +31,7 @@ BENCHMARKS = {
     "time-to-accuracy": time_to_accuracy,
 }
 RACE = "time-to-accuracy"
-# Options that not all benchmarks have, by their names in the arguments.
+# Options that only some benchmarks have, by their names in the arguments.
 OWN_OPTIONS = {
     "only": ["input"],
     "data": ["input"],
@@ -40,51 +42,51 @@ OWN_OPTIONS = {
     "override": [RACE],
     "plain_epochs": [RACE],
 }
-# A race to an accuracy takes up to an hour.
+# A run to an accuracy takes up to an hour.
 DEFAULT_PAIRS = {RACE: 1}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command's arguments."""
-    told = "; ".join((module.__doc__ or "").splitlines()[0] for module in BENCHMARKS.values())
-    parser.add_argument("name", choices=sorted(BENCHMARKS), help=told)
+    """Adds the arguments of `bench`."""
+    help_text = " ".join((module.__doc__ or "").splitlines()[0] for module in BENCHMARKS.values())
+    parser.add_argument("name", choices=sorted(BENCHMARKS), help=help_text)
     parser.add_argument(
         "--pairs", type=int, help=f"alternating pairs to measure (default: 9; {RACE}: 1)"
     )
     of_input = parser.add_argument_group("bench input")
     of_input.add_argument(
-        "--only", nargs="+", choices=input_bench.LINES, metavar="LINE", help="a, b, c, d or e"
+        "--only", nargs="+", choices=input_bench.LINES, metavar="ROW", help="a, b, c, d or e"
     )
     of_input.add_argument(
-        "--data", type=Path, metavar="FOLDER", help="JPEG files for a and b; else they are made up"
+        "--data", type=Path, metavar="FOLDER", help="JPEG files for a and b (default: synthetic)"
     )
     of_input.add_argument(
         "--cifar",
         type=Path,
         metavar="FOLDER",
-        help="CIFAR-10 in train/ and test/ for d; else random pixels in memory stand for it; "
-        f"for {RACE}: what is learnt",
+        help="CIFAR-10 in train/ and test/ for d (default: random pixels in memory); "
+        f"for {RACE}: the dataset to train on",
     )
     of_peers = parser.add_argument_group("bench peers")
     of_peers.add_argument(
-        "--without", nargs="+", choices=["torch"], metavar="PEER", help="torch: some gigabytes"
+        "--without", nargs="+", choices=["torch"], metavar="PEER", help="skip torch (gigabytes)"
     )
     of_race = parser.add_argument_group(f"bench {RACE}")
-    of_race.add_argument("--target", type=float, help="accuracy, 0 .. 1 (default: 0.9)")
+    of_race.add_argument("--target", type=float, help="target accuracy, 0 to 1 (default: 0.9)")
     of_race.add_argument(
-        "--pipeline", type=Path, help="ours (default: pipelines/cifar10_fast.yaml)"
+        "--pipeline", type=Path, help="our pipeline (default: pipelines/cifar10_fast.yaml)"
     )
     of_race.add_argument(
-        "--override", nargs="+", metavar="KEY.PATH=VALUE", help="changes of the pipeline"
+        "--override", nargs="+", metavar="KEY.PATH=VALUE", help="overrides of the pipeline"
     )
     of_race.add_argument(
-        "--plain-epochs", type=int, help="of the plain script's schedule (default: 30)"
+        "--plain-epochs", type=int, help="epochs of the plain script's schedule (default: 30)"
     )
-    parser.add_argument("--out", type=Path, help="JSON file for the numbers and their conditions")
+    parser.add_argument("--out", type=Path, help="JSON file for the results and their conditions")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Runs a benchmark, prints its verdicts and writes its numbers."""
+    """Runs a benchmark, prints the results and writes them to a file."""
     if arguments.pairs is None:
         arguments.pairs = DEFAULT_PAIRS.get(arguments.name, 9)
     if arguments.pairs < 1:
@@ -104,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.out:
         text = json.dumps({"conditions": conditions, "results": results}, indent=1)
         arguments.out.write_text(text + "\n", encoding="utf-8")
-        logger.log(logs.RESULT, "numbers and conditions are in %s", arguments.out)
+        logger.log(logs.RESULT, "results and conditions written to %s", arguments.out)
     return 0
 
 
@@ -116,7 +118,7 @@ def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
                 f"--{option.replace('_', '-')}",
                 got=str(getattr(arguments, option)),
                 expected=f"nothing, since it is an option of {names}",
-                fix="leave it out",
+                fix="omit it",
             )
     if arguments.name == RACE:
         return time_to_accuracy.run(_race(arguments))
@@ -150,7 +152,7 @@ def _race(arguments: argparse.Namespace) -> time_to_accuracy.Settings:
             "--pipeline",
             got=str(pipeline),
             expected="a pipeline file",
-            fix="start it in a checkout, or name another file",
+            fix="run in a checkout, or give another file",
         )
     target = 0.9 if arguments.target is None else arguments.target
     plain_epochs = 30 if arguments.plain_epochs is None else arguments.plain_epochs

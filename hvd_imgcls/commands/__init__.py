@@ -1,1 +1,1 @@
-"""The arguments of the commands. What a command does is told in `train`, `evaluate`, `plan`."""
+"""Arguments of the commands. `train`, `evaluate` and `plan` implement what the commands do."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hvd_imgcls.commands.ending import end_with_the_cause
 from hvd_imgcls.commands.image_source import add_source, open_named
-from hvd_imgcls.commands.quiet import import_tensorflow_quietly
+from hvd_imgcls.commands.sigterm import install_sigterm_grace
+from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
 from hvd_imgcls.config import DEFAULT_MAX_PIXELS
 
 
@@ -18,22 +18,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--manifest",
         metavar="FILE",
         default="manifest.parquet",
-        help="where to write one row for every image (default: manifest.parquet)",
+        help="output table with one row per image (default: manifest.parquet)",
     )
     parser.add_argument(
         "--max-pixels",
         type=int,
         default=DEFAULT_MAX_PIXELS,
-        help=f"refuse larger images before decoding them (default: {DEFAULT_MAX_PIXELS:,})",
+        help=f"reject larger images before decoding them (default: {DEFAULT_MAX_PIXELS:,} pixels)",
     )
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Checks. Collective: every rank must call this."""
+    """Checks the images. Collective: every rank must call this."""
     source = open_named(arguments)
-    end_with_the_cause()
+    install_sigterm_grace()
     import_tensorflow_quietly(arguments.verbosity)
-    from hvd_imgcls.check_data import check_data
+    from hvd_imgcls.workflows.check_data import check_data
 
     check_data(
         source,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hvd_imgcls.commands.ending import end_with_the_cause
+from hvd_imgcls.commands.model_argument import add_trained, find_trained
 from hvd_imgcls.commands.overrides import add_overrides
-from hvd_imgcls.commands.quiet import import_tensorflow_quietly
-from hvd_imgcls.commands.trained import add_trained, find_trained
-from hvd_imgcls.run_dir import EvaluationFiles, RunDir
-from hvd_imgcls.topology import launched_rank_and_size
+from hvd_imgcls.commands.sigterm import install_sigterm_grace
+from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
+from hvd_imgcls.environment.topology import launched_rank_and_size
+from hvd_imgcls.run_directory.paths import EvaluationFiles, RunDir
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,25 +20,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         metavar="DIR",
         type=Path,
-        help="directory for figures, curves and predictions; default: RUN_DIR, and for a model "
-        "file none: the figures are printed",
+        help="directory for metrics, curves and predictions; default: RUN_DIR; for a model "
+        "file, metrics are only printed",
     )
     add_overrides(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Evaluates. Collective: every rank must call this."""
+    """Evaluates the model. Collective: every rank must call this."""
     trained = find_trained(arguments)
     is_run = trained.run_path == arguments.target
     out_path: Path | None = arguments.out or (trained.run_path if is_run else None)
     suffix = "_without_ema" if is_run and arguments.ema is False else ""
-    # The page is about the run's own model.
+    # The report describes the run's own model.
     is_about_run = is_run and out_path == trained.run_path and not suffix
     updated = RunDir(out_path) if out_path is not None and is_about_run else None
 
-    end_with_the_cause()
+    install_sigterm_grace()
     import_tensorflow_quietly(arguments.verbosity)
-    from hvd_imgcls.evaluate import evaluate_file
+    from hvd_imgcls.workflows.evaluate import evaluate_file
 
     evaluate_file(
         trained.config,
@@ -50,6 +50,6 @@ def run(arguments: argparse.Namespace) -> None:
     )
     rank, _ = launched_rank_and_size()
     if updated is not None and rank == 0 and trained.config.logging.report:
-        from hvd_imgcls.report import write_report
+        from hvd_imgcls.workflows.report import write_report
 
         write_report(updated.path, updated.report)

@@ -7,45 +7,43 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
+from hvd_imgcls.commands.model_argument import add_trained, find_trained
 from hvd_imgcls.commands.overrides import add_overrides
-from hvd_imgcls.commands.quiet import import_tensorflow_quietly
-from hvd_imgcls.commands.trained import add_trained, find_trained
+from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
 from hvd_imgcls.errors import DataError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `export`."""
     add_trained(parser)
-    parser.add_argument("--to", type=Path, required=True, metavar="DIR", help="where it goes")
+    parser.add_argument("--to", type=Path, required=True, metavar="DIR", help="output directory")
     parser.add_argument(
         "--format",
         nargs="+",
         choices=("litert", "onnx"),
         default=(),
-        help="more than a SavedModel: TFLite, ONNX",
+        help="additional formats besides the SavedModel: litert (TFLite), onnx",
     )
     parser.add_argument(
         "--check-with",
         nargs="+",
         metavar="IMAGES",
-        help="files, folders or patterns; of the first 100 images, the exported model must give "
-        "the same probabilities (default: made-up images)",
+        help="files, folders or glob patterns; the first 100 images verify that the exported "
+        "model returns the same probabilities (default: synthetic images)",
     )
     add_overrides(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Exports. One process: it is of no use to start several."""
+    """Exports the model. Runs in one process; starting several ranks has no benefit."""
     trained = find_trained(arguments)
     class_names = trained.require_class_names()
     import_tensorflow_quietly(arguments.verbosity)
-    from hvd_imgcls import distributed, logs
-    from hvd_imgcls.export import export_model
-    from hvd_imgcls.exporting.job import ExportJob
+    from hvd_imgcls.workflows.export import export_model
+    from hvd_imgcls.workflows.exporting.job import ExportJob
+    from hvd_imgcls.workflows.startup.ranks import join_ranks
 
-    collectives = distributed.start()
-    logs.start(collectives.topology, verbosity=arguments.verbosity)
-    if not collectives.topology.is_root:
+    if not join_ranks(arguments.verbosity).topology.is_root:
         return
     job = ExportJob(
         config=trained.config,
@@ -59,11 +57,11 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _read(words: Sequence[str]) -> dict[str, bytes]:
-    from hvd_imgcls.exporting.pixels import NUM_CHECKED
-    from hvd_imgcls.predicting.inputs import list_images
+    from hvd_imgcls.workflows.exporting.pixels import NUM_CHECKED
+    from hvd_imgcls.workflows.predicting.inputs import list_images
 
     images = itertools.islice(list_images(words, ()), NUM_CHECKED)
     try:
         return {image: Path(image).read_bytes() for image in images}
     except OSError as error:
-        raise DataError(f"{error.filename}: {error.strerror}; give images that are there") from None
+        raise DataError(f"{error.filename}: {error.strerror}; give existing images") from None

@@ -10,18 +10,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from hvd_imgcls.commands.plan import positive
-from hvd_imgcls.commands.quiet import import_tensorflow_quietly
+from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
+from hvd_imgcls.environment.topology import launched_rank_and_size
 from hvd_imgcls.logs import Verbosity
-from hvd_imgcls.topology import launched_rank_and_size
 
 if TYPE_CHECKING:
     from hvd_imgcls.models.listing import Row
 
 EPILOG = (
-    "Parameters are those that training changes. Multiply-adds are those of convolutions, dense\n"
-    "layers and attention, for one image. The numbers are for each model's own images (32 by 32\n"
-    "pixels and 10 classes, or 224 by 224 and 1,000) unless you say otherwise, and its default\n"
-    "sizes."
+    "Counts trainable parameters, and the multiply-adds of convolutions, dense layers and\n"
+    "attention for one image. By default, for each model's usual images (32 by 32 pixels and\n"
+    "10 classes, or 224 by 224 and 1,000) and the model's default sizes."
 )
 
 
@@ -31,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--all",
         action="store_true",
-        help="numbers of all models of keras.applications too, which takes a minute or two",
+        help="also show the numbers of all keras.applications models (takes a minute or two)",
     )
     parser.add_argument(
         "--image-size", type=positive, metavar="N", help="height and width of the images"
@@ -44,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Prints the list, on the root alone if several ranks were launched."""
+    """Prints the list, only on the root if several ranks were launched."""
     rank, _ = launched_rank_and_size()
     if rank != 0:
         return
@@ -80,7 +79,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _table(rows: Sequence[Row]) -> str:
-    """Returns the list as text, a line for every model."""
+    """Returns the list as text, one line per model."""
     heading = ("name", "image", "classes", "parameters", "multiply-adds", "")
     cells = [heading, *map(_cells, rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(5)]
@@ -108,7 +107,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def short(count: int) -> str:
-    """Returns a number with three digits and its unit.
+    """Returns a number with three significant digits and its unit.
 
     >>> short(4_089_184_256), short(40_551_040), short(2_096)
     ('4.09 G', '40.6 M', '2.10 k')
@@ -122,7 +121,7 @@ def short(count: int) -> str:
 
 
 def _wrapped(names: Sequence[str], width: int = 96) -> str:
-    """Returns names in lines of at most so many characters, indented."""
+    """Returns names in indented lines of at most `width` characters."""
     lines = [" "]
     for name in names:
         if len(lines[-1]) + len(name) + 1 > width:

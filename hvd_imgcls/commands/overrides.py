@@ -1,4 +1,4 @@
-"""The arguments of every command that reads a pipeline file."""
+"""Arguments shared by all commands that read a pipeline file."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ OVERRIDES_EPILOG = (
 
 
 def add_pipeline(parser: argparse.ArgumentParser) -> None:
-    """Adds the pipeline file and the overrides, which end up in `arguments.overrides`."""
+    """Adds the pipeline file and the overrides, stored in `arguments.overrides`."""
     parser.add_argument("pipeline", metavar="PIPELINE", help="YAML file of the pipeline")
     add_overrides(parser)
 
 
 def add_overrides(parser: argparse.ArgumentParser) -> None:
-    """Makes a command take `--key.path value`."""
+    """Makes a command accept `--key.path value`."""
     parser.set_defaults(overrides=[])
     parser.epilog = OVERRIDES_EPILOG

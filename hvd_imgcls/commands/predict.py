@@ -6,12 +6,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from hvd_imgcls.commands.ending import end_with_the_cause
-from hvd_imgcls.commands.lines import read_lines
+from hvd_imgcls.commands.model_argument import add_trained, find_trained
 from hvd_imgcls.commands.overrides import add_overrides
 from hvd_imgcls.commands.plan import positive
-from hvd_imgcls.commands.quiet import import_tensorflow_quietly
-from hvd_imgcls.commands.trained import add_trained, find_trained
+from hvd_imgcls.commands.sigterm import install_sigterm_grace
+from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
+from hvd_imgcls.commands.text_files import read_lines
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,29 +21,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "images",
         nargs="*",
         metavar="IMAGES",
-        help="files, folders, patterns in quotes; - for a list from standard input",
+        help="files, folders or quoted glob patterns; - reads a list from standard input",
     )
     parser.add_argument(
-        "--list", type=Path, metavar="FILE", help="a file with a path in each line (see also -)"
+        "--list", type=Path, metavar="FILE", help="text file with one path per line (see also -)"
     )
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help=".csv, .jsonl or .parquet"
+        "--out", type=Path, required=True, metavar="FILE", help="output: .csv, .jsonl or .parquet"
     )
     parser.add_argument(
-        "--top-k", type=positive, default=5, help="classes told of each image (default: 5)"
+        "--top-k", type=positive, default=5, help="classes listed per image (default: 5)"
     )
     parser.add_argument(
         "--piece-size",
         type=positive,
         default=32,
-        help="images that a rank takes at a time (default: 32)",
+        help="batch size per rank (default: 32)",
     )
     add_overrides(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Predicts. Collective: every rank must call this."""
-    from hvd_imgcls.predicting.output import require_format
+    from hvd_imgcls.workflows.predicting.output import require_format
 
     require_format(arguments.out)
     trained = find_trained(arguments)
@@ -55,10 +55,10 @@ def run(arguments: argparse.Namespace) -> None:
     elif "-" in words:
         lines = sys.stdin.buffer.read().decode("utf-8", "surrogateescape").split("\n")
 
-    end_with_the_cause()
+    install_sigterm_grace()
     import_tensorflow_quietly(arguments.verbosity)
-    from hvd_imgcls.predict import predict_files
-    from hvd_imgcls.predicting.job import Job
+    from hvd_imgcls.workflows.predict import predict_files
+    from hvd_imgcls.workflows.predicting.job import Job
 
     job = Job(
         config=trained.config,

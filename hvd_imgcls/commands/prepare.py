@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hvd_imgcls.commands.ending import end_with_the_cause
 from hvd_imgcls.commands.image_source import add_source, open_named
-from hvd_imgcls.commands.quiet import import_tensorflow_quietly
+from hvd_imgcls.commands.sigterm import install_sigterm_grace
+from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
 from hvd_imgcls.config import DEFAULT_MAX_PIXELS
 from hvd_imgcls.errors import ConfigError
 
@@ -15,37 +15,37 @@ from hvd_imgcls.errors import ConfigError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `prepare`."""
     add_source(parser)
-    parser.add_argument("destination", metavar="DEST", help="folder to write into; new or empty")
-    files = parser.add_argument_group("the record files")
+    parser.add_argument("destination", metavar="DEST", help="output folder; new or empty")
+    files = parser.add_argument_group("record files")
     files.add_argument(
-        "--max-side", type=int, help="make images smaller whose longer side has more pixels"
+        "--max-side", type=int, help="downscale images whose longer side has more pixels"
     )
     files.add_argument(
-        "--quality", type=int, default=95, help="JPEG quality of those (default: 95)"
+        "--quality", type=int, default=95, help="JPEG quality of downscaled images (default: 95)"
     )
     files.add_argument(
-        "--raw", action="store_true", help="write pixels (24-bit BMP): large, and quick to decode"
+        "--raw", action="store_true", help="store raw pixels (24-bit BMP): large, fast to decode"
     )
     files.add_argument(
-        "--examples-per-block", type=int, default=1024, help="images in a file (default: 1024)"
+        "--examples-per-block", type=int, default=1024, help="images per file (default: 1024)"
     )
     files.add_argument(
         "--max-pixels",
         type=int,
         default=DEFAULT_MAX_PIXELS,
-        help=f"refuse larger images before decoding them (default: {DEFAULT_MAX_PIXELS:,})",
+        help=f"reject larger images before decoding them (default: {DEFAULT_MAX_PIXELS:,} pixels)",
     )
-    files.add_argument("--seed", type=int, default=0, help="seed of the order in the files")
+    files.add_argument("--seed", type=int, default=0, help="seed of the order within the files")
     files.add_argument(
         "--hosts",
         type=int,
         metavar="N",
-        help="also say which of N hosts gets which files, for `data.placement`",
+        help="also assign the files to N hosts, for `data.placement`",
     )
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Prepares. Collective: every rank must call this."""
+    """Writes the record files. Collective: every rank must call this."""
     for option, least, most in (
         ("max_side", 1, 2**16),
         ("quality", 1, 100),
@@ -56,10 +56,10 @@ def run(arguments: argparse.Namespace) -> None:
     for option in ("examples_per_block", "seed", "split_seed"):
         _require_between(arguments, option, int(option == "examples_per_block"), 2**32 - 1)
     source = open_named(arguments)
-    end_with_the_cause()
+    install_sigterm_grace()
     import_tensorflow_quietly(arguments.verbosity)
-    from hvd_imgcls.data.records.encoding import Encoding
-    from hvd_imgcls.prepare import prepare
+    from hvd_imgcls.workflows.prepare import prepare
+    from hvd_imgcls.workflows.preparing.re_encoding import Encoding
 
     prepare(
         source,

@@ -6,29 +6,29 @@ import argparse
 import sys
 from pathlib import Path
 
+from hvd_imgcls.environment.topology import launched_rank_and_size
 from hvd_imgcls.errors import ConfigError
-from hvd_imgcls.topology import launched_rank_and_size
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `report`."""
     parser.add_argument(
-        "runs", nargs="+", type=Path, metavar="RUN_DIR", help="of a run; several are compared"
+        "runs", nargs="+", type=Path, metavar="RUN_DIR", help="run directory; several are compared"
     )
     parser.add_argument(
         "--out",
         type=Path,
         metavar="FILE",
-        help="the page; default: RUN_DIR/report.html, and comparison.html for several runs",
+        help="output file; default: RUN_DIR/report.html, or comparison.html for several runs",
     )
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Writes the page. Root only: a no-op elsewhere."""
+    """Writes the report. Root only: a no-op elsewhere."""
     rank, _ = launched_rank_and_size()
     if rank != 0:
         return
-    from hvd_imgcls.report import write_comparison, write_report
+    from hvd_imgcls.workflows.report import write_comparison, write_report
 
     runs: list[Path] = arguments.runs
     several = len(runs) > 1
@@ -37,8 +37,8 @@ def run(arguments: argparse.Namespace) -> None:
         raise ConfigError(
             "--out",
             got=str(out),
-            expected="a file in a directory that is there",
-            fix=f"make the directory {out.parent}",
+            expected="a file in an existing directory",
+            fix=f"create the directory {out.parent}",
         )
     if several:
         write_comparison(runs, out)

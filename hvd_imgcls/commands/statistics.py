@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from hvd_imgcls.commands.ending import end_with_the_cause
 from hvd_imgcls.commands.overrides import add_pipeline
-from hvd_imgcls.commands.quiet import import_tensorflow_quietly
+from hvd_imgcls.commands.sigterm import install_sigterm_grace
+from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
 from hvd_imgcls.config import load_config
 
 
@@ -16,10 +16,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Computes. Collective: every rank must call this."""
+    """Computes the statistics. Collective: every rank must call this."""
     config = load_config(arguments.pipeline, arguments.overrides)
-    end_with_the_cause()
+    install_sigterm_grace()
     import_tensorflow_quietly(arguments.verbosity)
-    from hvd_imgcls.statistics import compute_statistics
+    from hvd_imgcls.workflows.statistics import compute_statistics
 
     compute_statistics(config, verbosity=arguments.verbosity)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hvd_imgcls.commands.ending import end_with_the_cause
 from hvd_imgcls.commands.overrides import add_pipeline
-from hvd_imgcls.commands.plan import plan_for
-from hvd_imgcls.commands.quiet import import_tensorflow_quietly
+from hvd_imgcls.commands.sigterm import install_sigterm_grace
+from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
 from hvd_imgcls.config import load_config
 from hvd_imgcls.config.model_files import require_files
 from hvd_imgcls.data import open_source, opens_without_tensorflow
-from hvd_imgcls.run_dir import RunDir, require_no_run
-from hvd_imgcls.topology import Topology, launched_rank_and_size
+from hvd_imgcls.environment.topology import Topology, launched_rank_and_size
+from hvd_imgcls.run_directory.creation import require_no_run
+from hvd_imgcls.run_directory.paths import RunDir
+from hvd_imgcls.workflows.startup.images import open_run_images, plan_run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,26 +23,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Trains. Collective: every rank must call this."""
-    # All that can be known without TensorFlow, whose import takes seconds, is said before it.
+    """Trains the model. Collective: every rank must call this."""
+    # Everything that can be checked without TensorFlow, whose import takes seconds, comes first.
     config = load_config(arguments.pipeline, arguments.overrides)
     require_files(config.model)
     rank, size = launched_rank_and_size()
-    source = None
+    source = plan = None
     if opens_without_tensorflow(config.data.source):
         source = open_source(config.data.source, config.data.placement)
-        plan_for(config, source, Topology.on_hosts(rank, size, size))
-    # The root alone: it makes the directory, and would make it under the others' eyes.
+        images = open_run_images(config, source=source)
+        plan = plan_run(config, images, Topology.on_hosts(rank, size, size))
+    # Root only: the root creates the directory while the other ranks check.
     if rank == 0 and config.run_dir is not None:
         require_no_run(RunDir(Path(config.run_dir)))
 
-    end_with_the_cause()
+    install_sigterm_grace()
     import_tensorflow_quietly(arguments.verbosity)
-    from hvd_imgcls.train import train
+    from hvd_imgcls.workflows.train import train
 
     train(
         config,
         source=source,
+        plan=plan,
         pipeline_name=Path(arguments.pipeline).stem,
         verbosity=arguments.verbosity,
     )

@@ -1,6 +1,6 @@
-"""The configuration of a run: what a pipeline file may say, and how it is read and written."""
+"""The configuration of a run: schema, parsing and serialization of pipeline files."""
 
-from hvd_imgcls.config.loading import (
+from hvd_imgcls.config.reading.loading import (
     fingerprint,
     load_config,
     parse_config,

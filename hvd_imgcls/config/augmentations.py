@@ -1,4 +1,4 @@
-"""The augmentations that a pipeline chooses by `name`, applied to training images in order."""
+"""The augmentations that a pipeline selects by `name`, applied to training images in order."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class RandomResizedCrop:
     """Cuts out a window of random area and aspect ratio and resizes it to `data.image_size`.
 
     After Szegedy et al. 2014 (arXiv:1409.4842, section 6), with torchvision's defaults. Must be
-    the first augmentation: it comes with decoding.
+    the first augmentation, since the window is cut during decoding.
     """
 
     name: Literal["random_resized_crop"]
-    """Which augmentation this is."""
+    """Name of the augmentation."""
 
     area: tuple[PositiveFloat, PositiveFloat] = (0.08, 1.0)
     """Smallest and largest area of the window, as a fraction of the image."""
@@ -43,55 +43,55 @@ class RandomResizedCrop:
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class RandomCrop:
-    """Pads every image on all four sides and cuts a random window of its size out of it."""
+    """Pads every image on all four sides and crops a random window of the original size."""
 
     name: Literal["random_crop"]
-    """Which augmentation this is."""
+    """Name of the augmentation."""
 
     padding: NonNegativeInt = 4
     """Pixels added on each side. All windows are equally likely.
 
-    4 for images of 32 by 32 is that of He et al. 2015 (arXiv:1512.03385, section 4.2).
+    4 for images of 32 by 32 follows He et al. 2015 (arXiv:1512.03385, section 4.2).
     """
 
     padding_mode: Literal["zero", "reflect"] = "zero"
-    """What is added: zeros, or the image mirrored at its outermost pixels."""
+    """Padding values: zeros, or the image reflected at its border pixels."""
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class RandomFlip:
-    """Mirrors an image, left to right unless `vertical`."""
+    """Flips images horizontally, or vertically if `vertical`."""
 
     name: Literal["random_flip"]
-    """Which augmentation this is."""
+    """Name of the augmentation."""
 
     probability: Probability = 0.5
-    """Fraction of the images that are mirrored. The default is torchvision's."""
+    """Fraction of the images that are flipped. The default is torchvision's."""
 
     vertical: bool = False
-    """Mirrors upside down instead of left to right."""
+    """Flips vertically (upside down) instead of horizontally."""
 
     alternating: bool = False
-    """Whether an image that was mirrored in an even epoch is not in the next one, and vice versa.
+    """Whether images flipped in even epochs are left unflipped in the next one, and vice versa.
 
-    In every two epochs the network then sees both sides of each image once (Jordan 2024,
-    arXiv:2404.00498, section 3.6). `probability` must be 0.5.
+    The network then sees both versions of each image once in every two epochs (Jordan 2024,
+    arXiv:2404.00498, section 3.6). Requires `probability` 0.5.
     """
 
     def __post_init__(self) -> None:
         if self.alternating and self.probability != 0.5:
-            raise ValueError("alternating needs probability 0.5")
+            raise ValueError("probability 0.5 when alternating is true")
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class RandomRotation:
-    """Rotates an image about its centre, with bilinear interpolation; gaps are 0."""
+    """Rotates images about their centre with bilinear interpolation; gaps are filled with 0."""
 
     name: Literal["random_rotation"]
-    """Which augmentation this is."""
+    """Name of the augmentation."""
 
     degrees: Annotated[float, pydantic.Field(ge=0.0, le=180.0)]
-    """Largest angle in degrees. All angles from minus to plus this are equally likely."""
+    """Largest angle in degrees. Angles are uniform between minus and plus this value."""
 
     probability: Probability = 1.0
     """Fraction of the images that are rotated."""
@@ -99,25 +99,25 @@ class RandomRotation:
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class RandomErasing:
-    """Overwrites a random rectangle (Zhong et al. 2017, arXiv:1708.04896).
+    """Erases a random rectangle (Zhong et al. 2017, arXiv:1708.04896).
 
     The defaults are torchvision's.
     """
 
     name: Literal["random_erasing"]
-    """Which augmentation this is."""
+    """Name of the augmentation."""
 
     probability: Probability = 0.5
-    """Fraction of the images in which a rectangle is overwritten."""
+    """Fraction of the images in which a rectangle is erased."""
 
     area: tuple[PositiveFloat, PositiveFloat] = (0.02, 0.33)
     """Smallest and largest area of the rectangle, as a fraction of the image."""
 
     aspect_ratio: tuple[PositiveFloat, PositiveFloat] = (0.3, 3.3)
-    """Smallest and largest height / width, evenly distributed in the logarithm."""
+    """Smallest and largest height / width; its logarithm is uniformly distributed."""
 
     value: Literal["zero", "random"] = "zero"
-    """What is written: zeros, or every value of 0 to 255 equally likely, as in the paper."""
+    """Fill values: zeros, or values uniform over 0 to 255 for every pixel, as in the paper."""
 
     def __post_init__(self) -> None:
         _require_ordered("area", self.area, at_most=1.0)
@@ -126,43 +126,43 @@ class RandomErasing:
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class Cutout:
-    """Overwrites a square with zeros (DeVries and Taylor 2017, arXiv:1708.04552).
+    """Sets a random square to zero (DeVries and Taylor 2017, arXiv:1708.04552).
 
-    Its centre is any pixel, so that it may lie partly outside of the image.
+    Its centre may be any pixel, so the square can extend beyond the image.
     """
 
     name: Literal["cutout"]
-    """Which augmentation this is."""
+    """Name of the augmentation."""
 
     size: PositiveInt = 16
     """Side of the square in pixels. The default is the paper's for CIFAR-10."""
 
     probability: Probability = 1.0
-    """Fraction of the images in which a square is overwritten."""
+    """Fraction of the images in which a square is erased."""
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class ColourJitter:
     """Changes brightness, contrast, saturation and hue, in this order.
 
-    The formulas are torchvision's; it draws the order too. Without any strength, as by default,
-    nothing is changed.
+    The formulas are torchvision's, which also draws the order at random. By default all strengths
+    are 0 and images are unchanged.
     """
 
     name: Literal["colour_jitter"]
-    """Which augmentation this is."""
+    """Name of the augmentation."""
 
     brightness: _JitterStrength = 0.0
-    """Pixels are multiplied by a factor from max(0, 1 - this) to 1 + this."""
+    """Pixels are multiplied by a factor drawn from max(0, 1 - value) to 1 + value."""
 
     contrast: _JitterStrength = 0.0
-    """Distances from the mean grey of the image are multiplied by such a factor."""
+    """Differences from the mean grey value of the image are multiplied by such a factor."""
 
     saturation: _JitterStrength = 0.0
-    """Distances from the grey of the same pixel are multiplied by such a factor."""
+    """Differences from the grey value of the same pixel are multiplied by such a factor."""
 
     hue: Annotated[float, pydantic.Field(ge=0.0, le=0.5)] = 0.0
-    """Hue is shifted by minus to plus this part of the colour circle."""
+    """Hue is shifted by up to plus or minus this fraction of the colour circle."""
 
     probability: Probability = 1.0
     """Fraction of the images that are changed."""
@@ -170,27 +170,27 @@ class ColourJitter:
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class RandomGreyscale:
-    """Replaces the three channels of an image by its grey (ITU-R BT.601)."""
+    """Converts images to greyscale, keeping three channels (ITU-R BT.601)."""
 
     name: Literal["random_greyscale"]
-    """Which augmentation this is."""
+    """Name of the augmentation."""
 
     probability: Probability = 0.1
-    """Fraction of the images that become grey. The default is torchvision's."""
+    """Fraction of the images that are converted. The default is torchvision's."""
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class RandAugment:
-    """Applies random operations of one strength (Cubuk et al. 2019, arXiv:1909.13719).
+    """Applies random operations of a fixed strength (Cubuk et al. 2019, arXiv:1909.13719).
 
     The 14 operations and their ranges are those of torchvision's `RandAugment`; gaps are 0.
     """
 
     name: Literal["rand_augment"]
-    """Which augmentation this is."""
+    """Name of the augmentation."""
 
     num_ops: Annotated[int, pydantic.Field(ge=1, le=16)] = 2
-    """Operations per image, one after the other, each drawn anew. The default is torchvision's."""
+    """Operations per image, drawn independently and applied in turn. torchvision's default."""
 
     magnitude: Annotated[int, pydantic.Field(ge=0, le=30)] = 9
     """Strength of all operations, from 0 to 30. The default is torchvision's."""
@@ -205,19 +205,19 @@ class TrivialAugment:
     """
 
     name: Literal["trivial_augment"]
-    """Which augmentation this is."""
+    """Name of the augmentation."""
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class Mixup:
-    """Blends an image and its targets with those of another (Zhang et al. 2017, arXiv:1710.09412).
+    """Blends an image and its target with those of another (Zhang et al. 2017, arXiv:1710.09412).
 
-    Every image draws its own weight. The other one is its neighbour in the batch, so that every
-    rank needs an even number of examples per pass.
+    Every image draws its own weight. Its partner is its neighbour in the batch, so the per-rank
+    batch size must be even.
     """
 
     name: Literal["mixup"]
-    """Which augmentation this is."""
+    """Name of the augmentation."""
 
     alpha: Annotated[float, pydantic.Field(ge=0.01, le=100.0)] = 1.0
     """The weight is drawn from Beta(alpha, alpha). The default is torchvision's.
@@ -231,20 +231,20 @@ class Mixup:
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class Cutmix:
-    """Puts a rectangle of another image into an image (Yun et al. 2019, arXiv:1905.04899).
+    """Pastes a rectangle of another image into an image (Yun et al. 2019, arXiv:1905.04899).
 
-    The targets are blended by area. Every image draws its own rectangle. The other image is its
-    neighbour in the batch, so that every rank needs an even number of examples per pass.
+    Targets are blended by area. Every image draws its own rectangle. Its partner is its
+    neighbour in the batch, so the per-rank batch size must be even.
     """
 
     name: Literal["cutmix"]
-    """Which augmentation this is."""
+    """Name of the augmentation."""
 
     alpha: Annotated[float, pydantic.Field(ge=0.01, le=100.0)] = 1.0
-    """The part of the area kept is drawn from Beta(alpha, alpha). The default is the paper's."""
+    """The fraction of the area kept is drawn from Beta(alpha, alpha). The paper's default."""
 
     probability: Probability = 1.0
-    """Fraction of the images into which a rectangle is put."""
+    """Fraction of the images into which a rectangle is pasted."""
 
 
 Augmentation = Annotated[
@@ -269,6 +269,6 @@ def _require_ordered(
 ) -> None:
     smallest, largest = bounds
     if smallest > largest:
-        raise ValueError(f"{key} with the smallest first: {smallest} is above {largest}")
+        raise ValueError(f"{key} in ascending order ({smallest} > {largest})")
     if at_most is not None and largest > at_most:
-        raise ValueError(f"{key} of at most {at_most}: {largest} is above")
+        raise ValueError(f"{key} of at most {at_most} (got {largest})")

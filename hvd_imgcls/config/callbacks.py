@@ -1,6 +1,6 @@
 """The callbacks that a pipeline lists by `name`.
 
-They run on the root, with metrics over all ranks, and all ranks do what they decide.
+They run on the root with metrics over all ranks; their decisions apply to all ranks.
 """
 
 from __future__ import annotations
@@ -26,110 +26,114 @@ Monitor = Literal[
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class EarlyStopping:
-    """Ends the training when a metric has not improved for a while.
+    """Stops training when a metric has stopped improving.
 
     `keras.callbacks.EarlyStopping`.
     """
 
     name: Literal["early_stopping"]
-    """Which callback this is."""
+    """Name of the callback."""
 
     monitor: Monitor = "val_loss"
-    """The metric: of the training epoch, or with `val_` of the held-out split.
+    """The metric to monitor; the prefix `val_` means the held-out split instead of training.
 
-    The latter needs `evaluation.every_epochs`; epochs without an evaluation do not count.
+    `val_` metrics require `evaluation.every_epochs`; epochs without evaluation do not count.
     """
 
     patience: PositiveInt = 5
-    """So many epochs in a row without improvement end the training; of evaluated ones for
-    `val_` metrics.
+    """Consecutive epochs without improvement after which training stops.
+
+    For `val_` metrics only epochs with an evaluation count.
     """
 
     min_delta: NonNegativeFloat = 0.0
-    """A change of no more than this is no improvement."""
+    """Minimum change that counts as an improvement."""
 
     mode: Literal["min", "max"] | None = None
-    """Whether low or high values are good. null: low for losses, high for others."""
+    """Whether the metric should decrease or increase. null: `min` for losses, else `max`."""
 
     restore_best_weights: bool = True
-    """Whether the weights at the end are those of the best epoch, or of the last one."""
+    """Whether to restore the weights of the best epoch at the end, or keep the last ones."""
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class ReduceOnPlateau:
-    """Lowers the learning rate when a metric has not improved for a while.
+    """Reduces the learning rate when a metric has stopped improving.
 
-    `keras.callbacks.ReduceLROnPlateau`. For a constant schedule without warmup: others set the
-    learning rate of every step themselves.
+    `keras.callbacks.ReduceLROnPlateau`. Requires a constant schedule without warmup: others set
+    the learning rate at every step.
     """
 
     name: Literal["reduce_on_plateau"]
-    """Which callback this is."""
+    """Name of the callback."""
 
     monitor: Monitor = "val_loss"
-    """The metric: of the training epoch, or with `val_` of the held-out split.
+    """The metric to monitor; the prefix `val_` means the held-out split instead of training.
 
-    The latter needs `evaluation.every_epochs`; epochs without an evaluation do not count.
+    `val_` metrics require `evaluation.every_epochs`; epochs without evaluation do not count.
     """
 
     factor: OpenFraction = 0.1
-    """What the learning rate is multiplied by."""
+    """Factor by which the learning rate is multiplied."""
 
     patience: PositiveInt = 10
-    """So many epochs in a row without improvement lower it; of evaluated ones for `val_` metrics.
+    """Consecutive epochs without improvement after which the learning rate is reduced.
+
+    For `val_` metrics only epochs with an evaluation count.
     """
 
     min_delta: NonNegativeFloat = 1e-4
-    """A change of no more than this is no improvement."""
+    """Minimum change that counts as an improvement."""
 
     mode: Literal["min", "max"] | None = None
-    """Whether low or high values are good. null: low for losses, high for others."""
+    """Whether the metric should decrease or increase. null: `min` for losses, else `max`."""
 
     cooldown: NonNegativeInt = 0
-    """Epochs after a reduction that do not count."""
+    """Epochs to wait after a reduction before monitoring resumes."""
 
     min_learning_rate: NonNegativeFloat = 0.0
-    """The learning rate is not lowered below this."""
+    """Lower bound of the learning rate."""
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class CsvLogger:
-    """Writes the metrics of every epoch as a line of a CSV file in the run directory.
+    """Writes the metrics of every epoch to a CSV file in the run directory.
 
-    `keras.callbacks.CSVLogger`. `metrics.jsonl` has the same values in any case. Epochs count
-    from 0 here, as Keras has them.
+    `keras.callbacks.CSVLogger`. `metrics.jsonl` always holds the same values. Epochs are counted
+    from 0, as in Keras.
     """
 
     name: Literal["csv_logger"]
-    """Which callback this is."""
+    """Name of the callback."""
 
     file: NonEmptyStr = "metrics.csv"
-    """Name of the file, ending in `.csv`."""
+    """File name, ending in `.csv`."""
 
     def __post_init__(self) -> None:
         if "/" in self.file or "\\" in self.file or not self.file.endswith(".csv"):
-            raise ValueError("a file name that ends in .csv, without a directory")
+            raise ValueError("a file name ending in .csv, without a directory")
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class ModelCheckpoint:
-    """Keeps the best model so far as `checkpoints/best.keras`, its metrics as `best.json` there.
+    """Saves the best model so far as `checkpoints/best.keras`, and its metrics as `best.json`.
 
-    A plain Keras file, like `model.keras`; nobody ever sees half of it. With `train.ema` it holds
+    A plain Keras file like `model.keras`, written atomically. With `train.ema` it holds the raw
+    weights, not their average.
     the weights themselves, not their average.
     """
 
     name: Literal["model_checkpoint"]
-    """Which callback this is."""
+    """Name of the callback."""
 
     monitor: Monitor = "val_loss"
-    """The metric to judge by: of the training epoch, or with `val_` of the held-out split.
+    """The metric to monitor; the prefix `val_` means the held-out split instead of training.
 
-    The latter needs `evaluation.every_epochs`; epochs without an evaluation do not count.
+    `val_` metrics require `evaluation.every_epochs`; epochs without evaluation do not count.
     """
 
     mode: Literal["min", "max"] | None = None
-    """Whether low or high values are good. null: low for losses, high for others."""
+    """Whether the metric should decrease or increase. null: `min` for losses, else `max`."""
 
 
 Callback = Annotated[
@@ -139,5 +143,5 @@ Callback = Annotated[
 
 
 def mode_of(section: EarlyStopping | ReduceOnPlateau | ModelCheckpoint) -> Literal["min", "max"]:
-    """Returns whether low or high values of the metric are good."""
+    """Returns whether lower or higher values of the metric are better."""
     return section.mode or ("min" if section.monitor.endswith("loss") else "max")

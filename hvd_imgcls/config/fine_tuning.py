@@ -1,4 +1,4 @@
-"""What is different when a trained network is trained further."""
+"""The `fine_tuning` section: frozen layers and layer-wise learning rates."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ from hvd_imgcls.config.sections import STRICT, LeftOpenFraction, NonEmptyStr, Po
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class Freeze:
-    """Layers that are not trained, for some time or at all.
+    """Layers that are frozen for the first epochs, or for the whole run.
 
-    Batch normalisation that is frozen normalises by its moving statistics and leaves them.
+    Frozen batch normalisation runs in inference mode: it uses its moving statistics unchanged.
     """
 
     layers: Annotated[tuple[NonEmptyStr, ...], pydantic.Field(min_length=1)]
-    """Names of layers, with `*` for any text; `trunk` is every layer but the last with a kernel."""
+    """Layer names; `*` matches any text. `trunk`: all layers before the last one with a kernel."""
 
     epochs: PositiveInt | None = None
-    """Epochs, from the first one, after which they are trained too. null: never."""
+    """Number of epochs after which the layers are unfrozen. null: never."""
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class FineTuning:
-    """What is different when a trained network is trained further."""
+    """How a pretrained network is fine-tuned."""
 
     freeze: tuple[Freeze, ...] = ()
-    """Layers that are not trained at first."""
+    """Layers that are frozen at first."""
 
     layer_decay: LeftOpenFraction = 1.0
-    """Learning rate of a block as a fraction of that of the next one; the last layer has it whole.
+    """Layer-wise decay: ratio of the learning rates of a layer group and the next one; 1 for none.
 
-    Clark et al. 2020 (arXiv:2003.10555), for images Bao et al. 2022 (arXiv:2106.08254). A block is
-    what lies between two places that every path through the network passes and that has a kernel:
-    a residual block, half a transformer block, or a layer of a plain network. 1 for none.
+    Clark et al. 2020 (arXiv:2003.10555), for images Bao et al. 2022 (arXiv:2106.08254). The last
+    layer has the full learning rate. A layer group lies between two tensors that every path through
+    the network passes, and has a kernel: a residual block, half a transformer block, or a layer of
+    a plain network.
     """

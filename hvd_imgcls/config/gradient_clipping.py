@@ -1,4 +1,4 @@
-"""How gradients are clipped, after all ranks have added theirs up."""
+"""How gradients are clipped after the reduction over all ranks."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from hvd_imgcls.config.sections import STRICT, PositiveFloat
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class NoClipping:
-    """Gradients are applied as they are."""
+    """Gradients are not clipped."""
 
     name: Literal["none"] = "none"
-    """Which clipping this is."""
+    """Name of the clipping."""
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class ClipByValue:
-    """Every number of a gradient is brought into a range."""
+    """Every element of a gradient is clipped to a range."""
 
     name: Literal["value"]
-    """Which clipping this is."""
+    """Name of the clipping."""
 
     max_value: PositiveFloat
     """The range is from minus this to this."""
@@ -31,46 +31,46 @@ class ClipByValue:
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class ClipByNorm:
-    """The gradient of every variable is shortened to a norm, if it is longer."""
+    """The gradient of every variable is scaled down to a maximum norm."""
 
     name: Literal["norm"]
-    """Which clipping this is."""
+    """Name of the clipping."""
 
     max_norm: PositiveFloat
-    """L2 norm of the gradient of one variable, at most."""
+    """Maximum L2 norm of the gradient of one variable."""
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class ClipByGlobalNorm:
-    """All gradients are shortened together (Pascanu et al. 2013, arXiv:1211.5063, section 3.2)."""
+    """All gradients are scaled together (Pascanu et al. 2013, arXiv:1211.5063, section 3.2)."""
 
     name: Literal["global_norm"]
-    """Which clipping this is."""
+    """Name of the clipping."""
 
     max_norm: PositiveFloat
-    """L2 norm of the gradients of all variables as one vector, at most."""
+    """Maximum L2 norm of all gradients taken as one vector."""
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class AdaptiveClipping:
-    """The gradient of every unit is shortened to a fraction of its weights: AGC.
+    """Adaptive gradient clipping (AGC): limits the gradient norm of a unit relative to its weights.
 
-    Brock et al. 2021 (arXiv:2102.06171, section 4.1). A unit is an output of a dense layer or of a
-    convolution. The kernel of the last layer is left out, as in the paper, and so are variables of
-    one dimension.
+    Brock et al. 2021 (arXiv:2102.06171, section 4.1). A unit is an output of a dense or
+    convolutional layer. The kernel of the last layer is excluded, as in the paper, and so are
+    one-dimensional variables.
     """
 
     name: Literal["adaptive"]
-    """Which clipping this is."""
+    """Name of the clipping."""
 
     max_ratio: PositiveFloat = 0.01
-    """Norm of a unit's gradient divided by that of its weights, at most: the paper's lambda.
+    """Maximum ratio of a unit's gradient norm to its weight norm: lambda in the paper.
 
-    The paper finds smaller values better for larger batches.
+    According to the paper, larger batches need smaller values.
     """
 
     epsilon: PositiveFloat = 1e-3
-    """Norm that weights have at least, or weights of 0 would stay 0. The default is the paper's."""
+    """Lower bound of the weight norm, so that zero weights can change. The paper's default."""
 
 
 GradientClipping = Annotated[

@@ -1,4 +1,4 @@
-"""The files that a model is made from, known without reading them."""
+"""The files that a model is built from, determined without reading them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hvd_imgcls.errors import CheckpointError
 
 
 def files_of(config: Model) -> dict[str, Path]:
-    """Returns the files that a model is made from, by the keys that name them."""
+    """Returns the files that a model is built from, by the configuration keys that name them."""
     if isinstance(config, KerasFile):
         return {"model.path": Path(config.path).expanduser()}
     if isinstance(config, KerasApplication) and config.weights is not None:
@@ -18,7 +18,7 @@ def files_of(config: Model) -> dict[str, Path]:
 
 
 def require_files(config: Model) -> None:
-    """Refuses a model whose files are not there, before anything begins.
+    """Raises an error if a file of the model is missing, before anything else starts.
 
     Raises:
         CheckpointError: Naming the file and the key.

@@ -1,4 +1,4 @@
-"""What happens before the training with labels."""
+"""The `pretraining` section: unsupervised training before the supervised one."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from hvd_imgcls.config.sections import STRICT, PositiveInt
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class Reconstruction:
-    """Training of an autoencoder, without labels, whose encoder the classifier then has.
+    """Trains an autoencoder without labels; the classifier then starts from its encoder.
 
     It minimises the squared error of the pixels (Masci et al. 2011,
-    doi 10.1007/978-3-642-21735-7_7), on all training images, those that
-    `data.labelled_fraction` leaves out among them. Needs `model.name: cae`.
+    doi 10.1007/978-3-642-21735-7_7) on all training images, including those that
+    `data.labelled_fraction` excludes. Requires `model.name: cae`.
     """
 
     num_epochs: PositiveInt
-    """Passes over all training images."""
+    """Number of epochs over all training images."""
 
     optimizer: Optimizer | None = None
-    """Its optimizer. null: that of the training with labels."""
+    """Its optimizer. null: that of the supervised training."""
 
     schedule: Schedule | None = None
-    """Its learning rate. null: that of the training with labels."""
+    """Its learning rate. null: that of the supervised training."""

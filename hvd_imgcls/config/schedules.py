@@ -1,7 +1,7 @@
-"""The learning rate schedules that a pipeline chooses by `name`.
+"""The learning-rate schedules that a pipeline selects by `name`.
 
-A new kind is a new section here, a member of the union, an entry in the table that builds
-it, and its formula in `hvd_imgcls.plan.learning_rate`.
+To add one, add a section here, a member of the union, an entry in the table that builds
+schedules, and its formula in `hvd_imgcls.plan.learning_rate`.
 """
 
 from __future__ import annotations
@@ -24,153 +24,98 @@ from hvd_imgcls.config.sections import (
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
-class ConstantSchedule:
-    """The same learning rate at every step after the warmup."""
+class _Schedule:
+    """A peak learning rate that is reached by a linear warmup."""
+
+    name: str
+    """Name of the schedule."""
+
+    base_learning_rate: PositiveFloat
+    """Peak learning rate for a global batch of `base_batch_size` examples."""
+
+    base_batch_size: PositiveInt = 256
+    """Global batch size for which `base_learning_rate` was tuned."""
+
+    scaling: Literal["linear", "square_root", "none"] = "linear"
+    """How the learning rate is scaled with `train.global_batch_size / base_batch_size`.
+
+    `linear`: for SGD (Goyal et al. 2017, arXiv:1706.02677). `square_root`: for Adam
+    and its relatives.
+    """
+
+    warmup_epochs: NonNegativeFloat = 0.0
+    """Epochs of linear learning-rate warmup. May be fractional."""
+
+    warmup_from: Probability | None = None
+    """Learning rate of the first warmup step as a fraction of the peak.
+
+    null: the peak divided by the number of warmup steps.
+    """
+
+
+@dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
+class ConstantSchedule(_Schedule):
+    """A constant learning rate after the warmup."""
 
     name: Literal["constant"]
-    """Which schedule this is."""
+    """Name of the schedule."""
 
     base_learning_rate: PositiveFloat
     """Learning rate for a global batch of `base_batch_size` examples."""
 
-    base_batch_size: PositiveInt = 256
-    """Global batch that `base_learning_rate` was tuned for."""
-
-    scaling: Literal["linear", "square_root", "none"] = "linear"
-    """How the learning rate grows with `train.global_batch_size / base_batch_size`.
-
-    `linear` is for SGD (Goyal et al. 2017, arXiv:1706.02677), `square_root` for Adam
-    and its relatives.
-    """
-
-    warmup_epochs: NonNegativeFloat = 0.0
-    """Epochs over which the learning rate rises linearly to its peak. May be a fraction."""
-
-    warmup_from: Probability | None = None
-    """Learning rate of the first step of the warmup as a fraction of the peak.
-
-    null: the peak divided by the steps of the warmup, so that the first step is one part of it.
-    """
-
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
-class CosineSchedule:
-    """Half a cosine from the peak after the warmup down to a fraction of it at the end."""
+class CosineSchedule(_Schedule):
+    """Cosine decay from the peak after the warmup to a fraction of it at the end."""
 
     name: Literal["cosine"]
-    """Which schedule this is."""
-
-    base_learning_rate: PositiveFloat
-    """Learning rate at the peak for a global batch of `base_batch_size` examples."""
-
-    base_batch_size: PositiveInt = 256
-    """Global batch that `base_learning_rate` was tuned for."""
-
-    scaling: Literal["linear", "square_root", "none"] = "linear"
-    """How the learning rate grows with `train.global_batch_size / base_batch_size`.
-
-    `linear` is for SGD (Goyal et al. 2017, arXiv:1706.02677), `square_root` for Adam
-    and its relatives.
-    """
-
-    warmup_epochs: NonNegativeFloat = 0.0
-    """Epochs over which the learning rate rises linearly to its peak. May be a fraction."""
-
-    warmup_from: Probability | None = None
-    """Learning rate of the first step of the warmup as a fraction of the peak.
-
-    null: the peak divided by the steps of the warmup, so that the first step is one part of it.
-    """
+    """Name of the schedule."""
 
     final_fraction: HalfOpenFraction = 0.0
-    """Learning rate after the last step as a fraction of the peak."""
+    """Final learning rate as a fraction of the peak."""
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
-class StepSchedule:
-    """The learning rate falls by a factor at some epochs (He et al. 2016, arXiv:1512.03385)."""
+class StepSchedule(_Schedule):
+    """Step decay: the rate drops by a factor at milestones (He et al. 2015, arXiv:1512.03385)."""
 
     name: Literal["step"]
-    """Which schedule this is."""
-
-    base_learning_rate: PositiveFloat
-    """Learning rate at the peak for a global batch of `base_batch_size` examples."""
-
-    base_batch_size: PositiveInt = 256
-    """Global batch that `base_learning_rate` was tuned for."""
-
-    scaling: Literal["linear", "square_root", "none"] = "linear"
-    """How the learning rate grows with `train.global_batch_size / base_batch_size`.
-
-    `linear` is for SGD (Goyal et al. 2017, arXiv:1706.02677), `square_root` for Adam
-    and its relatives.
-    """
-
-    warmup_epochs: NonNegativeFloat = 0.0
-    """Epochs over which the learning rate rises linearly to its peak. May be a fraction."""
-
-    warmup_from: Probability | None = None
-    """Learning rate of the first step of the warmup as a fraction of the peak.
-
-    null: the peak divided by the steps of the warmup, so that the first step is one part of it.
-    """
+    """Name of the schedule."""
 
     milestones: tuple[PositiveFloat, ...]
-    """Epochs, counted from the start of the run, after which the learning rate falls.
+    """Epochs after which the learning rate is reduced, counted from the start of the run.
 
-    At least one, in rising order, none within the warmup. May be fractions.
+    At least one, in ascending order, none within the warmup. May be fractional.
     """
 
     factor: OpenFraction = 0.1
-    """What the learning rate is multiplied by at every milestone."""
+    """Factor by which the learning rate is multiplied at every milestone."""
 
     def __post_init__(self) -> None:
         pairs = itertools.pairwise(self.milestones)
         if not self.milestones or any(later <= earlier for earlier, later in pairs):
-            raise ValueError("milestones: at least one epoch, in rising order")
+            raise ValueError("milestones with at least one epoch, in ascending order")
         if self.milestones[0] < self.warmup_epochs:
-            raise ValueError("milestones: none before the warmup ends")
+            raise ValueError("milestones after the end of the warmup")
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
-class PolynomialSchedule:
-    """A power of the part of the run that is left, from the peak after the warmup down.
+class PolynomialSchedule(_Schedule):
+    """Polynomial decay from the peak after the warmup.
 
     `peak * ((1 - final_fraction) * (1 - t) ** power + final_fraction)`, where t rises from 0 after
-    the warmup to 1 after the last step. Power 1 is a straight line, power 2 that of LARS (You et
-    al. 2017, arXiv:1708.03888).
+    the warmup to 1 after the last step. Power 1 is linear decay; LARS uses power 2 (You et al.
+    2017, arXiv:1708.03888).
     """
 
     name: Literal["polynomial"]
-    """Which schedule this is."""
-
-    base_learning_rate: PositiveFloat
-    """Learning rate at the peak for a global batch of `base_batch_size` examples."""
-
-    base_batch_size: PositiveInt = 256
-    """Global batch that `base_learning_rate` was tuned for."""
-
-    scaling: Literal["linear", "square_root", "none"] = "linear"
-    """How the learning rate grows with `train.global_batch_size / base_batch_size`.
-
-    `linear` is for SGD (Goyal et al. 2017, arXiv:1706.02677), `square_root` for Adam
-    and its relatives.
-    """
-
-    warmup_epochs: NonNegativeFloat = 0.0
-    """Epochs over which the learning rate rises linearly to its peak. May be a fraction."""
-
-    warmup_from: Probability | None = None
-    """Learning rate of the first step of the warmup as a fraction of the peak.
-
-    null: the peak divided by the steps of the warmup, so that the first step is one part of it.
-    """
+    """Name of the schedule."""
 
     power: PositiveFloat = 1.0
-    """The power. Above 1 the learning rate falls faster at first."""
+    """Exponent of the decay. Above 1, the learning rate falls faster at first."""
 
     final_fraction: HalfOpenFraction = 0.0
-    """Learning rate after the last step as a fraction of the peak."""
+    """Final learning rate as a fraction of the peak."""
 
 
 Schedule = Annotated[

@@ -1,7 +1,7 @@
-"""What a pipeline file may say. `RunConfig` is the whole file, the others are its sections.
+"""The schema of pipeline files. `RunConfig` is the whole file, the other classes its sections.
 
-The file says what is trained, never on how many ranks: the only batch size in it is the
-global one, and everything that depends on the ranks is derived by `hvd_imgcls.plan`.
+A file describes what is trained, independently of the number of ranks: its only batch size is
+the global one, and `hvd_imgcls.plan` derives everything that depends on the ranks.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from hvd_imgcls.config.callbacks import Callback
 from hvd_imgcls.config.evaluation import Evaluation
 from hvd_imgcls.config.fine_tuning import FineTuning
 from hvd_imgcls.config.gradient_clipping import GradientClipping, NoClipping
-from hvd_imgcls.config.logging_section import Logging
 from hvd_imgcls.config.losses import CrossEntropy, Loss
 from hvd_imgcls.config.models import Model
 from hvd_imgcls.config.normalization import Normalization, UnitRange
@@ -35,134 +34,135 @@ from hvd_imgcls.config.sections import (
 from hvd_imgcls.config.sources import Source
 
 DEFAULT_MAX_PIXELS = 178_956_970
-"""Where Pillow refuses a decompression bomb: twice its `MAX_IMAGE_PIXELS`, 512 MiB of RGB."""
+"""Pillow's limit for decompression bombs: twice its `MAX_IMAGE_PIXELS`, 512 MiB of RGB."""
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class Data:
-    """Where the images are."""
+    """The images and how they are read."""
 
     source: Source
-    """The images, their labels and how they are split."""
+    """Source of the images, their labels and the splits."""
 
     placement: Placement = Shared()
-    """Which ranks see which images. Other placements than `shared` need the source `records`."""
+    """Which ranks store which images. All but `shared` require the source `records`."""
 
     image_size: PositiveInt | None = None
-    """Height and width, in pixels, of the images that the network sees.
+    """Height and width, in pixels, of the images that the network receives.
 
-    Needed for sources whose images differ in size. Other images have the size they have.
+    Required for sources whose images differ in size. Other images keep their size.
     """
 
     num_channels: Literal[1, 3] = 3
-    """Channels that image files are decoded to: 3 for colour, 1 for grey."""
+    """Channels that image files are decoded to: 3 for RGB, 1 for greyscale."""
 
     normalization: Normalization = UnitRange()
-    """What is done to pixels of 0 to 255 at the entrance of the network; part of the model."""
+    """How pixel values in 0 to 255 are normalised; part of the model."""
 
     cache: Literal["none", "encoded", "decoded"] = "none"
-    """What is kept in memory, on every rank.
+    """What every rank caches in memory.
 
-    `encoded`: image files as they are, read once, at the start; for disks that are slow to read
-    from again and again. It takes as much memory as the files. `decoded`: every image decoded
-    and resized once, at the start, which pays for small images. It takes
-    `image_size * image_size * num_channels` bytes for each.
+    `encoded`: the image files, read once at the start; for storage that is too slow to read in
+    every epoch. Takes as much memory as the files. `decoded`: the images, decoded and resized
+    once at the start; worthwhile for small images. Takes
+    `image_size * image_size * num_channels` bytes per image.
     """
 
     labelled_fraction: LeftOpenFraction = 1.0
-    """Part of each class of the training images whose labels are used, chosen by `train.seed`.
+    """Fraction of the training images of each class whose labels are used, drawn with `train.seed`.
 
-    At least one image of each class. The others serve `pretraining` only.
+    At least one image per class. The others are used by `pretraining` only.
     """
 
     max_pixels: PositiveInt = DEFAULT_MAX_PIXELS
-    """Pixels that an image file may have. Larger ones are refused before they are decoded."""
+    """Maximum pixels of an image file. Larger ones are rejected before decoding."""
 
     bad_examples: Literal["fail", "quarantine"] = "fail"
-    """What happens with images that cannot be read.
+    """How images that cannot be decoded are handled.
 
-    `fail`: the run ends and names the first one. `quarantine`: they are left out, that is, they
-    have no weight in training and no part in the metrics, and the run directory lists them
-    in `quarantine.jsonl`; too many of them end the run.
+    `fail`: the run ends with an error that names the first one. `quarantine`: they are excluded
+    from training (weight 0) and from the metrics, and listed in `quarantine.jsonl` in the run
+    directory; too many of them end the run.
     """
 
     max_bad_fraction: Probability = 0.001
-    """With `quarantine`: part of a split that may be bad.
+    """With `quarantine`: maximum fraction of a split that may be bad.
 
-    It is rounded up to whole images, so of a small split one image may be bad, unless this is 0.
+    Rounded up to whole images: even in a small split one image may be bad, unless this is 0.
     """
 
     max_bad_examples: NonNegativeInt = 100
-    """With `quarantine`: images of a split that may be bad. The smaller of both limits counts."""
+    """With `quarantine`: maximum number of bad images per split. The lower limit applies."""
 
     def __post_init__(self) -> None:
         if self.placement.name != "shared" and self.source.name != "records":
-            raise ValueError(f"placement {self.placement.name} needs source.name records")
+            raise ValueError(f"source.name records with placement {self.placement.name}")
         if self.placement.name != "shared" and self.labelled_fraction < 1:
-            raise ValueError("labelled_fraction below 1 needs placement shared")
+            raise ValueError("placement shared with labelled_fraction below 1")
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class Train:
-    """How long and how to train."""
+    """Length and settings of the training."""
 
     global_batch_size: PositiveInt
-    """Examples per step over all ranks and all accumulated passes."""
+    """Examples per optimizer update, over all ranks and accumulated passes."""
 
     num_epochs: PositiveInt | None = None
-    """Passes over the training split. Either this or `num_steps`."""
+    """Epochs: passes over the training split. Set either this or `num_steps`."""
 
     num_steps: PositiveInt | None = None
-    """Steps, that is optimizer updates. Either this or `num_epochs`."""
+    """Steps: optimizer updates. Set either this or `num_epochs`."""
 
     gradient_accumulation_steps: PositiveInt = 1
-    """Backward passes per step. More of them need less memory for the same global batch."""
+    """Backward passes per step. More passes need less memory for the same global batch."""
 
     last_batch: Literal["drop", "weighted"] = "drop"
-    """What becomes of the examples of an epoch that do not fill a global batch.
+    """How the examples of an epoch that do not fill a global batch are handled.
 
-    `drop` leaves them out, others in every epoch. `weighted` fills the batch up with images of
-    weight 0 and gives the others so much weight that the gradient is their mean.
+    `drop`: they are not used; which ones varies by epoch. `weighted`: the batch is padded with
+    images of weight 0 and the others are weighted such that the gradient is their mean.
     """
 
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
-    """The Keras dtype policy: what layers compute in. Weights are float32 always."""
+    """Keras dtype policy: the dtype that layers compute in. Weights are always float32."""
 
     seed: Seed = 0
-    """Seed of initial weights, order of the examples and augmentation."""
+    """Seed of the initial weights, the order of the examples and the augmentation."""
 
     recalibration_batches: NonNegativeInt = 0
-    """Batches per rank over which, after the training, batch normalisation's moving statistics
-    are computed anew, as the plain mean. 0 keeps the moving ones.
+    """Batches per rank for recomputing the moving statistics of batch normalisation after training.
+
+    They become the plain mean over these batches. 0 keeps the moving statistics.
     """
 
     class_weights: Literal["none", "balanced"] = "none"
-    """What examples of a class count in the loss.
+    """Class weights in the loss.
 
-    `balanced`: every class counts the same, however many examples it has. The weight of a class
-    is `num_examples / (num_classes * examples of it)`, their mean over the examples is 1. A mixed
-    image has the mean of its classes' weights. Metrics of the held-out split have no weights.
+    `balanced`: all classes contribute equally. The weight of a class is
+    `num_examples / (num_classes * num_examples_of_class)`, so that the mean over the examples is 1.
+    Mixed images have the weighted mean of their classes' weights. Evaluation uses no weights.
     """
 
     lookahead: Lookahead | None = None
-    """Slow weights that the optimizer's weights are pulled back to. null for none."""
+    """Slow weights that the weights are periodically reset to (Lookahead). null for none."""
 
     ema: Ema | None = None
-    """A running average of the weights, which then is the model of the run. null for none."""
+    """Exponential moving average of the weights, saved as the model of the run. null for none."""
 
     non_finite: Literal["stop", "skip"] = "stop"
-    """What happens when a gradient is NaN or infinite, on any rank.
+    """How NaN and infinite gradients, on any rank, are handled.
 
-    Such a gradient never reaches the weights. `stop`: all ranks end with one message, which names
-    the rank, the step and the examples. `skip`: all ranks leave the step out, which counts for
-    the schedule all the same; `metrics.jsonl` counts `skipped_steps`, and 100 in a row end
-    the run. With `mixed_float16`, infinities that lower the loss scale are no reason for either.
+    Such a gradient is never applied. `stop`: all ranks end with one error that names the rank, the
+    step and the examples. `skip`: all ranks skip the update; the step still counts for the
+    schedule, `metrics.jsonl` reports `skipped_steps`, and 100 skipped steps in a row end the
+    run. With `mixed_float16`, infinities that lower the loss scale trigger neither.
     """
 
     check_every_steps: NonNegativeInt = 100
-    """Steps between two comparisons of weights and optimizer state over all ranks.
+    """Steps between two comparisons of weights and optimizer state across ranks.
 
-    0 compares at the start and at the end only.
+    0 compares only at the start and at the end.
     """
 
     def __post_init__(self) -> None:
@@ -172,21 +172,36 @@ class Train:
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class Synchronization:
-    """How the ranks bring their gradients together."""
+    """How gradients and batch statistics are combined across ranks."""
 
     mode: Literal["allreduce"] = "allreduce"
-    """`allreduce`: every rank holds the whole model and the mean of all gradients."""
+    """`allreduce`: every rank holds the whole model and applies the mean of all gradients."""
 
     compression: Literal["none", "fp16"] = "none"
-    """What gradients are sent as. `fp16` halves the traffic and rounds the gradients."""
+    """Compression of gradients for the allreduce. `fp16` halves the traffic and rounds them."""
 
     batch_normalization: Literal["local", "synchronized"] = "local"
-    """Whose images batch normalisation takes its moments of.
+    """Over which images batch normalisation computes its batch statistics.
 
-    `local`: those of one rank; the moving statistics are averaged over the ranks before they
-    are used. `synchronized`: those of the whole batch, so that the result does not depend on
-    the number of ranks; it costs two small reductions per layer and step.
+    `local`: those of the rank; the moving statistics are averaged over the ranks before they
+    are used. `synchronized`: those of all ranks (SyncBatchNorm), so that the result does not
+    depend on the number of ranks; costs two small allreduces per layer and step.
     """
+
+
+@dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
+class Logging:
+    """TensorBoard files and the report of a run."""
+
+    tensorboard: bool = True
+    """Whether to write TensorBoard summaries to the run directory.
+
+    Loss and metrics, learning rate, throughput and waiting times, some images of the first batch,
+    some held-out images with their predictions, and the confusion matrix.
+    """
+
+    report: bool = True
+    """Whether to write `report.html` to the run directory: a self-contained page of about 5 MB."""
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
@@ -194,7 +209,7 @@ class RunConfig:
     """One complete training run."""
 
     data: Data
-    """Where the images are."""
+    """The images and how they are read."""
 
     model: Model
     """The network."""
@@ -203,37 +218,37 @@ class RunConfig:
     """The optimizer."""
 
     schedule: Schedule
-    """The learning rate at every step."""
+    """The learning-rate schedule."""
 
     train: Train
-    """How long and how to train."""
+    """Length and settings of the training."""
 
     pretraining: Reconstruction | None = None
-    """Training without labels before the training with labels. null for none."""
+    """Unsupervised training before the supervised one. null for none."""
 
     augment: tuple[Augmentation, ...] = ()
-    """Random changes of the training images, applied in this order."""
+    """Random augmentations of the training images, applied in this order."""
 
     loss: Loss = CrossEntropy()
-    """What training minimises."""
+    """The loss that training minimises."""
 
     gradient_clipping: GradientClipping = NoClipping()
-    """How gradients are clipped, after all ranks have added theirs up."""
+    """How gradients are clipped after the reduction over all ranks."""
 
     fine_tuning: FineTuning = FineTuning()
-    """What is different when a trained network is trained further."""
+    """How a pretrained network is fine-tuned."""
 
     synchronization: Synchronization = Synchronization()
-    """How the ranks bring their gradients together."""
+    """How gradients and batch statistics are combined across ranks."""
 
     evaluation: Evaluation = Evaluation()
     """How the held-out split is evaluated."""
 
     logging: Logging = Logging()
-    """What the run writes to be looked at."""
+    """TensorBoard files and the report."""
 
     callbacks: tuple[Callback, ...] = ()
-    """What looks at the metrics after an epoch, and decides or writes."""
+    """Callbacks that run after every epoch."""
 
     run_dir: str | None = None
-    """Directory of the run. Without it `runs/<pipeline>-<n>` with the first free n."""
+    """The run directory. Defaults to `runs/<pipeline>-<n>` with the first free n."""

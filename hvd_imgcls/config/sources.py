@@ -1,4 +1,4 @@
-"""The sources of images that a pipeline chooses by `name`."""
+"""The image sources that a pipeline selects by `name`."""
 
 from __future__ import annotations
 
@@ -18,176 +18,176 @@ from hvd_imgcls.config.sections import (
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class DigitsSource:
-    """1,797 scanned handwritten digits of 8 by 8 pixels that come with scikit-learn."""
+    """1,797 scanned handwritten digits of 8 by 8 pixels, included in scikit-learn."""
 
     name: Literal["digits"]
-    """Which source this is."""
+    """Name of the source."""
 
     held_out_fraction: OpenFraction = 0.2
-    """Fraction of the images of every class that is held out of training, for evaluation."""
+    """Fraction of the images of every class that is held out for evaluation."""
 
     split_seed: Seed = 0
-    """Seed of the choice which images are held out. Change it for another split."""
+    """Seed of the random split."""
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class ImageFolderSource:
     """Image files in one folder per class, such as `cats/1.jpg` and `dogs/1.jpg`.
 
-    The classes are the names of the folders, sorted by their bytes. Folders inside a
-    class folder belong to the class.
+    The classes are the folder names in byte order. Subfolders of a class folder belong to the
+    class.
     """
 
     name: Literal["image_folder"]
-    """Which source this is."""
+    """Name of the source."""
 
     path: NonEmptyStr
-    """The folder that holds the class folders or, with the next two, the folders of the splits.
+    """The folder with the class folders or, with the next two keys, with the split folders.
 
     `~` is the home directory.
     """
 
     train_folder: NonEmptyStr | None = None
-    """Folder inside `path` with the training images, such as `train`. Needs the next one too."""
+    """Subfolder of `path` with the training images, such as `train`. Requires the next key."""
 
     held_out_folder: NonEmptyStr | None = None
-    """Folder inside `path` with the held-out images, such as `val` or `test`."""
+    """Subfolder of `path` with the held-out images, such as `val` or `test`."""
 
     held_out_fraction: OpenFraction = 0.2
-    """Without split folders: fraction of every class that is held out, for evaluation."""
+    """Without split folders: fraction of every class that is held out for evaluation."""
 
     split_seed: Seed = 0
-    """Without split folders: seed of the choice which images are held out."""
+    """Without split folders: seed of the random split."""
 
     def __post_init__(self) -> None:
         if (self.train_folder is None) != (self.held_out_folder is None):
-            raise ValueError("train_folder and held_out_folder, or neither")
+            raise ValueError("both train_folder and held_out_folder, or neither")
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class RecordsSource:
-    """Record files that `hvd-imgcls prepare` wrote, with the splits that they were written with."""
+    """Record files written by `hvd-imgcls prepare`, with the splits chosen there."""
 
     name: Literal["records"]
-    """Which source this is."""
+    """Name of the source."""
 
     path: NonEmptyStr
-    """The folder of the files. `~` is the home directory."""
+    """The folder with the record files. `~` is the home directory."""
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class ManifestSource:
-    """Image files listed in a table, CSV or Parquet, with a path and a label in every row.
+    """Image files listed in a table, CSV or Parquet, with a path and a label per row.
 
-    What `hvd-imgcls check-data` writes is one: images that it found bad are left out.
+    `hvd-imgcls check-data` writes such a table; images that it found to be bad are left out.
     """
 
     name: Literal["manifest"]
-    """Which source this is."""
+    """Name of the source."""
 
     path: NonEmptyStr
     """The table: a `.csv` file with a header, or a `.parquet` file. `~` is the home directory."""
 
     root: NonEmptyStr | None = None
-    """Folder that relative paths in the table start from. Without it, the table's own folder."""
+    """Folder that relative paths in the table refer to. Default: the folder of the table."""
 
     path_column: NonEmptyStr = "path"
-    """Column with the image files."""
+    """Column with the paths of the image files."""
 
     label_column: NonEmptyStr = "label"
-    """Column with the labels: names of classes, or whole numbers from 0."""
+    """Column with the labels: class names, or integers from 0."""
 
     class_name_column: NonEmptyStr = "class_name"
-    """Column with the names of the classes, where labels are numbers. It may be missing."""
+    """Column with the class names, if the labels are integers. Optional."""
 
     class_names: tuple[NonEmptyStr, ...] | None = None
-    """The class list: a label is a position in it.
+    """Class list: a label is an index into it.
 
-    Without it the list that `check-data` wrote into the file, or the column with the names,
-    or all names in the label column, sorted by their bytes.
+    Without it, the list that `check-data` stored in the file, or the column with the class
+    names, or all names in the label column in byte order.
     """
 
     split_column: NonEmptyStr | None = None
-    """Column that says which split an image belongs to.
+    """Column with the split of each image.
 
-    Without it a column called `split`, and if there is none, `held_out_fraction`.
+    Without it, a column called `split` if there is one, else `held_out_fraction`.
     """
 
     train_value: NonEmptyStr = "train"
-    """What the split column says of training images."""
+    """Value of the split column for training images."""
 
     held_out_value: NonEmptyStr = "held_out"
-    """What the split column says of held-out images. Images with other values are left out."""
+    """Value of the split column for held-out images. Images with other values are ignored."""
 
     held_out_fraction: OpenFraction = 0.2
-    """Without a split column: fraction of every class that is held out, for evaluation."""
+    """Without a split column: fraction of every class that is held out for evaluation."""
 
     split_seed: Seed = 0
-    """Without a split column: seed of the choice which images are held out."""
+    """Without a split column: seed of the random split."""
 
     slice_columns: tuple[NonEmptyStr, ...] = ()
-    """Columns by whose values the evaluation gives figures of parts of the held-out images."""
+    """Columns that define slices of the held-out images; metrics are reported for each value."""
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class TfRecordSource:
-    """TFRecord files of `tf.train.Example`, such as those of ImageNet.
+    """TFRecord files of `tf.train.Example` protos, such as those of ImageNet.
 
-    An index of all records is made once, by all ranks together, and kept.
+    All ranks together build an index of all records once and keep it.
     """
 
     name: Literal["tfrecord"]
-    """Which source this is."""
+    """Name of the source."""
 
     path: NonEmptyStr
-    """The folder of the files. `~` is the home directory."""
+    """The folder with the TFRecord files. `~` is the home directory."""
 
     train_files: NonEmptyStr = "train-*"
-    """Pattern of the files with training images, inside the folder."""
+    """Glob pattern of the files with training images, relative to the folder."""
 
     held_out_files: NonEmptyStr = "validation-*"
-    """Pattern of the files with held-out images."""
+    """Glob pattern of the files with held-out images."""
 
     image_key: NonEmptyStr = "image/encoded"
     """Feature with the encoded image."""
 
     label_key: NonEmptyStr = "image/class/label"
-    """Feature with the label, a whole number."""
+    """Feature with the label, an integer."""
 
     first_label: NonNegativeInt = 0
     """The smallest label. ImageNet's usual files count from 1."""
 
     class_names_file: NonEmptyStr | None = None
-    """Text file with the name of one class in every line, in the order of the labels.
+    """Text file with one class name per line, in the order of the labels.
 
-    Without it the feature `image/class/text`, and if there is none, the numbers.
+    Without it, the names in the feature `image/class/text`, or else the integers.
     """
 
     index_dir: NonEmptyStr | None = None
-    """Where the index is kept. Without it, `.hvd-imgcls-index` inside the folder."""
+    """Folder for the index. Default: `.hvd-imgcls-index` inside the folder."""
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class TfdsSource:
-    """A dataset of TensorFlow Datasets that is on this disk; needs `tensorflow-datasets`."""
+    """A dataset of TensorFlow Datasets already on this disk; requires `tensorflow-datasets`."""
 
     name: Literal["tfds"]
-    """Which source this is."""
+    """Name of the source."""
 
     dataset: NonEmptyStr
     """Name and version, such as `cifar10:3.0.2` or `my_dataset/config:1.0.0`.
 
-    `hvd_digits:1.0.0` is the digits of scikit-learn, which are written if they are not there.
+    `hvd_digits:1.0.0` is the digits dataset of scikit-learn, which is written if missing.
     """
 
     data_dir: NonEmptyStr = "~/tensorflow_datasets"
-    """Where TensorFlow Datasets keeps its data."""
+    """Data directory of TensorFlow Datasets."""
 
     train_split: NonEmptyStr = "train"
-    """Name of the split to train on."""
+    """Split to train on."""
 
     held_out_split: NonEmptyStr = "test"
-    """Name of the split to evaluate."""
+    """Split to evaluate."""
 
     image_key: NonEmptyStr = "image"
     """Feature with the image."""
@@ -196,7 +196,7 @@ class TfdsSource:
     """Feature with the label."""
 
     index_dir: NonEmptyStr | None = None
-    """Where the index of TFRecord files is kept. Without it, `.hvd-imgcls-index` beside them."""
+    """Folder for the index of the TFRecord files. Default: `.hvd-imgcls-index` next to them."""
 
 
 Source = Annotated[

@@ -1,4 +1,4 @@
-"""From a configuration to its images."""
+"""Opens the images that a configuration describes."""
 
 from __future__ import annotations
 
@@ -16,69 +16,70 @@ from hvd_imgcls.config.sources import (
     TfdsSource,
     TfRecordSource,
 )
-from hvd_imgcls.data.decoded import DecodedImages
-from hvd_imgcls.data.digits import Digits
-from hvd_imgcls.data.encoded import EncodedImages
-from hvd_imgcls.data.image_folder import open_image_folder
-from hvd_imgcls.data.source import ArraySource, EncodedSource, ImageSource
+from hvd_imgcls.data.caching.decoded import DecodedImages
+from hvd_imgcls.data.caching.encoded import EncodedImages
+from hvd_imgcls.data.sources.base import EncodedSource, ImageSource
+from hvd_imgcls.data.sources.digits import Digits
+from hvd_imgcls.data.sources.image_folder import open_image_folder
+from hvd_imgcls.data.sources.image_shape import image_shape_of
+from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.errors import ConfigError, alike_on_all_ranks
 from hvd_imgcls.plan import HostShares, Plan, make_plan
-from hvd_imgcls.topology import Topology
 
 
 def opens_without_tensorflow(source: Source) -> bool:
-    """Returns whether counts, labels and names can be had before TensorFlow is loaded."""
+    """Returns whether counts, labels and names are available without importing TensorFlow."""
     return not isinstance(source, TfRecordSource | TfdsSource)
 
 
 def open_source(source: Source, placement: Placement | None = None) -> ImageSource:
-    """Returns the source that a configuration names.
+    """Opens the source of a configuration.
 
     Args:
-        source: Says where the images are.
-        placement: Which ranks see which; all see all when None.
+        source: The `data.source` section.
+        placement: The `data.placement` section; None if all ranks can read all images.
 
     Raises:
-        ConfigError: If there is nothing of this name.
-        DataError: If there is something wrong with the data.
+        ConfigError: If the source does not exist.
+        DataError: If the data are invalid.
     """
     with alike_on_all_ranks():
         return _open(source, placement)
 
 
 def _open(source: Source, placement: Placement | None) -> ImageSource:
-    # Imported only when asked for: reading tables takes a moment to load.
+    # Imported on demand: the libraries that read tables take a moment to load.
     if isinstance(source, DigitsSource):
         return Digits(source.held_out_fraction, source.split_seed)
     if isinstance(source, ImageFolderSource):
         return open_image_folder(source)
     if isinstance(source, ManifestSource):
-        from hvd_imgcls.data.manifest import open_manifest
+        from hvd_imgcls.data.sources.manifest import open_manifest
 
         return open_manifest(source)
     if isinstance(source, RecordsSource):
         return _open_records(Path(source.path).expanduser(), placement)
     if isinstance(source, TfRecordSource):
-        from hvd_imgcls.data.tfrecord.source import open_tfrecord
+        from hvd_imgcls.data.sources.tfrecord.source import open_tfrecord
 
         return open_tfrecord(source)
-    from hvd_imgcls.data.tfds.source import open_tfds
+    from hvd_imgcls.data.sources.tfds.source import open_tfds
 
     return open_tfds(source)
 
 
 def _open_records(path: Path, placement: Placement | None) -> ImageSource:
     if isinstance(placement, Horizontal | Hybrid):
-        from hvd_imgcls.data.records.host_records import HostRecords
+        from hvd_imgcls.data.sources.records.host_records import HostRecords
 
         return HostRecords(path, placement.exchange)
-    from hvd_imgcls.data.records.reading import Records
+    from hvd_imgcls.data.sources.records.reading import Records
 
     return Records(path)
 
 
 def host_shares_of(source: ImageSource, config: RunConfig) -> HostShares | None:
-    """Returns how many examples every host has; None if every rank sees all."""
+    """Returns how many examples every host has; None if every rank can read all."""
     if source.division is None:
         return None
     return source.division.counts(config.evaluation.block_size)
@@ -96,13 +97,13 @@ def make_plan_for(
 
     Args:
         source: The images.
-        config: What the pipeline file says.
+        config: The configuration.
         topology: Any rank of the run.
-        num_cores: Cores of this host; those that this process may use when None.
-        num_classes: Number of classes; those of the source when None.
+        num_cores: Cores of this host. Defaults to those that this process may use.
+        num_classes: Number of classes. Defaults to that of the source.
 
     Raises:
-        ConfigError: If the configuration does not go with the images or the ranks.
+        ConfigError: If the configuration does not suit the images or the ranks.
         DataError: If a split is empty or there are fewer than two classes.
     """
     return make_plan(
@@ -119,19 +120,19 @@ def make_plan_for(
 def open_images(
     config: RunConfig, *, source: ImageSource | None = None, num_threads: int = 1
 ) -> ImageSource:
-    """Returns the images of a run, kept in memory if the configuration says so.
+    """Returns the images of a run, cached in memory if configured.
 
     Nothing is decoded yet.
 
     Args:
-        config: What the pipeline file says.
-        source: Its source, if it is open already, and placed.
+        config: The configuration.
+        source: Its source, if already opened and placed.
         num_threads: Threads that read and decode for `data.cache`.
 
     Raises:
-        ConfigError: If the size of the images or the first augmentation does not go with
-            the source.
-        DataError: If there is something wrong with the data.
+        ConfigError: If the image size or the first augmentation is incompatible with the
+            source.
+        DataError: If the data are invalid.
     """
     source = source or open_source(config.data.source, config.data.placement)
     image_shape_of(source, config)
@@ -143,7 +144,7 @@ def open_images(
             "data.cache",
             got=config.data.cache,
             expected=f"none with data.placement.name {config.data.placement.name}",
-            fix="leave it out: a rank does not have all images",
+            fix="omit it: a rank does not have all images",
         )
     if isinstance(source, EncodedSource) and config.data.cache == "encoded":
         return EncodedImages(source, num_threads)
@@ -151,7 +152,7 @@ def open_images(
         raise ConfigError(
             "augment.0.name",
             got="random_resized_crop",
-            expected="image files that are decoded for every epoch",
+            expected="image files that are decoded in every epoch",
             fix="use data.cache none or encoded, or random_crop"
             if isinstance(source, EncodedSource)
             else f"use random_crop with data.source.name {config.data.source.name}",
@@ -159,30 +160,3 @@ def open_images(
     if isinstance(source, EncodedSource):
         return DecodedImages(source, config, num_threads)
     return source
-
-
-def image_shape_of(source: ImageSource, config: RunConfig) -> tuple[int, int, int]:
-    """Returns height, width and channels of the images that the network sees.
-
-    Raises:
-        ConfigError: If `data.image_size` is missing, or is not the only size there is.
-    """
-    size = config.data.image_size
-    if isinstance(source, ArraySource):
-        shape = source.image_shape
-        if size not in (None, shape[0]):
-            raise ConfigError(
-                "data.image_size",
-                got=size,
-                expected=f"nothing, since all images have {shape[0]} by {shape[1]} pixels",
-                fix="leave it out",
-            )
-        return shape
-    if size is None:
-        raise ConfigError(
-            "data.image_size",
-            got=None,
-            expected="height and width of the images that the network sees, in pixels",
-            fix="write for example `image_size: 224`",
-        )
-    return size, size, config.data.num_channels

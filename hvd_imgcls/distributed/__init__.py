@@ -1,9 +1,9 @@
-"""Ranks: who they are, how they talk, how they start and stop.
+"""Ranks: starting and stopping them, and communication between them.
 
-`start()` joins the run; what it returns is the only way ranks communicate.
+`start()` joins the run; the object it returns is the only way in which ranks communicate.
 """
 
-from hvd_imgcls.distributed import agreement, devices, failures
+from hvd_imgcls.distributed import agreement, devices
 from hvd_imgcls.distributed.collectives import Collectives, ReduceOp
 from hvd_imgcls.distributed.process_set import ProcessSet, global_process_set
 from hvd_imgcls.distributed.starting import current, is_started, start, stop
@@ -15,7 +15,6 @@ __all__ = [
     "agreement",
     "current",
     "devices",
-    "failures",
     "global_process_set",
     "is_started",
     "start",

@@ -1,7 +1,7 @@
-"""Comparing values over ranks before they can do harm.
+"""Compares values across ranks before differences can do harm.
 
-A difference becomes one readable message, the same on all ranks, instead of a wait
-without end or a silently different model.
+A difference raises one readable error, the same on all ranks, instead of causing a deadlock
+or silently different models.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from hvd_imgcls.distributed.collectives import Collectives
 from hvd_imgcls.distributed.process_set import ProcessSet, global_process_set
-from hvd_imgcls.errors import HvdImgclsError, RankMismatchError
+from hvd_imgcls.errors import HvdImgclsError, RankMismatchError, RootFailedError
 
 _MAX_DIFFERENCES = 10
 
@@ -22,18 +22,18 @@ def require_same(
     fix: str,
     process_set: ProcessSet = global_process_set,
 ) -> None:
-    """Raises on all ranks alike if a value differs between ranks.
+    """Raises an error on all ranks if a value differs between ranks.
 
     Collective: every rank must call this.
 
     Args:
-        collectives: How the ranks talk.
+        collectives: Communication between the ranks.
         values: Nested JSON values (objects, lists, strings, numbers, booleans, None).
-        fix: What the user should do about a difference.
-        process_set: The ranks that take part.
+        fix: What the user should do about a difference, as an imperative.
+        process_set: The participating ranks.
 
     Raises:
-        RankMismatchError: Naming up to 10 differing entries and the ranks' values.
+        RankMismatchError: With up to 10 differing entries and the values on each rank.
     """
     by_rank = collectives.gather_json(values, process_set)
     differences = find_differences(by_rank, process_set.ranks or range(len(by_rank)))
@@ -43,22 +43,22 @@ def require_same(
     more = len(differences) - len(shown)
     lines = [*shown, f"and {more} more"] if more else shown
     raise RankMismatchError(
-        "the ranks do not agree:\n  " + "\n  ".join(lines) + f"\n  to fix it: {fix}"
+        "values differ between ranks:\n  " + "\n  ".join(lines) + f"\n  to fix it: {fix}"
     )
 
 
 def on_root(collectives: Collectives, action: Callable[[], Any]) -> Any:
-    """Returns on every rank what `action` returns on the root; if it raises, all ranks do.
+    """Runs `action` on the root and returns its result on every rank; errors raise on all ranks.
 
     Collective: every rank must call this.
 
     Args:
-        collectives: How the ranks talk.
-        action: Done by the root alone. Returns a JSON value.
+        collectives: Communication between the ranks.
+        action: Called only on the root. Returns a JSON value.
 
     Raises:
-        HvdImgclsError: On the root, if `action` does.
-        RankMismatchError: On the others then, with the root's text.
+        HvdImgclsError: On the root, if `action` raises it.
+        RootFailedError: On the other ranks in that case, with the root's message.
     """
     outcome: dict[str, Any] = {}
     error: HvdImgclsError | None = None
@@ -71,16 +71,16 @@ def on_root(collectives: Collectives, action: Callable[[], Any]) -> Any:
     if error is not None:
         raise error
     if "error" in outcome:
-        raise RankMismatchError(f"the root could not do its part: {outcome['error']}")
+        raise RootFailedError(f"the root failed: {outcome['error']}")
     return outcome["value"]
 
 
 def find_differences(by_rank: Sequence[Any], ranks: Sequence[int]) -> list[str]:
-    """Returns one line per entry that is not the same on all ranks.
+    """Returns one line per entry that differs between ranks.
 
     Args:
         by_rank: One JSON value per rank.
-        ranks: The ranks' numbers.
+        ranks: The rank numbers.
 
     >>> find_differences([{"steps": 5, "seed": 1}, {"steps": 5, "seed": 2}], [0, 1])
     ['seed: 1 on rank 0, 2 on rank 1']
@@ -112,7 +112,7 @@ def _flatten(value: Any, path: str = "") -> dict[str, Any]:
 
 
 def _describe(values: Sequence[Any], ranks: Sequence[int]) -> str:
-    """Says which ranks hold which value, the ranks of one value together."""
+    """Describes which ranks hold which value, grouped by value."""
     ranks_by_value: dict[str, list[int]] = {}
     for rank, value in zip(ranks, values, strict=True):
         ranks_by_value.setdefault(str(value), []).append(rank)
@@ -120,7 +120,7 @@ def _describe(values: Sequence[Any], ranks: Sequence[int]) -> str:
 
 
 def name_ranks(ranks: Sequence[int]) -> str:
-    """Returns "rank 3" or "ranks 0, 2" or, for many, "ranks 0, 1, 2 and 61 more"."""
+    """Returns "rank 3" or "ranks 0, 2" or, if there are many, "ranks 0, 1, 2 and 61 more"."""
     if len(ranks) == 1:
         return f"rank {ranks[0]}"
     if len(ranks) <= 8:

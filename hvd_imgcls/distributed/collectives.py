@@ -1,7 +1,7 @@
-"""What ranks can do together: the interface, whatever carries it.
+"""The interface of collective operations, independent of the backend.
 
 Two implementations: `HorovodCollectives` and, for a run of one process,
-`SingleProcessCollectives`. Nothing above this package knows which one it has.
+`SingleProcessCollectives`. Code above this package does not depend on which one it has.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from hvd_imgcls.distributed.process_set import ProcessSet, global_process_set
-from hvd_imgcls.topology import Topology
+from hvd_imgcls.environment.topology import Topology
 
 
 class ReduceOp(enum.IntEnum):
@@ -34,15 +34,15 @@ class ReduceOp(enum.IntEnum):
 
 
 class Collectives(ABC):
-    """Operations that all ranks (or all members of a process set) enter together.
+    """Operations that all ranks (or all members of a process set) call together.
 
     Every method that takes a `name` is collective: every rank of the process set must
-    call it, with the same name, dtype and operation, or all of them wait. Tensor
+    call it, with the same name, dtype and operation; otherwise all of them block. Tensor
     methods work eagerly and inside `tf.function`, and are differentiable where
     Horovod's are (allreduce, allgather, broadcast, alltoall, reducescatter).
 
     Attributes:
-        topology: The place of this process among all ranks.
+        topology: The position of this process among all ranks.
     """
 
     topology: Topology
@@ -58,7 +58,7 @@ class Collectives(ABC):
         prescale_factor: float = 1.0,
         postscale_factor: float = 1.0,
     ) -> tf.Tensor:
-        """Returns `tensor` combined over the ranks, same shape and dtype on all of them."""
+        """Returns `tensor` reduced over the ranks, with the same shape and dtype on all of them."""
 
     @abstractmethod
     def grouped_allreduce(
@@ -71,13 +71,13 @@ class Collectives(ABC):
         prescale_factor: float = 1.0,
         postscale_factor: float = 1.0,
     ) -> list[tf.Tensor]:
-        """Returns the tensors combined over the ranks in one negotiation, all or none."""
+        """Returns the tensors reduced over the ranks in one negotiation, all or none."""
 
     @abstractmethod
     def allgather(
         self, tensor: tf.Tensor, *, name: str, process_set: ProcessSet = global_process_set
     ) -> tf.Tensor:
-        """Returns the ranks' tensors joined along axis 0, whose length may differ."""
+        """Returns the ranks' tensors concatenated along axis 0, whose length may differ."""
 
     @abstractmethod
     def broadcast(
@@ -88,7 +88,7 @@ class Collectives(ABC):
         name: str,
         process_set: ProcessSet = global_process_set,
     ) -> tf.Tensor:
-        """Returns the tensor of global rank `root_rank`."""
+        """Returns the tensor of the global rank `root_rank`."""
 
     @abstractmethod
     def reducescatter(
@@ -99,7 +99,7 @@ class Collectives(ABC):
         name: str,
         process_set: ProcessSet = global_process_set,
     ) -> tf.Tensor:
-        """Returns this rank's part, along axis 0, of the combined tensor."""
+        """Returns this rank's part, along axis 0, of the reduced tensor."""
 
     @abstractmethod
     def alltoall(
@@ -113,7 +113,7 @@ class Collectives(ABC):
         """Sends `splits[r]` rows of axis 0 to rank r.
 
         Returns:
-            The rows received, in order of rank, and how many came from each rank.
+            The rows received, ordered by rank, and the number of rows from each rank.
         """
 
     @abstractmethod
@@ -122,23 +122,23 @@ class Collectives(ABC):
 
     @abstractmethod
     def remove_process_set(self, process_set: ProcessSet) -> bool:
-        """Withdraws a process set. Every rank of the run must call it."""
+        """Removes a process set. Every rank of the run must call it."""
 
     @abstractmethod
     def start_timeline(self, file_path: str, mark_cycles: bool = False) -> None:
-        """Begins to record Horovod's activities as a Chrome trace."""
+        """Starts recording Horovod's activities as a Chrome trace."""
 
     @abstractmethod
     def stop_timeline(self) -> None:
-        """Ends the recording."""
+        """Stops the recording."""
 
     @abstractmethod
     def shutdown(self) -> None:
-        """Leaves the run. The other ranks' pending operations fail."""
+        """Leaves the run. Pending operations of other ranks fail."""
 
     def barrier(self, process_set: ProcessSet = global_process_set) -> None:
         """Waits for all ranks. Collective: every rank must call this."""
-        # A variable input: a constant would be folded away inside a graph.
+        # Not a constant input, which would be folded inside a graph.
         here = tf.convert_to_tensor(np.zeros(1, np.int32))
         self.allreduce(here, op=ReduceOp.SUM, name="barrier", process_set=process_set)
 
@@ -147,7 +147,7 @@ class Collectives(ABC):
 
         Args:
             name: Name of the operation, the same on all ranks.
-            array: Same shape on all ranks; float64 or int64, so that nothing is lost.
+            array: Same shape on all ranks; float64 or int64, which are reduced losslessly.
         """
         total = self.allreduce(tf.convert_to_tensor(array), op=ReduceOp.SUM, name=name)
         return np.asarray(total).reshape(array.shape)

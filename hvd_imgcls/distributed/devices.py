@@ -1,4 +1,4 @@
-"""Threads and GPUs of this rank. To be set before TensorFlow runs its first operation."""
+"""Threads and GPUs of this rank. Must be configured before TensorFlow's first operation."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import logging
 
 import tensorflow as tf
 
+from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.plan import Threads, available_cores, share_cores
-from hvd_imgcls.topology import Topology
 
 logger = logging.getLogger(__name__)
 
 
 def take_share(topology: Topology) -> Threads:
-    """Gives this rank its even share of the host's cores, and a GPU; returns its threads.
+    """Assigns this rank its share of the host's cores, and a GPU; returns its thread counts.
 
     Args:
-        topology: Who this rank is.
+        topology: This rank.
     """
     threads = share_cores(available_cores(), topology.local_size)
     configure(
@@ -28,16 +28,16 @@ def take_share(topology: Topology) -> Threads:
 
 
 def configure(*, intra_op_threads: int, inter_op_threads: int, local_rank: int) -> None:
-    """Gives this rank its share of the host.
+    """Configures threads and GPU of this rank.
 
-    Several ranks on a host would otherwise start one thread per core each, and
-    compete (horovod#2295, #2804). With GPUs, local rank r sees GPU r alone, and
-    memory grows as needed instead of being taken whole. (Untried on several GPUs.) In a process
-    that has used TensorFlow before, everything stays as it is.
+    Otherwise, several ranks on a host would start one thread per core each, and
+    compete (horovod#2295, #2804). With GPUs, local rank r sees only GPU r, and
+    memory grows on demand instead of being allocated at once. (Untested on several GPUs.) If the
+    process has already used TensorFlow, nothing is changed.
 
     Args:
-        intra_op_threads: Threads inside one operation, at least 1.
-        inter_op_threads: Operations at the same time, at least 1.
+        intra_op_threads: Threads within one operation, at least 1.
+        inter_op_threads: Operations that run in parallel, at least 1.
         local_rank: Index of this rank on its host.
     """
     try:
@@ -49,5 +49,5 @@ def configure(*, intra_op_threads: int, inter_op_threads: int, local_rank: int) 
             tf.config.set_visible_devices(mine, "GPU")
             tf.config.experimental.set_memory_growth(mine, True)
     except RuntimeError as error:
-        # TensorFlow's own words: "cannot be modified after initialization".
-        logger.info("note: threads and GPUs stay as they are, TensorFlow is in use: %s", error)
+        # TensorFlow's message: "cannot be modified after initialization".
+        logger.info("note: threads and GPUs are unchanged, TensorFlow is already in use: %s", error)

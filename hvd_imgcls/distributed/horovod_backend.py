@@ -1,8 +1,7 @@
-"""Collectives over Horovod. The only file that imports it."""
+"""Collectives over Horovod. The only module that imports it."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,8 +14,8 @@ from hvd_imgcls.distributed.dtypes import as_carried_bits, as_summable, from_car
 from hvd_imgcls.distributed.naming import unique_name
 from hvd_imgcls.distributed.process_set import ProcessSet, global_process_set
 from hvd_imgcls.distributed.xla import require_no_xla
+from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.errors import ConfigError
-from hvd_imgcls.topology import Topology
 
 BUILD_QUERIES = {
     name: getattr(hvd, name)
@@ -36,14 +35,14 @@ RUN_QUERIES = {
 
 
 class HorovodCollectives(Collectives):
-    """Starts Horovod and carries every operation on it.
+    """Starts Horovod and implements every operation with it.
 
     Collective: every rank must create one.
 
     Args:
         process_sets: Subsets of ranks to register at once, or "dynamic" to register
             them later with `add_process_set`.
-        comm: Ranks that take part, or an mpi4py communicator; all when None.
+        comm: Participating ranks, or an mpi4py communicator; None for all ranks.
     """
 
     def __init__(
@@ -75,15 +74,15 @@ class HorovodCollectives(Collectives):
             raise ConfigError(
                 "process_set",
                 got=process_set,
-                expected=f"a registered process set with rank {self.topology.rank} in it",
-                fix="register it on every rank, and call the operation on its members only",
+                expected=f"a registered process set that contains rank {self.topology.rank}",
+                fix="register it on every rank, and call the operation only on its members",
             )
         return self._native[process_set.process_set_id]
 
     def _keywords(self, name: str, process_set: ProcessSet) -> dict[str, Any]:
         require_no_xla(name)
-        # The bare name, without the scopes of the surrounding graph: those can differ
-        # between ranks when one of them built another model before, and then all wait.
+        # The bare name, without scopes of the surrounding graph: those can differ between
+        # ranks if one of them has built another model before, which leads to a deadlock.
         return {
             "name": unique_name(name),
             "ignore_name_scope": True,
@@ -215,11 +214,3 @@ class HorovodCollectives(Collectives):
     def shutdown(self) -> None:
         """See `Collectives.shutdown`."""
         hvd.shutdown()
-
-
-def built_for() -> dict[str, Any] | None:
-    """Returns what this Horovod was built for, as `install-horovod` recorded it, if it did."""
-    from importlib.resources import files
-
-    record = files("horovod") / "hvd_imgcls_build.json"
-    return json.loads(record.read_text()) if record.is_file() else None

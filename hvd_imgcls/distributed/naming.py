@@ -1,4 +1,4 @@
-"""Names of operations inside graphs: the same on all ranks, each used once in a graph."""
+"""Names of operations inside graphs: the same on all ranks, unique within a graph."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _used: weakref.WeakKeyDictionary[Any, Counter[str]] = weakref.WeakKeyDictionary(
 
 
 def unique_name(name: str) -> str:
-    """Returns `name`, with a number if the graph being traced has used it before.
+    """Returns `name`, with a number appended if the graph being traced has used it before.
 
-    Ranks trace the same operations in the same order, so they number alike; the names
-    of layers and scopes, which depend on what else a rank has built, do not come in.
-    Horovod refuses a second operation of the same name while the first is under way.
+    Ranks trace the same operations in the same order, so they assign equal numbers; names
+    of layers and scopes, which depend on other models that a rank has built, are not used.
+    Horovod rejects a second operation with the same name while the first is pending.
 
-    The count is that of the innermost function, not of a branch or loop body in it: two
-    branches of one step can run at the same time. A rank that traces its step once more, for
-    a batch of another shape, gets the names that the other ranks got the first time.
+    Names are counted per innermost function, not per branch or loop body: two branches of one
+    step can run at the same time. A rank that retraces its step, for a batch of another
+    shape, gets the names that the other ranks got the first time.
 
     Args:
-        name: Without scopes; "/" is replaced, since Horovod cuts names there.
+        name: Without scopes; "/" is replaced, since Horovod truncates names there.
     """
     name = name.replace("/", ".")
     if tf.executing_eagerly():

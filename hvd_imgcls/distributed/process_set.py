@@ -1,4 +1,4 @@
-"""A subset of the ranks that communicates among itself."""
+"""Process sets: subsets of the ranks that communicate among themselves."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from hvd_imgcls.errors import ConfigError
 
 
 class ProcessSet:
-    """Some of the ranks of a run, by their global rank.
+    """A subset of the ranks of a run, given by their global ranks.
 
     Pass it to `init(process_sets=[...])`, or to `add_process_set` when Horovod was
     started with `process_sets="dynamic"`, and then to any collective operation.
 
     Args:
-        ranks: The global ranks of the members, in any order, without repetition.
+        ranks: The global ranks of the members, in any order, without duplicates.
 
     Attributes:
         ranks: The members, ascending. None for the set of all ranks.
-        process_set_id: Number given by Horovod; None until the set is registered.
+        process_set_id: Number assigned by Horovod; None until the set is registered.
 
     Raises:
         ConfigError: If a rank is repeated or is not an integer.
@@ -38,10 +38,10 @@ class ProcessSet:
         self._rank_and_size: tuple[int, int] | None = None
 
     def register(self, process_set_id: int | None, rank: int, size: int) -> None:
-        """Notes the number that Horovod gave and the topology it holds for.
+        """Stores the number assigned by Horovod and the topology of the set.
 
         Args:
-            process_set_id: The number, None to withdraw the set.
+            process_set_id: The number; None removes the set.
             rank: Global rank of this process.
             size: Number of ranks in the run.
         """
@@ -49,7 +49,7 @@ class ProcessSet:
         self._rank_and_size = None if process_set_id is None else (rank, size)
 
     def withdraw(self) -> None:
-        """Forgets the topology: the run it was registered in has ended."""
+        """Clears the topology, when the run it was registered in has ended."""
         self._rank_and_size = None
 
     def size(self) -> int | None:
@@ -59,7 +59,7 @@ class ProcessSet:
         return self._rank_and_size[1] if self.ranks is None else len(self.ranks)
 
     def rank(self) -> int | None:
-        """Returns this process's place in the set; None if it is not a member."""
+        """Returns this process's rank in the set; None if it is not a member."""
         if self._rank_and_size is None:
             return None
         rank = self._rank_and_size[0]
@@ -86,4 +86,4 @@ def _all_ranks() -> ProcessSet:
 
 
 global_process_set = _all_ranks()
-"""The set of all ranks; what every operation uses unless told otherwise."""
+"""The set of all ranks; the default of every operation."""

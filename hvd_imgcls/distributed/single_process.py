@@ -1,4 +1,4 @@
-"""The stand-in for a run of one process: same interface, nobody to talk to."""
+"""Collectives of a run with one process: same interface, no communication."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import tensorflow as tf
 
 from hvd_imgcls.distributed.collectives import Collectives, ReduceOp
 from hvd_imgcls.distributed.process_set import ProcessSet, global_process_set
+from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.errors import ConfigError
-from hvd_imgcls.topology import Topology
 
 
 class SingleProcessCollectives(Collectives):
-    """Every operation is what it would be on a run of one rank."""
+    """Every operation returns what it would return in a run of one rank."""
 
     def __init__(self) -> None:
         self.topology = Topology.single()
@@ -134,7 +134,7 @@ class SingleProcessCollectives(Collectives):
         return True
 
     def start_timeline(self, file_path: str, mark_cycles: bool = False) -> None:
-        """Begins an empty trace: one process has no collective activity to record."""
+        """Starts an empty trace: one process has no collective activity to record."""
         self._timeline_path = Path(file_path)
 
     def stop_timeline(self) -> None:
@@ -154,5 +154,5 @@ def _require_member(process_set: ProcessSet) -> None:
             "process_set",
             got=process_set,
             expected="a registered process set that this rank belongs to",
-            fix="pass it to init(process_sets=[...]) and call the operation on its members only",
+            fix="pass it to init(process_sets=[...]) and call the operation only on its members",
         )

@@ -1,4 +1,4 @@
-"""Joining the run: Horovod if a launcher started several ranks, else the stand-in."""
+"""Joins the run: with Horovod if a launcher started several ranks, else as a single process."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hvd_imgcls import affinity
 from hvd_imgcls.distributed.collectives import Collectives
 from hvd_imgcls.distributed.process_set import ProcessSet, global_process_set
 from hvd_imgcls.distributed.single_process import SingleProcessCollectives
+from hvd_imgcls.environment import affinity
+from hvd_imgcls.environment.topology import launched_rank_and_size
 from hvd_imgcls.errors import SetupError
-from hvd_imgcls.topology import launched_rank_and_size
+from hvd_imgcls.failures import process_state
 
-# The environment can say otherwise.
+# Defaults; environment variables take precedence.
 _DEFAULT_ENVIRONMENT = {
-    # Groups of gradients stay what they are. Joined by timing, more than two ranks would
-    # add in another order in every run (horovod#2642).
+    # Keeps groups of gradients separate. If they were fused depending on timing, more than two
+    # ranks would add in a different order in every run (horovod#2642).
     "HOROVOD_DISABLE_GROUP_FUSION": "1",
-    # Seconds after which ranks that wait for one that takes no part any more give up.
-    # Horovod itself would say so every minute and wait on.
+    # Seconds after which ranks give up waiting for a rank that has stopped participating.
+    # By default, Horovod only warns every minute and keeps waiting.
     "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": "300",
 }
 
@@ -28,28 +29,29 @@ _current: Collectives | None = None
 
 
 def start(process_sets: Sequence[ProcessSet] | str | None = None, comm: Any = None) -> Collectives:
-    """Joins the run and returns how to talk to the other ranks.
+    """Joins the run and returns the object for communication with the other ranks.
 
     Collective: every rank must call this. A second call returns the same object.
 
     Args:
         process_sets: Subsets of ranks to register, or "dynamic" to add them later.
-        comm: Ranks that take part, or an mpi4py communicator; all when None.
+        comm: Participating ranks, or an mpi4py communicator; None for all ranks.
 
     Raises:
         SetupError: If a launcher started several processes but Horovod is missing or
-            sees another number of them: every rank would train alone.
+            reports another number of them: every rank would train on its own.
     """
-    global _current  # noqa: PLW0603 - Horovod is one per process, and so is this
+    global _current  # noqa: PLW0603 - Horovod is initialised once per process, and so is this
     if _current is not None:
         return _current
-    # First: the threads that Horovod and TensorFlow start run where this one does.
+    # First, because threads started by Horovod and TensorFlow inherit the affinity.
     affinity.pin_to_share()
     _, announced = launched_rank_and_size()
     if announced == 1 and not _launched_by_something_else(os.environ):
         _current = SingleProcessCollectives()
     else:
         _current = _start_horovod(announced, process_sets, comm)
+        process_state.has_joined_ranks = True
         return _current
     for process_set in process_sets or ():
         if isinstance(process_set, ProcessSet):
@@ -58,7 +60,7 @@ def start(process_sets: Sequence[ProcessSet] | str | None = None, comm: Any = No
 
 
 def _launched_by_something_else(environment: Mapping[str, str]) -> bool:
-    """Whether a launcher whose size we cannot read may have started several processes."""
+    """Whether a launcher that does not announce its size may have started several processes."""
     return "PMIX_RANK" in environment or int(environment.get("SLURM_STEP_NUM_TASKS", "1")) > 1
 
 
@@ -67,8 +69,8 @@ def _start_horovod(
 ) -> Collectives:
     if importlib.util.find_spec("horovod") is None:
         raise SetupError(
-            f"{announced} ranks were started, but Horovod is not installed, so each would "
-            "train alone",
+            f"{announced} ranks were started, but Horovod is not installed, so each rank would "
+            "train separately",
             fix="run `hvd-imgcls install-horovod` in this environment",
         )
     for variable, value in _DEFAULT_ENVIRONMENT.items():
@@ -88,7 +90,7 @@ def _start_horovod(
 
 
 def current() -> Collectives:
-    """Returns how to talk to the other ranks.
+    """Returns the object for communication with the other ranks.
 
     Raises:
         SetupError: If `start` (for users of the Keras module: `hvd.init()`) was not called.

@@ -1,6 +1,6 @@
-"""Horovod's operations and XLA: why they do not mix, and how it is said.
+"""Detects Horovod operations inside functions compiled by XLA, which cannot contain them.
 
-A function compiled by XLA (`jit_compile=True`) cannot hold a Horovod operation: there
+A function compiled by XLA (`jit_compile=True`) cannot contain a Horovod operation: there
 is no XLA kernel for it on the CPU, and the CUDA one is not part of our build.
 """
 
@@ -13,7 +13,7 @@ from hvd_imgcls.errors import ConfigError
 
 
 def require_no_xla(operation: str) -> None:
-    """Raises if the graph being traced is to be compiled by XLA.
+    """Raises an error if the graph being traced will be compiled by XLA.
 
     Args:
         operation: Name of the collective operation about to be added.

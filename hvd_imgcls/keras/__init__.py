@@ -1,4 +1,4 @@
-"""Horovod for Keras 3: the names of `horovod.tensorflow.keras`, and they work.
+"""Horovod for Keras 3: a drop-in replacement for `horovod.tensorflow.keras`.
 
 import hvd_imgcls.keras as hvd
 
@@ -11,8 +11,7 @@ model.fit(..., callbacks=[hvd.callbacks.BroadcastGlobalVariablesCallback(0),
 
 from hvd_imgcls.distributed import ProcessSet, global_process_set
 from hvd_imgcls.keras import callbacks
-from hvd_imgcls.keras.acceleration import accelerate
-from hvd_imgcls.keras.basics import (
+from hvd_imgcls.keras.communication.basics import (
     add_process_set,
     ccl_built,
     cross_rank,
@@ -38,15 +37,13 @@ from hvd_imgcls.keras.basics import (
     start_timeline,
     stop_timeline,
 )
-from hvd_imgcls.keras.compression import Compression
-from hvd_imgcls.keras.distributed_optimizer import (
-    DistributedOptimizer,
-    PartialDistributedOptimizer,
+from hvd_imgcls.keras.communication.compression import Compression
+from hvd_imgcls.keras.communication.objects import (
+    allgather_object,
+    broadcast_object,
+    broadcast_variables,
 )
-from hvd_imgcls.keras.gradient_tape import DistributedGradientTape
-from hvd_imgcls.keras.moving_statistics import average_moving_statistics, recalibrate
-from hvd_imgcls.keras.objects import allgather_object, broadcast_object, broadcast_variables
-from hvd_imgcls.keras.operations import (
+from hvd_imgcls.keras.communication.operations import (
     Adasum,
     Average,
     Max,
@@ -61,11 +58,18 @@ from hvd_imgcls.keras.operations import (
     grouped_allreduce,
     reducescatter,
 )
-from hvd_imgcls.keras.saving import load_model
-from hvd_imgcls.keras.sync_batch_normalization import (
+from hvd_imgcls.keras.layers.acceleration import accelerate
+from hvd_imgcls.keras.layers.moving_statistics import average_moving_statistics, recalibrate
+from hvd_imgcls.keras.layers.sync_batch_normalization import (
     SyncBatchNormalization,
     synchronize_batch_normalization,
 )
+from hvd_imgcls.keras.optimizer.distributed_optimizer import (
+    DistributedOptimizer,
+    PartialDistributedOptimizer,
+)
+from hvd_imgcls.keras.optimizer.gradient_tape import DistributedGradientTape
+from hvd_imgcls.keras.saving import load_model
 
 __all__ = [
     "Adasum",

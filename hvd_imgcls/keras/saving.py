@@ -1,4 +1,4 @@
-"""Loading a saved model so that training goes on over the ranks."""
+"""Loads a saved model so that distributed training can continue."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from typing import Any
 import keras
 
 from hvd_imgcls.errors import CheckpointError
-from hvd_imgcls.keras.compression import Compression
-from hvd_imgcls.keras.distributed_optimizer import DistributedOptimizer
-from hvd_imgcls.keras.sync_batch_normalization import synchronize_batch_normalization
-from hvd_imgcls.keras.synchronization import synchronizer_of
+from hvd_imgcls.files.atomic import replacing
+from hvd_imgcls.keras.communication.compression import Compression
+from hvd_imgcls.keras.layers.sync_batch_normalization import synchronize_batch_normalization
+from hvd_imgcls.keras.optimizer.distributed_optimizer import DistributedOptimizer
+from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 
 
 def load_model(
@@ -26,30 +27,30 @@ def load_model(
     legacy_opts: bool = False,
     **keywords: Any,
 ) -> keras.Model:
-    """Loads a `.keras` file; its optimizer is wrapped and goes on exactly.
+    """Loads a `.keras` file with its optimizer wrapped, to continue training exactly.
 
-    Not collective: each rank reads the file, so it has to be where all ranks see it.
-    Weights and optimizer state of the root
-    are given to all by `BroadcastGlobalVariablesCallback`.
+    Not collective: each rank reads the file, so it must be visible to all ranks.
+    `BroadcastGlobalVariablesCallback` then sends the root's weights and optimizer state
+    to all ranks.
 
     Args:
-        filepath: The file. Keras 3.15 cannot go on training from an `.h5` file of a model
+        filepath: The file. Keras 3.15 cannot continue training from an `.h5` file of a model
             whose first layer has an `input_shape`.
-        custom_optimizers: Optimizer classes that the file uses beside Keras's own.
-        custom_objects: Other classes and functions that it uses, by name. In the place
+        custom_optimizers: Optimizer classes in the file other than Keras's own.
+        custom_objects: Other classes and functions in the file, by name. Instead
             of an optimizer class, a function that takes the saved arguments and returns
-            an optimizer, wrapped or not, does as well.
+            an optimizer, wrapped or not, can be given.
         compression: As for `DistributedOptimizer`.
-        legacy_opts: Keras 3 has no legacy optimizers; must be False.
-        **keywords: More arguments of `DistributedOptimizer`.
+        legacy_opts: Must be False, since Keras 3 has no legacy optimizers.
+        **keywords: Other arguments of `DistributedOptimizer`.
 
     Raises:
-        CheckpointError: If the file is missing or cannot be read, or legacy optimizers
-            are asked for.
+        CheckpointError: If the file is missing or cannot be read, or if `legacy_opts`
+            is True.
     """
     if legacy_opts:
         raise CheckpointError(
-            "load_model(legacy_opts=True): Keras 3 has no legacy optimizers; leave it out"
+            "load_model(legacy_opts=True): Keras 3 has no legacy optimizers; omit it"
         )
     if not Path(filepath).is_file():
         raise CheckpointError(f"{filepath}: no such file; give the path of a .keras file")
@@ -70,12 +71,12 @@ def load_model(
 
 
 def portable(model: keras.Model) -> keras.Model:
-    """Returns a model whose file plain Keras loads, without this package.
+    """Returns a model whose saved file plain Keras can load, without this package.
 
-    That is the model itself, with its optimizer, as long as loss, optimizer and schedule are of
-    Keras. Otherwise it is a model of the same layers that is not compiled: a loader that does
-    not know a loss could not load the model at all. A subclass of `keras.Model` needs its own
-    code in any case, and is returned as it is.
+    This is the model itself, including its optimizer, if loss, optimizer and schedule are
+    Keras's own. Otherwise it is an uncompiled model with the same layers: with an unknown loss,
+    Keras could not load the model at all. A subclass of `keras.Model` needs its own
+    code in any case, and is returned unchanged.
     """
     is_of_keras = "hvd_imgcls>" not in json.dumps(model.get_compile_config())
     if is_of_keras or not getattr(model, "inputs", None):
@@ -83,8 +84,14 @@ def portable(model: keras.Model) -> keras.Model:
     return keras.Model(model.inputs, model.outputs, name=model.name)
 
 
+def write_portable(path: Path, model: keras.Model) -> None:
+    """Saves `portable(model)`, atomically."""
+    with replacing(path, keeps_suffix=True) as partial:
+        portable(model).save(partial)
+
+
 def _optimizer_name(path: Path) -> str:
-    """Returns the class name of the optimizer that a `.keras` file names; "" if none."""
+    """Returns the class name of the optimizer in a `.keras` file; "" if there is none."""
     if not zipfile.is_zipfile(path):
         return ""
     with zipfile.ZipFile(path) as archive:
@@ -94,7 +101,7 @@ def _optimizer_name(path: Path) -> str:
 
 
 def _class_made_by(factory: Callable[..., Any]) -> type:
-    """Returns a class that Keras can make an optimizer from, by calling `factory`."""
+    """Returns a class from which Keras can create an optimizer, by calling `factory`."""
 
     def from_config(_: type, config: dict[str, Any]) -> Any:
         config = dict(config)

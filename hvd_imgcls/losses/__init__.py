@@ -1,4 +1,4 @@
-"""What training minimises, by the name that a pipeline file uses."""
+"""Losses by their names in a pipeline file."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def build_loss(config: Loss) -> keras.losses.Loss:
     """Returns the loss between targets and logits, both `[batch, num_classes]`.
 
     With a sample_weight, `[batch]`, it is the mean over the batch of weight times loss: divided
-    by the examples, not by the weights, so that the mean over ranks is that of one rank with all
-    of the batch. It is Keras's own where Keras has it, so that a saved model can go on without
-    this package.
+    by the number of examples, not by the weights, so that the mean over ranks equals that of one
+    rank with the whole batch. Keras's own loss is used if there is one, so that a saved model
+    can be trained further without this package.
     """
     if isinstance(config, CrossEntropy):
         return keras.losses.CategoricalCrossentropy(

@@ -1,4 +1,4 @@
-"""Losses that Keras does not have, or not from logits.
+"""Losses that Keras does not have, or does not compute from logits.
 
 Each takes targets `[batch, num_classes]`, one-hot or soft, and logits of the same shape, and
 returns a loss per example, `[batch]`, float32.
@@ -14,15 +14,15 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable("hvd_imgcls")
 class PerClassCrossEntropy(keras.losses.Loss):
-    """Cross-entropy of every class by itself, from the sigmoid of its logit.
+    """Sigmoid cross-entropy of each class.
 
     Beyer et al. 2020 (arXiv:2006.07159, section 5) and Wightman et al. 2021 (arXiv:2110.00476,
-    section 3) train networks with one label per image like this.
+    section 3) train networks with one label per image with this loss.
 
     Args:
-        over_classes: What the losses of the classes are put together by.
-        target_threshold: Targets above it become 1 and others 0; None leaves them as they are.
-        **keywords: Those of `keras.losses.Loss`.
+        over_classes: How the losses of the classes are reduced.
+        target_threshold: Targets above it become 1 and others 0; None leaves them unchanged.
+        **keywords: Arguments of `keras.losses.Loss`.
     """
 
     def __init__(
@@ -51,15 +51,15 @@ class PerClassCrossEntropy(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable("hvd_imgcls")
 class FocalCrossEntropy(keras.losses.Loss):
-    """Cross-entropy times `(1 - p) ** gamma`, p the softmax of the logits.
+    """Cross-entropy times `(1 - p) ** gamma`, where p is the softmax of the logits.
 
-    Lin et al. 2017 (arXiv:1708.02002, equation 4), for several classes. Keras's own cuts p off at
-    1e-7, so an example that is wrong enough has no gradient; here the logarithm is taken of the
+    Lin et al. 2017 (arXiv:1708.02002, equation 4), for several classes. Keras's own clips p at
+    1e-7, so that a very wrong example has no gradient; here the logarithm is computed from the
     logits.
 
     Args:
-        gamma: How much less an easy example counts; at least 0.
-        **keywords: Those of `keras.losses.Loss`.
+        gamma: Focusing parameter, at least 0: how strongly easy examples are down-weighted.
+        **keywords: Arguments of `keras.losses.Loss`.
     """
 
     def __init__(self, gamma: float = 2.0, **keywords: Any) -> None:
@@ -69,7 +69,7 @@ class FocalCrossEntropy(keras.losses.Loss):
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """Returns the loss of every example."""
         log_p = tf.nn.log_softmax(y_pred)
-        # Not 0: its power has an infinite slope for a gamma below 1.
+        # Not 0, whose power has an infinite slope for gamma below 1.
         rest = tf.maximum(1.0 - tf.exp(log_p), 1e-7)
         return -tf.reduce_sum(y_true * rest**self.gamma * log_p, axis=-1)
 
@@ -80,7 +80,7 @@ class FocalCrossEntropy(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable("hvd_imgcls")
 class SquaredProbabilityError(keras.losses.Loss):
-    """Squared distance of the softmax of the logits from the targets, summed over classes.
+    """Squared distance between the softmax of the logits and the targets, summed over classes.
 
     Brier 1950, "Verification of forecasts expressed in terms of probability".
     """

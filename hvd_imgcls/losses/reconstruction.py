@@ -1,4 +1,4 @@
-"""What an autoencoder minimises."""
+"""The loss of an autoencoder."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import tensorflow as tf
 
 
 class PixelError(keras.losses.Loss):
-    """Mean squared difference of the pixels, one number per image.
+    """Mean squared error of the pixels, one value per image.
 
-    Keras's own mean squared error gives one per row of pixels, which weights of images do not
-    go with.
+    Keras's own mean squared error returns one value per row of pixels, which does not work with
+    sample weights.
     """
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:

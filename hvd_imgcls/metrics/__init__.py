@@ -1,12 +1,13 @@
-"""Exact metrics over all ranks: every example once, the same digits on any number of ranks.
+"""Exact metrics over all ranks: every example counts once, on any number of ranks.
 
-Counts are integers, and so are the ranks of scores that ROC curves are made of. What is a sum
-of floating point numbers is either correctly rounded (`math.fsum`) or taken in the order of the
-examples. Every row is computed by one rank alone. So, given the same logits, the result has the
-same bytes on any number of ranks.
+Counts are integers, and so are the ranks of scores from which ROC curves are computed. Sums of
+floats are either correctly rounded (`math.fsum`) or computed in the order of the examples, and
+every row is computed by a single rank. Given the same logits, the result is thus bit-identical
+on any number of ranks.
 """
 
 from hvd_imgcls.metrics.collecting import Collector
-from hvd_imgcls.metrics.figures import Evaluated, evaluate
+from hvd_imgcls.metrics.evaluation import Evaluated, evaluate
+from hvd_imgcls.metrics.thresholds import ThresholdTargets
 
-__all__ = ["Collector", "Evaluated", "evaluate"]
+__all__ = ["Collector", "Evaluated", "ThresholdTargets", "evaluate"]

@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say: expected calibration error, reliability diagram."""
+"""Calibration of probabilities: expected calibration error, reliability diagram."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ def calibration(
     is_correct: npt.NDArray[np.bool_],
     num_bins: int = NUM_BINS,
 ) -> dict[str, Any]:
-    """Returns the expected and the maximal calibration error, and the reliability diagram.
+    """Returns expected and maximum calibration error, and the reliability diagram.
 
-    Bins of equal width, each with its upper end and without its lower one; the first has 0
+    Bins have equal width and include their upper but not their lower edge; the first includes 0
     too. The expected error is the mean over examples of |accuracy - confidence| of their
-    bin (Guo et al. 2017, arXiv:1706.04599, equation 3); the maximal one the largest of a bin.
+    bin (Guo et al. 2017, arXiv:1706.04599, equation 3); the maximum error is the largest of a bin.
 
     Args:
         confidence: Highest probability of every example, in [0, 1], `[num_examples]`, in an
             order that does not depend on the number of ranks.
-        is_correct: Whether that class is right, `[num_examples]`.
+        is_correct: Whether that class is correct, `[num_examples]`.
         num_bins: At least 1.
     """
-    # ceil(confidence * bins) - 1 would round: 0.6 * 15 is above 9.
+    # ceil(confidence * bins) - 1 would be inexact: 0.6 * 15 is above 9.
     edges = np.arange(1, num_bins) / num_bins
     places = np.searchsorted(edges, confidence, "left")
     counts = np.bincount(places, minlength=num_bins)

@@ -1,4 +1,4 @@
-"""The probabilities of this rank's examples, collected block by block."""
+"""Collects the probabilities of this rank's examples, block by block."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 MAX_BYTES_IN_MEMORY = 2**30
-"""Probabilities of one rank that take more are kept in a file: 134,217,728 of them."""
+"""Above this size, the probabilities of a rank are stored in a file: 134,217,728 values."""
 
 
 class Collector:
-    """Collects what a model says about examples.
+    """Collects the model's predictions for examples.
 
     Args:
         num_classes: Number of classes.
-        num_examples: Of all ranks.
-        capacity: The most examples that this rank will be given.
-        directory: Where the file of probabilities is made if there are too many for memory;
-            the system's place for temporary files if None. It has no name there, and is gone
-            with this process.
-        max_bytes: What counts as too many.
+        num_examples: Number of examples of all ranks.
+        capacity: Maximum number of examples of this rank.
+        directory: Directory of the file for probabilities that are too many for memory; the
+            system's directory for temporary files if None. The file is unlinked at once and
+            disappears with this process.
+        max_bytes: Maximum size in memory.
     """
 
     def __init__(
@@ -64,13 +64,13 @@ class Collector:
         return self._scores[:, : self._length]
 
     def examples(self) -> Examples:
-        """Returns what is known of the collected examples."""
+        """Returns the per-example results of the collected examples."""
         nothing = np.empty(0, np.int64)
         first = examples_of(nothing, nothing, np.empty((0, self.num_classes)), np.empty(0))
         return join([first, *self._parts])
 
     def add(self, numbers: Integers, labels: Integers, logits: npt.NDArray[np.floating]) -> None:
-        """Collects a block.
+        """Adds a block.
 
         Args:
             numbers: Example numbers, `[block_size]`; negative ones are padding.
@@ -82,7 +82,7 @@ class Collector:
         self._add(numbers, labels, softmax(logits), cross_entropies(labels, logits))
 
     def add_probabilities(self, numbers: Integers, labels: Integers, probabilities: Floats) -> None:
-        """Collects a block of which there are probabilities instead of logits.
+        """Adds a block given by probabilities instead of logits.
 
         Args:
             numbers: Example numbers, `[block_size]`.
@@ -93,14 +93,14 @@ class Collector:
         self._add(numbers, labels, probabilities, losses)
 
     def leave_out(self, numbers: Integers) -> None:
-        """Notes examples that could not be read, `[left_out]`."""
+        """Records examples that could not be decoded, `[left_out]`."""
         np.add.at(self.times_unreadable, numbers, 1)
 
     def _add(
         self, numbers: Integers, labels: Integers, probabilities: Floats, losses: Floats
     ) -> None:
         end = self._length + len(numbers)
-        # Turned round before: row by row into a big array takes several times as long.
+        # Transposed first: copying row by row into a large array takes several times as long.
         self._scores[:, self._length : end] = np.ascontiguousarray(probabilities.T)
         self._length = end
         self._parts.append(examples_of(numbers, labels, probabilities, losses))

@@ -1,4 +1,4 @@
-"""Figures that follow from the confusion matrix alone, in integers as long as they can be."""
+"""Metrics that follow from the confusion matrix, computed in integers as far as possible."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ Integers = npt.NDArray[np.int64]
 
 
 def confusion_matrix(labels: Integers, predicted: Integers, num_classes: int) -> Integers:
-    """Returns examples by label and predicted class, `[num_classes, num_classes]`."""
+    """Returns the number of examples by label and predicted class, `[num_classes, num_classes]`."""
     cells = np.bincount(labels * num_classes + predicted, minlength=num_classes**2)
     return cells.reshape(num_classes, num_classes)
 
 
-def figures_per_class(confusion: Integers, class_names: Sequence[str]) -> list[dict[str, Any]]:
+def metrics_per_class(confusion: Integers, class_names: Sequence[str]) -> list[dict[str, Any]]:
     """Returns precision, recall, F1 and support of every class, in order.
 
-    None stands where there is nothing to divide by: the recall of a class without examples, the
-    precision of one that is never predicted, F1 without either.
+    None where undefined: the recall of a class without examples, the precision of a class that
+    is never predicted, and F1 if both are undefined.
 
     Args:
         confusion: By label and predicted class, `[num_classes, num_classes]`.
@@ -34,25 +34,27 @@ def figures_per_class(confusion: Integers, class_names: Sequence[str]) -> list[d
         {
             "name": name,
             "support": has,
-            "num_predicted": said,
-            "precision": _ratio(true, said),
+            "num_predicted": num_predicted,
+            "precision": _ratio(true, num_predicted),
             "recall": _ratio(true, has),
-            "f1": _ratio(2 * true, has + said),
+            "f1": _ratio(2 * true, has + num_predicted),
         }
-        for name, true, has, said in zip(class_names, right, support, predicted, strict=True)
+        for name, true, has, num_predicted in zip(
+            class_names, right, support, predicted, strict=True
+        )
     ]
 
 
 def averages(per_class: Sequence[dict[str, Any]], num_correct: int) -> dict[str, dict[str, float]]:
     """Returns macro, micro and weighted averages of precision, recall and F1.
 
-    As scikit-learn's: of the classes that have examples or are predicted; what is not defined
-    for one of them counts as 0. `weighted` weighs by support. Where every example has one class
-    and gets one, all micro averages are the accuracy.
+    As in scikit-learn: averages over the classes that have examples or are predicted, with
+    undefined values counted as 0. `weighted` weights by support. With one label and one
+    prediction per example, all micro averages equal the accuracy.
 
     Args:
-        per_class: What `figures_per_class` returned.
-        num_correct: Examples that are predicted right.
+        per_class: Result of `metrics_per_class`.
+        num_correct: Number of correctly predicted examples.
     """
     present = [row for row in per_class if row["support"] or row["num_predicted"]]
     num_examples = sum(row["support"] for row in present)
@@ -76,10 +78,10 @@ def balanced_accuracy(per_class: Sequence[dict[str, Any]]) -> float:
 
 
 def matthews_correlation(confusion: Integers) -> float:
-    """Returns Matthews's correlation for any number of classes, in [-1, 1].
+    """Returns Matthews's correlation coefficient for any number of classes, in [-1, 1].
 
-    The R_K of Gorodkin 2004 (doi:10.1016/j.compbiolchem.2004.09.006). 0 if all examples have one
-    class or all are given one, as scikit-learn.
+    The R_K of Gorodkin 2004 (doi:10.1016/j.compbiolchem.2004.09.006). 0 if all examples have the
+    same label or the same prediction, as in scikit-learn.
     """
     of_label, of_predicted, num_examples, num_correct = _margins(confusion)
     products = sum(a * b for a, b in zip(of_label, of_predicted, strict=True))
@@ -91,9 +93,9 @@ def matthews_correlation(confusion: Integers) -> float:
 
 
 def cohens_kappa(confusion: Integers) -> float | None:
-    """Returns the agreement beyond that of chance (Cohen 1960, doi:10.1177/001316446002000104).
+    """Returns the agreement beyond chance (Cohen 1960, doi:10.1177/001316446002000104).
 
-    None if all examples have one class and all are given that one.
+    None if all examples have the same label and it is always predicted.
     """
     of_label, of_predicted, num_examples, num_correct = _margins(confusion)
     by_chance = sum(a * b for a, b in zip(of_label, of_predicted, strict=True))
@@ -102,7 +104,7 @@ def cohens_kappa(confusion: Integers) -> float | None:
 
 
 def _margins(confusion: Integers) -> tuple[list[int], list[int], int, int]:
-    """Returns examples by label, by predicted class, all, and the right ones."""
+    """Returns examples by label, by predicted class, in total, and the correct ones."""
     return (
         confusion.sum(axis=1).tolist(),
         confusion.sum(axis=0).tolist(),

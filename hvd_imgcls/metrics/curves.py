@@ -1,4 +1,4 @@
-"""ROC and precision-recall curves to draw: exact points, not too many."""
+"""ROC and precision-recall curves for plotting: exact points, limited in number."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ _POINTS_OF_ALL, _MOST_POINTS, _LEAST_POINTS = 20_000, 1000, 25
 
 
 def curves(rankings: Rankings, class_names: Sequence[str]) -> dict[str, Any]:
-    """Returns the curves of every class and of all together.
+    """Returns the curves of every class, and the micro-averaged ones.
 
-    Between the points that are kept a curve is drawn as a line; every point is exact.
+    Every point is exact; omitted points lie between those returned.
 
     Args:
-        rankings: Of an evaluation.
+        rankings: Rankings of an evaluation.
         class_names: `[num_classes]`.
 
     Returns:
-        `micro`, and `classes` with the `name` of each: `roc` and `precision_recall`, None where
+        `micro`, and `classes` with the `name` of each: `roc` and `precision_recall`, None if
+        undefined.
         they are not defined.
     """
     most = max(_LEAST_POINTS, min(_MOST_POINTS, _POINTS_OF_ALL // len(class_names)))

@@ -1,7 +1,7 @@
-"""What is known of every example after a model has looked at it.
+"""Per-example results of an evaluation.
 
-Everything here is computed row by row, in float64, by the one rank that has the example; the
-rows of all ranks, put in the order of the examples, are the same bytes on any number of ranks.
+Everything is computed row by row, in float64, by the rank that has the example; the rows of
+all ranks, in the order of the examples, are bit-identical on any number of ranks.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-# scikit-learn's: a probability of 0 for what happened costs 36, not infinity.
+# As in scikit-learn: probability 0 for the true class costs 36, not infinity.
 _LEAST_PROBABILITY = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Figures of some examples, each of shape `[examples]`.
+    """Results of some examples, each of shape `[examples]`.
 
     Attributes:
         numbers: Example numbers.
-        labels: Classes.
-        predicted: The most probable classes; of equal ones the first.
-        places: How many classes are more probable than the label's, or as probable and before
-            it: 0 is right.
+        labels: Labels.
+        predicted: The most probable classes; ties go to the lower class.
+        places: Rank of the label among the classes by descending probability, with ties in class
+            order: 0 means correct.
         confidences: Probabilities of the predicted classes.
-        probabilities: Probabilities of the labels' classes.
+        probabilities: Probabilities of the labels.
         losses: Cross-entropies, in nats.
-        brier: Squared distances between the probabilities and what is.
+        brier: Squared distances between the probabilities and the one-hot labels.
     """
 
     numbers: Integers
@@ -49,21 +49,21 @@ class Examples:
         return len(self.numbers)
 
     def __getitem__(self, index: Any) -> Examples:
-        """Returns some of them: a slice, a mask or indices."""
+        """Returns a subset: a slice, a mask or indices."""
         return Examples(*(getattr(self, field.name)[index] for field in fields(self)))
 
     def in_order(self) -> Examples:
-        """Returns them by rising number."""
+        """Returns the examples sorted by number."""
         return self[np.argsort(self.numbers, kind="stable")]
 
     @property
     def is_correct(self) -> npt.NDArray[np.bool_]:
-        """Whether the most probable class is the label's, `[examples]`."""
+        """Whether the most probable class equals the label, `[examples]`."""
         return np.asarray(self.places == 0)
 
 
 def join(parts: list[Examples]) -> Examples:
-    """Returns the examples of all parts, one after another."""
+    """Concatenates the examples of all parts."""
     return Examples(
         *(
             np.concatenate([getattr(part, field.name) for part in parts])
@@ -73,9 +73,9 @@ def join(parts: list[Examples]) -> Examples:
 
 
 def softmax(logits: npt.NDArray[Any]) -> Floats:
-    """Returns probabilities, float64, `[batch, num_classes]`; NaN for a row that is not finite."""
+    """Returns probabilities, float64, `[batch, num_classes]`; NaN for rows that are not finite."""
     logits = logits.astype(np.float64)
-    # Of a diverged model: infinity minus infinity, which is not a number, as it should be.
+    # In a diverged model, infinity minus infinity is NaN, as it should be.
     with np.errstate(invalid="ignore"):
         powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
     probabilities: Floats = powers / powers.sum(axis=-1, keepdims=True)
@@ -92,22 +92,22 @@ def cross_entropies(labels: Integers, logits: npt.NDArray[Any]) -> Floats:
     logits = logits.astype(np.float64)
     with np.errstate(invalid="ignore"):
         shifted = logits - logits.max(axis=-1, keepdims=True)
-    own: Floats = np.take_along_axis(shifted, labels[:, np.newaxis], axis=-1)[:, 0]
-    losses: Floats = np.log(np.exp(shifted).sum(axis=-1)) - own
+    of_label: Floats = np.take_along_axis(shifted, labels[:, np.newaxis], axis=-1)[:, 0]
+    losses: Floats = np.log(np.exp(shifted).sum(axis=-1)) - of_label
     return losses
 
 
 def losses_of_probabilities(labels: Integers, probabilities: Floats) -> Floats:
     """Returns minus the logarithm of the labels' probabilities, at most 36.04, `[batch]`."""
-    own = np.take_along_axis(probabilities, labels[:, np.newaxis], axis=-1)[:, 0]
-    losses: Floats = -np.log(np.clip(own, _LEAST_PROBABILITY, None))
+    of_label = np.take_along_axis(probabilities, labels[:, np.newaxis], axis=-1)[:, 0]
+    losses: Floats = -np.log(np.clip(of_label, _LEAST_PROBABILITY, None))
     return losses
 
 
 def examples_of(
     numbers: Integers, labels: Integers, probabilities: Floats, losses: Floats
 ) -> Examples:
-    """Returns what is known of some examples.
+    """Returns the results of some examples.
 
     Args:
         numbers: Example numbers, `[batch]`.
@@ -115,12 +115,14 @@ def examples_of(
         probabilities: `[batch, num_classes]`.
         losses: `[batch]`.
     """
-    own = np.take_along_axis(probabilities, labels[:, np.newaxis], axis=-1)
+    of_label = np.take_along_axis(probabilities, labels[:, np.newaxis], axis=-1)
     is_before = np.arange(probabilities.shape[-1]) < labels[:, np.newaxis]
-    places = (probabilities > own).sum(axis=-1) + ((probabilities == own) & is_before).sum(axis=-1)
-    # |p|^2 - 2 p_label + 1, as a sum of squares: nothing cancels.
+    places = (probabilities > of_label).sum(axis=-1) + (
+        (probabilities == of_label) & is_before
+    ).sum(axis=-1)
+    # |p|^2 - 2 p_label + 1, as a sum of squares to avoid cancellation.
     distances = probabilities.copy()
-    np.put_along_axis(distances, labels[:, np.newaxis], own - 1.0, axis=-1)
+    np.put_along_axis(distances, labels[:, np.newaxis], of_label - 1.0, axis=-1)
     predicted = probabilities.argmax(axis=-1)
     return Examples(
         numbers=numbers.astype(np.int64),
@@ -128,17 +130,17 @@ def examples_of(
         predicted=predicted,
         places=places,
         confidences=np.take_along_axis(probabilities, predicted[:, np.newaxis], axis=-1)[:, 0],
-        probabilities=own[:, 0],
+        probabilities=of_label[:, 0],
         losses=losses,
         brier=np.square(distances).sum(axis=-1),
     )
 
 
 def top_k(examples: Examples, k: int) -> float:
-    """Returns the part of the examples whose label is among the `k` most probable classes."""
+    """Returns the fraction of examples whose label is among the `k` most probable classes."""
     return int((examples.places < k).sum()) / len(examples)
 
 
 def mean(values: Floats) -> float:
-    """Returns the mean, of a sum that is correctly rounded: in any order the same."""
+    """Returns the mean with a correctly rounded sum, which does not depend on the order."""
     return math.fsum(values.tolist()) / len(values)

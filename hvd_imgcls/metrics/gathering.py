@@ -1,4 +1,4 @@
-"""What the ranks have collected, put together."""
+"""Gathers what the ranks have collected."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from hvd_imgcls.distributed import Collectives
 from hvd_imgcls.errors import BadImagesError
 from hvd_imgcls.metrics.collecting import Collector
 from hvd_imgcls.metrics.examples import Examples
-from hvd_imgcls.metrics.exchange import classes_over_ranks, gather_rows
 from hvd_imgcls.metrics.intervals import ResampledAuc
 from hvd_imgcls.metrics.one_class import MicroCounter, OneClass, rank_class
 from hvd_imgcls.metrics.ranking import Ranking
 from hvd_imgcls.metrics.slices import Grouping, areas_by_group
+from hvd_imgcls.metrics.transpose import classes_over_ranks, gather_rows
 
 Integers = npt.NDArray[np.int64]
 
 _MAX_RESAMPLED = 10**6
-"""Above so many probabilities, areas under the ROC curve get no interval: it would take minutes."""
+"""With more probabilities, ROC AUC gets no confidence interval, which would take minutes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rankings:
-    """How the probabilities order the examples.
+    """Rankings of the examples by probability.
 
     Attributes:
-        classes: Each class against the others, in order.
-        micro: Every example with every class as a case of its own.
+        classes: One-vs-rest ranking of each class, in order.
+        micro: Ranking of all pairs of example and class (micro average).
         areas_by_group: For every grouping, areas under the ROC curve by class and group.
-        resampled: This rank's classes, for the areas of resamples; None if they are too many.
+        resampled: This rank's classes, for the areas of resamples; None if there are too many.
     """
 
     classes: list[OneClass]
@@ -47,11 +47,14 @@ def gather_examples(collector: Collector, collectives: Collectives) -> Examples:
 
     Raises:
         RuntimeError: If an example was not collected exactly once: a bug in this package.
-        BadImagesError: If none could be read.
+        BadImagesError: If no example could be decoded.
     """
-    own = collector.examples()
+    local = collector.examples()
     examples = Examples(
-        *(gather_rows(collectives, field.name, getattr(own, field.name)) for field in fields(own))
+        *(
+            gather_rows(collectives, field.name, getattr(local, field.name))
+            for field in fields(local)
+        )
     ).in_order()
     unreadable = collectives.sum_arrays("metrics.unreadable", collector.times_unreadable)
     times = np.bincount(examples.numbers, minlength=collector.num_examples) + unreadable
@@ -75,16 +78,16 @@ def gather_rankings(
     collectives: Collectives,
     groupings: Sequence[Grouping] = (),
 ) -> Rankings:
-    """Returns how the probabilities order the examples. Collective: every rank must call this.
+    """Returns the rankings of the examples. Collective: every rank must call this.
 
     Args:
-        collector: What this rank has collected; finite.
-        examples: Those of all ranks, in order.
-        collectives: How the ranks talk.
-        groupings: Parts of the examples.
+        collector: Predictions that this rank has collected; finite.
+        examples: Results of all ranks' examples, in order.
+        collectives: Communication between the ranks.
+        groupings: Slices of the examples.
     """
     num_classes = collector.num_classes
-    # As the ranks have them, rank by rank.
+    # In the order in which the ranks hold them, rank by rank.
     numbers = gather_rows(collectives, "numbers", collector.examples().numbers)
     places = np.searchsorted(examples.numbers, numbers)
     labels = examples.labels[places]
@@ -92,11 +95,11 @@ def gather_rankings(
     micro = MicroCounter(examples.probabilities)
     resampled: dict[int, ResampledAuc] = {}
     is_small = num_classes * len(examples) <= _MAX_RESAMPLED
-    own: dict[int, dict[str, Any]] = {}
+    local: dict[int, dict[str, Any]] = {}
     for number, scores in classes_over_ranks(collectives, collector.scores):
         is_positive = labels == number
         micro.add(scores)
-        own[number] = {
+        local[number] = {
             "class": _to_json(rank_class(number, scores, labels, support)),
             "areas": [
                 areas_by_group(scores, is_positive, group.places[places], len(group.values))
@@ -104,11 +107,11 @@ def gather_rankings(
             ],
         }
         if is_small:
-            # In the order of the examples, as resamples are.
+            # In the order of the examples, like the resamples.
             in_order = np.argsort(places)
             resampled[number] = ResampledAuc(scores[in_order], is_positive[in_order])
     counts = collectives.sum_arrays("metrics.micro", micro.counts)
-    by_class = {int(n): one for part in collectives.gather_json(own) for n, one in part.items()}
+    by_class = {int(n): one for part in collectives.gather_json(local) for n, one in part.items()}
     rows = [by_class[number] for number in range(num_classes)]
     return Rankings(
         classes=[_from_json(row["class"]) for row in rows],

@@ -1,6 +1,6 @@
-"""How far figures would move with other examples: bootstrap intervals, seeded.
+"""Bootstrap confidence intervals of metrics, seeded.
 
-Every resample has a generator of its own, by its number: whichever rank draws it draws the same.
+Every resample has its own random generator, seeded with its number: any rank draws the same.
 """
 
 from __future__ import annotations
@@ -12,73 +12,73 @@ import numpy.typing as npt
 
 from hvd_imgcls.distributed import Collectives
 from hvd_imgcls.metrics.examples import Examples
-from hvd_imgcls.metrics.exchange import gather_rows
+from hvd_imgcls.metrics.transpose import gather_rows
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 LEVEL = 0.95
-# For 2.5 % on both sides, as Efron and Tibshirani 1993, "An Introduction to the Bootstrap",
-# section 14.3, ask for; fewer where it would take minutes, never less than the second number.
+# Recommended for 2.5 % on both sides by Efron and Tibshirani 1993, "An Introduction to the
+# Bootstrap", section 14.3; fewer if it would take minutes, never below the second number.
 _RESAMPLES, _LEAST_RESAMPLES, _MAX_DRAWS = 1000, 200, 10**9
 
 
 def num_resamples(num_examples: int) -> int:
-    """Returns how many resamples there are, by the number of examples alone."""
+    """Returns the number of resamples, which depends only on the number of examples."""
     return max(_LEAST_RESAMPLES, min(_RESAMPLES, _MAX_DRAWS // num_examples))
 
 
 def resample(num_examples: int, *, seed: int, number: int) -> Integers:
-    """Returns as many examples as there are, drawn with replacement, `[num_examples]`.
+    """Draws `num_examples` examples with replacement, `[num_examples]`.
 
     Args:
-        num_examples: Of all ranks.
-        seed: Of the evaluation.
-        number: Of the resample.
+        num_examples: Number of examples of all ranks.
+        seed: Seed of the evaluation.
+        number: Number of the resample.
     """
     generator = np.random.Generator(np.random.PCG64([seed, number]))
     return generator.integers(0, num_examples, num_examples)
 
 
-def resampled_figures(
+def resampled_metrics(
     examples: Examples, num_classes: int, *, seed: int, numbers: Iterable[int]
 ) -> dict[str, list[float]]:
-    """Returns the headline figures of some resamples, by name.
+    """Returns the headline metrics of some resamples, by name.
 
     Args:
         examples: All examples, in order.
         num_classes: Number of classes.
-        seed: Of the evaluation.
-        numbers: Of the resamples.
+        seed: Seed of the evaluation.
+        numbers: Numbers of the resamples.
     """
-    figures: dict[str, list[float]] = {}
+    metrics: dict[str, list[float]] = {}
     is_correct, in_top5 = examples.is_correct, examples.places < 5
     for number in numbers:
         drawn = resample(len(examples), seed=seed, number=number)
         labels, predicted = examples.labels[drawn], examples.predicted[drawn]
         right = np.bincount(labels[is_correct[drawn]], minlength=num_classes)
         support = np.bincount(labels, minlength=num_classes)
-        said = np.bincount(predicted, minlength=num_classes)
-        has_any, is_present = support > 0, support + said > 0
+        num_predicted = np.bincount(predicted, minlength=num_classes)
+        has_any, is_present = support > 0, support + num_predicted > 0
         row = {
             "top1": right.sum() / len(drawn),
             **({"top5": in_top5[drawn].sum() / len(drawn)} if num_classes > 5 else {}),
             "loss": examples.losses[drawn].sum() / len(drawn),
             "balanced_accuracy": (right[has_any] / support[has_any]).mean(),
-            "macro_f1": (2 * right[is_present] / (support + said)[is_present]).mean(),
+            "macro_f1": (2 * right[is_present] / (support + num_predicted)[is_present]).mean(),
         }
         for name, value in row.items():
-            figures.setdefault(name, []).append(float(value))
-    return figures
+            metrics.setdefault(name, []).append(float(value))
+    return metrics
 
 
 def intervals(by_number: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
-    """Returns the lower and upper end of the interval of every figure that has values.
+    """Returns lower and upper bound of the confidence interval of every metric that has values.
 
     The percentile interval (Efron 1979, doi:10.1214/aos/1176344552).
 
     Args:
-        by_number: Values of the resamples by name; NaN where one has none.
+        by_number: Values of the resamples by name; NaN where undefined.
     """
     ends = [50 * (1 - LEVEL), 50 * (1 + LEVEL)]
     return {
@@ -89,11 +89,11 @@ def intervals(by_number: Mapping[str, Sequence[float]]) -> dict[str, list[float]
 
 
 class ResampledAuc:
-    """Area under the ROC curve of resamples, for one class against the others.
+    """Area under the ROC curve of resamples, one-vs-rest for one class.
 
     Args:
         scores: Probabilities of the class, `[num_examples]`, finite.
-        is_positive: Whether an example is of the class, `[num_examples]`.
+        is_positive: Whether an example belongs to the class, `[num_examples]`.
     """
 
     def __init__(self, scores: Floats, is_positive: npt.NDArray[np.bool_]) -> None:
@@ -105,10 +105,10 @@ class ResampledAuc:
         self._end = np.searchsorted(ascending, positives, "right")
 
     def of(self, times: Integers) -> float:
-        """Returns the area if every example is there so many times; NaN if a side is empty.
+        """Returns the area if examples occur `times` times; NaN if a side is empty.
 
         Args:
-            times: `[num_examples]`, in the order of the scores given.
+            times: `[num_examples]`, in the order of the scores.
         """
         sorted_times = times[self._order]
         negatives = np.concatenate([[0], np.cumsum(np.where(self._is_positive, 0, sorted_times))])
@@ -126,17 +126,18 @@ def resampled_macro_auc(
     seed: int,
     count: int,
 ) -> list[float]:
-    """Returns the mean area under the ROC curve over the classes, for every resample.
+    """Returns the macro-average area under the ROC curve of every resample.
 
-    Of the classes that have examples, and miss some, in the resample; NaN if none has.
+    Averages over the classes that have positive and negative examples in the resample; NaN if
+    there are none.
 
     Collective: every rank must call this.
 
     Args:
         resampled: This rank's classes.
-        collectives: How the ranks talk.
-        num_examples: Of all ranks.
-        seed: Of the evaluation.
+        collectives: Communication between the ranks.
+        num_examples: Number of examples of all ranks.
+        seed: Seed of the evaluation.
         count: Number of resamples.
     """
     areas = np.empty((len(resampled), count), np.float64)
@@ -145,7 +146,7 @@ def resampled_macro_auc(
         times = np.bincount(drawn, minlength=num_examples)
         areas[:, number] = [one.of(times) for one in resampled.values()]
     numbers = gather_rows(collectives, "resampled.classes", np.array(list(resampled), np.int64))
-    # By class, so that the sum is taken in the same order on any number of ranks.
+    # By class, so that the order of the sum does not depend on the number of ranks.
     by_class = gather_rows(collectives, "resampled.areas", areas)[np.argsort(numbers)]
     is_defined = ~np.isnan(by_class)
     sums, counts = np.where(is_defined, by_class, 0.0).sum(axis=0), is_defined.sum(axis=0)

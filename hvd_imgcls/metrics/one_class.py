@@ -1,4 +1,4 @@
-"""Each class against the others, and all together, from the scores of one class at a time."""
+"""One-vs-rest, one-vs-one and micro-averaged rankings, from the scores of one class at a time."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hvd_imgcls.metrics.places import Places
 from hvd_imgcls.metrics.ranking import Ranking, count_places, ranking_of_counts
+from hvd_imgcls.metrics.score_index import ScoreIndex
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -18,12 +18,12 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class OneClass:
-    """How the probability of one class orders the examples.
+    """Ranking of the examples by the probability of one class.
 
     Attributes:
-        ranking: Its examples against all others.
-        auc_against: Mean area under the ROC curve against every other class that has examples,
-            these two classes' examples alone; None without examples of it or of others.
+        ranking: Its examples against all others (one-vs-rest).
+        auc_against: Mean area under the ROC curve against each other class that has examples,
+            restricted to the examples of both; None if either side has no examples.
     """
 
     ranking: Ranking
@@ -31,16 +31,16 @@ class OneClass:
 
 
 def rank_class(number: int, scores: Floats, labels: Integers, support: Integers) -> OneClass:
-    """Returns how the scores of one class order the examples.
+    """Returns the ranking of the examples by the scores of one class.
 
     Args:
         number: The class.
         scores: Its probabilities, `[num_examples]`, finite.
         labels: `[num_examples]`.
-        support: Examples of every class, `[num_classes]`.
+        support: Number of examples of every class, `[num_classes]`.
     """
     distinct, times = np.unique(scores[labels == number], return_counts=True)
-    places, equal = Places(distinct).find(scores)
+    places, equal = ScoreIndex(distinct).find(scores)
     counts = count_places(places, equal, num_steps=len(distinct))
     return OneClass(
         ranking=ranking_of_counts(distinct, times, counts),
@@ -49,29 +49,29 @@ def rank_class(number: int, scores: Floats, labels: Integers, support: Integers)
 
 
 def one_vs_one_auc(classes: Sequence[OneClass]) -> float | None:
-    """Returns the mean area under the ROC curve over all pairs of classes.
+    """Returns the mean area under the ROC curve over all pairs of classes (one-vs-one).
 
     The M of Hand and Till 2001 (doi:10.1023/A:1010920819831), over the classes that have
-    examples. None if they are fewer than two.
+    examples. None if there are fewer than two.
     """
     areas = [one.auc_against for one in classes if one.auc_against is not None]
     return math.fsum(areas) / len(areas) if areas else None
 
 
 class MicroCounter:
-    """Counts where the labels' own probabilities stand among those of all classes.
+    """Counts the positions of the labels' probabilities among those of all classes.
 
-    Every example with every class is one case of yes or no.
+    For the micro average: every pair of example and class is one binary case.
 
     Args:
-        own: Probabilities of the labels' classes, `[num_examples]`, finite.
+        own: Probabilities of the labels, `[num_examples]`, finite.
     """
 
     def __init__(self, own: Floats) -> None:
         self._distinct, self._times = np.unique(own, return_counts=True)
-        self._places = Places(self._distinct)
+        self._places = ScoreIndex(self._distinct)
         self.counts = np.zeros((2, len(self._distinct) + 1), np.int64)
-        """What was counted so far, as `count_places` returns it."""
+        """Counts so far, in the format of `count_places`."""
 
     def add(self, scores: Floats) -> None:
         """Counts the probabilities of one class, `[num_examples]`."""
@@ -82,7 +82,7 @@ class MicroCounter:
         """Returns the ranking.
 
         Args:
-            counts: `self.counts`, summed over whoever has counted.
+            counts: `self.counts`, summed over all ranks.
         """
         return ranking_of_counts(self._distinct, self._times, counts)
 
@@ -99,10 +99,10 @@ def _mean_auc_against(
     others = others[others != number]
     if not len(times) or not len(others):
         return None
-    # For every example, twice the positives that score less, and once those that score the same.
+    # For every example, twice the number of positives with lower scores plus that of ties.
     lost = 2 * np.append(0, np.cumsum(times))[places]
     lost[equal] += times[places[equal]]
-    # Sums of integers, below 2**53: exact in float64.
+    # Sums of integers below 2**53: exact in float64.
     lost_to = np.bincount(labels, weights=lost, minlength=len(support))[others].astype(np.int64)
     pairs = 2 * int(times.sum()) * support[others]
     return math.fsum(((pairs - lost_to) / pairs).tolist()) / len(others)

@@ -1,8 +1,8 @@
-"""How well scores order examples: ROC curve, its area, precision and recall, exactly.
+"""Exact ranking metrics: ROC curve and its area, precision and recall.
 
-What the curves are made of changes at the scores of the positive examples alone. So a problem is
-kept as integer counts at its distinct positive scores, ties included: its area under the ROC
-curve is a fraction of integers, and the same on any number of ranks.
+The curves only change at the scores of positive examples. A binary problem is therefore stored
+as integer counts at its distinct positive scores, ties included: its area under the ROC curve
+is a fraction of integers, and the same on any number of ranks.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hvd_imgcls.metrics.places import Places
+from hvd_imgcls.metrics.score_index import ScoreIndex
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -22,15 +22,15 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """A problem with two classes, positive and negative, by scores.
+    """A binary problem, positive and negative examples with scores.
 
     Attributes:
-        scores: Distinct scores of positive examples, falling, `[steps]`.
-        positives: Positive examples with that score, `[steps]`.
-        negatives_above: Negative examples with a higher score, `[steps]`.
-        negatives_at: Negative examples with that score, `[steps]`.
-        num_positives: All of them.
-        num_negatives: All of them.
+        scores: Distinct scores of positive examples, descending, `[steps]`.
+        positives: Number of positive examples with each score, `[steps]`.
+        negatives_above: Number of negative examples with a higher score, `[steps]`.
+        negatives_at: Number of negative examples with that score, `[steps]`.
+        num_positives: Number of positive examples.
+        num_negatives: Number of negative examples.
     """
 
     scores: Floats
@@ -42,12 +42,12 @@ class Ranking:
 
     @property
     def true_positives(self) -> Integers:
-        """Positive examples with a score at least as high, `[steps]`."""
+        """Number of positive examples with at least that score, `[steps]`."""
         return np.cumsum(self.positives)
 
     @property
     def false_positives(self) -> Integers:
-        """Negative examples with a score at least as high, `[steps]`."""
+        """Number of negative examples with at least that score, `[steps]`."""
         return self.negatives_above + self.negatives_at
 
 
@@ -56,23 +56,23 @@ def rank(positives: Floats, scores: Floats) -> Ranking:
 
     Args:
         positives: Scores of the positive examples, in any order, `[num_positives]`. Finite.
-        scores: Of all examples, in any order, `[num_examples]`. Finite.
+        scores: Scores of all examples, in any order, `[num_examples]`. Finite.
     """
     distinct, times = np.unique(positives, return_counts=True)
-    counts = count_places(*Places(distinct).find(scores), num_steps=len(distinct))
+    counts = count_places(*ScoreIndex(distinct).find(scores), num_steps=len(distinct))
     return ranking_of_counts(distinct, times, counts)
 
 
 def count_places(places: Integers, equal: Integers, *, num_steps: int) -> Integers:
-    """Returns how many scores are at each place, and how many of them equal the step there.
+    """Returns how many scores are at each position, and how many of them equal the step there.
 
     Args:
-        places: What `Places.find` returned, `[num_examples]`.
-        equal: The other thing it returned.
-        num_steps: Distinct scores that it found places among.
+        places: First result of `ScoreIndex.find`, `[num_examples]`.
+        equal: Its second result.
+        num_steps: Number of distinct scores in the index.
 
     Returns:
-        `[2, num_steps + 1]`. Counts of several parts of the scores may be added up.
+        `[2, num_steps + 1]`. Counts of several parts of the scores can be added.
     """
     length = num_steps + 1
     return np.stack(
@@ -81,12 +81,12 @@ def count_places(places: Integers, equal: Integers, *, num_steps: int) -> Intege
 
 
 def ranking_of_counts(distinct: Floats, times: Integers, counts: Integers) -> Ranking:
-    """Returns the ranking of positive examples of which it was counted where they are.
+    """Returns the ranking of positive examples from counts.
 
     Args:
-        distinct: Distinct scores of the positive examples, rising, `[steps]`.
-        times: Positive examples with each, `[steps]`.
-        counts: Of all examples among them, as `count_places` returns them, `[2, steps + 1]`.
+        distinct: Distinct scores of the positive examples, ascending, `[steps]`.
+        times: Number of positive examples with each score, `[steps]`.
+        counts: Counts of all examples, as returned by `count_places`, `[2, steps + 1]`.
     """
     at_place, at = counts[0], counts[1, :-1]
     num_examples = int(at_place.sum())
@@ -107,8 +107,8 @@ def ranking_of_counts(distinct: Floats, times: Integers, counts: Integers) -> Ra
 def roc_auc(ranking: Ranking) -> float | None:
     """Returns the area under the ROC curve: P(positive scores higher) + P(tie) / 2.
 
-    The Mann-Whitney statistic (Hanley and McNeil 1982, doi:10.1148/radiology.143.1.7063747), in
-    integers until the one division. None without positive or without negative examples.
+    The Mann-Whitney statistic (Hanley and McNeil 1982, doi:10.1148/radiology.143.1.7063747),
+    in integers up to a single division. None without positive or without negative examples.
     """
     pairs = ranking.num_positives * ranking.num_negatives
     if not pairs:
@@ -118,9 +118,9 @@ def roc_auc(ranking: Ranking) -> float | None:
 
 
 def average_precision(ranking: Ranking) -> float | None:
-    """Returns the sum over thresholds of precision times the recall that is gained.
+    """Returns the sum over thresholds of precision times the increase in recall.
 
-    Without interpolation, as scikit-learn's. None without positive examples.
+    Without interpolation, as in scikit-learn. None without positive examples.
     """
     if not ranking.num_positives:
         return None
@@ -134,14 +134,15 @@ def roc_curve(ranking: Ranking, max_points: int | None = None) -> dict[str, list
 
     Args:
         ranking: With positive and negative examples.
-        max_points: At most about so many corners, spread evenly along the curve; all if None.
+        max_points: Approximate maximum number of corners, spread evenly along the curve; None
+            for all.
 
     Returns:
-        `false_positive_rate` and `true_positive_rate`, and `threshold`: who scores at least that
-        is called positive; None where that is no score of a positive example.
+        `false_positive_rate`, `true_positive_rate` and `threshold`: scores of at least the
+        threshold are predicted positive; None if it is not the score of a positive example.
     """
     steps = len(ranking.scores)
-    # Every distinct score of positives gives two corners: before it, and with it.
+    # Every distinct positive score gives two corners: before it, and at it.
     false = np.empty(2 * steps + 2, np.int64)
     true = np.empty_like(false)
     false[0] = true[0] = 0
@@ -169,7 +170,7 @@ def precision_recall_curve(
 
     Args:
         ranking: With positive examples.
-        max_points: At most about so many points, spread evenly; all if None.
+        max_points: Approximate maximum number of points, spread evenly; None for all.
     """
     keep = _spread(len(ranking.scores), max_points)
     true, false = ranking.true_positives[keep], ranking.false_positives[keep]
@@ -181,24 +182,24 @@ def precision_recall_curve(
 
 
 def _dot(first: Integers, second: Integers) -> int:
-    """Returns the sum of products, in Python's integers: 64 bits can be too few."""
+    """Returns the dot product in Python integers, because 64 bits may be too few."""
     return sum(map(operator.mul, first.tolist(), second.tolist()))
 
 
 def _corners(false: Integers, true: Integers) -> Integers:
-    """Returns which points of a rising line are its ends or where it bends."""
+    """Returns which points of a monotone line are its ends or where its slope changes."""
     is_new = np.ones(len(false), np.bool_)
     is_new[1:] = (np.diff(false) != 0) | (np.diff(true) != 0)
     kept = np.flatnonzero(is_new)
     across, up = np.diff(false[kept]), np.diff(true[kept])
     bends = np.ones(len(kept), np.bool_)
-    # Products of counts of images: 2**31 of either are not in reach.
+    # Products of numbers of images: neither factor reaches 2**31.
     bends[1:-1] = across[:-1] * up[1:] != across[1:] * up[:-1]
     return kept[bends]
 
 
 def _spread(length: int, max_points: int | None) -> Integers:
-    """Returns about `max_points` of so many places, the first and the last among them."""
+    """Returns about `max_points` of `length` indices, including the first and last."""
     if max_points is None or length <= max_points:
         return np.arange(length)
     return np.unique(np.linspace(0, length - 1, max_points).round().astype(np.int64))

@@ -1,4 +1,4 @@
-"""Figures of parts of the examples, by what a column says of each."""
+"""Metrics of slices: subsets of the examples with equal values in a column."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hvd_imgcls.metrics.confusion import (
     averages,
     balanced_accuracy,
     confusion_matrix,
-    figures_per_class,
+    metrics_per_class,
 )
 from hvd_imgcls.metrics.examples import Examples, mean, top_k
 from hvd_imgcls.metrics.ranking import rank, roc_auc
@@ -27,10 +27,10 @@ Columns = Mapping[str, Sequence[str | None]]
 
 
 class Grouping:
-    """The examples of an evaluation by the values of one column.
+    """The examples of an evaluation grouped by the values of one column.
 
     Args:
-        values: For every example, by number.
+        values: Value of every example, by number.
         examples: All examples, in order.
     """
 
@@ -40,19 +40,19 @@ class Grouping:
         """The distinct values, sorted, None last."""
         place_of = {value: place for place, value in enumerate(self.values)}
         self.places = np.array([place_of[value] for value in of_each], np.int64)
-        """Position in `values` of every example's, `[num_examples]`, in order."""
+        """Index into `values` for every example, `[num_examples]`, in order."""
 
 
 def areas_by_group(
     scores: Floats, is_positive: npt.NDArray[np.bool_], groups: Integers, num_groups: int
 ) -> list[float | None]:
-    """Returns the area under the ROC curve of one class for every group's examples alone.
+    """Returns the area under the ROC curve of one class, separately for each group.
 
     Args:
         scores: Probabilities of the class, `[num_examples]`, finite.
-        is_positive: Whether an example is of the class, `[num_examples]`.
+        is_positive: Whether an example belongs to the class, `[num_examples]`.
         groups: 0-based, `[num_examples]`.
-        num_groups: How many there are.
+        num_groups: Number of groups.
     """
     areas = []
     for group in range(num_groups):
@@ -62,16 +62,16 @@ def areas_by_group(
     return areas
 
 
-def figures_by_group(
+def metrics_by_group(
     grouping: Grouping,
     examples: Examples,
     class_names: Sequence[str],
     areas: Sequence[Sequence[float | None]],
 ) -> list[dict[str, Any]]:
-    """Returns the figures of every value's examples.
+    """Returns the metrics of each group.
 
     Args:
-        grouping: The examples by value.
+        grouping: The groups.
         examples: All examples, in order.
         class_names: `[num_classes]`.
         areas: Areas under the ROC curve by class and group, `[num_classes][num_groups]`.
@@ -80,7 +80,7 @@ def figures_by_group(
     for place, value in enumerate(grouping.values):
         inside = examples[grouping.places == place]
         confusion = confusion_matrix(inside.labels, inside.predicted, len(class_names))
-        per_class = figures_per_class(confusion, class_names)
+        per_class = metrics_per_class(confusion, class_names)
         num_correct = int(np.trace(confusion))
         defined = [of_class[place] for of_class in areas]
         defined_areas = [area for area in defined if area is not None]

@@ -1,8 +1,9 @@
-"""Operating points: the threshold that gives a wanted recall or precision."""
+"""Operating points: the threshold for a required recall or precision."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,32 +11,44 @@ import numpy as np
 from hvd_imgcls.metrics.ranking import Ranking
 
 
-def operating_points(
-    ranking: Ranking, recalls: Sequence[float], precisions: Sequence[float]
-) -> dict[str, list[dict[str, Any]]]:
-    """Returns the operating points of one class, each with what was `wanted`.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ThresholdTargets:
+    """What thresholds are looked for.
 
-    Those that do not exist have nothing else.
+    Attributes:
+        recalls: Recalls to reach, each in (0, 1].
+        precisions: Precisions to reach, each in (0, 1].
+    """
+
+    recalls: Sequence[float] = ()
+    precisions: Sequence[float] = ()
+
+
+def operating_points(
+    ranking: Ranking, targets: ThresholdTargets
+) -> dict[str, list[dict[str, Any]]]:
+    """Returns the operating points of one class, each with its requirement as `wanted`.
+
+    Points that do not exist have no other keys.
 
     Args:
         ranking: Scores of the class.
-        recalls: Each in (0, 1].
-        precisions: Each in (0, 1].
+        targets: Recalls and precisions.
     """
     return {
         "recall": [
             {"wanted": wanted, **(threshold_for_recall(ranking, wanted) or {})}
-            for wanted in recalls
+            for wanted in targets.recalls
         ],
         "precision": [
             {"wanted": wanted, **(threshold_for_precision(ranking, wanted) or {})}
-            for wanted in precisions
+            for wanted in targets.precisions
         ],
     }
 
 
 def threshold_for_recall(ranking: Ranking, recall: float) -> dict[str, Any] | None:
-    """Returns the highest threshold at which the recall is at least so high.
+    """Returns the highest threshold with at least this recall.
 
     None without positive examples.
 
@@ -43,13 +56,13 @@ def threshold_for_recall(ranking: Ranking, recall: float) -> dict[str, Any] | No
         ranking: Scores of one class.
         recall: In (0, 1].
     """
-    # Divided, as 0.7 is meant: 0.7 times a number can be a little more than what is meant.
+    # By division, to compare with 0.7 as meant: a product with 0.7 may be slightly larger.
     enough = np.flatnonzero(ranking.true_positives / max(1, ranking.num_positives) >= recall)
     return _point(ranking, int(enough[0])) if len(enough) else None
 
 
 def threshold_for_precision(ranking: Ranking, precision: float) -> dict[str, Any] | None:
-    """Returns the threshold with the highest recall at which the precision is at least so high.
+    """Returns the threshold of highest recall among those with at least this precision.
 
     None if there is none.
 

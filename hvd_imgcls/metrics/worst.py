@@ -1,4 +1,4 @@
-"""Which examples to look at: the most confident mistakes and the least confident hits."""
+"""Notable examples: the most confident errors and the least confident correct predictions."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def examples_to_look_at(
     name_of: Callable[[int], str],
     count: int = NUM_SHOWN,
 ) -> dict[str, list[dict[str, Any]]]:
-    """Returns the mistakes of highest and the hits of lowest confidence, these first.
+    """Returns the errors of highest and the correct predictions of lowest confidence.
 
-    Equally confident ones are in the order of their numbers.
+    Ties are ordered by example number.
 
     Args:
         examples: All examples, in order.
         class_names: `[num_classes]`.
-        name_of: From an example number to the name of its image.
-        count: How many of each at most.
+        name_of: Maps an example number to the name of its image.
+        count: Maximum number of each.
     """
     is_correct = examples.is_correct
 

@@ -1,7 +1,7 @@
-"""The models by the name that a pipeline file uses.
+"""The models by their names in a pipeline file.
 
-Every one of them takes images `[batch, height, width, channels]` with pixels 0 .. 255 and
-gives float32 logits `[batch, num_classes]`.
+All of them take images `[batch, height, width, channels]` with pixels 0 .. 255 and
+return float32 logits `[batch, num_classes]`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import keras
 
 from hvd_imgcls.config.models import Model
 from hvd_imgcls.config.normalization import Normalization, UnitRange
-from hvd_imgcls.models.fitting import accept_given_model
+from hvd_imgcls.models.given_model import accept_given_model
 from hvd_imgcls.models.normalization import make_normalization
 from hvd_imgcls.models.table import MODELS, no_model_given
 
@@ -23,18 +23,18 @@ def build_model(
     num_classes: int,
     normalization: Normalization | None = None,
 ) -> keras.Model:
-    """Returns the network that a configuration names.
+    """Builds the network of a configuration.
 
     Args:
         config: The `model` section.
         image_shape: Height, width and channels.
         num_classes: Number of classes.
-        normalization: The `data.normalization` section; pixels divided by 255 when None. A
-            model that normalises pixels itself makes no use of it.
+        normalization: The `data.normalization` section; pixels divided by 255 when None.
+            Ignored by models that normalise pixels themselves.
 
     Returns:
         A model from images `[batch, height, width, channels]` to logits
-        `[batch, num_classes]`, with new weights from Keras's seed or those of a file.
+        `[batch, num_classes]`, with new weights from Keras's seed or weights from a file.
 
     Raises:
         ConfigError: If the model cannot be built for such images.

@@ -1,7 +1,7 @@
-"""Weights from a file for a model of `keras.applications`: all of them, or an error.
+"""Loads weights from a file into a model of `keras.applications`: all of them, or an error.
 
-Keras loads; we make sure that it did. Every weight is set to NaN before, so that a weight
-that the file did not give shows afterwards.
+Keras loads the weights; this module verifies the result. Every weight is set to NaN before, so
+that weights missing from the file are detected afterwards.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ import numpy as np
 
 from hvd_imgcls.errors import CheckpointError, first_line
 
-# What Keras 2 wrote, and what the published files are in.
+# The format written by Keras 2, which is that of the published files.
 _OLD_SUFFIXES = (".h5", ".hdf5")
-# The published weights of EfficientNetB0 to B7 hold the standard deviations of ImageNet where
-# Keras's layer has variances. Keras corrects that by a layer more, but only for weights that
-# it downloads itself (keras/src/applications/efficientnet.py, "if weights == 'imagenet'").
+# The published weights of EfficientNetB0 to B7 contain ImageNet's standard deviations where
+# Keras's layer expects variances. Keras corrects that with an additional layer, but only for
+# weights that it downloads (keras/src/applications/efficientnet.py, "if weights == 'imagenet'").
 _DEVIATIONS_FOR_VARIANCES = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a file gave.
+    """Result of loading a file.
 
     Attributes:
-        has_head: Whether the last layer's weights are the file's.
-        text: The same for people.
+        has_head: Whether the last layer's weights come from the file.
+        text: The result as text.
     """
 
     has_head: bool
@@ -43,24 +43,24 @@ class Loaded:
 
 
 def load_application_weights(model: keras.Model, head: Any, name: str, filename: str) -> Loaded:
-    """Loads a file of weights into a model that was built with its top.
+    """Loads a weights file into a model that was built with its top.
 
-    The file may hold the whole model, for any number of classes, or lack the top, that is, what
-    comes after the last pooling. What it lacks of the top keeps its initial weights.
+    The file may hold the whole model, for any number of classes, or lack the top, that is, the
+    layers after the last pooling. Missing weights of the top keep their initial values.
 
     Args:
-        model: The model as `keras.applications` makes it.
+        model: The model as built by `keras.applications`.
         head: Its last layer with weights, the only one that depends on the number of classes.
         name: Its name, for messages.
         filename: `.weights.h5`, `.keras`, or the `.h5` of Keras 2. `~` is the home directory.
 
     Raises:
-        CheckpointError: If the file cannot be read, lacks a weight below the top, or holds
-            weights that the model has no place for.
+        CheckpointError: If the file cannot be read, lacks a weight below the top, or contains
+            weights that the model does not have.
     """
     path = Path(filename).expanduser()
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file; model.weights must name a file of weights")
+        raise CheckpointError(f"{path}: no such file; model.weights must name a weights file")
     variables = [v for v in model.weights if keras.backend.is_float_dtype(v.dtype)]
     initial = [np.asarray(v) for v in variables]
     for variable in variables:
@@ -86,10 +86,10 @@ def _describe(path: Path, num_weights: int, missing: list[str]) -> str:
 
 
 def _load(model: keras.Model, name: str, path: Path) -> int:
-    """Loads what fits and returns how many weights the file holds."""
+    """Loads matching weights and returns how many weights the file contains."""
     try:
         with warnings.catch_warnings():
-            # It warns of every layer that does not fit. We say it in one line.
+            # Keras warns about every layer that does not fit; we report them in one line.
             warnings.simplefilter("ignore")
             if path.suffix in _OLD_SUFFIXES and not path.name.endswith(".weights.h5"):
                 return _load_old(model, name, path)
@@ -100,18 +100,18 @@ def _load(model: keras.Model, name: str, path: Path) -> int:
     except (OSError, ValueError, TypeError, KeyError, AttributeError, zipfile.BadZipFile) as error:
         reason = first_line(error)
         raise CheckpointError(
-            f"{path}: not a file of weights for {name} ({reason}); give a .weights.h5, .keras or "
+            f"{path}: not a weights file for {name} ({reason}); give a .weights.h5, .keras or "
             ".h5 file of this model"
         ) from error
 
 
 def _load_old(model: keras.Model, name: str, path: Path) -> int:
-    """Loads a file of Keras 2, which knows layers by their order alone."""
+    """Loads a file of Keras 2, which identifies layers only by their order."""
     with h5py.File(path, "r") as file:
         group = file.get("model_weights", file)
         if not _attribute(group, "layer_names"):
             raise CheckpointError(
-                f"{path}: not a file of weights that Keras wrote; give a .weights.h5, .keras or "
+                f"{path}: not a weights file written by Keras; give a .weights.h5, .keras or "
                 ".h5 file of this model"
             )
         counts = [
@@ -126,13 +126,13 @@ def _load_old(model: keras.Model, name: str, path: Path) -> int:
 
 
 def _count_of(group: Any) -> int:
-    """Returns how many weights a layer has in a file of Keras 2, less what counts examples."""
+    """Returns how many weights a layer has in a file of Keras 2, without counters."""
     names = [str(np.char.decode(np.asarray(n, "S"))) for n in _attribute(group, "weight_names")]
     return sum(group[n].dtype.kind == "f" and not n.endswith(("count:0", "count")) for n in names)
 
 
 def _attribute(group: Any, name: str) -> list[Any]:
-    """Returns a list of names, which Keras cuts into pieces if it is long."""
+    """Returns a list of names, which Keras splits into chunks if it is long."""
     if name in group.attrs:
         return list(group.attrs[name])
     pieces = itertools.takewhile(
@@ -144,7 +144,7 @@ def _attribute(group: Any, name: str) -> list[Any]:
 def _load_old_without_top(
     model: keras.Model, layers: list[Any], num_in_file: int, name: str, path: Path
 ) -> None:
-    """Loads a file that holds the first layers alone."""
+    """Loads a file that contains only the first layers."""
     bare = getattr(keras.applications, name)(
         weights=None, include_top=False, input_shape=model.input_shape[1:]
     )
@@ -162,7 +162,7 @@ def _load_old_without_top(
 
 
 def _count_weights(path: Path) -> int:
-    """Returns how many floating-point arrays a file of Keras 3 has for layers."""
+    """Returns the number of floating-point arrays of layers in a file of Keras 3."""
     content: Any = path
     if path.suffix == ".keras":
         with zipfile.ZipFile(path) as archive:
@@ -180,7 +180,7 @@ def _count_weights(path: Path) -> int:
 
 
 def _top_of(model: keras.Model) -> list[Any]:
-    """Returns the layers after the last pooling, from the last one backwards."""
+    """Returns the layers after the last pooling, in reverse order."""
     pooling = (keras.layers.GlobalAveragePooling2D, keras.layers.MaxPooling2D)
     found: list[Any] = []
     layer = model.outputs[0]._keras_history.operation
@@ -195,11 +195,11 @@ def _top_of(model: keras.Model) -> list[Any]:
 def _require_trunk(
     missing: list[Any], top: set[int], num_weights: int, name: str, path: Path
 ) -> None:
-    """Refuses a file that lacks a weight below the top."""
+    """Rejects a file that lacks a weight below the top."""
     lacking = [variable for variable in missing if id(variable) not in top]
     if lacking:
         raise CheckpointError(
-            f"{path}: not the weights of {name}: {len(lacking)} of its {num_weights} are not in it "
+            f"{path}: not the weights of {name}: {len(lacking)} of its {num_weights} are missing "
             f"or have another shape, the first {lacking[0].path} {tuple(lacking[0].shape)}; "
             "give a file of this model"
         )
@@ -208,17 +208,17 @@ def _require_trunk(
 def _require_nothing_left_over(
     num_in_file: int, num_loaded: int, num_missing: int, name: str, path: Path
 ) -> None:
-    """Refuses a file of a larger model, whose first layers happen to fit."""
-    # What is missing may be there in another shape: the top for other classes or images.
+    """Rejects the file of a larger model whose first layers happen to fit."""
+    # Missing weights may exist with another shape: the top for other classes or images.
     if not 0 <= num_in_file - num_loaded <= num_missing:
         raise CheckpointError(
-            f"{path}: {num_in_file} weights, of which {name} has a place for {num_loaded}; give a "
+            f"{path}: {num_in_file} weights, of which only {num_loaded} fit {name}; give a "
             "file of this model"
         )
 
 
 def correct_efficientnet(model: keras.Model) -> None:
-    """Makes the published weights of EfficientNetB0 to B7 mean what they meant in training.
+    """Corrects the published weights of EfficientNetB0 to B7, so that they work as in training.
 
     Their first layer subtracts the mean of ImageNet and divides by its standard deviation.
     """

@@ -1,4 +1,4 @@
-"""The models of `keras.applications`: how each wants its pixels, and its size of images."""
+"""The models of `keras.applications`: preprocessing and image size of each."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from hvd_imgcls.models.normalization import IMAGENET_MEAN, IMAGENET_STANDARD_DEV
 
 Pixels = Literal["caffe", "signed", "torch", "inside"]
 
-# The means of the training images of ImageNet, of pixels 0 .. 255, in the order blue, green, red:
-# those of the networks trained in Caffe (keras.applications.imagenet_utils, mode "caffe").
+# ImageNet's training means, for pixels 0 .. 255, in the order blue, green, red, as used by
+# networks trained in Caffe (keras.applications.imagenet_utils, mode "caffe").
 CAFFE_MEAN = (103.939, 116.779, 123.68)
 
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """How a model of `keras.applications` is to be used.
+    """Properties of a model in `keras.applications`.
 
     Attributes:
-        pixels: What it takes. `caffe`: blue, green, red, less their mean. `signed`: -1 to 1.
-            `torch`: mean 0 and deviation 1 on ImageNet. `inside`: 0 to 255, since it has its
-            own first layers for it.
-        image_size: Height and width that it was made for.
+        pixels: Its preprocessing. `caffe`: blue, green, red, minus their mean. `signed`: -1 to 1.
+            `torch`: mean 0 and deviation 1 on ImageNet. `inside`: 0 to 255, since its first
+            layers normalise pixels.
+        image_size: Height and width that it was designed for.
     """
 
     pixels: Pixels
@@ -78,11 +78,11 @@ APPLICATIONS: dict[ApplicationName, Application] = {
 
 
 def preprocess(images: Any, pixels: Pixels) -> Any:
-    """Returns pixels as a model of `keras.applications` wants them, by plain Keras layers.
+    """Preprocesses pixels for a model of `keras.applications`, with plain Keras layers.
 
     Args:
         images: `[batch, height, width, 3]`, pixels 0 .. 255 in the order red, green, blue.
-        pixels: What the model takes.
+        pixels: The preprocessing.
     """
     if pixels == "inside":
         return images
@@ -94,7 +94,7 @@ def preprocess(images: Any, pixels: Pixels) -> Any:
             [-m / d for m, d in zip(IMAGENET_MEAN, IMAGENET_STANDARD_DEVIATION, strict=True)],
             name="pixels_torch",
         )(images)
-    # `flip` is an operation and not a layer, but Keras saves it all the same.
+    # `flip` is an operation, not a layer, but Keras saves it as well.
     reversed_channels = keras.ops.flip(images, axis=-1)
     return keras.layers.Rescaling(
         [1.0, 1.0, 1.0], [-mean for mean in CAFFE_MEAN], name="pixels_caffe"

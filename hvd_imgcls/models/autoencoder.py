@@ -5,19 +5,18 @@
     autoencoder.whole.fit(images, images / 255)
     classifier = build_cae(config, image_shape, 10, encoder=autoencoder.encoder)
 
-In both networks the encoder is one layer, named "encoder". Weights of a saved autoencoder go
-over by `classifier.get_layer("encoder").set_weights(saved.get_layer("encoder").get_weights())`.
+In both networks the encoder is one layer, named "encoder". To load the encoder of a saved
+autoencoder: `classifier.get_layer("encoder").set_weights(saved.get_layer("encoder").get_weights())`
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 
 from hvd_imgcls.config.models import Cae
-from hvd_imgcls.models.batch_normalization import batch_normalization
+from hvd_imgcls.models.convolution import normalized_convolution
 from hvd_imgcls.models.normalization import MAX_PIXEL
 
 
@@ -44,14 +43,14 @@ def build_autoencoder(
     *,
     encoder: keras.Model | None = None,
 ) -> Autoencoder:
-    """Returns an autoencoder in the manner of Masci et al. 2011 (doi 10.1007/978-3-642-21735-7_7).
+    """Builds an autoencoder similar to Masci et al. 2011 (doi 10.1007/978-3-642-21735-7_7).
 
     Args:
         config: The sizes of its layers.
         image_shape: Height, width and channels.
-        normalize: From pixels 0 .. 255 to what the first convolution takes; pixels divided by
+        normalize: From pixels 0 .. 255 to the input of the first convolution; pixels divided by
             255 when None.
-        encoder: That of a classifier, to share; a new one when None.
+        encoder: The encoder of a classifier, to share; a new one when None.
     """
     encoder = encoder or _build_encoder(config, image_shape, normalize)
     decoder = _build_decoder(config, image_shape)
@@ -68,19 +67,19 @@ def build_cae(
     *,
     encoder: keras.Model | None = None,
 ) -> keras.Model:
-    """Returns a classifier on top of an encoder.
+    """Builds a classifier on top of an encoder.
 
     Args:
-        config: The sizes of the layers, and what of the code is classified.
+        config: The sizes of the layers, and the input of the classifier.
         image_shape: Height, width and channels.
         num_classes: Number of classes.
-        normalize: From pixels 0 .. 255 to what a new encoder takes; pixels divided by 255 when
+        normalize: From pixels 0 .. 255 to the input of a new encoder; pixels divided by 255 when
             None.
-        encoder: That of an autoencoder, to share; a new one when None.
+        encoder: The encoder of an autoencoder, to share; a new one when None.
 
     Returns:
         A model from images `[batch, height, width, channels]` with pixels 0 .. 255 to
-        logits `[batch, num_classes]`, float32 under every precision.
+        logits `[batch, num_classes]`, float32 in every precision.
     """
     layers = keras.layers
     images = keras.Input(shape=image_shape, name="images")
@@ -100,12 +99,12 @@ def _build_encoder(
     normalize = normalize or keras.layers.Rescaling(1 / MAX_PIXEL, name="rescaling")
     code = normalize(images)
     for number, num_filters in enumerate(config.num_filters, start=1):
-        code = _convolution(code, num_filters, 2, f"encoder_{number}")
+        code = normalized_convolution(code, num_filters, f"encoder_{number}", strides=2)
     return keras.Model(images, code, name="encoder")
 
 
 def _build_decoder(config: Cae, image_shape: tuple[int, int, int]) -> keras.Model:
-    """Returns the way back: every level of the encoder is enlarged to that before it."""
+    """Builds the decoder: each level is upsampled to the size of the previous encoder level."""
     layers = keras.layers
     height, width, num_channels = image_shape
     sizes = [(height, width)]
@@ -116,26 +115,12 @@ def _build_decoder(config: Cae, image_shape: tuple[int, int, int]) -> keras.Mode
     for number in range(len(config.num_filters), 0, -1):
         name, (level_height, level_width) = f"decoder_{number}", sizes.pop()
         image = layers.UpSampling2D(2, name=f"{name}_enlarge")(image)
-        # An odd size was rounded up on its way down.
+        # Odd sizes were rounded up by the encoder.
         surplus = ((0, level_height % 2), (0, level_width % 2))
         image = layers.Cropping2D(surplus, name=f"{name}_crop")(image)
         if number > 1:
-            image = _convolution(image, config.num_filters[number - 2], 1, name)
+            image = normalized_convolution(image, config.num_filters[number - 2], name)
     pixels = layers.Conv2D(
         num_channels, 3, padding="same", activation="sigmoid", dtype="float32", name="pixels"
     )(image)
     return keras.Model(code, pixels, name="decoder")
-
-
-def _convolution(features: Any, num_filters: int, strides: int, name: str) -> Any:
-    features = keras.layers.Conv2D(
-        num_filters,
-        3,
-        strides=strides,
-        padding="same",
-        use_bias=False,
-        kernel_initializer="he_normal",
-        name=f"{name}_conv",
-    )(features)
-    features = batch_normalization(f"{name}_bn")(features)
-    return keras.layers.Activation("relu", name=f"{name}_relu")(features)

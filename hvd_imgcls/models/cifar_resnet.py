@@ -7,10 +7,10 @@ from typing import Any
 import keras
 
 from hvd_imgcls.config.models import CifarResNet
-from hvd_imgcls.models.batch_normalization import batch_normalization
+from hvd_imgcls.models.convolution import normalized_convolution
 
 NUM_FILTERS = (16, 32, 64)
-"""Filters of the three stages, the paper's."""
+"""Filters of the three stages, as in the paper."""
 
 
 def build_cifar_resnet(
@@ -19,27 +19,26 @@ def build_cifar_resnet(
     num_classes: int,
     normalize: keras.layers.Layer,
 ) -> keras.Model:
-    """Returns the residual network of 20, 32 or 56 layers.
+    """Builds the residual network with 20, 32 or 56 layers.
 
-    A network of 6 n + 2 layers has three stages of n blocks of two 3 by 3 convolutions.
-    Shortcuts have no parameters (option A): where the filters double, every second pixel of
-    the input is taken and the new channels are 0. Initial weights: He et al. 2015
+    A network of 6 n + 2 layers has three stages of n residual blocks with two 3 by 3
+    convolutions. Shortcuts have no parameters (option A): where the filters double, the input is
+    subsampled by 2 and zero-padded along the channels. Initial weights: He et al. 2015
     (arXiv:1502.01852).
 
     Args:
-        config: Says how many layers.
+        config: Defines the number of layers.
         image_shape: Height, width and channels.
         num_classes: Number of classes.
-        normalize: From pixels 0 .. 255 to what the first convolution takes.
+        normalize: From pixels 0 .. 255 to the input of the first convolution.
 
     Returns:
         A model from images `[batch, height, width, channels]` with pixels 0 .. 255 to
-        logits `[batch, num_classes]`, float32 under every precision.
+        logits `[batch, num_classes]`, float32 in every precision.
     """
     num_layers = int(config.name.removeprefix("resnet"))
     images = keras.Input(shape=image_shape, name="images")
-    features = _convolution(normalize(images), NUM_FILTERS[0], 1, "stem")
-    features = keras.layers.Activation("relu", name="stem_relu")(features)
+    features = normalized_convolution(normalize(images), NUM_FILTERS[0], "stem")
     for stage, num_filters in enumerate(NUM_FILTERS, start=1):
         for number in range(1, (num_layers - 2) // 6 + 1):
             halves = stage > 1 and number == 1
@@ -53,28 +52,15 @@ def build_cifar_resnet(
 
 def _block(features: Any, num_filters: int, halves: bool, name: str) -> Any:
     layers = keras.layers
-    branch = _convolution(features, num_filters, 2 if halves else 1, f"{name}_1")
-    branch = layers.Activation("relu", name=f"{name}_1_relu")(branch)
-    branch = _convolution(branch, num_filters, 1, f"{name}_2")
+    strides = 2 if halves else 1
+    branch = normalized_convolution(features, num_filters, f"{name}_1", strides=strides)
+    branch = normalized_convolution(branch, num_filters, f"{name}_2", has_relu=False)
     shortcut = features
     if halves:
-        # Pooling over one pixel: every second one in both directions.
+        # Pooling over one pixel with stride 2 subsamples in both directions.
         shortcut = layers.MaxPooling2D(1, strides=2, name=f"{name}_subsample")(shortcut)
         new = num_filters - features.shape[-1]
         added = ((0, 0), (0, 0), (0, 0), (new // 2, new - new // 2))
         shortcut = keras.ops.pad(shortcut, added)
     total = layers.Add(name=f"{name}_add")([branch, shortcut])
     return layers.Activation("relu", name=f"{name}_relu")(total)
-
-
-def _convolution(features: Any, num_filters: int, strides: int, name: str) -> Any:
-    features = keras.layers.Conv2D(
-        num_filters,
-        3,
-        strides=strides,
-        padding="same",
-        use_bias=False,
-        kernel_initializer="he_normal",
-        name=f"{name}_conv",
-    )(features)
-    return batch_normalization(f"{name}_bn")(features)

@@ -1,4 +1,4 @@
-"""A network for few epochs on small images, and the whitening of its first layer."""
+"""A network for training on small images in few epochs, with whitening in its first layer."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ def build_fast_cnn(
     num_classes: int,
     normalize: keras.layers.Layer,
 ) -> keras.Model:
-    """Returns the network of Jordan 2024 (arXiv:2404.00498, section 3).
+    """Builds the network of Jordan 2024 (arXiv:2404.00498, section 3).
 
-    Call `whiten` before it is trained.
+    Call `whiten` before training it.
 
     Args:
         config: The sizes of the blocks.
         image_shape: Height, width and channels.
         num_classes: Number of classes.
-        normalize: From pixels 0 .. 255 to what the first convolution takes.
+        normalize: From pixels 0 .. 255 to the input of the first convolution.
 
     Returns:
         A model from images `[batch, height, width, channels]` with pixels 0 .. 255 to
-        logits `[batch, num_classes]`, float32 under every precision.
+        logits `[batch, num_classes]`, float32 in every precision.
 
     Raises:
         ConfigError: If the images are too small for three blocks.
@@ -73,13 +73,14 @@ def build_fast_cnn(
 
 
 def whiten(model: keras.Model, images: npt.NDArray[np.uint8]) -> None:
-    """Makes the first layer's outputs uncorrelated, of variance 1, and their negatives.
+    """Sets the first layer's filters such that its outputs are uncorrelated, with variance 1.
 
     The filters are the eigenvectors of the covariance of 2 by 2 patches, divided by the root of
-    their eigenvalues (Page 2019, "How to train your ResNet", part 8; Jordan 2024, section 3.2).
+    their eigenvalues, and their negatives (Page 2019, "How to train your ResNet", part 8;
+    Jordan 2024, section 3.2).
 
     Args:
-        model: What `build_fast_cnn` returned.
+        model: A model built by `build_fast_cnn`.
         images: Training images, `[examples, height, width, channels]`, uint8.
     """
     layer = model.get_layer(WHITENING)
@@ -88,10 +89,10 @@ def whiten(model: keras.Model, images: npt.NDArray[np.uint8]) -> None:
         keras.ops.convert_to_numpy(keras.ops.cast(before(images), "float32")), np.float64
     )
     windows = np.lib.stride_tricks.sliding_window_view(pixels, (_PATCH, _PATCH), axis=(1, 2))
-    # `[examples, rows, columns, channels, 2, 2]` to patches as a kernel orders them.
+    # From `[examples, rows, columns, channels, 2, 2]` to patches in the order of a kernel.
     patches = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, _PATCH * _PATCH * pixels.shape[-1])
     variances, vectors = np.linalg.eigh(patches.T @ patches / len(patches))
-    # The sign of an eigenvector is arbitrary: both are there, so let the first be the one
+    # The sign of an eigenvector is arbitrary: both signs are used, so the first is the one
     # whose largest component is positive.
     largest = np.abs(vectors).argmax(axis=0)
     vectors *= np.sign(vectors[largest, np.arange(len(variances))])
@@ -111,12 +112,12 @@ def _convolution(name: str, num_filters: int, features: Any) -> Any:
 
 
 def _initializer() -> keras.initializers.Initializer:
-    """Returns uniform within 1 / sqrt(fan_in), as PyTorch's layers, which the paper's are."""
+    """Returns uniform within 1 / sqrt(fan_in), PyTorch's default, which the paper uses."""
     return keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
 
 
 def _normalized(name: str, features: Any) -> Any:
-    # Momentum as in the paper; a scale would be one learning rate more to tune.
+    # Momentum as in the paper; a scale would be another parameter to tune.
     features = keras.layers.BatchNormalization(
         momentum=0.6, epsilon=1e-6, scale=False, name=f"{name}_bn"
     )(features)
@@ -124,7 +125,7 @@ def _normalized(name: str, features: Any) -> Any:
 
 
 def _begin_as_identity(layer: keras.layers.Conv2D) -> None:
-    """Makes the first filters pass their input channel on (Jordan 2024, section 3.3)."""
+    """Initialises the first filters to pass on their input channel (Jordan 2024, section 3.3)."""
     kernel = np.array(keras.ops.convert_to_numpy(layer.kernel))
     height, width, channels, filters = kernel.shape
     for channel in range(min(channels, filters)):

@@ -1,4 +1,4 @@
-"""Whole models in `.keras` files, made by anybody: read without executing anything in them."""
+"""Loads whole models from `.keras` files of any origin, without executing code in them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 import keras
 
-from hvd_imgcls import run_dir
 from hvd_imgcls.config.model_files import files_of, require_files
 from hvd_imgcls.config.models import KerasFile, Model
 from hvd_imgcls.errors import CheckpointError, first_line
-from hvd_imgcls.models.fitting import fits, policies_of
+from hvd_imgcls.files.digest import digest
+from hvd_imgcls.models.given_model import fits, policies_of
 from hvd_imgcls.models.heads import with_logits
 
 logger = logging.getLogger(__name__)
@@ -21,25 +21,25 @@ logger = logging.getLogger(__name__)
 _POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
-# What those who cannot be told to trust a file may do.
-_REMEDY_IN_TRAINING = "load it in Python and give it to train(config, model=...) if you trust it"
+# The fix for users of commands that have no option to trust a file.
+_REMEDY_IN_TRAINING = "load it in Python and pass it to train(config, model=...) if you trust it"
 
 
 def read_model(
     path: Path,
     *,
     is_trusted: bool = False,
-    remedy: str = "if you trust who made it, add --trust-model",
+    remedy: str = "if you trust its author, add --trust-model",
 ) -> keras.Model:
-    """Returns the model in a file, without its optimizer and without executing anything.
+    """Loads the model in a file, without its optimizer and without executing code.
 
     Args:
         path: The file.
         is_trusted: Whether code in it, such as that of a Lambda layer, may run.
-        remedy: What the user is told to do about code.
+        remedy: The fix shown if the file contains code.
 
     Raises:
-        CheckpointError: If the file is no model, or holds code and is not trusted.
+        CheckpointError: If the file is not a model, or contains code and is not trusted.
     """
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=not is_trusted)
@@ -54,7 +54,7 @@ def read_model(
     ) as error:
         reason = first_line(error)
         if "safe_mode" in str(error) or "unsafe" in str(error):
-            raise CheckpointError(f"{path}: holds code, which would run here; {remedy}") from error
+            raise CheckpointError(f"{path}: contains code that would be run; {remedy}") from error
         raise CheckpointError(
             f"{path}: not a model that can be loaded ({reason}); give a .keras file"
         ) from error
@@ -66,23 +66,23 @@ def build_keras_file(
     num_classes: int,
     normalize: keras.layers.Layer,
 ) -> keras.Model:
-    """Returns the model of a file as a classifier of our images.
+    """Builds a classifier of our images from the model in a file.
 
-    Its layers compute in the dtype policy that is set, unless some of them are in that one already.
+    Its layers compute in the current dtype policy, unless some of them already do.
 
     Args:
-        config: The file, and what is done with its last layer.
+        config: The file, and how its last layer is handled.
         image_shape: Height, width and channels.
         num_classes: Number of classes.
-        normalize: From pixels 0 .. 255 to what the model takes, if the section says that it
-            does not take pixels.
+        normalize: From pixels 0 .. 255 to the model's input, if the section says that the model
+            does not take raw pixels.
 
     Returns:
         A model from images `[batch, height, width, channels]` with pixels 0 .. 255 to
-        logits `[batch, num_classes]`, float32 under every precision.
+        logits `[batch, num_classes]`, float32 in every precision.
 
     Raises:
-        CheckpointError: If the file is no such model.
+        CheckpointError: If the file is not such a model.
     """
     require_files(config)
     path = files_of(config)["model.path"]
@@ -90,7 +90,7 @@ def build_keras_file(
         raise CheckpointError(f"{path}: not a .keras file; model.path must name one")
     model = read_model(path, remedy=_REMEDY_IN_TRAINING)
     if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
-        raise CheckpointError(f"{path}: not a model made of layers (functional or sequential)")
+        raise CheckpointError(f"{path}: not a functional or sequential model")
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise CheckpointError(
             f"{path}: {len(model.inputs)} inputs and {len(model.outputs)} outputs; give a model "
@@ -103,10 +103,10 @@ def build_keras_file(
             "another file"
         )
     model = _in_precision(model, keras.config.dtype_policy().name)
-    model, said = with_logits(
+    model, changes = with_logits(
         model, num_classes, config.replace_head, image_shape=image_shape, origin=str(path)
     )
-    for text in said:
+    for text in changes:
         logger.info("%s: %s", path, text)
     return _with_images(model, image_shape, config, normalize)
 
@@ -117,22 +117,22 @@ def _with_images(
     config: KerasFile,
     normalize: keras.layers.Layer,
 ) -> keras.Model:
-    """Returns a model that takes our images, with normalisation in front if it needs it."""
+    """Returns a model that takes our images, with normalisation prepended if required."""
     if not config.normalization_in_model:
         images = keras.Input(shape=image_shape, name="images")
         return keras.Model(images, model(normalize(images)), name=f"normalized_{model.name}")
     scaling = keras.layers.Rescaling | keras.layers.Normalization
     if not any(isinstance(layer, scaling) for layer in model._flatten_layers()):
         logger.warning(
-            "%s: no layer of it normalises pixels, and it gets those of 0 to 255; if it was "
-            "trained on others, set model.normalization_in_model to false",
+            "%s: none of its layers normalises pixels, and it gets raw pixels (0 to 255); if it "
+            "was trained on normalised ones, set model.normalization_in_model to false",
             config.path,
         )
     return model
 
 
 def _in_precision(model: keras.Model, policy: str) -> keras.Model:
-    """Returns the model with layers that compute in a policy, and the same weights."""
+    """Returns the model with layers that compute in a dtype policy, and the same weights."""
     names = policies_of(model)
     if policy in names or not names.intersection(_POLICIES):
         return model
@@ -143,7 +143,7 @@ def _in_precision(model: keras.Model, policy: str) -> keras.Model:
 
 
 def _with_policy(config: Any, policy: str) -> Any:
-    """Returns the description of a model with another dtype policy in all its layers."""
+    """Returns the configuration of a model with another dtype policy in all its layers."""
     if isinstance(config, list | tuple):
         return [_with_policy(item, policy) for item in config]
     if not isinstance(config, dict):
@@ -154,7 +154,7 @@ def _with_policy(config: Any, policy: str) -> Any:
 
 
 def digests_of_files(config: Model) -> dict[str, str]:
-    """Returns hashes of the files that a model is made from, for comparing ranks.
+    """Returns hashes of the files that a model is built from, for comparison across ranks.
 
     A file that cannot be read has the hash "(cannot be read)".
     """
@@ -163,6 +163,6 @@ def digests_of_files(config: Model) -> dict[str, str]:
 
 def _digest(path: Path) -> str:
     try:
-        return run_dir.digest(path)
+        return digest(path)
     except OSError:
         return "(cannot be read)"

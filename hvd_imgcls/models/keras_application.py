@@ -1,4 +1,4 @@
-"""Any model of `keras.applications` as a classifier of our images."""
+"""Models of `keras.applications` as classifiers of our images."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def build_keras_application(
     num_classes: int,
     normalize: keras.layers.Layer,
 ) -> keras.Model:
-    """Returns a model of `keras.applications`, its last layer made for our classes.
+    """Builds a model of `keras.applications` with a last layer for our classes.
 
-    The layers between the pooling and the last one belong to it (VGG's dense layers, say).
+    Layers between the pooling and the last layer are kept (such as VGG's dense layers).
 
     Args:
         config: Which model, its weights, and dropout.
@@ -36,11 +36,11 @@ def build_keras_application(
 
     Returns:
         A model from images `[batch, height, width, channels]` with pixels 0 .. 255 to
-        logits `[batch, num_classes]`, float32 under every precision.
+        logits `[batch, num_classes]`, float32 in every precision.
 
     Raises:
         ConfigError: If the model cannot be built for such images.
-        CheckpointError: If the file of weights does not fit the model.
+        CheckpointError: If the weights file does not fit the model.
     """
     images = keras.Input(shape=image_shape, name="images")
     application = _build(config.application, images, num_classes)
@@ -53,7 +53,7 @@ def build_keras_application(
     features = _input_of(head)
     if config.dropout is not None:
         features = _without_dropout(features)
-    if len(features.shape) == 4:  # a convolution of one pixel as the last layer
+    if len(features.shape) == 4:  # the last layer is a 1 by 1 convolution
         features = keras.layers.Flatten(name="flatten_features")(features)
     if config.dropout:
         features = keras.layers.Dropout(config.dropout, name="head_dropout")(features)
@@ -66,7 +66,7 @@ def build_keras_application(
 
 
 def _build(name: ApplicationName, images: Any, num_classes: int) -> keras.Model:
-    """Returns the model as Keras makes it, on top of its own normalisation of pixels."""
+    """Returns the unmodified Keras model, on top of its own normalisation of pixels."""
     image_shape = tuple(images.shape[1:])
     if image_shape[2] != NUM_CHANNELS:
         raise ConfigError(
@@ -89,12 +89,12 @@ def _build(name: ApplicationName, images: Any, num_classes: int) -> keras.Model:
             "data.image_size",
             got=f"{image_shape[0]} by {image_shape[1]} pixels",
             expected=f"images that {name} can be built for ({first_line(error)})",
-            fix="make it larger, or choose another model",
+            fix="increase it, or choose another model",
         ) from error
 
 
 def last_weighted_layer(model: keras.Model) -> Any:
-    """Returns the last layer that has weights, on the straight way to the output."""
+    """Returns the last layer with weights on the direct path to the output."""
     tensor = model.outputs[0]
     while True:
         layer = tensor._keras_history.operation
@@ -104,13 +104,13 @@ def last_weighted_layer(model: keras.Model) -> Any:
 
 
 def _input_of(layer: Any) -> Any:
-    """Returns the tensor that a layer, called once, was called with."""
+    """Returns the input tensor of a layer that was called once."""
     (node,) = layer._inbound_nodes
     (tensor,) = node.input_tensors
     return tensor
 
 
 def _without_dropout(features: Any) -> Any:
-    """Returns what a dropout layer takes, if these features come from one."""
+    """Returns the input of a dropout layer, if these features come from one."""
     layer = features._keras_history.operation
     return _input_of(layer) if isinstance(layer, keras.layers.Dropout) else features

@@ -1,4 +1,4 @@
-"""What `hvd-imgcls models` lists: every model with its size, for its own images or for others."""
+"""The list of `hvd-imgcls models`: every model with its size."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from hvd_imgcls.models.multiply_adds import count_multiply_adds
 from hvd_imgcls.models.table import MODELS
 
 APPLICATION_CLASSES = 1000
-"""Classes of ImageNet, which the models of `keras.applications` were made for."""
+"""Classes of ImageNet, which the models of `keras.applications` were designed for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """For which images the models are built.
+    """The images for which the models are built.
 
     Attributes:
-        image_size: Height and width in pixels; each model's own when None.
+        image_size: Height and width in pixels; each model's default when None.
         num_channels: Channels.
-        num_classes: Number of classes; each model's own when None.
+        num_classes: Number of classes; each model's default when None.
     """
 
     image_size: int | None = None
@@ -41,13 +41,13 @@ class Row:
     """One model of the list.
 
     Attributes:
-        name: What `model.name` or, for models of `keras.applications`, `model.application` says.
+        name: Value of `model.name` or, for models of `keras.applications`, `model.application`.
         description: One line.
         image_size: Height and width that the numbers are for; None without numbers.
         num_channels: Channels; None without numbers.
         num_classes: Number of classes; None without numbers.
-        num_parameters: Numbers in all weights, moving statistics included.
-        num_trainable_parameters: Those that training changes.
+        num_parameters: Total number of weights, including moving statistics.
+        num_trainable_parameters: Number of trainable weights.
         multiply_adds: Multiply-adds for one image (see `count_multiply_adds`).
         problem: Why there are no numbers, if the model cannot be built for such images.
     """
@@ -64,7 +64,7 @@ class Row:
 
 
 def list_models(request: Request) -> Iterator[Row]:
-    """Yields every model of the table, in its order, with its default sizes."""
+    """Yields every model of the table, in order, with its default sizes."""
     for name, entry in MODELS.items():
         if entry.section is None:
             yield Row(name=name, description=entry.description)
@@ -82,16 +82,16 @@ def list_applications(request: Request) -> Iterator[Row]:
     """Yields every model of `keras.applications`; each takes seconds to build."""
     for name, application in APPLICATIONS.items():
         section = KerasApplication(name="keras_application", application=name)
-        own = (application.image_size, APPLICATION_CLASSES)
-        yield _measured(name, f"keras.applications.{name}", section, request, own)
+        defaults = (application.image_size, APPLICATION_CLASSES)
+        yield _measured(name, f"keras.applications.{name}", section, request, defaults)
 
 
 def _measured(
-    name: str, description: str, section: Any, request: Request, own: tuple[int, int]
+    name: str, description: str, section: Any, request: Request, defaults: tuple[int, int]
 ) -> Row:
-    """Builds a model and returns its numbers; `own` is its own image size and classes."""
-    size = request.image_size or own[0]
-    num_classes = request.num_classes or own[1]
+    """Builds a model and returns its numbers; `own` is its default image size and classes."""
+    size = request.image_size or defaults[0]
+    num_classes = request.num_classes or defaults[1]
     place: dict[str, Any] = {
         "name": name,
         "description": description,
@@ -114,7 +114,7 @@ def _measured(
 
 @contextlib.contextmanager
 def _own_memory() -> Iterator[None]:
-    """Forgets afterwards what Keras remembers of the models built inside."""
+    """Clears Keras's global state for the models built inside."""
     try:
         yield
     finally:

@@ -1,11 +1,10 @@
-"""How many multiply-adds a model needs for one image, from the shapes of its layers.
+"""Number of multiply-adds that a model needs for one image, from the shapes of its layers.
 
-Counted is every product of an activation and a weight that is added up: convolutions of every
-kind, dense layers and the projections of attention; and the two products of attention,
-queries by keys and weights by values. Not counted are biases, normalisation, activations,
-pooling and additions, as in the tables of He et al. 2015 (arXiv:1512.03385, table 1), which call
-multiply-adds FLOPs. Frameworks that count a multiplication and an addition as two say twice
-as much.
+Counts every product of an activation and a weight: in all types of convolutions, dense layers
+and the projections of attention; and both products of attention, queries by keys and weights
+by values. Does not count biases, normalisation, activations, pooling and additions, as in the
+tables of He et al. 2015 (arXiv:1512.03385, table 1), who call multiply-adds FLOPs. Frameworks
+that count a multiplication and an addition separately report twice as much.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ import keras
 
 
 def count_multiply_adds(model: keras.Model) -> int:
-    """Returns the multiply-adds of one forward pass of one image.
+    """Returns the multiply-adds of a forward pass for one image.
 
     Args:
-        model: Built of layers with known shapes (functional or sequential). A layer that is called
-            twice counts twice.
+        model: Functional or sequential, with known shapes. Layers that are called twice count
+            twice.
 
     Raises:
-        ValueError: If a shape is not known.
+        ValueError: If a shape is unknown.
     """
     total = 0
     for nodes in _graph_of(model)._nodes_by_depth.values():
@@ -35,7 +34,7 @@ def count_multiply_adds(model: keras.Model) -> int:
 
 
 def _graph_of(model: keras.Model) -> Any:
-    """Returns what holds the graph of a model: a sequential one has it inside."""
+    """Returns the object with the model's graph; a sequential model has it inside."""
     return model._functional if isinstance(model, keras.Sequential) else model
 
 
@@ -54,7 +53,7 @@ def _of_call(layer: Any, arguments: Any, outputs: list[Any]) -> int:
 
 
 def _of_layer(layer: Any, taken: tuple[int, ...], given: tuple[int, ...]) -> int:
-    """Returns the multiply-adds of a layer that takes and gives shapes without the batch."""
+    """Returns the multiply-adds of a layer with these input and output shapes, without batch."""
     layers = keras.layers
     if isinstance(layer, layers.Dense):
         return math.prod(given) * taken[-1]
@@ -68,7 +67,7 @@ def _of_layer(layer: Any, taken: tuple[int, ...], given: tuple[int, ...]) -> int
 
 
 def _of_place(layer: Any, num_channels: int) -> int:
-    """Returns the multiply-adds of a convolution for one pixel of its output."""
+    """Returns the multiply-adds of a convolution for one output pixel."""
     if isinstance(layer, keras.layers.Conv2D):
         return _kernel_size(layer) * num_channels * layer.filters // layer.groups
     depthwise = _kernel_size(layer) * num_channels * layer.depth_multiplier
@@ -78,7 +77,7 @@ def _of_place(layer: Any, num_channels: int) -> int:
 
 
 def _of_einsum(equation: str, taken: tuple[int, ...], kernel: tuple[int, ...]) -> int:
-    """Returns the multiply-adds of `EinsumDense`: the sizes of all its axes but the batch's."""
+    """Returns the multiply-adds of `EinsumDense`: the product of all axes except the batch."""
     first, _, rest = equation.replace("...", "").partition(",")
     second = rest.partition("->")[0]
     # Axes without a letter ("...") come first.
@@ -90,7 +89,7 @@ def _of_einsum(equation: str, taken: tuple[int, ...], kernel: tuple[int, ...]) -
 
 
 def _of_attention(layer: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> int:
-    """Returns the multiply-adds of the projections of attention and of its two products."""
+    """Returns the multiply-adds of an attention layer: its projections and both products."""
     names = ("query", "value", "key")
     given = {**dict(zip(names, arguments, strict=False)), **keywords}
     query, value = given["query"], given["value"]
@@ -114,8 +113,8 @@ def _kernel_size(layer: Any) -> int:
 
 
 def _size(tensor: Any) -> tuple[int, ...]:
-    """Returns a shape without the batch."""
+    """Returns a shape without the batch axis."""
     size = tuple(tensor.shape[1:])
     if None in size:
-        raise ValueError(f"the shape {tensor.shape} is not known")
+        raise ValueError(f"the shape {tensor.shape} is unknown")
     return size

@@ -1,7 +1,7 @@
-"""The first layer of a network: pixels of 0 to 255 become small numbers.
+"""The first layer of a network, which normalises pixels in 0 to 255.
 
-It belongs to the model, so that a saved model takes pixels as they are, and the images
-travel as bytes until they are on the device.
+It is part of the model, so that a saved model takes raw pixels, and images are transferred to
+the device as bytes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import keras
 from hvd_imgcls.config.normalization import GivenStatistics, ImageNetStatistics, Normalization
 from hvd_imgcls.errors import ConfigError
 
-# torchvision's, which go back to Krizhevsky's and He's models trained in Caffe and Torch.
+# torchvision's values, which originate from models trained in Caffe and Torch.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STANDARD_DEVIATION = (0.229, 0.224, 0.225)
 MAX_PIXEL = 255
@@ -25,7 +25,7 @@ def make_normalization(config: Normalization, num_channels: int) -> keras.layers
         num_channels: Channels of the images.
 
     Raises:
-        ConfigError: If it is made for images with another number of channels.
+        ConfigError: If its statistics are for another number of channels.
     """
     if isinstance(config, GivenStatistics):
         mean, deviation = config.mean, config.standard_deviation
@@ -37,7 +37,7 @@ def make_normalization(config: Normalization, num_channels: int) -> keras.layers
         raise ConfigError(
             "data.normalization",
             got=f"{config.name} for {len(mean)} channels",
-            expected=f"numbers for images with {num_channels}",
+            expected=f"statistics for {num_channels} channels",
             fix="run `hvd-imgcls statistics` on this pipeline, or change data.num_channels",
         )
     return keras.layers.Rescaling(

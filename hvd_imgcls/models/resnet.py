@@ -13,10 +13,10 @@ NUM_BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3
 """Blocks of the four stages (table 1 of the paper)."""
 
 FIRST_NUM_FILTERS = 64
-"""Filters of the first stage; every other one has twice those of the one before."""
+"""Filters of the first stage; they double in every later stage."""
 
 BOTTLENECK_EXPANSION = 4
-"""How many times more channels a bottleneck block gives than its 3 by 3 convolution has."""
+"""Ratio of a bottleneck block's output channels to those of its 3 by 3 convolution."""
 
 HEAD_DEVIATION = 0.01
 """Standard deviation of the last layer's initial weights (Goyal et al. 2017, section 5.1)."""
@@ -28,22 +28,22 @@ def build_resnet(
     num_classes: int,
     normalize: keras.layers.Layer,
 ) -> keras.Model:
-    """Returns the residual network of 18, 34 or 50 layers.
+    """Builds the residual network with 18, 34 or 50 layers.
 
-    Version 1.5 (Goyal et al. 2017, arXiv:1706.02677, section 5.1): a bottleneck block halves
-    the image in its 3 by 3 convolution. Convolutions that halve it pad alike on all sides, as
+    Version 1.5 (Goyal et al. 2017, arXiv:1706.02677, section 5.1): a bottleneck block
+    downsamples in its 3 by 3 convolution. Convolutions with stride 2 are padded symmetrically, as
     in the reference code. Initial weights of convolutions: He et al. 2015 (arXiv:1502.01852),
-    counted by outputs, as in the reference code.
+    in fan-out mode, as in the reference code.
 
     Args:
-        config: Says how many layers, the stem and how the blocks begin.
+        config: Defines the number of layers, the stem and the initial scales.
         image_shape: Height, width and channels.
         num_classes: Number of classes.
-        normalize: From pixels 0 .. 255 to what the first convolution takes.
+        normalize: From pixels 0 .. 255 to the input of the first convolution.
 
     Returns:
         A model from images `[batch, height, width, channels]` with pixels 0 .. 255 to
-        logits `[batch, num_classes]`, float32 under every precision.
+        logits `[batch, num_classes]`, float32 in every precision.
     """
     layers = keras.layers
     block = _bottleneck if config.name == "resnet50" else _basic_block
@@ -75,7 +75,7 @@ def _stem(features: Any, kind: str) -> Any:
         return layers.Activation("relu", name="stem_relu")(features)
     features = _convolution(features, FIRST_NUM_FILTERS, 7, 2, "stem")
     features = layers.Activation("relu", name="stem_relu")(features)
-    # After the ReLU zeros are as good as nothing: the largest value stays the same.
+    # After a ReLU, zero padding does not change the maximum.
     features = layers.ZeroPadding2D(1, name="stem_pool_pad")(features)
     return layers.MaxPooling2D(3, strides=2, name="stem_pool")(features)
 
@@ -102,7 +102,7 @@ def _bottleneck(
 
 
 def _shortcut(features: Any, num_outputs: int, strides: int, name: str) -> Any:
-    """Returns the input, projected where its shape is another (option B of the paper)."""
+    """Returns the input, projected if its shape differs (option B of the paper)."""
     if strides == 1 and features.shape[-1] == num_outputs:
         return features
     return _convolution(features, num_outputs, 1, strides, f"{name}_shortcut")

@@ -15,18 +15,18 @@ def build_small_cnn(
 ) -> keras.Model:
     """Builds two convolutions and two dense layers, without batch normalisation.
 
-    What it computes for an example depends on no other example in the batch, so it is the
+    The output for an example does not depend on other examples in the batch, so it is the
     same on any number of ranks.
 
     Args:
         config: The sizes of the layers.
         image_shape: Height, width and channels.
         num_classes: Number of classes.
-        normalize: From pixels 0 .. 255 to what the first convolution takes.
+        normalize: From pixels 0 .. 255 to the input of the first convolution.
 
     Returns:
         A model from images `[batch, height, width, channels]` with pixels 0 .. 255 to
-        logits `[batch, num_classes]`, float32 under every precision.
+        logits `[batch, num_classes]`, float32 in every precision.
     """
     layers = keras.layers
     first, second = config.num_filters

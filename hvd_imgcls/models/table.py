@@ -1,4 +1,4 @@
-"""All models by the name that a pipeline file uses."""
+"""The table of all models by their names in a pipeline file."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Entry:
             and the layer that normalises pixels.
         description: One line.
         section: Returns its section with the defaults; None if it has no defaults.
-        image_size: Height and width that it was made for; 0 if it has none.
-        num_classes: Number of classes of the data that it was made for; 0 if there is none.
+        image_size: Height and width that it was designed for; 0 if any.
+        num_classes: Number of classes of the dataset that it was designed for; 0 if any.
     """
 
     build: Callable[[Any, tuple[int, int, int], int, keras.layers.Layer], keras.Model]
@@ -42,7 +42,7 @@ class Entry:
 
 
 def no_model_given() -> ConfigError:
-    """Returns the error of a configuration that names a model which nobody handed over."""
+    """Returns the error for a configuration with `name: given` but no model."""
     return ConfigError(
         "model.name",
         got="given",
@@ -133,15 +133,15 @@ MODELS = {
     },
     "keras_application": Entry(
         build=build_keras_application,
-        description="any model of keras.applications, with weights from a file of yours or none",
+        description="any model of keras.applications, with weights from your file or random ones",
     ),
     "keras_file": Entry(
         build=build_keras_file,
-        description="a model from a .keras file, its last layer made for your classes",
+        description="a model from a .keras file, with a last layer for your classes",
     ),
     "given": Entry(
         build=_refuse_given,
-        description="a model of your own in Python: train(config, model=...)",
+        description="your own model in Python: train(config, model=...)",
     ),
 }
-"""In the order in which they are listed."""
+"""In the order of the list."""

@@ -10,10 +10,10 @@ from hvd_imgcls.config.models import Vit
 from hvd_imgcls.errors import ConfigError
 
 LAYER_NORM_EPSILON = 1e-6
-"""That of the published code of Dosovitskiy et al. 2020."""
+"""As in the published code of Dosovitskiy et al. 2020."""
 
 POSITION_DEVIATION = 0.02
-"""Standard deviation of the initial positions (published code of the same)."""
+"""Standard deviation of the initial position embeddings, as in the published code."""
 
 
 def build_vit(
@@ -22,23 +22,23 @@ def build_vit(
     num_classes: int,
     normalize: keras.layers.Layer,
 ) -> keras.Model:
-    """Returns a transformer over the patches of an image.
+    """Builds a transformer over the patches of an image.
 
-    After Dosovitskiy et al. 2020 (arXiv:2010.11929) with learned positions; without a class
-    token: the mean over the patches is classified (Beyer et al. 2022, arXiv:2205.01580).
+    After Dosovitskiy et al. 2020 (arXiv:2010.11929) with learned position embeddings; global
+    average pooling instead of a class token (Beyer et al. 2022, arXiv:2205.01580).
 
     Args:
         config: The sizes.
         image_shape: Height, width and channels.
         num_classes: Number of classes.
-        normalize: From pixels 0 .. 255 to what is projected.
+        normalize: From pixels 0 .. 255 to the input of the patch embedding.
 
     Returns:
         A model from images `[batch, height, width, channels]` with pixels 0 .. 255 to
-        logits `[batch, num_classes]`, float32 under every precision.
+        logits `[batch, num_classes]`, float32 in every precision.
 
     Raises:
-        ConfigError: If height or width is no multiple of the patch size.
+        ConfigError: If height or width is not a multiple of the patch size.
     """
     _require_whole_patches(config.patch_size, image_shape)
     layers = keras.layers
@@ -65,7 +65,7 @@ def _require_whole_patches(patch_size: int, image_shape: tuple[int, int, int]) -
 
 
 def _embed_patches(pixels: Any, config: Vit) -> Any:
-    """Returns one vector for each patch, `[batch, patches, width]`, rows of patches in order."""
+    """Returns one vector per patch, `[batch, patches, width]`, in row-major order."""
     layers, size = keras.layers, config.patch_size
     _, height, width, channels = pixels.shape
     num_rows, num_columns = height // size, width // size
@@ -74,7 +74,7 @@ def _embed_patches(pixels: Any, config: Vit) -> Any:
     patches = layers.Reshape((num_rows * num_columns, size * size * channels), name="patches")(
         patches
     )
-    # A bias for every patch: the learned positions, and the bias of the projection in one.
+    # One bias per patch: the position embeddings together with the bias of the projection.
     return layers.EinsumDense(
         "bpi,io->bpo",
         output_shape=(num_rows * num_columns, config.width),

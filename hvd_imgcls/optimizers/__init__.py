@@ -1,6 +1,6 @@
-"""Optimizers that Keras does not have, and what can be put in front of any optimizer.
+"""Optimizers that Keras does not have, and extensions of any optimizer.
 
-`building` and `recipe` make them from a configuration.
+`building` and `recipe` create them from a configuration.
 """
 
 from hvd_imgcls.optimizers.adaptive_clipping import with_adaptive_clipping

@@ -1,4 +1,4 @@
-"""Adaptive gradient clipping: a gradient may be a fraction of the weights it changes."""
+"""Adaptive gradient clipping: limits gradient norms relative to weight norms."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ UnitAxes = Callable[[Any], tuple[int, ...] | None]
 
 
 def fan_in_axes(variable: Any) -> tuple[int, ...] | None:
-    """Returns the axes that one unit's weights lie along; None for no clipping.
+    """Returns the axes of one unit's weights; None for no clipping.
 
-    Of kernels `[inputs, outputs]` and `[height, width, inputs, outputs]` a unit is an output.
-    Of kernels of three dimensions, those of several attention heads, the first axis is taken for
-    the inputs, as in the authors' code. Biases and normalisation, that is what has one dimension
-    or a name that ends in `bias`, have no units. (The authors' code clips them as a whole.)
+    For kernels `[inputs, outputs]` and `[height, width, inputs, outputs]`, a unit is an output.
+    For kernels with three dimensions, those of multi-head attention, the first axis is treated
+    as the inputs, as in the authors' code. Biases and normalisation, that is, variables with one
+    dimension or a name ending in `bias`, have no units. (The authors' code clips them as a whole.)
 
     Args:
         variable: A `keras.Variable`.
@@ -39,18 +39,18 @@ def with_adaptive_clipping(
 ) -> Any:
     """Returns the optimizer with adaptive gradient clipping.
 
-    Brock et al. 2021 (arXiv:2102.06171, section 4.1, equation 3), on gradients that are reduced
-    and unscaled already.
+    Brock et al. 2021 (arXiv:2102.06171, section 4.1, equation 3), applied to reduced and
+    unscaled gradients.
 
     Args:
         optimizer: A Keras optimizer that is not built yet.
-        max_ratio: Norm of a unit's gradient divided by that of its weights, at most: lambda.
-        epsilon: Norm that weights have at least.
-        axes_of: From a variable to the axes that one unit's weights lie along; None leaves its
-            gradient as it is, as the paper does with the last layer.
+        max_ratio: Maximum ratio of a unit's gradient norm to its weight norm: lambda.
+        epsilon: Lower bound of the weight norm.
+        axes_of: Maps a variable to the axes of one unit's weights; None leaves its gradient
+            unchanged, as the paper does for the last layer.
 
     Raises:
-        ConfigError: If the optimizer is built already.
+        ConfigError: If the optimizer is already built.
     """
     return extend(
         optimizer, _AdaptivelyClipped, _max_ratio=max_ratio, _epsilon=epsilon, _axes_of=axes_of

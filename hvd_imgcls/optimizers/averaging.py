@@ -1,8 +1,8 @@
-"""A running average of the weights beside the weights.
+"""A moving average of the weights.
 
-The averages are the optimizer's own variables, as with Keras's `use_ema`, named after their
-weights: whoever saves, compares or broadcasts the state of the optimizer has them too. Every
-rank makes the same updates, so they are the same on all ranks without communication.
+The averages are variables of the optimizer, as with Keras's `use_ema`, named after their
+weights, so they are saved, compared and broadcast with the state of the optimizer. Every rank
+makes the same updates, so they are the same on all ranks without communication.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ def with_averaged_weights(optimizer: Any, decay: float, *, warms_up: bool = Fals
     """Returns the optimizer with a moving average of the trainable weights.
 
     `average = decay * average + (1 - decay) * weight` after every update; the first update sets
-    it to the weight. Polyak and Juditsky 1992 for the idea, Keras's `use_ema` for the rule.
-    Unlike there, `fit` does not put the averages in the place of the weights at its end: call
-    `take_averages` for it.
+    it to the weight. The idea is that of Polyak and Juditsky 1992, the rule that of Keras's
+    `use_ema`. Unlike there, `fit` does not replace the weights by the averages at its end: call
+    `take_averages`.
 
     Args:
         optimizer: A Keras optimizer that is not built yet.
@@ -32,7 +32,7 @@ def with_averaged_weights(optimizer: Any, decay: float, *, warms_up: bool = Fals
             rule of `tf.train.ExponentialMovingAverage(num_updates=t)`.
 
     Raises:
-        ConfigError: If the optimizer is built already.
+        ConfigError: If the optimizer is already built.
     """
     extended = extend(optimizer, _Averaged, _warms_up=warms_up)
     extended.use_ema = True
@@ -42,15 +42,15 @@ def with_averaged_weights(optimizer: Any, decay: float, *, warms_up: bool = Fals
 
 
 def take_averages(model: keras.Model) -> None:
-    """Puts the averages in the place of a model's trainable weights.
+    """Replaces a model's trainable weights by their averages.
 
-    Other weights, such as the moving statistics of batch normalisation, stay as they are.
+    Other weights, such as the moving statistics of batch normalisation, are unchanged.
 
     Args:
         model: A model that was trained with `with_averaged_weights`.
 
     Raises:
-        ConfigError: If its optimizer keeps no averages, or has made none yet.
+        ConfigError: If its optimizer has no averages, or has not been updated yet.
     """
     optimizer = model.optimizer
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
@@ -58,8 +58,8 @@ def take_averages(model: keras.Model) -> None:
         raise ConfigError(
             "model.optimizer",
             got="an optimizer without averages",
-            expected="one that has averaged weights",
-            fix="make it with with_averaged_weights and train",
+            expected="one with averaged weights",
+            fix="create it with with_averaged_weights and train",
         )
     pairs = zip(
         optimizer._trainable_variables, optimizer._model_variables_moving_average, strict=True
@@ -89,4 +89,4 @@ class _Averaged(Extension):
                 average.assign(kept * average + (1 - kept) * weight)
 
     def finalize_variable_values(self, var_list: Sequence[Any]) -> None:
-        """Does nothing: the weights stay what they are until `take_averages`."""
+        """Does nothing: the weights are unchanged until `take_averages`."""

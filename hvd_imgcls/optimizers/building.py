@@ -1,4 +1,4 @@
-"""The optimizers by the name that a pipeline file uses, before anything is put in front of them."""
+"""The optimizers by their names in a pipeline file, without extensions."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from hvd_imgcls.config.optimizers import Adam, AdamW, Lamb, Lars, Optimizer, Sgd
 from hvd_imgcls.optimizers.lars import Lars as LarsOptimizer
 
 
-def build_optimizer(config: Optimizer, learning_rate: Any) -> keras.optimizers.Optimizer:
-    """Returns the optimizer that a configuration names: of Keras, where Keras has it.
+def make_optimizer(config: Optimizer, learning_rate: Any) -> keras.optimizers.Optimizer:
+    """Returns the optimizer of a configuration: Keras's own if there is one.
 
-    What a section says beyond the arguments of the class is up to `build_recipe`.
+    `build_recipe` handles options of the section beyond the arguments of the class.
 
     Args:
         config: The `optimizer` section.
@@ -39,7 +39,7 @@ def build_optimizer(config: Optimizer, learning_rate: Any) -> keras.optimizers.O
             epsilon=config.epsilon,
         )
     if isinstance(config, AdamW):
-        decay = config.weight_decay  # its class takes no None
+        decay = config.weight_decay  # The class does not accept None.
         return keras.optimizers.AdamW(learning_rate, weight_decay=decay, **_moments(config))
     if isinstance(config, Lamb):
         return keras.optimizers.Lamb(learning_rate, weight_decay=decay, **_moments(config))

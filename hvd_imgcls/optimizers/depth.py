@@ -1,9 +1,9 @@
-"""How deep in a network a layer is, and which layer is the last: from the graph of layers.
+"""The depth of a layer in a network, and the last layer, from the graph of layers.
 
-A network is a chain of blocks. A block ends at a layer that every path from the images to the
-logits passes: the addition at the end of a residual block, the concatenation of a dense block, or
-simply the next layer of a plain network. Only blocks with a kernel count; one without, such as a
-normalisation or a pooling, belongs to the block before it, or to the first if there is none.
+A network is a chain of layer groups. A group ends at a layer that every path from the images to
+the logits passes: the addition at the end of a residual block, the concatenation of a dense
+block, or simply the next layer of a plain network. Only groups with a kernel count; one without,
+such as a normalisation or a pooling, belongs to the group before it, or to the first group.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ Layers = list[keras.layers.Layer]
 
 
 def blocks_of(model: keras.Model) -> list[Layers]:
-    """Returns the layers of each block, from the images to the logits.
+    """Returns the layers of each group, from the images to the logits.
 
-    A model inside the model counts as the chain that it is, unless it is part of a branch. A
-    layer that is used several times belongs to the block of its first use.
+    A nested model is treated as the chain of its layers, unless it is part of a branch. A
+    layer that is used several times belongs to the group of its first use.
 
     Args:
         model: A functional or sequential model.
@@ -43,7 +43,7 @@ def blocks_of(model: keras.Model) -> list[Layers]:
 
 
 def last_kernel_layer(model: keras.Model) -> keras.layers.Layer:
-    """Returns the layer that makes the logits: the last one that has a kernel.
+    """Returns the layer that computes the logits: the last one with a kernel.
 
     Raises:
         ConfigError: If there is none, or the model is neither functional nor sequential.
@@ -56,20 +56,20 @@ def last_kernel_layer(model: keras.Model) -> keras.layers.Layer:
 
 
 def layer_decay_multipliers(model: keras.Model, decay: float) -> Callable[[Any], float]:
-    """Returns a function from a variable to `decay ** (blocks between its block and the last)`.
+    """Returns a function from a variable to `decay ** (groups between its group and the last)`.
 
     Clark et al. 2020 (arXiv:2003.10555, appendix) for text, Bao et al. 2022 (arXiv:2106.08254)
-    for images. The last block, which makes the logits, has 1. So with `blocks_of` a ResNet-50
-    has 18 blocks: the first convolution, 16 residual blocks and the last layer. A transformer
-    written as `x + attention(x)`, `x + mlp(x)` has two blocks per layer where these papers count
-    one: give the square root of their values.
+    for images. The last group, which computes the logits, has 1. A ResNet-50 thus has 18 groups:
+    the first convolution, 16 residual blocks and the last layer. A transformer written as
+    `x + attention(x)`, `x + mlp(x)` has two groups per transformer block, which these papers
+    count as one: use the square root of their values.
 
     Args:
         model: A functional or sequential model.
         decay: In (0, 1].
 
     Raises:
-        ConfigError: If the model is of another kind.
+        ConfigError: If the model is neither functional nor sequential.
     """
     blocks = blocks_of(model)
     multipliers = {
@@ -82,7 +82,7 @@ def layer_decay_multipliers(model: keras.Model, decay: float) -> Callable[[Any],
 
 
 def _chain(model: keras.Model) -> list[Layers]:
-    """Returns the layers between the places that every path passes, in order."""
+    """Returns the layers between the tensors that every path passes, in order."""
     nodes = _nodes_in_order(model)
     position = {id(node): place for place, node in enumerate(nodes)}
     reach = list(range(len(nodes)))
@@ -94,7 +94,7 @@ def _chain(model: keras.Model) -> list[Layers]:
     branches: Layers = []
     farthest = 0
     for place, node in enumerate(nodes):
-        # A connection from before this layer to behind it is a way around it.
+        # A connection from before this layer to after it bypasses the layer.
         is_passed_by_all = farthest <= place
         farthest = max(farthest, reach[place])
         layer = node.operation
@@ -109,11 +109,11 @@ def _chain(model: keras.Model) -> list[Layers]:
 
 
 def _nodes_in_order(model: keras.Model) -> list[Any]:
-    """Returns the uses of layers so that each comes after those it takes its inputs from."""
+    """Returns the uses of layers in topological order."""
     functional = getattr(model, "_functional", None) or model
     by_depth = getattr(functional, "_nodes_by_depth", None)
     if not by_depth:
-        raise _not_a_chain(model, "that says nothing about the order of its layers")
+        raise _not_a_chain(model, "without a graph of its layers")
     return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
 
 
@@ -128,6 +128,6 @@ def _not_a_chain(model: keras.Model, what: str) -> ConfigError:
         "model",
         got=f"{model.name}, a model {what}",
         expected="a functional or sequential model with a kernel",
-        fix="build it with keras.Model(inputs, outputs), or leave out layer decay, adaptive "
+        fix="build it with keras.Model(inputs, outputs), or omit layer decay, adaptive "
         "clipping and muon",
     )

@@ -1,18 +1,19 @@
-"""How an optimizer of Keras gets an ability that Keras does not know.
+"""Extends Keras optimizers by features that Keras does not have.
 
-An extended optimizer is an instance of a class made for it, which inherits from the class of
-the optimizer that was given, and shares its state. Extensions can be put on one another and
-under `hvd_imgcls.keras.DistributedOptimizer`, in any order that makes sense. `__class__` names
-the class of Keras, so what is saved is a plain Keras optimizer with all of its state; the
-extension itself is not saved.
+An extended optimizer is an instance of a generated class that inherits from the class of the
+given optimizer and shares its state. Extensions can be combined with each other and with
+`hvd_imgcls.keras.DistributedOptimizer`, in any order that makes sense. `__class__` is the
+class of Keras, so a plain Keras optimizer with all of its state is saved; the extension itself
+is not saved.
 
-Functions of variables are asked when the optimizer is built, with the variables it is built
-for. So a copy for another model is right too.
+Functions of variables are called when the optimizer is built, with the variables it is built
+for, so that copies for another model are correct.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -21,7 +22,7 @@ from hvd_imgcls.errors import ConfigError
 
 
 class Extension:
-    """Base of the classes that are put in front of an optimizer's own."""
+    """Base of the classes that extend an optimizer's own class."""
 
     _plain_class: type
     _extended_class: type
@@ -29,34 +30,49 @@ class Extension:
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
-        """The class of Keras: what is saved, and what `isinstance` may ask for."""
+        """The class of Keras, used for saving and `isinstance`."""
         return self._plain_class
 
     @classmethod
     def from_config(cls, config: dict[str, Any], **keywords: Any) -> Any:
-        """Returns a new optimizer of this configuration, extended in the same way."""
+        """Returns a new optimizer with this configuration and the same extensions."""
         plain = cls._plain_class.from_config(config, **keywords)  # type: ignore[attr-defined]
-        return dressed_as(cls, plain)
+        return reapply_extensions(cls, plain)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        """Returns a copy that is extended too; Keras copies by what it would save."""
+        """Returns a copy with the same extensions; Keras copies by the saved configuration."""
         reduced: Any = self.__reduce__()
         make, arguments = reduced[:2]
-        return dressed_as(type(self), make(*arguments))
+        return reapply_extensions(type(self), make(*arguments))
 
 
 def extend(optimizer: Any, extension: type[Extension], **attributes: Any) -> Any:
-    """Returns the optimizer with an extension in front of it; the two share one state.
+    """Returns the optimizer with an extension; both share one state.
 
     Args:
-        optimizer: A Keras optimizer that is not built yet; extended already or not.
-        extension: What its class is to inherit from first.
-        **attributes: Class attributes of the made class, which the extension uses.
+        optimizer: A Keras optimizer that is not built yet; may already be extended.
+        extension: The first base class of the generated class.
+        **attributes: Class attributes of the generated class, used by the extension.
 
     Raises:
         ConfigError: If the optimizer is built, distributed, scales the loss or accumulates.
     """
     _require_extendable(optimizer)
+    again = functools.partial(extend, extension=extension, **attributes)
+    return put_in_front(optimizer, extension, again, **attributes)
+
+
+def put_in_front(
+    optimizer: Any, extension: type[Extension], again: Callable[[Any], Any], **attributes: Any
+) -> Any:
+    """Returns an instance of a generated class: the extension, then the optimizer's own class.
+
+    Args:
+        optimizer: A Keras optimizer; both share one state.
+        extension: The first base class of the generated class.
+        again: Applies the same extension to another optimizer, for copies.
+        **attributes: Class attributes of the generated class.
+    """
     base = type(optimizer)
     made = type(
         base.__name__,
@@ -68,7 +84,7 @@ def extend(optimizer: Any, extension: type[Extension], **attributes: Any) -> Any
             },
             "_plain_class": optimizer.__class__,
             "_extended_class": base,
-            "_extend_again": functools.partial(extend, extension=extension, **attributes),
+            "_extend_again": staticmethod(again),
             "__module__": base.__module__,
             "__doc__": base.__doc__,
         },
@@ -78,13 +94,13 @@ def extend(optimizer: Any, extension: type[Extension], **attributes: Any) -> Any
     return extended
 
 
-def dressed_as(cls: type, plain: Any) -> Any:
-    """Returns a plain optimizer with the extensions that a class has, in their order."""
+def reapply_extensions(cls: type, plain: Any) -> Any:
+    """Returns a plain optimizer with the extensions of a class, in the same order."""
     if not issubclass(cls, Extension):
         return plain
-    # Of this very class, or those below it would be found twice.
+    # Attributes of this class itself, or those of its bases would be found twice.
     own = vars(cls)
-    return own["_extend_again"](dressed_as(own["_extended_class"], plain))
+    return own["_extend_again"].__func__(reapply_extensions(own["_extended_class"], plain))
 
 
 def _require_extendable(optimizer: Any) -> None:
@@ -95,7 +111,7 @@ def _require_extendable(optimizer: Any) -> None:
     elif optimizer.built:
         problem, fix = "one that is built", "extend it before the first step"
     elif optimizer.gradient_accumulation_steps:
-        problem = "one that accumulates by itself"
+        problem = "one that accumulates gradients itself"
         fix = "use backward_passes_per_step of hvd.DistributedOptimizer instead"
     else:
         return

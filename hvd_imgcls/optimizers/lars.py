@@ -13,7 +13,7 @@ from hvd_imgcls.optimizers.weight_decay import own_name
 
 @keras.saving.register_keras_serializable("hvd_imgcls")
 class Lars(keras.optimizers.SGD):
-    """SGD with a step length per layer, for large batches.
+    """SGD with layer-wise adaptive step lengths, for large batches.
 
     You et al. 2017 (arXiv:1708.03888, section 4, equations 5 and 6, and algorithm 1). For a
     variable w with gradient g and weight decay b:
@@ -22,20 +22,20 @@ class Lars(keras.optimizers.SGD):
         v = momentum * v - learning_rate * trust * (g + b * w)
         w = w + v
 
-    Norms are L2, over the whole variable. Where |w| or the divisor is 0, trust is 1. Biases and
-    normalisation, that is what has one dimension or a name that ends in `bias`, have trust 1
-    (Grill et al. 2020, arXiv:2006.07733, section 3.2, leave them out of both adaptation and
-    decay). What `exclude_from_weight_decay` names has b = 0.
+    Norms are L2, over the whole variable. Where |w| or the denominator is 0, trust is 1. Biases and
+    normalisation, that is, variables with one dimension or a name ending in `bias`, have trust 1
+    (Grill et al. 2020, arXiv:2006.07733, section 3.2, exclude them from both adaptation and
+    decay). Variables named in `exclude_from_weight_decay` have b = 0.
 
     Args:
         learning_rate: A number or a schedule.
         momentum: In [0, 1].
-        nesterov: Whether the momentum is Nesterov's, as in `keras.optimizers.SGD`. Not in the
+        nesterov: Whether to use Nesterov momentum, as in `keras.optimizers.SGD`. Not in the
             paper.
-        weight_decay: b, which goes through the gradient. None for none.
+        weight_decay: b, added to the gradient. None for none.
         trust_coefficient: eta in the paper.
         epsilon: Not in the paper.
-        **keywords: The other ones of `keras.optimizers.SGD`.
+        **keywords: Other arguments of `keras.optimizers.SGD`.
     """
 
     def __init__(
@@ -59,10 +59,10 @@ class Lars(keras.optimizers.SGD):
         self.epsilon = epsilon
 
     def build(self, variables: Sequence[Any]) -> None:
-        """Creates the momentum, and notes what has a step length of its own."""
+        """Creates the momentum, and determines which variables are adapted."""
         if self.built:
             return
-        # Past Keras's tracking of attributes: this is no state.
+        # Bypasses Keras's attribute tracking: this is not state.
         self.__dict__["_adapted"] = {
             self._var_key(variable)
             for variable in variables

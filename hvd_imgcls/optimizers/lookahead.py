@@ -1,7 +1,7 @@
-"""Lookahead: slow weights that follow the fast ones, and pull them back.
+"""Lookahead: slow weights that follow the fast weights, which are periodically reset to them.
 
-The slow weights are the optimizer's own variables, so whoever saves, compares or broadcasts its
-state has them too. Every rank makes the same updates without communication.
+The slow weights are variables of the optimizer, so they are saved, compared and broadcast with
+its state. Every rank makes the same updates without communication.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ from hvd_imgcls.optimizers.extending import Extension, extend
 def with_lookahead(
     optimizer: Any, *, every_steps: int, slow_fraction: Callable[[tf.Tensor], tf.Tensor]
 ) -> Any:
-    """Returns the optimizer with slow weights beside the ones that it updates.
+    """Returns the optimizer with slow weights in addition to the weights that it updates.
 
-    After every `every_steps` updates `slow = fraction * slow + (1 - fraction) * weight`, and the
-    weight becomes the slow one (Zhang et al. 2019, arXiv:1907.08610; there, the fraction is
-    1 - alpha). The slow weights begin as the weights.
+    After every `every_steps` updates, `slow = fraction * slow + (1 - fraction) * weight`, and the
+    weight is set to the slow weight (Zhang et al. 2019, arXiv:1907.08610; their alpha is
+    1 - fraction). The slow weights are initialised to the weights.
 
     Args:
         optimizer: A Keras optimizer that is not built yet.
         every_steps: At least 1.
-        slow_fraction: From the number of finished updates, scalar float32, to the part of the
-            slow weights that is kept, in [0, 1].
+        slow_fraction: Maps the number of completed updates, scalar float32, to the fraction of
+            the slow weights that is kept, in [0, 1].
 
     Raises:
-        ConfigError: If the optimizer is built already.
+        ConfigError: If the optimizer is already built.
     """
     return extend(optimizer, _Lookahead, _every_steps=every_steps, _slow_fraction=slow_fraction)
 
 
 def rising_fraction(config: Lookahead, num_steps: int) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Returns the part of the slow weights that is kept after so many updates.
+    """Returns the fraction of the slow weights that is kept as a function of completed updates.
 
-    With `rises`, it rises from 0 with the third power of the updates done, as in Jordan 2024
+    With `rises`, it increases from 0 with the cube of the completed updates, as in Jordan 2024
     (arXiv:2404.00498, section 3.4).
 
     Args:
         config: The `train.lookahead` section.
-        num_steps: Updates of the whole run.
+        num_steps: Updates in the whole run.
     """
 
     def fraction(finished: tf.Tensor) -> tf.Tensor:
@@ -60,7 +60,7 @@ class _Lookahead(Extension):
     _slow_fraction: Callable[[tf.Tensor], tf.Tensor]
 
     def build(self, variables: Sequence[Any]) -> None:
-        """Makes the slow weights."""
+        """Creates the slow weights."""
         super().build(variables)  # type: ignore[misc]
         optimizer: Any = self
         slow = [
@@ -72,12 +72,12 @@ class _Lookahead(Extension):
         self.__dict__["_slow_weights"] = slow
 
     def save_own_variables(self, store: Any) -> None:
-        """Saves what the optimizer under it has: a file that plain Keras reads whole."""
+        """Saves the state of the plain optimizer, so that plain Keras can load the file."""
         for index, variable in enumerate(self._variables_of_keras()):
             store[str(index)] = variable.numpy()
 
     def load_own_variables(self, store: Any) -> None:
-        """Loads such a file; the slow weights begin anew as the weights."""
+        """Loads such a file; the slow weights are reset to the weights."""
         optimizer: Any = self
         for index, variable in enumerate(self._variables_of_keras()):
             variable.assign(store[str(index)])
@@ -94,20 +94,20 @@ class _Lookahead(Extension):
     def _backend_apply_gradients(
         self, grads: Sequence[Any], trainable_variables: Sequence[Any]
     ) -> None:
-        """Updates the weights, then lets the slow ones follow."""
+        """Updates the weights, then the slow weights."""
         super()._backend_apply_gradients(grads, trainable_variables)  # type: ignore[misc]
         optimizer: Any = self
-        # Keras counts this update after it.
+        # Keras increments its counter after this.
         finished = tf.cast(tf.convert_to_tensor(optimizer.iterations), tf.int64) + 1
         pairs = list(zip(trainable_variables, self.__dict__["_slow_weights"], strict=True))
 
         def follow() -> tf.Tensor:
             kept = self._slow_fraction(tf.cast(finished, tf.float32))
             for variable, slow in pairs:
-                own = tf.cast(kept, slow.dtype)
-                moved = own * tf.convert_to_tensor(slow) + (1 - own) * tf.convert_to_tensor(
-                    variable
-                )
+                fraction = tf.cast(kept, slow.dtype)
+                moved = fraction * tf.convert_to_tensor(slow) + (
+                    1 - fraction
+                ) * tf.convert_to_tensor(variable)
                 slow.assign(moved)
                 variable.assign(moved)
             return tf.constant(True)

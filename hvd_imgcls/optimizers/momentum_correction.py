@@ -1,4 +1,4 @@
-"""Momentum correction: SGD whose momentum does not hold the learning rate."""
+"""Momentum correction: rescales the momentum of SGD when the learning rate changes."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ from hvd_imgcls.optimizers.extending import Extension, extend
 
 
 def with_momentum_correction(optimizer: Any) -> Any:
-    """Returns an SGD that follows changes of its schedule at once.
+    """Returns an SGD optimizer whose momentum follows the schedule immediately.
 
-    Keras's velocity is `v = momentum * v - rate * gradient`: it holds the learning rate it was
-    made with. Goyal et al. 2017 (arXiv:1706.02677, section 3, remark 2) multiply it by new / old
-    rate; then the update is that of `u = momentum * u + gradient`, `w -= rate * u`, which is
-    PyTorch's; except that gradients of a step with rate 0 are lost, as they are without it. The
-    old rate is that of the schedule one update earlier, so a restart changes nothing.
-    `hvd_imgcls.keras.callbacks` do the same for a rate that is set by a callback.
+    Keras's velocity is `v = momentum * v - rate * gradient`, so it contains earlier learning
+    rates. Goyal et al. 2017 (arXiv:1706.02677, section 3, remark 2) multiply it by new / old
+    rate; the update is then that of PyTorch, `u = momentum * u + gradient`, `w -= rate * u`;
+    except that gradients of steps with rate 0 are lost, as they are without correction. The
+    old rate is that of the schedule one update earlier, so restarts have no effect.
+    `hvd_imgcls.keras.callbacks` do the same for learning rates set by callbacks.
 
     Args:
         optimizer: A `keras.optimizers.SGD` that is not built yet.
+        optimizer: A `keras.optimizers.SGD` that is not built yet.
 
     Raises:
-        ConfigError: If it is another optimizer, or built already.
+        ConfigError: If it is another optimizer, or already built.
     """
     if not isinstance(optimizer, keras.optimizers.SGD):
         raise ConfigError(
             "optimizer",
             got=type(optimizer).__name__,
             expected="keras.optimizers.SGD for momentum correction",
-            fix="leave the correction out: others do not keep the learning rate in their state",
+            fix="omit the correction: others do not store the learning rate in their state",
         )
     return extend(optimizer, _Corrected)
 
@@ -49,7 +50,7 @@ class _Corrected(Extension):
         ):
             finished = tf.convert_to_tensor(optimizer.iterations)
             new, old = schedule(finished), schedule(tf.maximum(finished - 1, 0))
-            # After a rate of 0 there is nothing that could be scaled.
+            # After a rate of 0 there is nothing to rescale.
             factor = tf.where(old > 0, new / tf.where(old > 0, old, 1.0), 1.0)
             for velocity in optimizer.momentums:
                 if velocity is not None:

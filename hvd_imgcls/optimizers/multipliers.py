@@ -1,4 +1,4 @@
-"""A learning rate of its own for every variable."""
+"""Per-variable learning rates."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from hvd_imgcls.optimizers.extending import Extension, extend
 
 
 def with_learning_rate_multipliers(optimizer: Any, multiplier_of: Callable[[Any], float]) -> Any:
-    """Returns the optimizer with a learning rate of its own for every variable.
+    """Returns the optimizer with per-variable learning rates.
 
-    Works with every optimizer of Keras: what changes is the learning rate that each variable's
-    update is given. Decoupled weight decay, which is multiplied by the learning rate, scales
-    with it; so a variable with multiplier 0 never changes.
+    Works with every Keras optimizer, by changing the learning rate passed to the update of each
+    variable. Decoupled weight decay, which is scaled by the learning rate, is multiplied as
+    well; a variable with multiplier 0 thus never changes.
 
     Args:
         optimizer: A Keras optimizer that is not built yet.
-        multiplier_of: From a variable to what the learning rate is multiplied by, at least 0.
+        multiplier_of: Maps a variable to its learning-rate multiplier, at least 0.
 
     Raises:
-        ConfigError: If the optimizer is built already or a multiplier is negative; the latter
-            when it is built.
+        ConfigError: If the optimizer is already built; or, when it is built, if a multiplier is
+            negative.
     """
     return extend(optimizer, _Multiplied, _multiplier_of=multiplier_of)
 
@@ -31,7 +31,7 @@ class _Multiplied(Extension):
     _multiplier_of: Callable[[Any], float]
 
     def build(self, variables: Sequence[Any]) -> None:
-        """Asks for the multipliers, then builds."""
+        """Computes the multipliers, then builds."""
         multipliers = {}
         for variable in variables:
             multiplier = float(self._multiplier_of(variable))
@@ -39,11 +39,11 @@ class _Multiplied(Extension):
                 raise ConfigError(
                     "multiplier_of",
                     got=f"{multiplier} for {variable.path}",
-                    expected="a number that is not negative",
+                    expected="a non-negative number",
                     fix="change the function",
                 )
             multipliers[self._key(variable)] = multiplier
-        # Past Keras's tracking of attributes: this is no state.
+        # Bypasses Keras's attribute tracking: this is not state.
         self.__dict__["_multipliers"] = multipliers
         super().build(variables)  # type: ignore[misc]
 
@@ -57,7 +57,7 @@ class _Multiplied(Extension):
         super().update_step(gradient, variable, learning_rate * multiplier)  # type: ignore[misc]
 
     def _apply_weight_decay(self, variables: Sequence[Any]) -> None:
-        """Lets the variables of each multiplier decay together, as the optimizer does it."""
+        """Decays the variables of each multiplier together, as the optimizer does."""
         groups: dict[float, list[Any]] = {}
         for variable in variables:
             multiplier = self.__dict__["_multipliers"][self._key(variable)]
@@ -70,7 +70,7 @@ class _Multiplied(Extension):
             self.__dict__["_decay_multiplier"] = 1.0
 
     def _get_current_learning_rate(self) -> Any:
-        """Returns the learning rate; while variables decay, that of their group."""
+        """Returns the learning rate; during weight decay, that of the current group."""
         rate = super()._get_current_learning_rate()  # type: ignore[misc]
         multiplier = self.__dict__.get("_decay_multiplier", 1.0)
         return rate if multiplier == 1.0 else rate * multiplier

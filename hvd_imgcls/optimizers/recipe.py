@@ -1,4 +1,4 @@
-"""Everything that a pipeline says about the update of the weights, put together."""
+"""Builds the complete optimizer of a pipeline."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hvd_imgcls.config.gradient_clipping import (
 from hvd_imgcls.config.optimizers import Adam, Optimizer, Sgd
 from hvd_imgcls.optimizers.adaptive_clipping import fan_in_axes, with_adaptive_clipping
 from hvd_imgcls.optimizers.averaging import with_averaged_weights
-from hvd_imgcls.optimizers.building import build_optimizer
+from hvd_imgcls.optimizers.building import make_optimizer
 from hvd_imgcls.optimizers.depth import last_kernel_layer, layer_decay_multipliers
 from hvd_imgcls.optimizers.lookahead import rising_fraction, with_lookahead
 from hvd_imgcls.optimizers.momentum_correction import with_momentum_correction
@@ -29,23 +29,23 @@ from hvd_imgcls.optimizers.weight_decay import is_kernel, own_name, with_weight_
 def build_recipe(
     config: RunConfig, learning_rate: Any, model: keras.Model, *, num_steps: int
 ) -> keras.optimizers.Optimizer:
-    """Returns the optimizer of a run, not distributed yet.
+    """Returns the optimizer of a run, not yet distributed.
 
-    It works on gradients of the whole global batch, in this order: clipping, weight decay,
-    momentum and the update, the average of the weights. So `hvd_imgcls.keras`'s
-    `DistributedOptimizer` has to be put around it, which reduces before all of it.
+    It expects gradients of the whole global batch and applies, in this order: clipping, weight
+    decay, momentum and update, averaging of the weights. `hvd_imgcls.keras`'s
+    `DistributedOptimizer` must be wrapped around it, because it reduces gradients before all that.
 
     Args:
         config: Sections `optimizer`, `gradient_clipping`, `fine_tuning`, `train.lookahead` and
             `train.ema`.
         learning_rate: A number or a schedule.
-        model: The built model: some rules depend on where in it a variable is.
-        num_steps: Steps of the whole run.
+        model: The built model: some rules depend on the position of a variable in it.
+        num_steps: Steps in the whole run.
 
     Raises:
-        ConfigError: If a rule needs the order of the layers and the model does not tell it.
+        ConfigError: If a rule needs the order of the layers and the model does not provide it.
     """
-    optimizer = build_optimizer(config.optimizer, learning_rate)
+    optimizer = make_optimizer(config.optimizer, learning_rate)
     optimizer = _with_own_options(optimizer, config.optimizer, model)
     optimizer = _with_clipping(optimizer, config, model)
     multiplier_of = _multipliers(config, model)
@@ -64,7 +64,7 @@ def build_recipe(
 
 
 def _multipliers(config: RunConfig, model: keras.Model) -> Callable[[Any], float] | None:
-    """Returns what each variable's learning rate is multiplied by; None if all are alike."""
+    """Returns the learning-rate multiplier of each variable; None if all are 1."""
     decay, optimizer = config.fine_tuning.layer_decay, config.optimizer
     of_depth = layer_decay_multipliers(model, decay) if decay < 1 else None
     if not isinstance(optimizer, Sgd) or optimizer.normalization_bias_multiplier == 1.0:
@@ -82,11 +82,11 @@ def _bias_multiplier(config: Sgd, variable: Any) -> float:
 
 
 def _with_own_options(optimizer: Any, config: Optimizer, model: keras.Model) -> Any:
-    """Returns the optimizer with what its section says beyond its class's arguments."""
+    """Returns the optimizer with options of its section beyond its class's arguments."""
     if isinstance(config, Adam):
         return optimizer
     if config.name == "muon":
-        # Keras asks for regular expressions; this is the path of one variable.
+        # Keras expects regular expressions; this is the path of one variable.
         kernels = [v for v in last_kernel_layer(model).trainable_variables if len(v.shape) > 1]
         optimizer.exclude_layers = [f"^{re.escape(v.path)}$" for v in kernels]
     if isinstance(config, Sgd) and config.weight_decay_kind == "l2":
@@ -100,7 +100,7 @@ def _with_own_options(optimizer: Any, config: Optimizer, model: keras.Model) -> 
 
 def _with_l2(optimizer: Any, config: Sgd) -> Any:
     def l2_of(variable: Any) -> float:
-        # A rate of decay: a learning rate of its own must not multiply it.
+        # A decay rate, which must not be scaled by a per-variable learning rate.
         return config.weight_decay / _bias_multiplier(config, variable)
 
     is_decayed = is_kernel if config.weight_decay_on == "kernels" else lambda _: True

@@ -1,4 +1,4 @@
-"""Which variables decay, exactly, and decay by way of the gradient."""
+"""Weight decay on selected variables, decoupled or through the gradient."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from hvd_imgcls.optimizers.extending import Extension, extend
 
 
 def own_name(variable: Any) -> str:
-    """Returns the name of a `keras.Variable` without those of its layers."""
+    """Returns the name of a `keras.Variable` without the names of its layers."""
     return str(variable.name).rsplit("/", maxsplit=1)[-1]
 
 
 def is_kernel(variable: Any) -> bool:
     """Returns whether a variable is a kernel: two or more dimensions, and named so by Keras.
 
-    The rule of big_vision, `.*/kernel$`: neither biases nor normalisation nor embeddings, class
-    tokens and position tables, whatever their shape. `depthwise_kernel` is one too.
+    The rule of big_vision, `.*/kernel$`: excludes biases, normalisation, embeddings, class tokens
+    and position embeddings of any shape. `depthwise_kernel` is included.
 
     Args:
-        variable: A `keras.Variable`. Its own name counts, not those of its layers.
+        variable: A `keras.Variable`. Only its own name counts, not those of its layers.
     """
     return len(variable.shape) > 1 and own_name(variable).endswith("kernel")
 
@@ -33,20 +33,20 @@ def with_weight_decay_on(
     *,
     l2: float | Callable[[Any], float] = 0.0,
 ) -> Any:
-    """Returns the optimizer with weight decay on some variables only.
+    """Returns the optimizer with weight decay on selected variables only.
 
-    Keras's `exclude_from_weight_decay(var_names=...)` takes every variable whose name holds a
-    text anywhere; this asks for every variable.
+    Keras's `exclude_from_weight_decay(var_names=...)` matches a substring of the name; this calls
+    a function for every variable.
 
     Args:
         optimizer: A Keras optimizer that is not built yet.
-        is_decayed: From a variable to whether it decays.
-        l2: Decay by way of the gradient: `l2 * weight` is added to it, after clipping. A
-            number, or a function from a variable to one. Leave the optimizer's own, decoupled
-            `weight_decay` out then.
+        is_decayed: Maps a variable to whether it decays.
+        l2: Decay through the gradient: `l2 * weight` is added to it, after clipping. A number, or
+            a function from a variable to a number. Do not combine with the optimizer's own,
+            decoupled `weight_decay`.
 
     Raises:
-        ConfigError: If the optimizer is built already.
+        ConfigError: If the optimizer is already built.
     """
     return extend(optimizer, _ChosenWeightDecay, _is_decayed=is_decayed, _l2=l2)
 
@@ -56,11 +56,11 @@ class _ChosenWeightDecay(Extension):
     _l2: float | Callable[[Any], float]
 
     def build(self, variables: Sequence[Any]) -> None:
-        """Excludes what does not decay, then builds."""
+        """Excludes variables without decay, then builds."""
         optimizer: Any = self
         excluded = [variable for variable in variables if not self._is_decayed(variable)]
         optimizer.exclude_from_weight_decay(var_list=excluded)
-        # Past Keras's tracking of attributes: this is no state.
+        # Bypasses Keras's attribute tracking: this is not state.
         self.__dict__["_l2_rates"] = {
             optimizer._var_key(variable): self._l2(variable) if callable(self._l2) else self._l2
             for variable in variables
@@ -69,7 +69,7 @@ class _ChosenWeightDecay(Extension):
         super().build(variables)  # type: ignore[misc]
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Adds the decay to the gradient, if it goes that way."""
+        """Adds L2 decay to the gradient, if configured."""
         optimizer: Any = self
         rate = self.__dict__["_l2_rates"].get(optimizer._var_key(variable), 0.0)
         if rate:

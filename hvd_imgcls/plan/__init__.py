@@ -1,7 +1,7 @@
-"""What a run will do, derived from configuration, data and ranks by plain arithmetic."""
+"""Derives what a run will do from configuration, data and ranks, in plain Python."""
 
 from hvd_imgcls.plan.arithmetic import balanced_class_weights
-from hvd_imgcls.plan.describe import describe
+from hvd_imgcls.plan.describe import describe_plan
 from hvd_imgcls.plan.hosts import HostShares
 from hvd_imgcls.plan.learning_rate import learning_rate_at, milestone_steps, warmup_start
 from hvd_imgcls.plan.making import EvaluationPlan, Plan, make_evaluation_plan, make_plan
@@ -14,7 +14,7 @@ __all__ = [
     "Threads",
     "available_cores",
     "balanced_class_weights",
-    "describe",
+    "describe_plan",
     "learning_rate_at",
     "make_evaluation_plan",
     "make_plan",

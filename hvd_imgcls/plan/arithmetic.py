@@ -11,10 +11,10 @@ from hvd_imgcls.errors import ConfigError
 
 
 def per_rank_batch_size(global_batch_size: int, size: int, accumulation_steps: int) -> int:
-    """Returns the examples of one backward pass on one rank.
+    """Returns the number of examples in one backward pass on one rank.
 
     Raises:
-        ConfigError: If the global batch does not divide; the fix names values that do.
+        ConfigError: If the global batch is not divisible; the fix names sizes that are.
     """
     parts = size * accumulation_steps
     if global_batch_size % parts == 0:
@@ -35,7 +35,7 @@ def per_rank_batch_size(global_batch_size: int, size: int, accumulation_steps: i
 
 
 def _sizes_that_divide(global_batch_size: int, accumulation_steps: int) -> list[int]:
-    """Returns the numbers of ranks up to 64 that this batch can be divided over."""
+    """Returns the numbers of ranks, up to 64, that divide this batch evenly."""
     if global_batch_size % accumulation_steps:
         return []
     per_pass = global_batch_size // accumulation_steps
@@ -43,7 +43,7 @@ def _sizes_that_divide(global_batch_size: int, accumulation_steps: int) -> list[
 
 
 def _any_of(numbers: Sequence[int]) -> str:
-    """Returns numbers as text: `1, 2 or 4`."""
+    """Formats numbers as `1, 2 or 4`."""
     *most, last = [str(number) for number in numbers]
     return f"{', '.join(most)} or {last}" if most else last
 
@@ -51,23 +51,23 @@ def _any_of(numbers: Sequence[int]) -> str:
 def steps_per_epoch(
     num_examples: Sequence[int], global_batch_size: int, *, drops_last: bool
 ) -> int:
-    """Returns the global batches of an epoch.
+    """Returns the number of global batches in an epoch.
 
     Args:
-        num_examples: Training examples of every host that has its own, or their number.
-        global_batch_size: Has an equal part for each of them.
-        drops_last: Whether what does not fill a batch is not used. Which examples these are
-            differs from epoch to epoch, since the order does. Otherwise batches are filled up.
+        num_examples: Training examples of each host that stores its own, or their total number.
+        global_batch_size: Divided equally among these hosts.
+        drops_last: Whether the examples that do not fill a batch are dropped, different ones
+            in every epoch, since the order changes. Otherwise the last batch is padded.
 
     Raises:
-        ConfigError: If there is no full batch.
+        ConfigError: If the examples do not fill a single batch.
     """
     per_host = global_batch_size // len(num_examples)
     if not drops_last:
         return -(-max(num_examples) // per_host)
     if min(num_examples) < per_host:
         largest = min(num_examples) * len(num_examples)
-        hosts = f" ({len(num_examples)} hosts, the smallest share)" if num_examples[1:] else ""
+        hosts = f" ({len(num_examples)} hosts, limited by the smallest)" if num_examples[1:] else ""
         raise ConfigError(
             "train.global_batch_size",
             got=global_batch_size,
@@ -78,10 +78,10 @@ def steps_per_epoch(
 
 
 def warmup_steps(warmup_epochs: float, num_steps_per_epoch: int, num_steps: int) -> int:
-    """Returns the steps over which the learning rate rises.
+    """Returns the number of warmup steps.
 
     Raises:
-        ConfigError: If the run ends before the warmup does.
+        ConfigError: If the warmup is longer than the run.
     """
     steps = round(warmup_epochs * num_steps_per_epoch)
     if steps >= num_steps:
@@ -102,8 +102,8 @@ def scaled_learning_rate(
 ) -> float:
     """Scales a learning rate with the global batch size.
 
-    `linear` is that of Goyal et al. 2017 (arXiv:1706.02677, section 2.1), `square_root`
-    keeps the variance of the update (Krizhevsky 2014, arXiv:1404.5997, section 5).
+    `linear` follows Goyal et al. 2017 (arXiv:1706.02677, section 2.1); `square_root`
+    preserves the variance of the update (Krizhevsky 2014, arXiv:1404.5997, section 5).
 
     >>> scaled_learning_rate(0.1, 1024, 256, "linear")
     0.4
@@ -116,10 +116,10 @@ def scaled_learning_rate(
 
 
 def balanced_class_weights(num_examples_per_class: Sequence[int]) -> list[float]:
-    """Returns a weight per class so that every class counts the same in a loss.
+    """Returns class weights with which all classes contribute equally to a loss.
 
     `num_examples / (num_classes * num_examples_per_class)`: their mean over the examples is 1,
-    so a learning rate keeps its meaning. The same on any number of ranks.
+    so learning rates remain valid. Independent of the number of ranks.
 
     Raises:
         ConfigError: If a class has no example.
@@ -132,9 +132,9 @@ def balanced_class_weights(num_examples_per_class: Sequence[int]) -> list[float]
         empty = [str(label) for label, count in enumerate(counts) if not count]
         raise ConfigError(
             "train.class_weights",
-            got=f"balanced, and no training example of class {', '.join(empty[:10])}",
+            got=f"balanced, without training examples of class {', '.join(empty[:10])}",
             expected="examples of every class",
-            fix="use none, or leave the class out of the class list",
+            fix="use none, or remove the class from the class list",
         )
     return [sum(counts) / (len(counts) * count) for count in counts]
 
@@ -142,20 +142,20 @@ def balanced_class_weights(num_examples_per_class: Sequence[int]) -> list[float]
 def max_bad_examples(most: int, fraction: float, num_examples: int) -> int:
     """Returns how many images of a split may be bad under `data.bad_examples: quarantine`.
 
-    The smaller of `most` and of a fraction of the split, rounded up: otherwise not a single
-    image of a small split could be left out, and `quarantine` be `fail`.
+    The smaller of `most` and a fraction of the split, rounded up: otherwise `quarantine` would
+    equal `fail` for small splits.
 
     >>> max_bad_examples(100, 0.001, 24), max_bad_examples(100, 0.001, 1_000_000)
     (1, 100)
     """
-    # The decimal number that was written, not the binary one next to it.
+    # The decimal number as written, not its binary approximation.
     return min(most, math.ceil(Fraction(repr(fraction)) * num_examples))
 
 
 def evaluation_steps(num_examples: int, block_size: int, size: int) -> tuple[int, int]:
-    """Returns the blocks that every rank evaluates, and the padding in all of them together.
+    """Returns the number of blocks per rank, and the padding slots in all blocks together.
 
-    Every rank evaluates equally many blocks of `block_size` slots. Slots beyond the
+    All ranks evaluate the same number of blocks of `block_size` slots. Slots beyond the
     examples are padding with weight 0.
 
     >>> evaluation_steps(360, 64, 4)

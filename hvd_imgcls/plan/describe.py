@@ -1,4 +1,4 @@
-"""A plan as text for people: everything that is derived, where it comes from, the threads."""
+"""Formats a plan as text: all derived values, where they come from, and the threads."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from hvd_imgcls.plan.learning_rate import describe_learning_rate
 from hvd_imgcls.plan.making import Plan
 
 
-def describe(plan: Plan, config: RunConfig) -> str:
-    """Returns what a run will do, one subject per line."""
+def describe_plan(plan: Plan, config: RunConfig) -> str:
+    """Returns a description of the run, one topic per line."""
     rows = [
         ("ranks", _ranks(plan)),
         ("data", _data(plan, config)),
@@ -34,7 +34,7 @@ def describe(plan: Plan, config: RunConfig) -> str:
 
 
 def _count(number: int, thing: str, things: str | None = None) -> str:
-    """Returns `1 rank` or `2 ranks`."""
+    """Formats a count, such as `1 rank` or `2 ranks`."""
     return f"{number:,} {thing if number == 1 else things or thing + 's'}"
 
 
@@ -51,15 +51,15 @@ def _ranks(plan: Plan) -> str:
 
 def _data(plan: Plan, config: RunConfig) -> str:
     return (
-        f"{config.data.source.name}: {plan.num_train_examples:,} to train on, "
-        f"{plan.evaluation.num_examples:,} held out, {plan.num_classes} classes"
+        f"{config.data.source.name}: {plan.num_train_examples:,} training and "
+        f"{plan.evaluation.num_examples:,} held-out images, {plan.num_classes} classes"
     )
 
 
 def _hosts(hosts: HostShares) -> str:
     least, most = min(hosts.num_train_examples), max(hosts.num_train_examples)
     return (
-        f"{hosts.num_hosts}, each with {least:,} to {most:,} training images of its own; "
+        f"{hosts.num_hosts}, with {least:,} to {most:,} training images each; "
         f"{hosts.exchange:.0%} exchanged, {hosts.distance_from_global_shuffle:.3f} from a global "
         "shuffle"
     )
@@ -75,7 +75,7 @@ def _bad_images(plan: Plan, config: RunConfig) -> str:
         arithmetic.max_bad_examples(data.max_bad_examples, data.max_bad_fraction, number)
         for number in (plan.num_train_examples, plan.evaluation.num_examples)
     )
-    return f"left out, at most {of_training:,} of training and {of_held_out:,} held out"
+    return f"left out, at most {of_training:,} training and {of_held_out:,} held-out images"
 
 
 def _batch(plan: Plan) -> str:
@@ -89,23 +89,23 @@ def _epoch(plan: Plan) -> str:
     text = _count(plan.steps_per_epoch, "step")
     if plan.num_dropped_examples:
         dropped = _count(plan.num_dropped_examples, "example")
-        text += f"; {dropped} beyond the last full batch left out, others in every epoch"
+        text += f"; {dropped} beyond the last full batch dropped, different ones in every epoch"
     if plan.num_padded_examples:
-        padded = _count(plan.num_padded_examples, "slot")
-        text += f"; {padded} filled up, with weight 0"
+        padded = _count(plan.num_padded_examples, "padding slot")
+        text += f"; {padded} with weight 0"
     return text
 
 
 def _run(plan: Plan) -> str:
     epochs = _count(plan.num_epochs, "epoch")
     if plan.num_steps % plan.steps_per_epoch:
-        epochs += ", the last one cut short"
+        epochs += ", the last one truncated"
     return f"{_count(plan.num_steps, 'step')}: {epochs}"
 
 
 def _loss(config: RunConfig) -> str:
     weighted = config.train.class_weights == "balanced"
-    return config.loss.name + (", every class counts the same" if weighted else "")
+    return config.loss.name + (", balanced class weights" if weighted else "")
 
 
 def _optimizer(config: RunConfig) -> str:
@@ -115,9 +115,9 @@ def _optimizer(config: RunConfig) -> str:
         kind = "l2 " if optimizer.name == "sgd" and optimizer.weight_decay_kind == "l2" else ""
         parts.append(f"{kind}weight decay {optimizer.weight_decay:g} ({optimizer.weight_decay_on})")
     if config.gradient_clipping.name != "none":
-        parts.append(f"gradients clipped: {config.gradient_clipping.name}")
+        parts.append(f"clipping {config.gradient_clipping.name}")
     if config.fine_tuning.layer_decay < 1:
-        parts.append(f"layer decay {config.fine_tuning.layer_decay:g}")
+        parts.append(f"layer-wise decay {config.fine_tuning.layer_decay:g}")
     if ema is not None:
         parts.append(f"ema {ema.decay:g}")
     return ", ".join(parts)
@@ -125,7 +125,7 @@ def _optimizer(config: RunConfig) -> str:
 
 def _gradients(plan: Plan, config: RunConfig) -> str:
     if plan.size == 1:
-        return "of the only rank"
+        return "from the only rank"
     checks = (
         f"ranks compared every {_count(plan.check_every_steps, 'step')}"
         if plan.check_every_steps
@@ -147,6 +147,6 @@ def _threads(plan: Plan) -> str:
     threads = plan.threads
     return (
         f"{_count(threads.num_cores, 'core')} for {_count(plan.local_size, 'rank')}"
-        f"{', each on its own' if 1 < plan.local_size <= threads.num_cores else ''}: "
+        f"{', one core each' if 1 < plan.local_size <= threads.num_cores else ''}: "
         f"per rank intra-op {threads.intra_op}, inter-op {threads.inter_op}, data {threads.data}"
     )

@@ -1,4 +1,4 @@
-"""Examples that are divided over hosts: how many each has. Plain numbers."""
+"""Examples divided over hosts: how many each host has, in plain numbers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from hvd_imgcls.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HostShares:
-    """How many examples every host has on its own disk.
+    """The number of examples that every host stores on its own disk.
 
     Attributes:
         num_train_examples: Training examples of every host.
-        num_held_out_blocks: Blocks of held-out examples that every host evaluates.
+        num_held_out_blocks: Number of held-out blocks that every host evaluates.
         exchange: Fraction of every epoch's slots that are filled from all hosts.
     """
 
@@ -28,24 +28,24 @@ class HostShares:
 
     @property
     def distance_from_global_shuffle(self) -> float:
-        """How far the order is from one over all examples, 0 to 1.
+        """Distance of the order from a global shuffle, 0 to 1.
 
         Total variation distance, for any one example, between the host whose slot it fills
-        and a host drawn evenly: 0 is a global shuffle, `1 - 1 / num_hosts` is none at all.
+        and a uniformly drawn host: 0 is a global shuffle, `1 - 1 / num_hosts` no exchange at all.
         """
         return (1 - self.exchange) * (1 - 1 / self.num_hosts)
 
     def require_ranks(self, size: int, global_batch_size: int) -> None:
-        """Raises unless the ranks and the batch can be divided over the hosts' shares.
+        """Checks that ranks and batch can be divided evenly over the hosts.
 
         Raises:
-            ConfigError: Naming numbers that go.
+            ConfigError: If they cannot; the fix names numbers that can.
         """
         if size % self.num_hosts and self.num_hosts % size:
             raise ConfigError(
                 "data.placement",
                 got=f"{size} ranks for images that are divided over {self.num_hosts} hosts",
-                expected="equally many ranks for every host",
+                expected="the same number of ranks on every host",
                 fix=f"start {self.num_hosts * max(1, round(size / self.num_hosts))} ranks, or "
                 "divide the images again with `hvd-imgcls prepare ... --hosts N`",
             )
@@ -59,7 +59,7 @@ class HostShares:
             )
 
     def evaluation_steps(self, size: int) -> int:
-        """Returns the blocks that every rank evaluates: as many as the busiest one has."""
+        """Returns the number of blocks per rank: that of the rank with the most blocks."""
         if size >= self.num_hosts:
             return max(-(-blocks * self.num_hosts // size) for blocks in self.num_held_out_blocks)
         per_rank = self.num_hosts // size

@@ -1,8 +1,8 @@
 """The learning rate at every step: the formulas, in plain Python.
 
-`hvd_imgcls.schedules` builds the same as Keras objects; a test compares the two. The number of
-finished updates is all that goes in, so neither a restart nor the number of ranks nor
-accumulation can bend it.
+`hvd_imgcls.schedules` implements the same as Keras objects; a test compares the two. The
+learning rate depends only on the number of completed updates, so restarts, the number of ranks
+and gradient accumulation do not affect it.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from hvd_imgcls.plan.making import Plan
 
 
 def learning_rate_at(step: int, schedule: Schedule, plan: Plan) -> float:
-    """Returns the learning rate of the update that follows `step` finished ones.
+    """Returns the learning rate of the update after `step` completed updates.
 
     Args:
-        step: Finished updates, from 0. After the last one of the run the rate stays as it is.
+        step: Completed updates, from 0. After the end of the run the rate stays constant.
         schedule: The `schedule` section.
-        plan: Where peak, warmup and length come from.
+        plan: Provides peak, warmup and length.
     """
     peak, warmup = plan.peak_learning_rate, plan.warmup_steps
     if step < warmup:
@@ -39,10 +39,10 @@ def learning_rate_at(step: int, schedule: Schedule, plan: Plan) -> float:
 
 
 def warmup_start(schedule: Schedule, plan: Plan) -> float:
-    """Returns the learning rate of the first step of a warmup.
+    """Returns the learning rate of the first warmup step.
 
-    Without `schedule.warmup_from` it is one part of the peak, and not 0: a first step that
-    changes nothing is a step lost.
+    By default (`schedule.warmup_from` null) the peak divided by the number of warmup steps, not
+    0: a first step that changes nothing would be wasted.
     """
     if schedule.warmup_from is None:
         return plan.peak_learning_rate / plan.warmup_steps
@@ -50,12 +50,12 @@ def warmup_start(schedule: Schedule, plan: Plan) -> float:
 
 
 def milestone_steps(schedule: StepSchedule, plan: Plan) -> tuple[int, ...]:
-    """Returns the numbers of finished updates from which on each lower rate holds."""
+    """Returns the numbers of completed updates at which the learning rate drops."""
     return tuple(round(epochs * plan.steps_per_epoch) for epochs in schedule.milestones)
 
 
 def describe_learning_rate(schedule: Schedule, plan: Plan) -> str:
-    """Returns the shape in one line: warmup, peak, where it comes from, what follows."""
+    """Describes the schedule on one line: warmup, peak, scaling and decay."""
     peak = f"{plan.peak_learning_rate:g}"
     origin = (
         f" (base {schedule.base_learning_rate:g} for a batch of {schedule.base_batch_size}, "
@@ -81,5 +81,5 @@ def _what_follows(schedule: Schedule, plan: Plan) -> str:
         return f"then times {schedule.factor:g} at step {', '.join(steps)}, down to {last:g}"
     end = f"{plan.peak_learning_rate * schedule.final_fraction:g}"
     if isinstance(schedule, PolynomialSchedule):
-        return f"then a polynomial of power {schedule.power:g} to {end}"
-    return f"then a cosine to {end}"
+        return f"then polynomial decay of power {schedule.power:g} to {end}"
+    return f"then cosine decay to {end}"

@@ -1,4 +1,4 @@
-"""Everything that follows from a configuration, the numbers of examples and the ranks."""
+"""Makes the plan of a run from configuration, number of examples and ranks."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from hvd_imgcls.config.consistency import (
+from hvd_imgcls.config.reading.consistency import (
     require_one_normalization,
     require_possible_callbacks,
 )
 from hvd_imgcls.config.schema import RunConfig
-from hvd_imgcls.errors import DataError
+from hvd_imgcls.environment.topology import Topology
+from hvd_imgcls.errors import ConfigError, DataError
 from hvd_imgcls.plan import arithmetic
 from hvd_imgcls.plan.hosts import HostShares
 from hvd_imgcls.plan.threads import Threads, available_cores, share_cores
-from hvd_imgcls.topology import Topology
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationPlan:
-    """How the held-out split is evaluated; possible on any number of ranks.
+    """How the held-out split is evaluated, on any number of ranks.
 
     Attributes:
         num_examples: Examples of the held-out split.
-        block_size: Examples that one rank evaluates at a time.
+        block_size: Evaluation batch size of one rank.
         num_steps: Blocks that every rank evaluates.
-        num_padded_examples: Slots with weight 0 in all blocks of all ranks together.
+        num_padded_examples: Padding slots with weight 0 in the blocks of all ranks.
     """
 
     num_examples: int
@@ -37,7 +37,7 @@ class EvaluationPlan:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """What a run will do, as plain numbers.
+    """What a run will do, in plain numbers.
 
     Attributes:
         size: Number of ranks.
@@ -45,20 +45,20 @@ class Plan:
         num_train_examples: Examples of the training split.
         num_classes: Number of classes.
         global_batch_size: Examples per step over all ranks and accumulated passes.
-        per_rank_batch_size: Examples of one backward pass on one rank.
+        per_rank_batch_size: Examples in one backward pass on one rank.
         gradient_accumulation_steps: Backward passes per step.
         steps_per_epoch: Steps in one epoch.
         num_dropped_examples: Examples per epoch beyond the last full batch, not used.
-        num_padded_examples: Slots per epoch that are filled up and have weight 0.
-        num_epochs: Epochs, the last of which may be cut short by `num_steps`.
-        num_steps: Steps of the whole run.
-        warmup_steps: Steps over which the learning rate rises from 0.
+        num_padded_examples: Padding slots per epoch, with weight 0.
+        num_epochs: Epochs; `num_steps` may truncate the last one.
+        num_steps: Steps in the whole run.
+        warmup_steps: Number of learning-rate warmup steps.
         peak_learning_rate: Learning rate after the warmup, scaled to the global batch.
         evaluation: How the held-out split is evaluated.
         seed: Seed of initial weights, order and augmentation. Equal on all ranks.
         check_every_steps: Steps between two comparisons of all ranks; 0 for none.
-        threads: Thread counts of one rank of this host.
-        hosts: How the examples are divided over hosts; None if every rank sees all.
+        threads: Thread counts of one rank on this host.
+        hosts: How the examples are divided over hosts; None if every rank can read all.
     """
 
     size: int
@@ -83,15 +83,34 @@ class Plan:
 
     @property
     def batches_per_epoch(self) -> int:
-        """Backward passes of one rank in an epoch: what Keras counts as batches."""
+        """Backward passes per rank and epoch: what Keras counts as batches."""
         return self.steps_per_epoch * self.gradient_accumulation_steps
 
+    def on_host(self, topology: Topology, threads: Threads) -> Plan:
+        """Returns this plan with what is known of a rank's host once the ranks have started.
+
+        Args:
+            topology: The rank; of a run of the same size.
+            threads: Its threads.
+
+        Raises:
+            ConfigError: If the plan is for another number of ranks.
+        """
+        if topology.size != self.size:
+            raise ConfigError(
+                "plan",
+                got=f"a plan for {self.size} ranks",
+                expected=f"one for the {topology.size} ranks that were started",
+                fix="start the ranks with horovodrun, mpirun or srun",
+            )
+        return dataclasses.replace(self, local_size=topology.local_size, threads=threads)
+
     def to_json(self) -> dict[str, Any]:
-        """Returns all numbers as JSON holds them."""
+        """Returns all numbers in JSON-compatible types."""
         return dataclasses.asdict(self)
 
     def agreed(self) -> dict[str, Any]:
-        """Returns the numbers that must be equal on all ranks, whatever their hosts are like."""
+        """Returns the numbers that must be equal on all ranks, independent of their hosts."""
         numbers = self.to_json()
         for of_this_host in ("threads", "local_size"):
             del numbers[of_this_host]
@@ -108,19 +127,19 @@ def make_plan(
     num_cores: int | None = None,
     hosts: HostShares | None = None,
 ) -> Plan:
-    """Returns the plan of a run.
+    """Makes the plan of a run.
 
     Args:
-        config: What the pipeline file says.
+        config: The configuration.
         num_train_examples: Examples of the training split.
         num_held_out_examples: Examples of the held-out split.
         num_classes: Number of classes.
-        topology: Any rank of the run: only counts are used of it.
-        num_cores: Cores of this host; those that this process may use when None.
+        topology: Any rank of the run: only its counts are used.
+        num_cores: Cores of this host. Defaults to those that this process may use.
         hosts: How the examples are divided over hosts, if they are.
 
     Raises:
-        ConfigError: If the configuration does not go with so many examples or ranks.
+        ConfigError: If the configuration does not suit the number of examples or ranks.
         DataError: If a split is empty or there are fewer than two classes.
     """
     require_one_normalization(config)
@@ -170,10 +189,10 @@ def make_evaluation_plan(
     """Returns how `num_examples` held-out examples are evaluated on `size` ranks.
 
     Args:
-        config: What the pipeline file says.
+        config: The configuration.
         num_examples: Examples of the held-out split.
         size: Number of ranks.
-        hosts: How they are divided over hosts, if they are.
+        hosts: How the examples are divided over hosts, if they are.
     """
     block_size = config.evaluation.block_size
     num_steps, num_padded = arithmetic.evaluation_steps(num_examples, block_size, size)
@@ -189,7 +208,7 @@ def make_evaluation_plan(
 
 
 def _require_data(num_train_examples: int, num_held_out_examples: int, num_classes: int) -> None:
-    """Refuses data that cannot be trained on or evaluated."""
+    """Raises an error if the data cannot be trained on or evaluated."""
     for split, count in (("training", num_train_examples), ("held-out", num_held_out_examples)):
         if count < 1:
             raise DataError(

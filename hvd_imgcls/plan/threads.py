@@ -1,11 +1,11 @@
-"""How many threads a rank may use when it shares its host with other ranks."""
+"""How many threads each rank uses when ranks share a host."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from hvd_imgcls.affinity import cores_of_local_ranks
+from hvd_imgcls.environment.affinity import cores_of_local_ranks
 
 _CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
@@ -14,14 +14,11 @@ _CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 class Threads:
     """Thread counts of one rank.
 
-    Every operation may use `intra_op` threads, `inter_op` operations run at the same time,
-    and the dataset has `data` threads of its own.
-
     Attributes:
-        num_cores: Cores of this host that its ranks share.
-        intra_op: Threads inside one TensorFlow operation.
-        inter_op: TensorFlow operations at the same time.
-        data: Threads of the dataset.
+        num_cores: Cores shared by the ranks of this host.
+        intra_op: Threads within one TensorFlow operation.
+        inter_op: TensorFlow operations that run in parallel.
+        data: Threads of the `tf.data` pipeline.
     """
 
     num_cores: int
@@ -31,11 +28,10 @@ class Threads:
 
 
 def share_cores(num_cores: int, local_size: int) -> Threads:
-    """Divides the cores of a host evenly over its ranks; a rank gets at least one.
+    """Divides the cores of a host evenly among its ranks; a rank gets at least one.
 
-    TensorFlow's default, as many threads as the host has cores in every rank, makes the
-    ranks of a host take the cores from each other.
-
+    By default, TensorFlow starts one thread per core of the host in every rank, so that the
+    ranks of a host compete for the cores.
     >>> share_cores(16, 4)
     Threads(num_cores=16, intra_op=4, inter_op=2, data=4)
     """
@@ -44,12 +40,12 @@ def share_cores(num_cores: int, local_size: int) -> Threads:
 
 
 def available_cores() -> int:
-    """Returns how many cores the ranks of this host share: affinity and container's quota."""
+    """Returns the cores that the ranks of this host share, from CPU affinity and cgroup quota."""
     num_cores = len(cores_of_local_ranks())
     try:
         quota, period = _CGROUP_QUOTA.read_text(encoding="ascii").split()
         if quota != "max":
             num_cores = min(num_cores, max(1, int(quota) // int(period)))
     except (OSError, ValueError):
-        pass  # No such file outside Linux control groups: no quota.
+        pass  # The file exists only in Linux control groups: no quota.
     return num_cores

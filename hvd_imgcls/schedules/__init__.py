@@ -1,4 +1,4 @@
-"""Learning rates as pure functions of the number of finished steps, as Keras takes them.
+"""Learning-rate schedules as Keras objects: pure functions of the number of completed steps.
 
 The formulas in plain Python are in `hvd_imgcls.plan.learning_rate`.
 """
@@ -18,17 +18,17 @@ LearningRate = Any
 
 
 def build_schedule(config: Schedule, plan: Plan) -> LearningRate:
-    """Returns the learning rate of every step.
+    """Returns the learning-rate schedule of a run.
 
-    It is made of Keras's own parts where Keras has them, so that a saved model can go on
-    without this package. Keras has no warmup for `step` and `polynomial`.
+    It consists of Keras's own classes as far as they exist, so that a saved model can be trained
+    further without this package. Keras has no warmup for `step` and `polynomial`.
 
     Args:
         config: The `schedule` section.
-        plan: Where peak, warmup and length come from.
+        plan: Provides peak, warmup and length.
 
     Returns:
-        A schedule, or a plain number for a learning rate that never changes.
+        A schedule, or a plain number for a constant learning rate.
     """
     if isinstance(config, StepSchedule | PolynomialSchedule):
         after = _after_warmup(config, plan)
@@ -51,7 +51,7 @@ def _after_warmup(config: StepSchedule | PolynomialSchedule, plan: Plan) -> Lear
         )
     milestones = milestone_steps(config, plan)
     return schedules.PiecewiseConstantDecay(
-        # Keras's boundaries belong to the piece before them.
+        # Keras's boundaries belong to the preceding interval.
         [step - plan.warmup_steps - 1 for step in milestones],
         [peak * config.factor**passed for passed in range(len(milestones) + 1)],
     )
@@ -59,7 +59,7 @@ def _after_warmup(config: StepSchedule | PolynomialSchedule, plan: Plan) -> Lear
 
 def _cosine_or_constant(config: Schedule, plan: Plan) -> LearningRate:
     peak, decay_steps = plan.peak_learning_rate, plan.num_steps - plan.warmup_steps
-    # A cosine that ends where it begins is a constant.
+    # A cosine with equal start and end is constant.
     final_fraction = config.final_fraction if config.name == "cosine" else 1.0
     if final_fraction == 1.0 and not plan.warmup_steps:
         return peak

@@ -1,4 +1,4 @@
-"""A warmup in front of any schedule of Keras."""
+"""Learning-rate warmup in front of any Keras schedule."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable("hvd_imgcls")
 class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
-    """Rises linearly from `start` to `peak`, then follows another schedule from its beginning.
+    """Increases linearly from `start` to `peak`, then follows another schedule from its start.
 
     Gradual warmup: Goyal et al. 2017 (arXiv:1706.02677, section 2.2).
 
     Args:
         start: Learning rate of the first step.
-        peak: Learning rate of the step after the warmup; that of `after` at its step 0.
+        peak: Learning rate after the warmup; that of `after` at its step 0.
         warmup_steps: Steps from `start` to `peak`, at least 1.
         after: A schedule that counts from the end of the warmup.
     """
@@ -34,7 +34,7 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
         self.after = after
 
     def __call__(self, step: Any) -> tf.Tensor:
-        """Returns the learning rate after `step` finished ones, a scalar, float32."""
+        """Returns the learning rate after `step` completed steps, a scalar, float32."""
         step = tf.cast(step, tf.int64)
         done = tf.cast(step, tf.float32) / self.warmup_steps
         rising = self.start + (self.peak - self.start) * done

@@ -18,8 +18,8 @@ def fused_and_synchronized(policy):
     import tensorflow as tf
 
     import hvd_imgcls.keras as hvd
-    from hvd_imgcls.keras.fused_batch_normalization import FusedSyncBatchNormalization
-    from hvd_imgcls.keras.sync_batch_normalization import synchronize_batch_normalization
+    from hvd_imgcls.keras.layers.fused_batch_normalization import FusedSyncBatchNormalization
+    from hvd_imgcls.keras.layers.sync_batch_normalization import synchronize_batch_normalization
 
     keras.config.set_dtype_policy(policy)
     random = np.random.default_rng(5)

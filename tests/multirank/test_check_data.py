@@ -7,8 +7,8 @@ import sys
 import pyarrow.parquet as pq
 import pytest
 
-from hvd_imgcls.prepare import prepare
-from tests.multirank.test_prepare import open_folder
+from hvd_imgcls.workflows.prepare import prepare
+from tests.support.folders import open_folder
 from tests.support.program import running
 from tests.unit.data.images import encoded, write_class_folders
 
@@ -33,7 +33,7 @@ def test_bad_images_are_named_once_and_the_manifest_is_that_of_one_rank(tmp_path
     assert "140 of 142 images can be read" in output
     assert "formats: JPEG 140" in output
     # Images 20 to 69 of a are images 0 to 49 of b.
-    assert "held-out images are in the training split too, byte for byte, such as" in output
+    assert "held-out images are also in the training split, byte for byte, such as" in output
     assert check(folder, tmp_path / "one.parquet", 1)[0] == 3
     one, two = (pq.read_table(tmp_path / f"{name}.parquet") for name in ("one", "two"))
     assert one.equals(two)
@@ -69,7 +69,7 @@ def test_record_files_are_looked_at_too(tmp_path):
     assert exit_code == 3, output
     assert "10 of 11 images can be read" in output
     assert "train-00001.tfrecord, record" in output
-    assert "not what was written" in output
+    assert "damaged (its checksum has changed)" in output
 
 
 PIPELINE = """

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.support.launch import run_on_ranks
+from tests.support.small_data import make_data, part_of_rank
 
 OPTIMIZERS = [
     "SGD",
@@ -41,23 +42,6 @@ def _uniform(seed):
     import keras
 
     return keras.initializers.RandomUniform(-0.5, 0.5, seed=seed)
-
-
-def make_data(num_examples=24):
-    random = np.random.default_rng(7)
-    x = random.normal(size=(num_examples, 4)).astype(np.float32)
-    return x, random.integers(0, 3, num_examples)
-
-
-def part_of_rank(x, y, batch):
-    """This rank's part of every global batch of `batch` examples."""
-    from hvd_imgcls import distributed
-
-    topology = distributed.current().topology
-    share = batch // topology.size
-    rows = np.arange(len(x)).reshape(-1, batch)
-    rows = rows[:, topology.rank * share : (topology.rank + 1) * share].ravel()
-    return x[rows], y[rows], share
 
 
 def train(optimizer_name, keywords, wrap_keywords, fit_keywords):

@@ -32,7 +32,7 @@ def own_model(num_units, seed):
 
 def train_here(folder):
     from hvd_imgcls import distributed, logs
-    from hvd_imgcls.train import train
+    from hvd_imgcls.workflows.train import train
 
     # The second run of a process: thread counts can be set no more.
     distributed.devices.configure = lambda **_: None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.multirank.test_distributed_optimizer import make_data, part_of_rank
 from tests.support.launch import run_on_ranks
+from tests.support.small_data import make_data, part_of_rank
 
 
 def train_with_infinity(arrangement, wrap_keywords, optimizer_keywords):

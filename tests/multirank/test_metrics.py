@@ -33,7 +33,7 @@ def evaluate_here(num_examples, num_classes, options):
         collector.add(block, labels[block], logits[block])
     names = [f"class {number}" for number in range(num_classes)]
     result = evaluate(collector, names, collectives, seed=3)
-    return json.dumps(result.figures), result.examples.numbers.tolist()
+    return json.dumps(result.metrics), result.examples.numbers.tolist()
 
 
 def start(function, *arguments):

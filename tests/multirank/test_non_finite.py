@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from hvd_imgcls.config import parse_config
-from hvd_imgcls.data.digits import Digits
-from hvd_imgcls.data.positions import rank_rows
+from hvd_imgcls.data.order.positions import rank_rows
+from hvd_imgcls.data.sources.digits import Digits
+from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.plan import make_plan
-from hvd_imgcls.topology import Topology
 from tests.support.launch import run_on_ranks
 
 PIPELINE = """
@@ -78,8 +78,8 @@ def train_with_trap(folder, example, words):
 
     from hvd_imgcls import distributed, logs
     from hvd_imgcls.errors import NonFiniteError
-    from hvd_imgcls.keras.synchronization import synchronizer_of
-    from hvd_imgcls.train import train
+    from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
+    from hvd_imgcls.workflows.train import train
 
     configure, distributed.devices.configure = distributed.devices.configure, lambda **_: None
     collectives = distributed.start()
@@ -143,10 +143,10 @@ def test_all_ranks_stop_with_one_message_of_rank_step_and_example(together, alon
     assert first == second
     lines = first.splitlines()
     assert lines[0] == f"epoch 2, step {BAD_STEP + 1}: the gradient of rank 1 is NaN or infinite"
-    assert lines[1] == f"  rank 1: the loss or the gradient is not finite for {name}"
-    assert "to fix it: look at the examples" in lines[2]
+    assert lines[1] == f"  rank 1: the loss or the gradient is NaN or infinite for {name}"
+    assert "to fix it: inspect the examples" in lines[2]
     assert "the gradient of rank 0 is" in alone["stop"]["error"]
-    assert alone["stop"]["error"].splitlines()[1].endswith(f"not finite for {name}")
+    assert alone["stop"]["error"].splitlines()[1].endswith(f"NaN or infinite for {name}")
 
 
 @pytest.mark.ranks(2)
@@ -154,8 +154,8 @@ def test_under_synchronized_normalization_the_example_is_found_too(together):
     name = Digits(0.2, 0).name_of("train", BAD_EXAMPLE)
     lines = together[0]["stop"]["error"].splitlines()
     assert lines[0].endswith("the gradient of ranks 0, 1 is NaN or infinite")
-    assert lines[1].startswith("  rank 0: none of its examples by itself: ")
-    assert lines[2] == f"  rank 1: the loss or the gradient is not finite for {name}"
+    assert lines[1].startswith("  rank 0: no single example is the cause: ")
+    assert lines[2] == f"  rank 1: the loss or the gradient is NaN or infinite for {name}"
 
 
 @pytest.mark.ranks(2)
@@ -198,7 +198,7 @@ def train_without_the_batch(example):
     import keras
     import tensorflow as tf
 
-    from hvd_imgcls.data.dataset import training_dataset
+    from hvd_imgcls.data.pipeline.dataset import training_dataset
 
     config = parse_config(PIPELINE, [], origin="x.yaml")
     model = trapped_model(example)
@@ -269,7 +269,7 @@ def test_too_many_skipped_steps_in_a_row_end_all_ranks():
     first, second = run_on_ranks(fit_of_ones_own, arguments=["held back"])
     assert first == second
     assert first[0].startswith("NonFiniteError: epoch 1, step 5: the gradient of rank 1")
-    assert "3 steps in a row were skipped: this goes nowhere" in first[0]
+    assert "3 steps in a row were skipped: training diverges" in first[0]
 
 
 @pytest.mark.ranks(2)

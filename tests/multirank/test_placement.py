@@ -11,12 +11,13 @@ import pytest
 from hvd_imgcls import distributed
 from hvd_imgcls.config import parse_config
 from hvd_imgcls.data import host_shares_of, open_source
-from hvd_imgcls.data.dataset import evaluation_dataset, training_dataset
-from hvd_imgcls.data.placing import place
+from hvd_imgcls.data.pipeline.dataset import Start, training_dataset
+from hvd_imgcls.data.pipeline.evaluation_dataset import evaluation_dataset
+from hvd_imgcls.data.placement.placing import place
 from hvd_imgcls.errors import HvdImgclsError
 from hvd_imgcls.plan import make_plan
-from hvd_imgcls.prepare import prepare
-from tests.multirank.test_prepare import open_folder
+from hvd_imgcls.workflows.prepare import prepare
+from tests.support.folders import open_folder
 from tests.support.launch import run_on_ranks
 from tests.unit.data.images import write_class_folders
 
@@ -69,7 +70,7 @@ def stream_here(folder, overrides, start_step=0):
         num_cores=2,
         hosts=host_shares_of(source, config),
     )
-    dataset = training_dataset(source, config, plan, rank=rank, start_step=start_step)
+    dataset = training_dataset(source, config, plan, rank=rank, start=Start(step=start_step))
     batches = [[np.asarray(part) for part in batch] for batch in dataset]
     position = rank if source.division is None else source.division.position_of(rank)
     evaluated = []
@@ -171,7 +172,7 @@ def test_a_missing_file_of_a_host_is_named_on_all_ranks_before_training(hosts, t
     errors = run_on_ranks(error_on, 2, arguments=(folders, ()))
     assert errors[0] == errors[1]
     assert "rank 0 has all files of host 0" in errors[0]
-    assert f"rank 1 has all files of no host; data/{block.name}: No such file" in errors[0]
+    assert f"rank 1 has no host's complete files; data/{block.name}: No such file" in errors[0]
 
 
 @pytest.mark.ranks(2)
@@ -216,5 +217,5 @@ def test_an_image_without_a_label_is_named(hosts, tmp_path):
     overrides = ("--data.placement={name: vertical, table: labels.csv}",)
     errors = run_on_ranks(error_on, 2, arguments=([str(tmp_path)] * 2, overrides))
     assert errors[0] == errors[1]
-    assert "a row for every image; " in errors[0]
+    assert "one row per image, but " in errors[0]
     assert "cat/" in errors[0]

@@ -124,7 +124,7 @@ def test_a_prediction_that_was_killed_goes_on_and_ends_the_same(alone, folder):
     assert not (folder / "killed.jsonl").exists()
     with running(command, size=2, cwd=folder) as program:
         assert program.wait(120) == 0, program.output
-    assert "images were predicted before; going on from there" in program.output
+    assert "images are already predicted" in program.output
     assert not progress.exists()
     expected = [json.loads(line) for line in alone.decode().splitlines()]
     rows = [json.loads(line) for line in (folder / "killed.jsonl").read_text().splitlines()]

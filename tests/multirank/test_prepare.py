@@ -12,12 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from hvd_imgcls.config.sources import ImageFolderSource
-from hvd_imgcls.data.image_folder import open_image_folder
-from hvd_imgcls.data.records.reading import Records
-from hvd_imgcls.data.source import SPLITS
+from hvd_imgcls.data.order.splits import SPLITS
+from hvd_imgcls.data.sources.records.reading import Records
 from hvd_imgcls.errors import ConfigError, DataError
-from hvd_imgcls.prepare import prepare
+from hvd_imgcls.workflows.prepare import prepare
+from tests.support.folders import open_folder
 from tests.support.program import running
 from tests.unit.data.images import write_class_folders, write_image
 
@@ -30,10 +29,6 @@ def folder(tmp_path_factory):
     write_class_folders(root, {"a cat": 13, "dög": 12})
     write_image(root / "dög" / "large.png", 99, (60, 90))
     return root
-
-
-def open_folder(root):
-    return open_image_folder(ImageFolderSource(name="image_folder", path=str(root)))
 
 
 def prepare_on(size, folder, destination, *options):
@@ -105,13 +100,13 @@ def test_a_killed_preparation_continues_on_another_number_of_ranks(folder, prepa
     written = {file: file.stat().st_mtime_ns for file in destination.glob("*.tfrecord")}
     assert len(written) == 2
     output = prepare_on(2, folder, destination)
-    assert "continuing: 1 of 4 files are there" in output
+    assert "resuming: 1 of 4 files exist" in output
     assert contents_of(destination) == contents_of(prepared)
     assert {file: file.stat().st_mtime_ns for file in written} == written
 
 
 STOP_AFTER_TWO = """
-import os, sys, hvd_imgcls.prepare as prepare
+import os, sys, hvd_imgcls.workflows.prepare as prepare
 from hvd_imgcls.cli import run
 plain, count = prepare.write_block, 0
 def write_block(*arguments):
@@ -129,7 +124,7 @@ run()
 def test_a_second_preparation_of_the_same_has_nothing_to_do(folder, prepared):
     before = contents_of(prepared)
     began = time.time()
-    assert "holds these images already" in prepare_on(1, folder, prepared)
+    assert "already holds these images" in prepare_on(1, folder, prepared)
     assert contents_of(prepared) == before
     assert max(file.stat().st_mtime for file in prepared.iterdir()) < began
 

@@ -183,7 +183,7 @@ def test_different_configurations_end_in_one_message(tmp_path):
     with running(words, size=2, cwd=tmp_path) as program:
         assert program.wait(120) == 2, program.output
         output = program.output
-    assert output.count("the ranks do not agree") == 1, output
+    assert output.count("values differ between ranks") == 1, output
     assert "configuration.train.seed: 0 on rank 0, 1 on rank 1" in output
     assert TRACEBACK not in output, output
 
@@ -213,7 +213,7 @@ def test_a_source_that_cannot_be_opened_is_said_once(tmp_path):
 FAIL_ON_ONE = """
 import os, sys
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # as the command line sets it
-import hvd_imgcls.training.watching as watching
+import hvd_imgcls.workflows.training.watching as watching
 from hvd_imgcls.cli import run
 from hvd_imgcls.errors import DataError
 
@@ -245,7 +245,7 @@ import os, sys, time
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # as the command line sets it
 os.environ["HOROVOD_STALL_CHECK_TIME_SECONDS"] = "1"
 os.environ["HOROVOD_STALL_SHUTDOWN_TIME_SECONDS"] = "3"
-import hvd_imgcls.training.watching as watching
+import hvd_imgcls.workflows.training.watching as watching
 from hvd_imgcls import distributed
 from hvd_imgcls.cli import run
 
@@ -273,5 +273,5 @@ def test_a_rank_that_hangs_is_named_and_ends_the_run(tmp_path, launcher):
         assert program.wait(30) == 5, program.output
         output = program.output
     assert re.search(r"Missing ranks:\n.*1!: \[", output), output
-    assert "another rank ended or took no part any more" in output
+    assert "another rank exited or stopped participating" in output
     assert TRACEBACK not in output, output

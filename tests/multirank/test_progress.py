@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from tests.support.counting import CountBatches
 from tests.support.launch import run_on_ranks
 
 PIPELINE = """
@@ -30,8 +31,8 @@ def train(what_is_slow, accumulation_steps):
     from hvd_imgcls import distributed
     from hvd_imgcls.config import parse_config
     from hvd_imgcls.plan import make_plan
-    from hvd_imgcls.progress import Progress, Record
-    from hvd_imgcls.progress.summary import describe_run, summarize
+    from hvd_imgcls.workflows.progress import Progress, ProgressOutput, Record
+    from hvd_imgcls.workflows.progress.summary import describe_run, summarize
 
     ranks = distributed.current()
     is_slow = ranks.topology.rank == 1
@@ -66,9 +67,11 @@ def train(what_is_slow, accumulation_steps):
         "mse",
     )
     record = Record()
+    count = CountBatches(plan)
     callbacks = [
+        count,
         hvd.callbacks.BroadcastGlobalVariablesCallback(0),
-        Progress(plan, record, ranks, metrics_path=None),
+        Progress(plan, count.position, record, ranks, output=ProgressOutput()),
     ]
     if is_slow and what_is_slow == "computing":
         callbacks.append(Pause())

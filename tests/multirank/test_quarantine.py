@@ -11,18 +11,20 @@ import pytest
 from hvd_imgcls import distributed
 from hvd_imgcls.config import load_config, to_yaml
 from hvd_imgcls.data import open_images
-from hvd_imgcls.data.blanks import Sightings
-from hvd_imgcls.data.dataset import training_dataset
-from hvd_imgcls.data.order import epoch_order
+from hvd_imgcls.data.bad_examples.log import BadExampleLog
+from hvd_imgcls.data.order.epoch_order import epoch_order
+from hvd_imgcls.data.pipeline.dataset import training_dataset
 from hvd_imgcls.errors import BadImagesError
-from hvd_imgcls.evaluate import evaluate_model
-from hvd_imgcls.plan import make_plan
-from hvd_imgcls.quarantine import Quarantine
-from hvd_imgcls.views_of_images import make_predict
+from hvd_imgcls.plan import make_plan, share_cores
+from hvd_imgcls.workflows.evaluate import evaluate_model
+from hvd_imgcls.workflows.quarantine import PlannedImages, Quarantine
+from hvd_imgcls.workflows.startup.ranks import Ranks
+from hvd_imgcls.workflows.trained_model.test_time_augmentation import make_predict
+from tests.support.counting import CountBatches
+from tests.support.image_streams import SHIFT, make_config
 from tests.support.launch import run_on_ranks
 from tests.support.program import hvd_imgcls, running
 from tests.unit.data.images import write_class_folders
-from tests.unit.data.test_image_stream import SHIFT, make_config
 
 # In epoch 1, of 24 training images, 8 per step.
 FIRST, SECOND, THIRD = (int(epoch_order(24, 0, 0)[place]) for place in (13, 2, 6))
@@ -56,12 +58,12 @@ def train_and_evaluate(pipeline, directory):
         num_classes=2,
         topology=topology,
     )
-    path, sightings = Path(directory) / f"{topology.size}.jsonl", Sightings()
+    path, bad_example_log = Path(directory) / f"{topology.size}.jsonl", BadExampleLog()
     layers = keras.layers
     model = keras.Sequential(
         [keras.Input((12, 12, 3)), layers.Flatten(), layers.Dense(2, kernel_initializer="ones")]
     )
-    steps = []
+    steps, count = [], CountBatches(plan)
     result = {"error": None}
     try:
         metrics = evaluate_model(
@@ -69,19 +71,28 @@ def train_and_evaluate(pipeline, directory):
             source,
             config,
             plan.evaluation,
-            collectives=collectives,
-            num_threads=1,
+            ranks=Ranks(collectives=collectives, threads=share_cores(1, 1)),
             quarantine_path=path,
-        ).figures
+        ).metrics
         result["metrics"] = json.dumps(metrics)
         model.compile(loss=keras.losses.CategoricalCrossentropy(from_logits=True))
         model.fit(
-            training_dataset(source, config, plan, rank=topology.rank, sightings=sightings),
+            training_dataset(
+                source, config, plan, rank=topology.rank, bad_example_log=bad_example_log
+            ),
             epochs=2,
             steps_per_epoch=plan.batches_per_epoch,
             callbacks=[
                 keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_, **__: steps.append(1)),
-                Quarantine(source, config, plan, sightings, collectives, path),
+                count,
+                Quarantine(
+                    "training",
+                    PlannedImages(source, config, plan),
+                    count.position,
+                    bad_example_log,
+                    collectives,
+                    path,
+                ),
             ],
             shuffle=False,
             verbose=0,

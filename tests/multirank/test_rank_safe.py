@@ -330,8 +330,8 @@ def test_a_callback_that_fails_on_the_root_ends_all_ranks_with_its_cause(tmp_pat
         "monitor": "ValueError",
         "end": "RuntimeError: at the end",
         "validation": "OSError: [Errno 28]",
-        "freeze": "ConfigError: callbacks: got 'a callback that compiles",
-        "recompile": "ConfigError: callbacks: got 'a callback that compiles",
+        "freeze": "ConfigError: callbacks: got 'a callback that recompiles",
+        "recompile": "ConfigError: callbacks: got 'a callback that recompiles",
         "nan": "RuntimeError: NaN or Inf loss encountered at batch 0",
     }.items():
         assert root[name].startswith(kind), name

@@ -81,9 +81,9 @@ def train_case(overrides):
     from hvd_imgcls import distributed
     from hvd_imgcls.config import parse_config
     from hvd_imgcls.data import open_source
-    from hvd_imgcls.data.dataset import training_dataset
+    from hvd_imgcls.data.pipeline.dataset import training_dataset
     from hvd_imgcls.plan import make_plan
-    from hvd_imgcls.training.model import compile_model
+    from hvd_imgcls.workflows.training.model import compile_model
 
     config = parse_config(PIPELINE, overrides, origin="x.yaml")
     source, topology = open_source(config.data.source), distributed.current().topology

@@ -44,7 +44,7 @@ def load_and_fit(path, epochs, precision):
     import keras
 
     import hvd_imgcls.keras as hvd
-    from hvd_imgcls.keras.synchronization import synchronizer_of
+    from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 
     keras.config.set_dtype_policy(precision)
     model = hvd.load_model(path)
@@ -119,7 +119,7 @@ def optimizer_identity():
     import keras
 
     import hvd_imgcls.keras as hvd
-    from hvd_imgcls.keras.synchronization import synchronizer_of
+    from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 
     plain = keras.optimizers.SGD(0.25, momentum=0.5, name="mine")
     wrapped = hvd.DistributedOptimizer(plain, backward_passes_per_step=2)
@@ -132,7 +132,7 @@ def optimizer_identity():
         "config": wrapped.get_config() == plain.get_config(),
         "copy": (
             copy.get_config()["momentum"],
-            synchronizer_of(copy).backward_passes_per_step,
+            synchronizer_of(copy).settings.backward_passes_per_step,
             float(copy.learning_rate.numpy()),
         ),
         "serialized": keras.optimizers.serialize(wrapped) == keras.optimizers.serialize(plain),

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from hvd_imgcls.config import parse_config
-from hvd_imgcls.statistics import compute_statistics, describe
+from hvd_imgcls.workflows.statistics import compute_statistics, describe_statistics
 from tests.support.launch import run_on_ranks
 from tests.unit.data.images import write_class_folders
 
@@ -28,7 +28,7 @@ def test_two_ranks_have_the_statistics_of_one(tmp_path):
     (alone,) = run_on_ranks(statistics_here, 1, arguments=(tmp_path,))
     assert alone.num_images == 15
     assert run_on_ranks(statistics_here, 2, arguments=(tmp_path,)) == [alone, alone]
-    text = "\n".join(describe(alone).splitlines()[2:])
+    text = "\n".join(describe_statistics(alone).splitlines()[2:])
     section = yaml.safe_load(text)["normalization"]
     assert section["name"] == "statistics"
     assert section["mean"] == pytest.approx(alone.mean, abs=1e-6)

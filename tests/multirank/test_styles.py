@@ -137,7 +137,7 @@ def load_with_a_factory(directory):
     import keras
 
     import hvd_imgcls.keras as hvd
-    from hvd_imgcls.keras.synchronization import synchronizer_of
+    from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 
     class Mine(keras.optimizers.RMSprop):
         pass
@@ -153,7 +153,7 @@ def load_with_a_factory(directory):
         return hvd.DistributedOptimizer(Mine(**keywords), check_every_steps=7)
 
     loaded = hvd.load_model(path, custom_objects={"Mine": factory})
-    assert synchronizer_of(loaded.optimizer).check_every_steps == 7
+    assert synchronizer_of(loaded.optimizer).settings.check_every_steps == 7
     assert type(loaded.optimizer).__name__ == "Mine"
     for a, b in zip(model.optimizer.variables, loaded.optimizer.variables, strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())

@@ -3,11 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from hvd_imgcls.commands.plan import plan_for
 from hvd_imgcls.config import load_config, parse_config, to_yaml
-from hvd_imgcls.data import open_source
-from hvd_imgcls.plan import describe
-from hvd_imgcls.topology import Topology
+from hvd_imgcls.environment.topology import Topology
+from hvd_imgcls.plan import describe_plan
+from hvd_imgcls.workflows.startup.images import open_run_images, plan_run
 
 FOLDER = Path(__file__).parents[2] / "pipelines"
 PIPELINES = sorted(FOLDER.glob("*.yaml"))
@@ -52,11 +51,11 @@ def test_there_are_pipelines():
 def test_pipeline_on_any_number_of_ranks_has_a_plan(path, size, load):
     config = load(path)
     topology = Topology.on_hosts(0, size, min(size, 8))
-    plan = plan_for(config, open_source(config.data.source), topology, num_cores=8)
+    plan = plan_run(config, open_run_images(config), topology, num_cores=8)
     assert plan.per_rank_batch_size * size * plan.gradient_accumulation_steps == (
         config.train.global_batch_size
     )
-    assert f"{size} rank" in describe(plan, config)
+    assert f"{size} rank" in describe_plan(plan, config)
 
 
 def test_pipeline_written_out_reads_back_equal(path):

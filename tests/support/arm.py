@@ -1,4 +1,4 @@
-"""An arm for the tests of `hvd_imgcls.bench.turns`: works, and works on after it has returned.
+"""An arm for the tests of `bench.measuring.turns`: works, and works on after it has returned.
 
 python -m tests.support.arm CORE FOREGROUND_SECONDS BACKGROUND_SECONDS
 """
@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 
-from hvd_imgcls.bench.window import Turns
+from hvd_imgcls.bench.measuring.window import Turns
 
 
 def spin(seconds):

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hvd_imgcls.affinity import share_of
+from hvd_imgcls.environment.affinity import share_of
 
 SAY = """
 import json, os
-from hvd_imgcls import affinity
+from hvd_imgcls.environment import affinity
 affinity.pin_to_share()
 print(json.dumps([sorted(os.sched_getaffinity(0)), sorted(affinity.cores_of_local_ranks())]))
 """

@@ -3,7 +3,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -19,6 +18,7 @@ from hvd_imgcls.errors import (
     RootFailedError,
     SetupError,
 )
+from hvd_imgcls.failures import process_state
 
 ROOT = Path(__file__).parents[2]
 PIPELINE = str(ROOT / "pipelines" / "digits_cnn.yaml")
@@ -193,8 +193,8 @@ def test_same_error_on_another_rank_waits_for_the_root_and_says_its_rank(
 
 def test_data_error_on_another_rank_is_said_at_once(capsys, monkeypatch, be_rank):
     monkeypatch.setattr(cli.time, "sleep", failing(AssertionError("waited")))
-    # The ranks have met: only before that, all fail alike.
-    monkeypatch.setitem(sys.modules, "hvd_imgcls.distributed", cli)
+    # Only before the ranks have joined, all fail alike.
+    monkeypatch.setattr(process_state, "has_joined_ranks", True)
     be_rank(1, 2)
     assert cli.exit_code_of(failing(DataError("no data"))) == 3
     assert capsys.readouterr().err == "[rank 1/2] error: no data\n"
@@ -219,16 +219,16 @@ def test_verbose_shows_where_an_error_came_from(capsys):
 
 
 def test_error_that_tensorflow_wrapped_is_reported_as_what_it_is(capsys, monkeypatch):
-    proof = SimpleNamespace(last_failure=lambda: RankMismatchError("out of step"))
-    monkeypatch.setitem(sys.modules, "hvd_imgcls.keras.proof", proof)
+    monkeypatch.setattr(process_state, "graph_error", RankMismatchError("out of step"))
     assert cli.exit_code_of(failing(RuntimeError("wrapped"))) == 2
     assert capsys.readouterr().err == "error: out of step\n"
 
 
-def test_error_that_echoes_the_end_of_a_peer_exits_with_5(capsys, monkeypatch):
-    proof = SimpleNamespace(last_failure=lambda: None)
-    failures = SimpleNamespace(as_peer_failure=lambda _: PeerFailedError("a peer failed"))
-    monkeypatch.setitem(sys.modules, "hvd_imgcls.keras.proof", proof)
-    monkeypatch.setitem(sys.modules, "hvd_imgcls.distributed.failures", failures)
-    assert cli.exit_code_of(failing(RuntimeError("connection closed"))) == 5
-    assert capsys.readouterr().err == "error: a peer failed\n"
+def test_error_that_echoes_the_end_of_a_peer_exits_with_5(capsys):
+    class OpError(Exception):
+        """As TensorFlow calls the base of its errors."""
+
+    assert cli.exit_code_of(failing(OpError("[gloo/pair] Connection closed by peer"))) == 5
+    assert capsys.readouterr().err.startswith("error: another rank exited")
+    assert cli.exit_code_of(failing(OpError("out of memory"))) == 1
+    assert cli.exit_code_of(failing(RuntimeError("Connection closed by peer"))) == 1

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hvd_imgcls.contact_sheet import (
+from hvd_imgcls.drawing.contact_sheet import (
     Tile,
     draw_sheet,
     enlarged,
@@ -12,19 +12,12 @@ from hvd_imgcls.contact_sheet import (
     write_sheet,
 )
 from hvd_imgcls.errors import ConfigError
+from tests.support.pictures import contains
 
 
 def image_of(number, side=8, channels=3):
     random = np.random.default_rng(number)
     return random.integers(0, 256, (side, side, channels), dtype=np.uint8)
-
-
-def contains(sheet, picture):
-    """Whether a picture is somewhere in a sheet, pixel for pixel."""
-    pixels, wanted = np.asarray(sheet), np.asarray(picture)
-    height, width = wanted.shape[:2]
-    corners = np.argwhere((pixels == wanted[0, 0]).all(axis=2))
-    return any(np.array_equal(pixels[y : y + height, x : x + width], wanted) for y, x in corners)
 
 
 def sheet_of(groups, side, **texts):
@@ -119,5 +112,5 @@ def test_file_that_cannot_be_written_is_refused(tmp_path, name):
 
 
 def test_file_that_cannot_be_written_after_all_is_said(tmp_path):
-    with pytest.raises(ConfigError, match="can be written"):
+    with pytest.raises(ConfigError, match="a writable file"):
         write_sheet(sheet_of([[Tile(image=None)]], 8), tmp_path / "absent" / "sheet.png")

@@ -11,11 +11,11 @@ import tensorflow as tf
 from hvd_imgcls import logs
 from hvd_imgcls.config import parse_config
 from hvd_imgcls.errors import CheckpointError, ConfigError, DataError, SetupError
-from hvd_imgcls.export import export_model
-from hvd_imgcls.exporting import formats
-from hvd_imgcls.exporting.job import ExportJob
-from hvd_imgcls.predict import predict_files
-from hvd_imgcls.predicting.job import Job
+from hvd_imgcls.workflows.export import export_model
+from hvd_imgcls.workflows.exporting import formats
+from hvd_imgcls.workflows.exporting.job import ExportJob
+from hvd_imgcls.workflows.predict import predict_files
+from hvd_imgcls.workflows.predicting.job import Job
 from tests.unit.data.images import encoded
 
 PIPELINE = """
@@ -116,7 +116,7 @@ def test_without_images_it_is_checked_with_made_up_ones(config, model_path, tmp_
     )
     record = export_model(job)
     assert (record["num_images"], record["images_made_up"]) == (100, True)
-    with pytest.raises(ConfigError, match="expected a directory that is empty"):
+    with pytest.raises(ConfigError, match="expected an empty or new directory"):
         export_model(job)
 
 
@@ -124,7 +124,7 @@ def test_a_model_of_other_classes_is_refused(config, model_path, tmp_path):
     job = ExportJob(
         config=config, model_path=model_path, class_names=("a", "b"), directory=tmp_path / "to"
     )
-    with pytest.raises(CheckpointError, match="the data need one from"):
+    with pytest.raises(CheckpointError, match="but the data require"):
         export_model(job)
     assert not (tmp_path / "to").exists()
 
@@ -162,7 +162,7 @@ def test_tflite_and_onnx_give_the_same(config, files, tmp_path, policy):
 def test_a_file_that_cannot_be_run_is_named(tmp_path, name):
     path = tmp_path / "model"
     path.write_bytes(b"no model")
-    with pytest.raises(CheckpointError, match=f"leave out --format {name}") as refusal:
+    with pytest.raises(CheckpointError, match=f"omit --format {name}") as refusal:
         formats.logits_of(name, path, np.zeros((1, 2, 2, 3), np.uint8))
     assert str(path) in str(refusal.value)
 

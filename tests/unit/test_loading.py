@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from hvd_imgcls.errors import CheckpointError
-from hvd_imgcls.loading import load_model_of_any_images
+from hvd_imgcls.workflows.trained_model.loading import load_model_of_any_images
 
 
 def saved(path, shape):

@@ -4,7 +4,7 @@ from datetime import datetime
 import pytest
 
 from hvd_imgcls import logs
-from hvd_imgcls.topology import Topology
+from hvd_imgcls.environment.topology import Topology
 
 logger = logging.getLogger("hvd_imgcls.somewhere")
 

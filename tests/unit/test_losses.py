@@ -12,7 +12,7 @@ from hvd_imgcls.config.losses import BinaryCrossEntropy, CrossEntropy, Focal, Sq
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.losses import build_loss
 from hvd_imgcls.plan import balanced_class_weights
-from tests.unit.test_schedules import PIPELINE
+from tests.support.pipelines import PIPELINE
 
 LOGITS = np.array([[2.0, -1.0, 0.5], [-3.0, 4.0, 0.0], [0.1, 0.2, 0.3]], np.float32)
 ONE_HOT = np.eye(3, dtype=np.float32)[[0, 2, 1]]
@@ -116,5 +116,5 @@ def test_balanced_weights_give_every_class_the_same_and_have_mean_one(counts):
 
 
 def test_class_without_examples_is_named():
-    with pytest.raises(ConfigError, match=r"train\.class_weights: got .*of class 1, 3"):
+    with pytest.raises(ConfigError, match=r"train\.class_weights: got .*class 1, 3"):
         balanced_class_weights([3, 0, 2, 0])

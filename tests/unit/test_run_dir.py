@@ -2,26 +2,28 @@ import json
 
 import pytest
 
-from hvd_imgcls import run_dir
 from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.files.digest import digest
+from hvd_imgcls.files.json_files import write_json
+from hvd_imgcls.run_directory.creation import begin, begin_named, begin_next
 
 
 def test_begin_next_takes_the_first_free_number(tmp_path):
     parent = tmp_path / "runs"
-    names = [run_dir.begin_next("digits", parent).path.name for _ in range(3)]
+    names = [begin_next("digits", parent).path.name for _ in range(3)]
     assert names == ["digits-1", "digits-2", "digits-3"]
 
 
 def test_begin_in_an_empty_directory_uses_it(tmp_path):
-    assert run_dir.begin(tmp_path / "a" / "b").path.is_dir()
-    assert run_dir.begin(tmp_path / "a" / "b").path.is_dir()
+    assert begin(tmp_path / "a" / "b").path.is_dir()
+    assert begin(tmp_path / "a" / "b").path.is_dir()
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "model.keras", "metrics.jsonl"])
 def test_begin_in_a_directory_that_holds_a_run_names_it_and_the_fix(tmp_path, name):
     (tmp_path / name).touch()
     with pytest.raises(ConfigError, match="choose another --run_dir") as raised:
-        run_dir.begin(tmp_path)
+        begin(tmp_path)
     assert str(tmp_path) in str(raised.value)
 
 
@@ -29,26 +31,26 @@ def test_begin_where_a_file_is_raises_config_error(tmp_path):
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(ConfigError, match="run_dir"):
-            run_dir.begin(path)
+            begin(path)
 
 
 def test_begin_named_without_a_name_takes_that_of_the_pipeline(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert str(run_dir.begin_named(None, "digits").path) == "runs/digits-1"
-    assert str(run_dir.begin_named("here", "digits").path) == "here"
+    assert str(begin_named(None, "digits").path) == "runs/digits-1"
+    assert str(begin_named("here", "digits").path) == "here"
 
 
 def test_write_json_of_equal_values_writes_equal_bytes_and_no_leftovers(tmp_path):
     for name in ("a", "b"):
-        run_dir.write_json(tmp_path / name, {"number": 0.1, "name": "é"})
+        write_json(tmp_path / name, {"number": 0.1, "name": "é"})
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert json.loads((tmp_path / "a").read_text(encoding="utf-8"))["name"] == "é"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
-    assert run_dir.digest(tmp_path / "a") == run_dir.digest(tmp_path / "b")
+    assert digest(tmp_path / "a") == digest(tmp_path / "b")
 
 
 def test_write_json_of_what_json_has_not_leaves_the_old_file(tmp_path):
-    run_dir.write_json(tmp_path / "a", 1)
+    write_json(tmp_path / "a", 1)
     with pytest.raises(ValueError, match="JSON"):
-        run_dir.write_json(tmp_path / "a", float("nan"))
+        write_json(tmp_path / "a", float("nan"))
     assert (tmp_path / "a").read_text() == "1\n"

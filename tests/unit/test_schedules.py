@@ -7,18 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hvd_imgcls.config import parse_config
+from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.errors import ConfigError
-from hvd_imgcls.plan import describe, learning_rate_at, make_plan
+from hvd_imgcls.plan import describe_plan, learning_rate_at, make_plan
 from hvd_imgcls.schedules import build_schedule
-from hvd_imgcls.topology import Topology
-
-PIPELINE = """
-data: {source: {name: digits}}
-model: {name: small_cnn}
-optimizer: {name: sgd}
-schedule: {name: cosine, base_learning_rate: 0.4, warmup_epochs: 2}
-train: {global_batch_size: 64, num_epochs: 20}
-"""
+from tests.support.pipelines import PIPELINE
 
 
 def schedule_of(*overrides):
@@ -172,19 +165,19 @@ def test_milestones_that_make_no_sense_are_refused(milestones, warmup_epochs):
     [
         (
             [],
-            "warmup over 20 steps to 0.1 (base 0.4 for a batch of 256, scaling linear), then a co",
+            "warmup over 20 steps to 0.1 (base 0.4 for a batch of 256, scaling linear), then cosin",
         ),
         (["--schedule.warmup_from=0.5"], "warmup over 20 steps from 0.05 to 0.1 (base"),
         (["--schedule", STEPS], "then times 0.1 at step 50, 100, down to 0.001"),
         (["--schedule", STEPS, "--train.num_epochs=4"], "constant: no milestone is reached"),
         (
             ["--schedule", "{name: polynomial, base_learning_rate: 1, power: 2}"],
-            "then a polynomial of power 2 to 0",
+            "then polynomial decay of power 2 to 0",
         ),
     ],
 )
 def test_plan_says_the_shape_in_one_line(words, said):
     config, plan, _ = formula_of(*words)
-    lines = [line for line in describe(plan, config).splitlines() if "learning rate" in line]
+    lines = [line for line in describe_plan(plan, config).splitlines() if "learning rate" in line]
     assert len(lines) == 1
     assert said in lines[0]

@@ -6,10 +6,10 @@ from PIL import Image
 
 from hvd_imgcls import cli, distributed, logs
 from hvd_imgcls.config import load_config
-from hvd_imgcls.contact_sheet import blended, enlarged
 from hvd_imgcls.data import open_source
-from hvd_imgcls.data.order import epoch_order
-from tests.unit.test_contact_sheet import contains
+from hvd_imgcls.data.order.epoch_order import epoch_order
+from hvd_imgcls.drawing.contact_sheet import blended, enlarged
+from tests.support.pictures import contains
 
 PIPELINE = str(Path(__file__).parents[2] / "pipelines" / "digits_cnn.yaml")
 

@@ -17,9 +17,9 @@ from hvd_imgcls import cli, distributed, logs
 from hvd_imgcls.config import load_config
 from hvd_imgcls.data import open_source
 from hvd_imgcls.errors import CheckpointError, ConfigError, DataError
-from hvd_imgcls.evaluate import evaluate_file
-from hvd_imgcls.run_dir import EvaluationFiles
-from hvd_imgcls.train import train
+from hvd_imgcls.run_directory.paths import EvaluationFiles
+from hvd_imgcls.workflows.evaluate import evaluate_file
+from hvd_imgcls.workflows.train import train
 from tests.support.events import read_events
 from tests.unit.data.images import write_class_folders
 
@@ -294,7 +294,7 @@ def test_a_held_out_image_that_cannot_be_read_does_not_cost_the_model(tmp_path):
 def test_evaluate_of_a_model_for_other_images_says_so(tmp_path):
     inputs = keras.Input((4,))
     keras.Model(inputs, keras.layers.Dense(10)(inputs)).save(tmp_path / "other.keras")
-    with pytest.raises(CheckpointError, match="the data need one from"):
+    with pytest.raises(CheckpointError, match="but the data require"):
         evaluate_file(load_config(PIPELINE), tmp_path / "other.keras")
 
 
@@ -310,7 +310,7 @@ def test_evaluate_does_not_execute_what_is_in_a_file(tmp_path):
     flat = keras.layers.Flatten()(inputs)
     logits = keras.layers.Lambda(lambda values: values[:, :10])(flat)
     keras.Model(inputs, logits).save(tmp_path / "lambda.keras")
-    with pytest.raises(CheckpointError, match="holds code, which would run here"):
+    with pytest.raises(CheckpointError, match="contains code that would be run"):
         evaluate_file(load_config(PIPELINE), tmp_path / "lambda.keras")
 
 
@@ -334,7 +334,7 @@ def test_steps_too_few_for_the_moving_statistics_are_told(tmp_path, recalibratio
         f"--run_dir={tmp_path / 'run'}",
     ]
     train(load_config(PIPELINE, options), model=model)
-    warning = "30 steps are few for this model's batch normalisation: the moving statistics"
+    warning = "30 steps are few for this model's batch normalisation"
     log = (tmp_path / "run" / "log.txt").read_text()
     assert (warning in log) == (recalibration_batches == 0)
-    assert recalibration_batches or "to 97 % what they are now" in log
+    assert recalibration_batches or "97 % initial values" in log

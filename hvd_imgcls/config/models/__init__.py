@@ -1,6 +1,6 @@
-"""The models that a pipeline chooses by `name`.
+"""The models that a pipeline selects by `name`.
 
-A new kind is a new section in one of these modules, a member of the union, and an entry in
+To add one, add a section in one of these modules, a member of the union, and an entry in
 the table of `hvd_imgcls.models`.
 """
 

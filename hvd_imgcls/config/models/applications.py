@@ -1,4 +1,4 @@
-"""The models of `keras.applications` by name, known without Keras."""
+"""Names of the models in `keras.applications`, available without importing Keras."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks that others have made: what their sections hold."""
+"""Sections of existing models: `keras.applications`, model files, models passed by a program."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ from hvd_imgcls.config.sections import STRICT, HalfOpenFraction, NonEmptyStr
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class KerasApplication:
-    """A model of `keras.applications`, with its own normalisation of pixels built in.
+    """A model of `keras.applications`, including its own normalisation of pixels.
 
-    Nothing is downloaded. Images need three channels; `data.normalization` must be left out.
+    Nothing is downloaded. Requires images with three channels and no `data.normalization`.
     """
 
     name: Literal["keras_application"]
-    """Which model this is."""
+    """Name of the model."""
 
     application: ApplicationName
     """The name of the model in Keras 3.15."""
 
     weights: NonEmptyStr | None = None
-    """A file of weights (`.weights.h5`, `.keras` or Keras 2's `.h5`), or null for random ones.
+    """Weights file (`.weights.h5`, `.keras` or Keras 2's `.h5`), or null for random weights.
 
-    It may hold the whole model, for any number of classes, or all but the top ("notop"). The
-    last layer is new unless the file's has as many classes.
+    It may hold the whole model, for any number of classes, or the model without its top
+    ("notop"). The last layer is new unless the file's has the right number of classes.
     """
 
     dropout: HalfOpenFraction | None = None
-    """Part of the features before the last layer that training sets to 0; null: the model's own."""
+    """Dropout rate before the last layer; null: the model's default."""
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class KerasFile:
-    """A whole model from a `.keras` file, weights included.
+    """A whole model from a `.keras` file, including weights.
 
-    Its classifier must be a dense layer; a softmax at the end is taken off. A file that holds
-    code, such as a Lambda layer, is refused.
+    Its classifier must be a dense layer; a final softmax is removed. Files that contain code,
+    such as Lambda layers, are rejected.
     """
 
     name: Literal["keras_file"]
-    """Which model this is."""
+    """Name of the model."""
 
     path: NonEmptyStr
     """The file. `~` is the home directory. Every rank reads it."""
@@ -51,23 +51,23 @@ class KerasFile:
     replace_head: Literal["auto", "always", "never"] = "auto"
     """Whether the last dense layer is replaced by a new one.
 
-    `auto`: if it has another number of units than there are classes.
+    `auto`: only if its number of units differs from the number of classes.
     """
 
     normalization_in_model: bool = True
-    """Whether the model of the file takes pixels of 0 to 255, like every file of this package.
+    """Whether the model in the file takes raw pixels in 0 to 255, like all models of this package.
 
-    If not, `data.normalization` is put in front of it; with `true` it must be left out.
+    If false, `data.normalization` is prepended to it; if true, it must be omitted.
     """
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class GivenModel:
-    """The Keras model that a program of your own hands over: `train(config, model=...)`.
+    """A Keras model passed by your own program: `train(config, model=...)`.
 
-    The command line has no such model. It takes pixels of 0 to 255; `data.normalization` must be
-    left out.
+    Not available on the command line. The model takes raw pixels in 0 to 255;
+    `data.normalization` must be omitted.
     """
 
     name: Literal["given"]
-    """Which model this is."""
+    """Name of the model."""

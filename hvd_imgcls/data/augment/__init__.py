@@ -1,9 +1,9 @@
-"""Random changes of whole batches of training images of one size, uint8 in and uint8 out.
+"""Random augmentation of batches of equally sized training images, uint8 in and uint8 out.
 
-What happens to an example is a pure function of its pixels, `train.seed`, the epoch and its
-number (for mixing, also of its neighbour's). So that it is the same to the last bit in any
-batch, on any rank and thread, compiled or not, pixels are computed in integers or with one
-rounding at the end, and numbers that are not evenly distributed come from tables.
+The result for an example is a pure function of its pixels, `train.seed`, the epoch and its
+number (when mixing, also of its neighbour's). To be bit-identical in any batch, on any rank
+and thread, compiled or not, pixels are computed in integers or with a single final rounding,
+and non-uniform random numbers come from tables.
 """
 
 from hvd_imgcls.data.augment.batch import Batch

@@ -1,4 +1,4 @@
-"""What augmentations work on, and what one consists of."""
+"""The inputs of augmentations, and the interface of an augmentation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-# What happens to each example of a batch: tensors whose first dimension is the batch.
+# Random parameters of each example in a batch: tensors whose first dimension is the batch.
 Parameters = tuple[tf.Tensor, ...]
 
 
@@ -31,38 +31,38 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Transform:
-    """One augmentation of a list, made for images of one size.
+    """One augmentation, built for images of one size.
 
-    Drawing and changing are apart, and each is compiled by itself, because XLA would otherwise
-    compute the random numbers of an example anew for each of its pixels.
+    Drawing parameters and changing images are compiled separately, because XLA would otherwise
+    recompute the random numbers of an example for each of its pixels.
     """
 
     num_words: int
-    """Random words that `draw` needs per example."""
+    """Number of random words that `draw` needs per example."""
 
     draw: Callable[[tf.Tensor], Parameters]
-    """Takes `[num_words, batch]` random words (`hvd_imgcls.data.random_numbers`)."""
+    """Takes `[num_words, batch]` random words (`hvd_imgcls.data.randomness.random_numbers`)."""
 
     change_images: Callable[[tf.Tensor, Parameters], tf.Tensor]
     """Takes and returns `[batch, height, width, channels]`, uint8."""
 
     change_targets: Callable[[tf.Tensor, Parameters], tf.Tensor] | None = None
-    """Takes and returns `[batch, num_classes]`, float32. None: targets stay."""
+    """Takes and returns `[batch, num_classes]`, float32. None: targets are unchanged."""
 
     compile_as_whole: bool = True
-    """Whether `change_images` is to be compiled as a whole; False if it compiles its parts."""
+    """Whether `change_images` is compiled as a whole; False if it compiles its own parts."""
 
     in_pairs_of_epochs: Callable[[Parameters, tf.Tensor], Parameters] | None = None
-    """If given: random words are drawn for two epochs at once, and this takes what `draw`
-    returned and whether it is the second of them, scalar bool, and returns the parameters.
+    """Optional. If given, random words are drawn once for two epochs; takes the result of `draw`
+    and whether this is the second epoch, scalar bool, and returns the parameters.
     """
 
     mixes: bool = False
-    """Whether examples are changed in pairs, so that the batch must be even."""
+    """Whether examples are processed in pairs, so that the batch size must be even."""
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns a function compiled by XLA, once per shape of its arguments.
+    """Compiles a function with XLA, once per shape of its arguments.
 
     Args:
         function: Takes and returns tensors or tuples of them.

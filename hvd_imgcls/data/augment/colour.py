@@ -7,16 +7,16 @@ import tensorflow as tf
 from hvd_imgcls.config.augmentations import ColourJitter, RandomGreyscale
 from hvd_imgcls.data.augment.batch import Parameters, Transform, compiled
 from hvd_imgcls.data.augment.fixed_point import per_image, round_shift, to_pixels
-from hvd_imgcls.data.random_numbers import to_events, to_integers
+from hvd_imgcls.data.randomness.random_numbers import to_events, to_integers
 from hvd_imgcls.errors import ConfigError
 
 _FACTOR_BITS = 12
 FACTOR_ONE = 2**_FACTOR_BITS
-"""The factor that changes nothing: factors are multiples of 1/4,096."""
+"""The neutral factor: factors are multiples of 1/4,096."""
 
 _SHADE_BITS = 4
 SHADE_ONE = 2**_SHADE_BITS
-"""A pixel value of 1, where fractions matter: shades are multiples of 1/16."""
+"""One grey level, where fractions matter: shades are multiples of 1/16."""
 
 _TURN = 6 * FACTOR_ONE
 """The whole colour circle: six sectors of 4,096 steps."""
@@ -29,7 +29,9 @@ _GREY_WEIGHTS = (19595, 38470, 7471)
 def make_colour_jitter(
     section: ColourJitter, image_shape: tuple[int, int, int], key: str
 ) -> Transform:
-    """Returns changes of brightness, contrast, saturation and hue, each rounded to uint8.
+    """Returns a transform that changes brightness, contrast, saturation and hue in turn.
+
+    Each change is rounded to uint8.
 
     Args:
         section: Its configuration.
@@ -37,7 +39,7 @@ def make_colour_jitter(
         key: Configuration key of the section.
 
     Raises:
-        ConfigError: If images without colours are to change them.
+        ConfigError: If saturation or hue is set and the images are greyscale.
     """
     for name in ("saturation", "hue"):
         if getattr(section, name) and image_shape[-1] != 3:
@@ -70,7 +72,7 @@ def make_colour_jitter(
 def make_random_greyscale(
     section: RandomGreyscale, image_shape: tuple[int, int, int], key: str
 ) -> Transform:
-    """Returns replacing all channels by the grey.
+    """Returns a transform that replaces all channels by the grey value.
 
     Args:
         section: Its configuration.
@@ -78,10 +80,10 @@ def make_random_greyscale(
         key: Configuration key of the section.
 
     Raises:
-        ConfigError: If the images have no colours.
+        ConfigError: If the images are already greyscale.
     """
     if image_shape[-1] != 3:
-        _refuse_colour(f"{key}.name", section.name, image_shape, fix="leave it out")
+        _refuse_colour(f"{key}.name", section.name, image_shape, fix="remove it")
 
     def draw(words: tf.Tensor) -> Parameters:
         return (to_events(words[0], section.probability),)
@@ -93,7 +95,7 @@ def make_random_greyscale(
 
 
 def blend(images: tf.Tensor, other: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-    """Returns `factor * images + (1 - factor) * other`: beyond `images` for factors above 1.
+    """Returns `factor * images + (1 - factor) * other`; extrapolates for factors above 1.
 
     Args:
         images: `[batch, height, width, channels]`, uint8.
@@ -109,7 +111,7 @@ def blend(images: tf.Tensor, other: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
 
 
 def grey(images: tf.Tensor) -> tf.Tensor:
-    """Returns the grey of every pixel (ITU-R BT.601), rounded.
+    """Returns the grey value of every pixel (ITU-R BT.601), rounded.
 
     Args:
         images: `[batch, height, width, channels]`, uint8, 1 or 3 channels.
@@ -125,7 +127,7 @@ def grey(images: tf.Tensor) -> tf.Tensor:
 
 
 def mean_grey(images: tf.Tensor) -> tf.Tensor:
-    """Returns the mean grey of every image, rounded to the next multiple of 1 / `SHADE_ONE`.
+    """Returns the mean grey value of every image, rounded to a multiple of 1 / `SHADE_ONE`.
 
     Args:
         images: `[batch, height, width, channels]`, uint8.
@@ -139,7 +141,7 @@ def mean_grey(images: tf.Tensor) -> tf.Tensor:
 
 
 def shift_hue(images: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
-    """Returns images with their hue moved along the colour circle, by way of HSV.
+    """Shifts the hue of images along the colour circle, in HSV.
 
     A pixel with hue h (in sectors), value v (the largest channel) and chroma c (largest minus
     least) has the channels `v - c * clip(min(k, 4 - k), 0, 1)` with `k = (n + h) mod 6`, n = 5,
@@ -155,12 +157,12 @@ def shift_hue(images: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
     red, green, blue = (tf.cast(images[..., i], tf.int32) for i in range(3))
     value = tf.maximum(tf.maximum(red, green), blue)
     chroma = value - tf.minimum(tf.minimum(red, green), blue)
-    # Where the hue is within its sector; all three differences are 0 without any chroma.
+    # Position of the hue within its sector; without chroma all three differences are 0.
     sector, difference = (
         tf.where(value == red, of_red, tf.where(value == green, of_green, of_blue))
         for of_red, of_green, of_blue in ((0, 2, 4), (green - blue, blue - red, red - green))
     )
-    # One division of whole numbers below 2**24: correctly rounded whatever compiles it.
+    # One division of integers below 2**24: correctly rounded by any compiler.
     scaled = tf.cast(difference * FACTOR_ONE, tf.float32)
     within = tf.cast(tf.round(scaled / tf.cast(tf.maximum(chroma, 1), tf.float32)), tf.int32)
     hue = sector * FACTOR_ONE + within + shift[:, tf.newaxis, tf.newaxis]
@@ -171,7 +173,7 @@ def shift_hue(images: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
 
 
 def _within_turn(hue: tf.Tensor) -> tf.Tensor:
-    """Returns hues from minus one turn to three turns modulo one turn: cheaper than a division."""
+    """Returns hues between minus one and three turns modulo one turn, without a division."""
     hue = tf.where(hue < 0, hue + _TURN, hue)
     for _ in range(2):
         hue = tf.where(hue >= _TURN, hue - _TURN, hue)
@@ -187,12 +189,12 @@ def _draw_factor(words: tf.Tensor, strength: float) -> tf.Tensor:
 
 def _refuse_colour(key: str, got: object, image_shape: tuple[int, int, int], *, fix: str) -> None:
     raise ConfigError(
-        key, got=got, expected=f"images of 3 channels, not {image_shape[-1]}, to have it", fix=fix
+        key, got=got, expected=f"images with 3 channels, not {image_shape[-1]}", fix=fix
     )
 
 
-# One by one: in one function XLA computes earlier changes anew for every use of a pixel, which
-# was measured 2 to 3 times slower.
+# Compiled one by one: in one function XLA recomputes earlier changes for every use of a pixel,
+# which was measured to be 2 to 3 times slower.
 _compiled_blend = compiled(blend)
 _compiled_mean_grey = compiled(mean_grey)
 _compiled_grey = compiled(lambda images: grey(images) * SHADE_ONE)

@@ -1,4 +1,4 @@
-"""Augmentations that overwrite a rectangle: random erasing and cutout."""
+"""Augmentations that erase a rectangle: random erasing and cutout."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import tensorflow as tf
 
 from hvd_imgcls.config.augmentations import Cutout, RandomErasing
 from hvd_imgcls.data.augment.batch import Parameters, Transform
-from hvd_imgcls.data.random_numbers import to_bytes, to_events, to_integers
+from hvd_imgcls.data.randomness.random_numbers import to_bytes, to_events, to_integers
 from hvd_imgcls.errors import ConfigError
 
-# Areas and aspect ratios that random erasing chooses from, evenly spaced in their range.
+# Number of areas and aspect ratios for random erasing, evenly spaced in their ranges.
 NUM_QUANTILES = 4096
 
-# Rectangles tried until one fits, as in torchvision; without one the image stays.
+# Rectangles tried until one fits, as in torchvision; if none does, the image is unchanged.
 NUM_ATTEMPTS = 10
 
 
 def make_random_erasing(
     section: RandomErasing, image_shape: tuple[int, int, int], key: str
 ) -> Transform:
-    """Returns overwriting a rectangle of random area, shape and place.
+    """Returns a transform that erases a rectangle of random area, aspect ratio and position.
 
     Height and width are `round(sqrt(area * ratio))` and `round(sqrt(area / ratio))`, each
     smaller than the image's (algorithm 1 of the paper).
@@ -66,7 +66,7 @@ def make_random_erasing(
 
 
 def make_cutout(section: Cutout, image_shape: tuple[int, int, int], key: str) -> Transform:
-    """Returns overwriting a square of zeros around a random pixel.
+    """Returns a transform that sets a square around a random pixel to zero.
 
     Args:
         section: Its configuration.
@@ -99,13 +99,13 @@ def make_cutout(section: Cutout, image_shape: tuple[int, int, int], key: str) ->
 
 
 def in_rectangle(rectangle: Parameters, height: int, width: int) -> tf.Tensor:
-    """Returns which pixels lie in a rectangle.
+    """Returns a mask of the pixels inside a rectangle.
 
     Args:
         rectangle: Top, bottom, left and right, `[batch]` each, int32; bottom and right are
             exclusive.
-        height: Of the images.
-        width: Of the images.
+        height: Height of the images.
+        width: Width of the images.
 
     Returns:
         `[batch, height, width, 1]`, bool.

@@ -1,4 +1,4 @@
-"""Rounding of integers, so that results do not depend on how a compiler orders floats."""
+"""Integer rounding, so that results do not depend on how a compiler orders float operations."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import tensorflow as tf
 
 
 def round_shift(values: tf.Tensor, bits: int) -> tf.Tensor:
-    """Returns values divided by 2**bits, rounded half to even.
+    """Divides by 2**bits, rounding half to even.
 
     Args:
-        values: Any shape, int32, at most 2**31 - 2**(bits - 1) and possibly negative.
+        values: Any shape, int32, at most 2**31 - 2**(bits - 1); may be negative.
         bits: 1 to 30.
 
     Returns:
@@ -20,10 +20,10 @@ def round_shift(values: tf.Tensor, bits: int) -> tf.Tensor:
 
 
 def to_pixels(values: tf.Tensor) -> tf.Tensor:
-    """Returns integers as uint8, those outside of 0 to 255 clipped."""
+    """Clips integers to 0 .. 255 and casts them to uint8."""
     return tf.cast(tf.clip_by_value(values, 0, 255), tf.uint8)
 
 
 def per_image(values: tf.Tensor) -> tf.Tensor:
-    """Returns `[batch]` as `[batch, 1, 1, 1]`, to go with images."""
+    """Reshapes `[batch]` to `[batch, 1, 1, 1]`, to broadcast against images."""
     return tf.reshape(values, [-1, 1, 1, 1])

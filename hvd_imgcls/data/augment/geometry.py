@@ -10,15 +10,15 @@ import tensorflow as tf
 from hvd_imgcls.config.augmentations import RandomCrop, RandomFlip, RandomRotation
 from hvd_imgcls.data.augment.batch import Parameters, Transform
 from hvd_imgcls.data.augment.warping import gather_pixels, rotation, warp_bilinear
-from hvd_imgcls.data.random_numbers import to_events, to_integers
+from hvd_imgcls.data.randomness.random_numbers import to_events, to_integers
 from hvd_imgcls.errors import ConfigError
 
-# Angles that a random rotation chooses from, evenly spaced from minus to plus the largest.
+# Number of angles for a random rotation, evenly spaced from minus to plus the largest.
 NUM_ANGLES = 4097
 
 
 def make_random_crop(section: RandomCrop, image_shape: tuple[int, int, int], key: str) -> Transform:
-    """Returns padding and cutting out a window, as indices: nothing is padded in memory.
+    """Returns a transform that pads and crops by indexing, without padding in memory.
 
     Args:
         section: Its configuration.
@@ -54,7 +54,7 @@ def make_random_crop(section: RandomCrop, image_shape: tuple[int, int, int], key
 
 
 def make_random_flip(section: RandomFlip, image_shape: tuple[int, int, int], key: str) -> Transform:
-    """Returns mirroring at the vertical or the horizontal axis.
+    """Returns a transform that flips images horizontally or vertically.
 
     Args:
         section: Its configuration.
@@ -86,7 +86,7 @@ def make_random_flip(section: RandomFlip, image_shape: tuple[int, int, int], key
 def make_random_rotation(
     section: RandomRotation, image_shape: tuple[int, int, int], key: str
 ) -> Transform:
-    """Returns rotation about the centre by one of `NUM_ANGLES` angles, bilinear.
+    """Returns a transform that rotates about the centre by one of `NUM_ANGLES` angles, bilinear.
 
     Args:
         section: Its configuration.
@@ -111,6 +111,6 @@ def make_random_rotation(
 
 
 def _reflect(index: tf.Tensor, length: int) -> tf.Tensor:
-    """Mirrors indices outside of `0 .. length - 1` at the first and the last one."""
+    """Reflects indices outside `0 .. length - 1` at the first and last index."""
     index = tf.abs(index)
     return (length - 1) - tf.abs((length - 1) - index)

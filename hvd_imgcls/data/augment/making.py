@@ -1,4 +1,4 @@
-"""All augmentations of a pipeline as one function of a batch."""
+"""Combines all augmentations of a pipeline into one function of a batch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hvd_imgcls.data.augment.geometry import (
 )
 from hvd_imgcls.data.augment.mixing import make_cutmix, make_mixup
 from hvd_imgcls.data.augment.policies import make_rand_augment, make_trivial_augment
-from hvd_imgcls.data.random_numbers import uniform_words
+from hvd_imgcls.data.randomness.random_numbers import uniform_words
 from hvd_imgcls.errors import ConfigError
 
 Augment = Callable[[Batch], Batch]
@@ -40,7 +40,7 @@ _MAKERS: Mapping[type, _Maker] = {
     sections.Cutmix: make_cutmix,
 }
 
-# Streams of random numbers that one augmentation may use, so that no two share one.
+# Random number streams reserved for each augmentation, so that no two share one.
 _STREAMS_PER_TRANSFORM = 64
 
 
@@ -53,19 +53,19 @@ def make_augment(
 ) -> Augment:
     """Returns all augmentations as one function.
 
-    What changes images is compiled by XLA, once per shape of a batch: measured far faster than
-    without, and of the same pixels (CONTRIBUTING.md, decisions).
+    Image transforms are compiled by XLA, once per batch shape: much faster than without, with
+    identical pixels (measurements: CONTRIBUTING.md, decisions).
 
     Args:
-        parts: What to do, in order.
+        parts: The augmentations, in order.
         seed: `train.seed`.
         image_shape: Height, width and channels.
-        first_index: Position of the first of `parts` in the pipeline's `augment`: 1 if a
-            `random_resized_crop` before them has been taken out.
+        first_index: Index of the first of `parts` in the pipeline's `augment`: 1 if a
+            `random_resized_crop` in front of them was removed.
 
     Raises:
-        ConfigError: If an augmentation does not go with images of this size. The function
-            itself raises it if examples are to be mixed and the batch is odd.
+        ConfigError: If an augmentation is incompatible with images of this size. The returned
+            function raises it if examples are mixed and the batch size is odd.
     """
     transforms = [
         _make_transform(part, image_shape, f"augment.{index}")
@@ -122,8 +122,8 @@ def _make_transform(
         raise ConfigError(
             f"{key}.name",
             got=part.name,
-            expected="an augmentation of images of one size",
-            fix=f"make {part.name} the first one: it is what brings the images to one size",
+            expected="an augmentation of equally sized images",
+            fix=f"put {part.name} first: it resizes the images to one size",
         )
     transform = maker(part, image_shape, key)
     if not transform.compile_as_whole:
@@ -132,11 +132,11 @@ def _make_transform(
 
 
 def _require_even(batch_size: int | None) -> None:
-    """Raises ConfigError for an odd number of examples; None, an unknown number, passes."""
+    """Raises ConfigError for an odd batch size; None, an unknown size, passes."""
     if batch_size is not None and batch_size % 2:
         raise ConfigError(
             "train.global_batch_size",
             got=f"{batch_size} examples per rank and pass",
-            expected="an even number of them: mixup and cutmix mix neighbours",
+            expected="an even number, since mixup and cutmix mix neighbours",
             fix="use a multiple of 2 * ranks * train.gradient_accumulation_steps",
         )

@@ -1,7 +1,7 @@
 """Augmentations that mix an example with its neighbour: mixup and CutMix.
 
-The partner of the example at position p of a batch is the one at p XOR 1. So the result does
-not depend on how the global batch is divided, as long as every part of it is even.
+The partner of the example at position p of a batch is the one at p XOR 1. The result is thus
+independent of how the global batch is divided, as long as every part of it is even.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from hvd_imgcls.config.augmentations import Cutmix, Mixup
 from hvd_imgcls.data.augment.batch import Parameters, Transform
 from hvd_imgcls.data.augment.erasing import in_rectangle
 from hvd_imgcls.data.augment.fixed_point import per_image, round_shift, to_pixels
-from hvd_imgcls.data.random_numbers import to_events, to_integers
+from hvd_imgcls.data.randomness.random_numbers import to_events, to_integers
 
 NUM_QUANTILES = 4096
-"""Weights that mixing chooses from, equally likely: the beta distribution's quantiles."""
+"""Number of equally likely weights: quantiles of the beta distribution."""
 
-# Weights of mixup are multiples of 2**-16, so that 8-bit pixels times weights are exact.
+# Weights of mixup are multiples of 2**-16, so that products with 8-bit pixels are exact.
 _WEIGHT_BITS = 16
 
 
 def make_mixup(section: Mixup, image_shape: tuple[int, int, int], key: str) -> Transform:
-    """Returns blending: `weight * own + (1 - weight) * partner`, of pixels and of targets.
+    """Returns a transform that blends pixels and targets: `weight * own + (1 - weight) * partner`.
 
     Args:
         section: Its configuration.
@@ -34,20 +34,20 @@ def make_mixup(section: Mixup, image_shape: tuple[int, int, int], key: str) -> T
         key: Configuration key of the section.
     """
     del image_shape, key
-    one = 2**_WEIGHT_BITS
-    table = np.rint(beta_quantiles(section.alpha) * one).astype(np.int32)
+    full = 2**_WEIGHT_BITS
+    table = np.rint(beta_quantiles(section.alpha) * full).astype(np.int32)
 
     def draw(words: tf.Tensor) -> Parameters:
         weight = tf.gather(tf.constant(table), to_integers(words[1], NUM_QUANTILES))
-        return (tf.where(to_events(words[0], section.probability), weight, one),)
+        return (tf.where(to_events(words[0], section.probability), weight, full),)
 
     def blend(images: tf.Tensor, parameters: Parameters) -> tf.Tensor:
         weight = per_image(parameters[0])
         own, other = tf.cast(images, tf.int32), tf.cast(partners(images), tf.int32)
-        return to_pixels(round_shift(weight * own + (one - weight) * other, _WEIGHT_BITS))
+        return to_pixels(round_shift(weight * own + (full - weight) * other, _WEIGHT_BITS))
 
     def blend_targets(targets: tf.Tensor, parameters: Parameters) -> tf.Tensor:
-        return _blend_targets(targets, parameters[0], one)
+        return _blend_targets(targets, parameters[0], full)
 
     return Transform(
         num_words=2,
@@ -59,11 +59,11 @@ def make_mixup(section: Mixup, image_shape: tuple[int, int, int], key: str) -> T
 
 
 def make_cutmix(section: Cutmix, image_shape: tuple[int, int, int], key: str) -> Transform:
-    """Returns putting a rectangle of the partner into an image, at the same place.
+    """Returns a transform that pastes a rectangle of the partner at the same position.
 
     Its sides are `height * sqrt(1 - weight)` and `width * sqrt(1 - weight)`, its centre is any
-    pixel (equation 2 of the paper). What lies outside of the image is cut off, and targets are
-    blended by the pixels that are left of each image.
+    pixel (equation 2 of the paper). The rectangle is clipped to the image, and targets are
+    blended by the remaining pixels of each image.
 
     Args:
         section: Its configuration.
@@ -107,7 +107,7 @@ def beta_quantiles(alpha: float) -> npt.NDArray[np.float64]:
         alpha: Both parameters of the distribution.
 
     Returns:
-        `[NUM_QUANTILES]`, rising, within 0 to 1.
+        `[NUM_QUANTILES]`, ascending, within 0 to 1.
     """
     from scipy.special import betaincinv
 
@@ -116,10 +116,10 @@ def beta_quantiles(alpha: float) -> npt.NDArray[np.float64]:
 
 
 def partners(values: tf.Tensor) -> tf.Tensor:
-    """Returns what the example at position p XOR 1 has, for every p.
+    """Returns the value of the example at position p XOR 1, for every p.
 
     Args:
-        values: `[batch, ...]` with an even batch.
+        values: `[batch, ...]` with an even batch size.
 
     Returns:
         The same shape and dtype.
@@ -129,15 +129,15 @@ def partners(values: tf.Tensor) -> tf.Tensor:
 
 
 def _cut_off(side: tf.Tensor, centre: tf.Tensor, length: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns start and exclusive end of a side around a pixel, within the image."""
+    """Returns start and exclusive end of a side centred at a pixel, clipped to the image."""
     start = centre - side // 2
     return tf.maximum(start, 0), tf.minimum(start + side, length)
 
 
 def _blend_targets(targets: tf.Tensor, own: tf.Tensor, whole: int) -> tf.Tensor:
-    """Returns targets with `own / whole` of the own and the rest of the partner's.
+    """Blends targets: `own / whole` of an example's own and the rest of its partner's.
 
-    Not compiled: XLA may join a product and a sum and so round otherwise.
+    Not compiled: XLA may fuse a product and a sum, which rounds differently.
     """
     weight = (tf.cast(own, tf.float32) / whole)[:, tf.newaxis]
     return weight * targets + (1.0 - weight) * partners(targets)

@@ -2,7 +2,7 @@
 
 The 14 operations, their ranges and signs are those of `RandAugment` and `TrivialAugmentWide` in
 torchvision (torchvision/transforms/autoaugment.py). Shears are about the upper left corner,
-rotations about the centre; each pixel is the nearest one and gaps are 0.
+rotations about the centre; interpolation is nearest-neighbour and gaps are 0.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ KINDS = (
     "autocontrast",
     "equalize",
 )
-"""What is computed: shears, translations and rotations are all warps."""
+"""Computed operations: shears, translations and rotations are all warps."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Operation:
-    """One operation of one strength and sign."""
+    """One operation with a strength and sign."""
 
     kind: str
     """One of `KINDS`."""
@@ -46,19 +46,19 @@ class Operation:
     amount: int = 0
     """Brightness to sharpness: the factor, in units of 1 / `FACTOR_ONE`.
 
-    Posterize: a mask of the bits that are kept. Solarize: the least value that is inverted.
+    Posterize: bit mask of the kept bits. Solarize: the smallest value that is inverted.
     """
 
     map: Map = dataclasses.field(default_factory=lambda: affine((1.0, 0.0, 0.0, 1.0)))
-    """Warp: where pixels come from, `[6]`, int32."""
+    """Warp: affine map to source pixels, `[6]`, int32."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ranges:
-    """What the largest strength, bin 30, means; all ranges start at no change and are linear."""
+    """Values at the largest strength, bin 30; all ranges start at identity and are linear."""
 
     shear: float
-    """Pixels sideways per pixel."""
+    """Horizontal pixels per vertical pixel, and vice versa."""
 
     translate_x: float
     """Pixels."""
@@ -67,17 +67,17 @@ class Ranges:
     """Pixels."""
 
     degrees: float
-    """Of the rotation."""
+    """Angle of the rotation, in degrees."""
 
     blend: float
-    """Distance of the factor of brightness, colour, contrast and sharpness from 1."""
+    """Maximum deviation of the brightness, colour, contrast and sharpness factors from 1."""
 
     lost_bits: int
-    """Bits that posterizing drops."""
+    """Number of bits that posterizing drops."""
 
 
 def rand_augment_ranges(height: int, width: int) -> Ranges:
-    """Returns those of torchvision's `RandAugment`."""
+    """Returns the ranges of torchvision's `RandAugment`."""
     return Ranges(
         shear=0.3,
         translate_x=150 / 331 * width,
@@ -89,7 +89,7 @@ def rand_augment_ranges(height: int, width: int) -> Ranges:
 
 
 def trivial_augment_ranges() -> Ranges:
-    """Returns those of torchvision's `TrivialAugmentWide`."""
+    """Returns the ranges of torchvision's `TrivialAugmentWide`."""
     return Ranges(
         shear=0.99,
         translate_x=32.0,
@@ -103,17 +103,17 @@ def trivial_augment_ranges() -> Ranges:
 def operations_of(
     ranges: Ranges, strength: int, *, height: int, width: int
 ) -> dict[str, tuple[Operation, Operation]]:
-    """Returns every operation of one strength.
+    """Returns all operations of one strength.
 
     Args:
-        ranges: What strengths mean.
+        ranges: Value ranges of the operations.
         strength: 0 to `NUM_BINS - 1`.
-        height: Of the images.
-        width: Of the images.
+        height: Height of the images.
+        width: Width of the images.
 
     Returns:
-        By name, the operation of positive and of negative sign; twice the same where there is
-        no sign.
+        By name, the operation with positive and with negative sign; identical for operations
+        without a sign.
     """
     share = strength / (NUM_BINS - 1)
 
@@ -161,5 +161,5 @@ def table_of(operations: list[Operation]) -> tuple[npt.NDArray[np.int32], Map]:
 
 
 def _translation(x: float, y: float) -> Map:
-    """Returns moving by whole pixels, rounded towards 0 as in torchvision."""
+    """Returns a translation by whole pixels, rounded towards 0 as in torchvision."""
     return affine((1.0, 0.0, 0.0, 1.0), (math.trunc(x), math.trunc(y)))

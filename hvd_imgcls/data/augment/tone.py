@@ -1,4 +1,4 @@
-"""Operations on the values of pixels, each image by its own amount, in integers."""
+"""Operations on pixel values, with a separate amount for each image, in integers."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from hvd_imgcls.data.augment.fixed_point import per_image, to_pixels
 
 
 def posterize(images: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    """Returns images with some bits of every value dropped.
+    """Reduces the number of bits of every value.
 
     Args:
         images: `[batch, height, width, channels]`, uint8.
-        mask: The bits kept, `[batch]`, int32.
+        mask: Bit mask of the kept bits, `[batch]`, int32.
 
     Returns:
         Images of the same shape and dtype.
@@ -21,7 +21,7 @@ def posterize(images: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
 
 
 def solarize(images: tf.Tensor, threshold: tf.Tensor) -> tf.Tensor:
-    """Returns images with values inverted that are not below a threshold.
+    """Inverts all values at or above a threshold.
 
     Args:
         images: `[batch, height, width, channels]`, uint8.
@@ -34,7 +34,7 @@ def solarize(images: tf.Tensor, threshold: tf.Tensor) -> tf.Tensor:
 
 
 def autocontrast(images: tf.Tensor) -> tf.Tensor:
-    """Returns images with every channel stretched to 0 .. 255, those of one value unchanged.
+    """Stretches every channel to 0 .. 255; constant channels are unchanged.
 
     Args:
         images: `[batch, height, width, channels]`, uint8.
@@ -45,15 +45,15 @@ def autocontrast(images: tf.Tensor) -> tf.Tensor:
     values = tf.cast(images, tf.int32)
     least = tf.reduce_min(values, axis=[1, 2], keepdims=True)
     spread = tf.reduce_max(values, axis=[1, 2], keepdims=True) - least
-    # One division of whole numbers below 2**24: correctly rounded whatever compiles it.
+    # One division of integers below 2**24: correctly rounded by any compiler.
     exact = tf.cast((values - least) * 255, tf.float32) / tf.cast(tf.maximum(spread, 1), tf.float32)
     return tf.where(spread > 0, to_pixels(tf.cast(tf.round(exact), tf.int32)), images)
 
 
 def blur(images: tf.Tensor) -> tf.Tensor:
-    """Returns each pixel averaged with its 8 neighbours, itself with weight 5 of 13.
+    """Averages each pixel with its 8 neighbours; the pixel itself has weight 5 of 13.
 
-    Pixels at the border stay as they are (PIL's `SMOOTH` filter).
+    Border pixels are unchanged (PIL's `SMOOTH` filter).
 
     Args:
         images: `[batch, height, width, channels]`, uint8.
@@ -77,10 +77,10 @@ def blur(images: tf.Tensor) -> tf.Tensor:
 
 
 def equalize(images: tf.Tensor) -> tf.Tensor:
-    """Returns images with the histogram of every channel made even, as PIL does it.
+    """Equalizes the histogram of every channel, as PIL does.
 
-    With n the number of pixels without those of the largest value and `step = n // 255`, a
-    value becomes `(pixels of smaller values + step // 2) // step`; if step is 0 it stays.
+    With n the number of pixels below the largest value and `step = n // 255`, a value becomes
+    `(number of pixels with smaller values + step // 2) // step`; if step is 0 it is unchanged.
 
     Args:
         images: `[batch, height, width, channels]`, uint8.

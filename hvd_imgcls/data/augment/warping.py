@@ -1,8 +1,8 @@
-"""Images seen through an affine map, in fixed point.
+"""Affine warps of images, in fixed point.
 
-A map is six int32 numbers a, b, c, d, e, f: the pixel at column x and row y of the result is
-the one at column `(a x + b y + c) / ONE` and row `(d x + e y + f) / ONE` of the image. Images
-up to 8,192 pixels wide and high stay within 32 bits for coefficients up to 2.
+A map is six int32 numbers a, b, c, d, e, f: the output pixel at column x and row y is the input
+pixel at column `(a x + b y + c) / ONE` and row `(d x + e y + f) / ONE`. With coefficients up
+to 2, images up to 8,192 pixels wide and high stay within 32 bits.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from hvd_imgcls.data.augment.fixed_point import round_shift, to_pixels
 
 _BITS = 15
 ONE = 2**_BITS
-"""1 pixel: positions are exact to 1/32,768 of a pixel."""
+"""One pixel: positions are exact to 1/32,768 of a pixel."""
 
-# Bits of the weights of bilinear interpolation.
+# Bits of the bilinear interpolation weights.
 _WEIGHT_BITS = 8
 
 Map = npt.NDArray[np.int32]
@@ -46,9 +46,9 @@ def rotation(angle: float, height: int, width: int) -> Map:
     """Returns the map of a rotation about the centre of an image.
 
     Args:
-        angle: In radians; positive turns the image counter-clockwise.
-        height: Of the image.
-        width: Of the image.
+        angle: In radians; positive rotates the image counter-clockwise.
+        height: Height of the image.
+        width: Width of the image.
 
     Returns:
         `[6]`, int32.
@@ -59,7 +59,7 @@ def rotation(angle: float, height: int, width: int) -> Map:
 
 
 def warp_nearest(images: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
-    """Returns images seen through maps, each pixel the nearest one; gaps are 0.
+    """Warps images with nearest-neighbour interpolation; gaps are 0.
 
     Args:
         images: `[batch, height, width, channels]`, uint8.
@@ -76,14 +76,14 @@ def warp_nearest(images: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
 
 
 def warp_bilinear(images: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
-    """Returns images seen through maps, interpolated between four pixels; gaps are 0.
+    """Warps images with bilinear interpolation; gaps are 0.
 
     Args:
         images: `[batch, height, width, channels]`, uint8.
         maps: `[batch, 6]`, int32.
 
     Returns:
-        Images of the same shape and dtype. Weights are multiples of 1/256 per direction.
+        Images of the same shape and dtype. Weights are multiples of 1/256 in each direction.
     """
     columns, rows = (
         round_shift(position, _BITS - _WEIGHT_BITS) for position in _positions(images, maps)
@@ -101,7 +101,7 @@ def warp_bilinear(images: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
 
 
 def gather_pixels(images: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
-    """Returns the pixels at rows and columns; those outside of the image are 0.
+    """Returns the pixels at rows and columns; pixels outside the image are 0.
 
     Args:
         images: `[batch, height, width, channels]`.
@@ -121,7 +121,7 @@ def gather_pixels(images: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> tf.
 
 
 def _positions(images: tf.Tensor, maps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns column and row of the image per pixel of the result, in units of 1 / ONE."""
+    """Returns the input column and row of each output pixel, in units of 1 / ONE."""
     x = tf.range(images.shape[2])[tf.newaxis, tf.newaxis, :]
     y = tf.range(images.shape[1])[tf.newaxis, :, tf.newaxis]
     a, b, c, d, e, f = (maps[:, i, tf.newaxis, tf.newaxis] for i in range(6))

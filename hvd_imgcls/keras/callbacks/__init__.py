@@ -1,4 +1,4 @@
-"""Callbacks for `model.fit`: those of Horovod by their names, and what makes others safe.
+"""Callbacks for `model.fit`: those of Horovod, and wrappers for all others.
 
 All of them are collective.
 """

@@ -1,4 +1,4 @@
-"""Keeps the best model, written by the root alone."""
+"""Saves the best model, on the root only."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from hvd_imgcls.errors import ConfigError
 class BestModelCheckpoint(keras.callbacks.ModelCheckpoint):
     """`keras.callbacks.ModelCheckpoint(save_best_only=True)` for several ranks.
 
-    The root writes; give it to every rank all the same, after `MetricAverageCallback`,
-    so that what it judges by is the metric over all ranks.
+    Only the root writes; nevertheless pass it on every rank, after `MetricAverageCallback`,
+    so that it monitors the metric over all ranks.
 
     Args:
-        monitor: Metric to judge by.
-        verbose: 1 for a line when a model is saved.
-        save_weights_only: Weights instead of the whole model.
+        monitor: Metric to monitor.
+        verbose: 1 prints a line when a model is saved.
+        save_weights_only: Whether to save weights instead of the whole model.
         mode: "min", "max" or "auto".
         save_freq: "epoch" or a number of batches.
         filepath: File to write, ending in `.keras` (`.weights.h5` for weights). May be
@@ -50,7 +50,7 @@ class BestModelCheckpoint(keras.callbacks.ModelCheckpoint):
             self.filepath = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Checks that there is a file to write.
+        """Checks that `filepath` is set.
 
         Raises:
             ConfigError: If `filepath` was not set.

@@ -1,4 +1,4 @@
-"""One initial state for all ranks, before the first step."""
+"""Broadcasts the initial state to all ranks, before the first step."""
 
 from __future__ import annotations
 
@@ -11,29 +11,30 @@ import tensorflow as tf
 from hvd_imgcls import distributed
 from hvd_imgcls.distributed import global_process_set
 from hvd_imgcls.distributed.agreement import require_same
-from hvd_imgcls.keras import proof
-from hvd_imgcls.keras.building import before_first_step, build_optimizer, is_built
-from hvd_imgcls.keras.objects import broadcast_variables, native_variable
-from hvd_imgcls.keras.synchronization import synchronizer_of
+from hvd_imgcls.keras.checks import consistency
+from hvd_imgcls.keras.communication.objects import broadcast_variables
+from hvd_imgcls.keras.graph.building import before_first_step, create_optimizer_variables, is_built
+from hvd_imgcls.keras.graph.variables import is_random_state, native_variable
+from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 
 
 class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
-    """Gives every rank the root's model and optimizer state before the first step.
+    """Broadcasts the root's model and optimizer state before the first step.
 
-    A model without variables is built for the shape of its first batch. Versions and
-    numbers of steps and epochs are compared over the ranks first, and the trainable
-    weights at the end of every epoch.
+    A model without variables is built for the shape of its first batch. Before that, versions
+    and numbers of steps and epochs are compared across ranks, and at the end of every epoch the
+    trainable weights.
 
-    Random generators of layers (dropout, augmentation) start from the root's seed too,
-    but each rank's at a different point: ranks that drop the same units would train on
-    less than their number of examples suggests.
+    Random generators of layers (dropout, augmentation) also start from the root's seed,
+    but with a different offset on each rank: otherwise all ranks would drop the same units,
+    which reduces the effective batch size.
 
     Collective: every rank must have this callback, as the first one.
 
     Args:
-        root_rank: The rank whose state is kept.
-        device: Accepted for Horovod's sake.
-        local_variables: Variables that keep each rank's own value.
+        root_rank: The rank whose state is used.
+        device: Accepted for compatibility with Horovod.
+        local_variables: Variables whose values differ between ranks.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
             self.register_local_var(variable)
 
     def register_local_var(self, var: Any) -> None:
-        """Declares that a variable keeps each rank's own value.
+        """Declares a local variable, whose value may differ between ranks.
 
         Raises:
             ValueError: If it is not a variable.
@@ -68,7 +69,7 @@ class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
         require_same(
             ranks,
             {
-                "version": proof.versions(),
+                "version": consistency.versions(),
                 "fit": {key: self.params.get(key) for key in ("epochs", "steps")},
                 "steps_per_execution": self.model.steps_per_execution,
             },
@@ -83,7 +84,7 @@ class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
     def _broadcast(self) -> None:
         model, optimizer = self.model, self.model.optimizer
         if optimizer is not None and model.trainable_variables:
-            build_optimizer(optimizer, model.trainable_variables)
+            create_optimizer_variables(optimizer, model.trainable_variables)
         variables = [*model.variables, *(optimizer.variables if optimizer else ())]
         random_states = [v for v in variables if is_random_state(v)]
         shared = [v for v in variables if id(native_variable(v)) not in self._local]
@@ -93,39 +94,37 @@ class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
                 _move_apart(state, distributed.current().topology.rank)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Compares the trainable weights over the ranks. Collective."""
+        """Synchronises the models of all ranks if necessary, and compares them. Collective."""
+        if distributed.current().topology.size == 1:
+            return
+        optimizer = self.model.optimizer
+        synchronizer = synchronizer_of(optimizer)
         shared = [
             v for v in self.model.trainable_variables if id(native_variable(v)) not in self._local
         ]
-        if distributed.current().topology.size == 1 or not shared:
-            return
-        synchronizer = synchronizer_of(self.model.optimizer)
+        updates = optimizer.iterations
         if synchronizer is not None:
-            if synchronizer.settings.process_set is not global_process_set:
-                return  # ranks outside the set train on their own
-            shared = [v for v in shared if not synchronizer.reduction.is_local(v)]
-        updates = self.model.optimizer.iterations
-        if synchronizer is not None and synchronizer.updates is not None:
-            updates = synchronizer.updates
-        proof.require_same_values(
-            shared,
-            native_variable(updates).read_value(),
-            global_process_set,
-            fix="wrap the optimizer with hvd.DistributedOptimizer, or reduce the gradients of a "
-            "custom train_step with hvd.DistributedGradientTape",
-        )
-
-
-def is_random_state(variable: Any) -> bool:
-    """Returns whether a variable is the state of a layer's random generator."""
-    return variable.name == "seed_generator_state" and tuple(variable.shape) == (2,)
+            if synchronizer.settings.reduction.process_set is not global_process_set:
+                return  # ranks outside the set train independently
+            variables = [*self.model.variables, *optimizer.variables]
+            synchronizer.settle([v for v in variables if not is_random_state(v)])
+            shared = synchronizer.reduction.shared(shared)
+            updates = updates if synchronizer.updates is None else synchronizer.updates
+        if shared:
+            consistency.require_same_values(
+                shared,
+                native_variable(updates).read_value(),
+                global_process_set,
+                fix="wrap the optimizer with hvd.DistributedOptimizer, or reduce the gradients of "
+                "a custom train_step with hvd.DistributedGradientTape",
+            )
 
 
 def _move_apart(state: Any, rank: int) -> None:
-    """Advances a random generator so that every rank draws other numbers.
+    """Advances a random generator so that every rank draws different numbers.
 
-    A state is (seed, counter); ranks differ in the seed, by a constant that is odd and
-    large so that neighbouring seeds of a user do not meet (2**32 / golden ratio).
+    A state is (seed, counter); the seeds of ranks differ by multiples of a large odd
+    constant, so that neighbouring seeds of a user do not collide (2**32 / golden ratio).
     """
     native = native_variable(state)
     seed, counter = (int(value) for value in native.numpy())

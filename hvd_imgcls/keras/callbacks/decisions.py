@@ -1,7 +1,7 @@
-"""What a callback that ran on the root alone has changed, carried to all ranks.
+"""Sends the changes made by a callback that ran on the root to all ranks.
 
-The root compares the state of the training before and after. Variables are compared by
-hash, so nothing travels but what has changed.
+The root compares the training state before and after the callback. Variables are compared by
+hash, so that only changed ones are sent.
 """
 
 from __future__ import annotations
@@ -14,24 +14,23 @@ import tensorflow as tf
 
 from hvd_imgcls import distributed
 from hvd_imgcls.errors import ConfigError, RankMismatchError
-from hvd_imgcls.keras.callbacks.broadcast import is_random_state
-from hvd_imgcls.keras.digest import digest_array
-from hvd_imgcls.keras.objects import broadcast_variables, native_variable
-from hvd_imgcls.keras.synchronization import synchronizer_of
+from hvd_imgcls.keras.checks.digest import digest_array
+from hvd_imgcls.keras.communication.objects import broadcast_variables
+from hvd_imgcls.keras.graph.variables import is_random_state, native_variable
+from hvd_imgcls.keras.state.training_state import PLAIN, numbers_of
+from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 
 ROOT = 0
-# What JSON holds as it is, once it is no longer NumPy's.
-PLAIN = (bool, int, float, str, np.generic)
 
 
 class Watch:
-    """The state of a training at one moment, to be compared with a later one. Root only.
+    """A snapshot of the training state, for comparison with a later one. Root only.
 
     Args:
         model: The model.
         logs: The values that the callbacks may change.
-        with_weights: Whether to look at all weights and the whole state of the optimizer,
-            or at its scalars only, the learning rate among them.
+        with_weights: Whether to include all weights and the whole optimizer state, or
+            only its scalars, such as the learning rate.
     """
 
     def __init__(
@@ -41,23 +40,23 @@ class Watch:
         self._logs = dict(logs or {})
         self._with_weights = with_weights
         self._digests = self._digests_now()
-        self._settings = _settings_of(model)
+        self._settings = _numbers_of(model)
         self._parts = _parts_of(model)
         self._did_stop = bool(getattr(model, "stop_training", False))
 
     def changes(self, logs: dict[str, Any] | None) -> dict[str, Any]:
-        """Returns what has changed since, as JSON; empty if nothing has.
+        """Returns the changes since the snapshot, as JSON; empty if there are none.
 
         Raises:
-            ConfigError: If something has changed that the other ranks cannot follow.
+            ConfigError: If a change cannot be applied on other ranks.
         """
         if _parts_of(self._model) != self._parts:
             raise ConfigError(
                 "callbacks",
-                got="a callback that compiles the model anew, replaces the optimizer or its "
-                "schedule, or changes which weights are trained",
+                got="a callback that recompiles the model, replaces the optimizer or its "
+                "schedule, or changes which weights are trainable",
                 expected="one that changes values: weights, learning rate, stop_training, logs",
-                fix="do it on all ranks, before fit or between two calls of it",
+                fix="do it on all ranks, before fit or between two calls of fit",
             )
         changed: dict[str, Any] = {}
         digests = self._digests_now()
@@ -65,7 +64,7 @@ class Watch:
             pairs = zip(digests, self._digests, strict=False)
             changed["variables"] = [n for n, (now, then) in enumerate(pairs) if now != then]
             changed["num_variables"] = len(digests)
-        settings = _difference(_settings_of(self._model), self._settings)
+        settings = _difference(_numbers_of(self._model), self._settings)
         if settings:
             changed["settings"] = settings
         values = _difference(logs or {}, self._logs)
@@ -77,7 +76,7 @@ class Watch:
         return changed
 
     def _digests_now(self) -> list[int]:
-        # One after the other: together they would be a second copy of the model.
+        # One by one: together they would be a second copy of the model.
         return [
             digest_array(native_variable(variable).numpy())
             for variable in shared_variables(self._model, only_scalars=not self._with_weights)
@@ -85,10 +84,10 @@ class Watch:
 
 
 def share(changes: dict[str, Any]) -> dict[str, Any]:
-    """Returns what the root has found. Collective: one small message if that is nothing.
+    """Broadcasts the root's changes. Collective: a single small message if there are none.
 
     Args:
-        changes: A JSON object on the root; of the others it does not matter.
+        changes: A JSON object on the root; ignored on other ranks.
     """
     ranks = distributed.current()
     has_any = tf.constant([int(bool(changes))], tf.int32)
@@ -106,12 +105,12 @@ def follow(
     *,
     with_weights: bool,
 ) -> None:
-    """Makes the changes of the root on this rank. Collective: every rank must call this.
+    """Applies the root's changes on this rank. Collective: every rank must call this.
 
     Args:
         model: The model.
         logs: The values that the callbacks may change.
-        changes: What `share` returned.
+        changes: Result of `share`.
         with_weights: As for `Watch`.
 
     Raises:
@@ -122,8 +121,8 @@ def follow(
         counts = distributed.current().gather_json(len(variables))
         if set(counts) != {changes["num_variables"]}:
             raise RankMismatchError(
-                f"the root has {changes['num_variables']} variables to share, the ranks have "
-                f"{counts}\n  to fix it: build the model and the optimizer on every rank alike"
+                f"the root has {changes['num_variables']} shared variables, the ranks have "
+                f"{counts}\n  to fix it: build the same model and optimizer on every rank"
             )
         broadcast_variables([variables[index] for index in changes["variables"]], ROOT)
     for name, value in changes.get("settings", {}).items():
@@ -135,22 +134,22 @@ def follow(
 
 
 def shared_variables(model: keras.Model, *, only_scalars: bool = False) -> list[Any]:
-    """Returns the variables of model and optimizer that all ranks have in common.
+    """Returns the variables of model and optimizer that are equal on all ranks.
 
-    Not random states, which differ, nor variables that are local to their rank.
+    Excludes random states, which differ between ranks, and local variables.
 
     Args:
         model: The model.
-        only_scalars: Only scalars of the optimizer.
+        only_scalars: Whether to return only scalars of the optimizer.
     """
     optimizer = getattr(model, "optimizer", None)
-    own = list(optimizer.variables) if optimizer is not None else []
+    optimizer_variables = list(optimizer.variables) if optimizer is not None else []
     if only_scalars:
-        return [variable for variable in own if not tuple(variable.shape)]
+        return [variable for variable in optimizer_variables if not tuple(variable.shape)]
     synchronizer = synchronizer_of(optimizer)
     return [
         variable
-        for variable in [*model.variables, *own]
+        for variable in [*model.variables, *optimizer_variables]
         if not is_random_state(variable)
         and not (synchronizer is not None and synchronizer.reduction.is_local(variable))
     ]
@@ -160,20 +159,13 @@ def _inner(optimizer: Any) -> Any:
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
-def _settings_of(model: keras.Model) -> dict[str, Any]:
-    """Returns the numbers that an optimizer holds beside its variables, such as momentum."""
-    optimizer = _inner(getattr(model, "optimizer", None))
-    if optimizer is None:
-        return {}
-    return {
-        name: value
-        for name, value in vars(optimizer).items()
-        if not name.startswith("_") and (value is None or isinstance(value, PLAIN))
-    }
+def _numbers_of(model: keras.Model) -> dict[str, Any]:
+    optimizer = getattr(model, "optimizer", None)
+    return {} if optimizer is None else numbers_of(optimizer)
 
 
 def _parts_of(model: keras.Model) -> list[Any]:
-    """Returns what must be the same objects before and after."""
+    """Returns the objects that must be identical before and after."""
     optimizer = getattr(model, "optimizer", None)
     return [
         id(optimizer),
@@ -183,7 +175,7 @@ def _parts_of(model: keras.Model) -> list[Any]:
 
 
 def _difference(now: dict[str, Any], then: dict[str, Any]) -> dict[str, Any]:
-    """Returns the plain values that are new or others than before."""
+    """Returns the plain values that are new or have changed."""
     return {
         name: value.item() if isinstance(value, np.generic) else value
         for name, value in now.items()

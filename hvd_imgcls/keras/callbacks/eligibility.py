@@ -1,4 +1,4 @@
-"""Which callbacks run on the root for all ranks, and which must run on every rank."""
+"""Decides which callbacks run on the root for all ranks, and which run on every rank."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from hvd_imgcls.errors import ConfigError
 
 
 def knows_of_ranks(callback: keras.callbacks.Callback) -> bool:
-    """Returns whether a callback is to run on every rank as it is."""
-    # What `fit` returns is the history of each rank; it decides nothing.
+    """Returns whether a callback must run on every rank, unwrapped."""
+    # The history that `fit` returns is per rank; it makes no decisions.
     if isinstance(callback, keras.callbacks.History) or getattr(callback, "is_collective", False):
         return True
     is_ours = type(callback).__module__.startswith("hvd_imgcls.keras.callbacks")
@@ -19,20 +19,20 @@ def knows_of_ranks(callback: keras.callbacks.Callback) -> bool:
 
 
 def require_wrappable(callback: Any) -> None:
-    """Refuses what cannot run on the root alone.
+    """Rejects callbacks that cannot run on the root only.
 
     Raises:
-        ConfigError: Saying what to do instead.
+        ConfigError: With an alternative.
     """
     problem, fix = "", ""
     if isinstance(callback, keras.callbacks.BackupAndRestore):
-        problem = "BackupAndRestore, which chooses the first epoch on one rank alone"
+        problem = "BackupAndRestore, which chooses the first epoch on one rank only"
         fix = "use ModelCheckpoint, load the file and set initial_epoch on every rank"
     elif not isinstance(callback, keras.callbacks.Callback):
-        problem, fix = repr(callback), "give it callbacks of Keras"
+        problem, fix = repr(callback), "pass Keras callbacks"
     elif knows_of_ranks(callback):
-        problem = f"{type(callback).__name__}, which has to run on every rank"
-        fix = "give it to fit directly, or use hvd.callbacks.rank_safe(list)"
+        problem = f"{type(callback).__name__}, which must run on every rank"
+        fix = "pass it to fit directly, or use hvd.callbacks.rank_safe(list)"
     if problem:
         raise ConfigError(
             "RankSafe(callbacks)", got=problem, expected="callbacks that run on one rank", fix=fix

@@ -1,4 +1,4 @@
-"""Learning rate by epoch, and warm-up from one rank's rate to that of all ranks."""
+"""Learning rate by epoch, and warmup from the rate of one rank to that of all ranks."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ import numpy as np
 
 from hvd_imgcls import distributed
 from hvd_imgcls.errors import ConfigError
-from hvd_imgcls.keras.objects import native_variable
+from hvd_imgcls.keras.graph.variables import native_variable
 
 
 class LearningRateScheduleCallback(keras.callbacks.Callback):
     """Sets the learning rate to `initial_lr * multiplier` between two epochs.
 
     Momentum correction (Goyal et al. 2017, arXiv:1706.02677, section 3, remark 2): the
-    velocity of SGD holds the learning rate it was made with, so it is rescaled by
-    new / old rate where the rate changes.
+    velocity of SGD contains the learning rate of earlier steps, so it is rescaled by
+    new / old rate when the rate changes.
 
     Args:
         initial_lr: Learning rate that the multiplier refers to.
         multiplier: A constant, for exponential decay `multiplier ** (epoch - start_epoch)`,
             or a function of the epoch.
         start_epoch: First epoch, 0-based, to which this applies.
-        end_epoch: The epoch before which it stops to apply; never when None.
-        staircase: Change at the start of epochs; otherwise at every batch, with the
-            fractional epoch `epoch + batch / steps_per_epoch`.
+        end_epoch: First epoch to which it no longer applies; None for no end.
+        staircase: Whether to change the rate only at the start of epochs; otherwise at every
+            batch, with the fractional epoch `epoch + batch / steps_per_epoch`.
         momentum_correction: Whether to rescale the velocity.
-        steps_per_epoch: Batches in an epoch; what `fit` says when None.
+        steps_per_epoch: Batches per epoch. Defaults to the value known to `fit`.
 
     Raises:
         ConfigError: If `initial_lr` is None, or at the start of training if the number
-            of steps is needed and unknown or the optimizer has a schedule of its own.
+            of steps is needed but unknown, or if the optimizer has its own schedule.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class LearningRateScheduleCallback(keras.callbacks.Callback):
             self.multiplier = lambda epoch: factor ** (epoch - start_epoch)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Checks that the rate can be set and the number of steps is known."""
+        """Checks that the learning rate can be set and the number of steps is known."""
         schedule = getattr(self.model.optimizer, "_learning_rate", None)
         if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
             raise ConfigError(
@@ -79,12 +79,12 @@ class LearningRateScheduleCallback(keras.callbacks.Callback):
             raise ConfigError(
                 "steps_per_epoch",
                 got=None,
-                expected="the number of batches in an epoch, which this data set does not tell",
+                expected="the number of batches per epoch, which this dataset does not provide",
                 fix=f"pass steps_per_epoch to {type(self).__name__}",
             )
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Notes the epoch."""
+        """Stores the epoch."""
         self._epoch = epoch
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -105,7 +105,7 @@ class LearningRateScheduleCallback(keras.callbacks.Callback):
         optimizer = self.model.optimizer
         old = np.asarray(optimizer.learning_rate)
         new = self.initial_lr * factor
-        if old == old.dtype.type(new):  # as the optimizer would round it
+        if old == old.dtype.type(new):  # rounded as by the optimizer
             return
         optimizer.learning_rate = new
         if self.momentum_correction and old:
@@ -120,15 +120,15 @@ class LearningRateScheduleCallback(keras.callbacks.Callback):
 class LearningRateWarmupCallback(LearningRateScheduleCallback):
     """Raises the learning rate from `initial_lr / size` to `initial_lr`.
 
-    Goyal et al. 2017 (arXiv:1706.02677), section 2.2, gradual warm-up:
+    Goyal et al. 2017 (arXiv:1706.02677), section 2.2, gradual warmup:
     `lr(epoch) = initial_lr / size * (epoch * (size - 1) / warmup_epochs + 1)`.
 
     Args:
-        initial_lr: The rate at the end, already multiplied for the number of ranks.
-        warmup_epochs: Epochs until then.
+        initial_lr: The final rate, already scaled with the number of ranks.
+        warmup_epochs: Number of warmup epochs.
         momentum_correction: Whether to rescale the velocity.
-        steps_per_epoch: Batches in an epoch; what `fit` says when None.
-        verbose: 1 for a line from the root at the end.
+        steps_per_epoch: Batches per epoch. Defaults to the value known to `fit`.
+        verbose: 1 prints a line on the root at the end.
     """
 
     def __init__(
@@ -156,7 +156,7 @@ class LearningRateWarmupCallback(LearningRateScheduleCallback):
         self.verbose = verbose
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Adds the learning rate to the logs, and says when warm-up ends."""
+        """Adds the learning rate to the logs, and reports the end of the warmup."""
         super().on_epoch_end(epoch, logs)
         is_root = distributed.current().topology.is_root
         if self.verbose and is_root and epoch + 1 == self.end_epoch:
@@ -167,10 +167,10 @@ class LearningRateWarmupCallback(LearningRateScheduleCallback):
 
 
 def _rescale_velocity(optimizer: Any, factor: float) -> None:
-    """Multiplies the velocities of an SGD with momentum; leaves other optimizers alone.
+    """Rescales the velocities of SGD with momentum; does nothing for other optimizers.
 
     `optimizer.momentum` is compiled into the step as a constant, so changing it for one
-    step, as Horovod does, would do nothing. Scaling the velocity is the same update.
+    step, as Horovod does, would have no effect. Scaling the velocity is equivalent.
     """
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     if not isinstance(inner, keras.optimizers.SGD) or not inner.momentum or not inner.built:

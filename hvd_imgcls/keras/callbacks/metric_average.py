@@ -8,25 +8,25 @@ import keras
 import numpy as np
 
 from hvd_imgcls import distributed
-from hvd_imgcls.keras.objects import native_variable
+from hvd_imgcls.keras.graph.variables import native_variable
 
 
 class MetricAverageCallback(keras.callbacks.Callback):
-    """Replaces each rank's metrics by those over the examples of all ranks.
+    """Replaces each rank's metrics by the metrics over the examples of all ranks.
 
-    What is added up are the sums and counts inside the metrics, so ranks with more
-    examples weigh more, and AUC, precision and recall are right too. A metric of your
-    own must keep such state as well. Values that a custom `train_step` returns without
-    a metric behind them are averaged over the ranks with equal weight.
+    The sums and counts inside the metrics are reduced, so ranks with more
+    examples have more weight, and AUC, precision and recall are correct as well. Custom
+    metrics must keep such state too. Values that a custom `train_step` returns without
+    an underlying metric are averaged over the ranks with equal weight.
 
-    Give it to `fit`, before callbacks that read metrics. `evaluate` called by itself
-    returns this rank's metrics, whatever callbacks it has; call `metrics_over_ranks(model)`
+    Pass it to `fit`, before callbacks that read metrics. `evaluate` on its own
+    returns this rank's metrics, regardless of its callbacks; call `metrics_over_ranks(model)`
     after it.
 
     Collective: every rank must have this callback in the same position.
 
     Args:
-        device: Accepted for Horovod's sake.
+        device: Accepted for compatibility with Horovod.
     """
 
     def __init__(self, device: str = "") -> None:
@@ -37,13 +37,13 @@ class MetricAverageCallback(keras.callbacks.Callback):
         self._validation: dict[str, float] = {}
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Forgets the last epoch."""
+        """Resets the state of the last epoch."""
         self._is_in_epoch = True
         self._training = None
         self._validation = {}
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Takes the training metrics before validation resets them. Collective."""
+        """Stores the training metrics before validation resets them. Collective."""
         if self._is_in_epoch and self._training is None:
             self._training = metrics_over_ranks(self.model)
 
@@ -67,22 +67,22 @@ class MetricAverageCallback(keras.callbacks.Callback):
 def metrics_over_ranks(model: keras.Model) -> dict[str, float]:
     """Returns the model's metrics over the examples of all ranks.
 
-    Collective: every rank must call this. The metrics' own state is left as it was.
+    Collective: every rank must call this. The state of the metrics is unchanged.
     """
     variables = [
         native_variable(variable) for metric in model.metrics for variable in metric.variables
     ]
-    own = [variable.numpy() for variable in variables]
-    if own:
-        flat = np.concatenate([value.astype(np.float64).ravel() for value in own])
+    local_values = [variable.numpy() for variable in variables]
+    if local_values:
+        flat = np.concatenate([value.astype(np.float64).ravel() for value in local_values])
         total = distributed.current().sum_arrays("metric_states", flat)
-        parts = np.split(total, np.cumsum([value.size for value in own])[:-1])
-        for variable, part, value in zip(variables, parts, own, strict=True):
+        parts = np.split(total, np.cumsum([value.size for value in local_values])[:-1])
+        for variable, part, value in zip(variables, parts, local_values, strict=True):
             variable.assign(part.reshape(value.shape).astype(value.dtype))
     try:
         results = model.get_metrics_result()
     finally:
-        for variable, value in zip(variables, own, strict=True):
+        for variable, value in zip(variables, local_values, strict=True):
             variable.assign(value)
     return {name: _plain(value) for name, value in results.items()}
 
@@ -93,7 +93,7 @@ def _plain(value: Any) -> Any:
 
 
 def _replace(logs: dict[str, Any], results: dict[str, Any], done_prefix: str) -> None:
-    """Writes results over logs of the same name and averages the others over ranks."""
+    """Replaces logs by results of the same name, and averages the others over ranks."""
     others = sorted(
         name
         for name, value in logs.items()

@@ -1,4 +1,4 @@
-"""NaN and infinity: all ranks stop with one message, or all skip the step."""
+"""NaN and infinity: all ranks stop with one error, or all skip the step."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import tensorflow as tf
 from hvd_imgcls import distributed
 from hvd_imgcls.distributed.agreement import name_ranks
 from hvd_imgcls.errors import ConfigError, NonFiniteError
-from hvd_imgcls.keras.non_finite import Guard
-from hvd_imgcls.keras.objects import native_variable
-from hvd_imgcls.keras.synchronization import synchronizer_of
+from hvd_imgcls.keras.checks.non_finite import NonFiniteGuard
+from hvd_imgcls.keras.graph.variables import native_variable
+from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
+from hvd_imgcls.plan.position import Position
 
 logger = logging.getLogger(__name__)
 
@@ -23,38 +24,39 @@ logger = logging.getLogger(__name__)
 NameExamples = Callable[[int, int], Sequence[str]]
 
 MAX_SKIPPED_IN_A_ROW = 100
-"""So many skipped steps in a row, and a training is not going anywhere."""
+"""Maximum number of consecutive skipped steps."""
 
 MAX_DETAILED = 10
-"""So many skipped steps are described in full: that takes time and room in the log."""
+"""Maximum number of skipped steps described in full, which takes time and space in the log."""
 
 FIX = (
-    "look at the examples (`hvd-imgcls show-data`), lower the learning rate, clip the gradients, "
+    "inspect the examples (`hvd-imgcls show-data`), lower the learning rate, clip the gradients, "
     "or skip such steps with train.non_finite: skip"
 )
 
 
 class NonFiniteCallback(keras.callbacks.Callback):
-    """Says which ranks have had NaN or infinity, and stops or goes on, all ranks alike.
+    """Reports which ranks had NaN or infinity, and stops or continues, on all ranks alike.
 
-    For `hvd.DistributedOptimizer(..., skip_non_finite=True)`, which holds such updates back,
-    so that the weights are never poisoned. A skipped step counts as a step: the schedule goes
-    on. It leaves no other trace: with `skip`, moving statistics, random states and the
-    metrics of the epoch are set back to what they were before it. With `stop` a loss of an
-    epoch that is not finite stops too, should gradients not have shown it.
+    For `hvd.DistributedOptimizer(..., skip_non_finite=True)`, which withholds such updates,
+    so that the weights are never corrupted. A skipped step counts as a step: the schedule
+    advances. It has no other effect: with `skip`, moving statistics, random states and the
+    metrics of the epoch are restored to their values before it. With `stop`, a NaN or infinite
+    loss of an epoch also stops the training, in case no gradient was affected.
 
-    A normal batch costs one read of a counter here, and with `skip` a copy of the model's
-    moving statistics and of the metrics. A message travels only if something was held back.
+    A normal batch costs one read of a counter, and with `skip` a copy of the model's
+    moving statistics and of the metrics. Messages are sent only if an update was withheld.
 
     Collective: every rank must have this callback in the same position, after
     `MetricAverageCallback` and before callbacks that save.
 
     Args:
         action: `stop` or `skip`.
-        name_examples: Called on a rank whose own gradient was not finite, with epoch and
-            step of the run, 0-based; returns lines about the examples to blame. It must not
-            communicate.
-        max_in_a_row: So many skipped steps in a row stop the training.
+        name_examples: Called on a rank whose own gradient was NaN or infinite, with epoch and
+            step of the run, 0-based; returns lines about the examples that caused it. It must
+            not communicate.
+        max_in_a_row: Number of consecutive skipped steps that stops the training.
+        position: Position of the training, if its batches are counted elsewhere.
     """
 
     is_collective = True
@@ -65,29 +67,43 @@ class NonFiniteCallback(keras.callbacks.Callback):
         *,
         name_examples: NameExamples | None = None,
         max_in_a_row: int = MAX_SKIPPED_IN_A_ROW,
+        position: Position | None = None,
     ) -> None:
         super().__init__()
         self._action = action
         self._name_examples = name_examples
         self._max_in_a_row = max_in_a_row
-        self._guard: Guard | None = None
-        self._batches_per_step = 1
-        self._num_batches = self._num_batches_before = self._epoch = 0
+        self._guard: NonFiniteGuard | None = None
+        self._counts = position is None
+        self._position = position or Position()
+        self._epoch = self._epoch_began_at = 0
         self._num_skipped = self._num_in_a_row = self._seen = 0
         self._before: _Copy | None = None
 
     @property
     def num_skipped(self) -> int:
-        """Steps skipped since `fit` began; the same on all ranks."""
+        """Number of steps skipped since the start of `fit`; the same on all ranks."""
         return self._num_skipped
 
+    def state(self) -> dict[str, Any]:
+        """Returns the number of skipped steps, in total and in a row."""
+        return {"num_skipped": self._num_skipped, "num_in_a_row": self._num_in_a_row}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restores the result of `state`, after model and optimizer are restored."""
+        self._num_skipped, self._num_in_a_row = state["num_skipped"], state["num_in_a_row"]
+        self._find_guard()
+        self._keep(may_be_others=True)
+
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Begins to count.
+        """Starts counting.
 
         Raises:
-            ConfigError: If the optimizer applies everything.
+            ConfigError: If the optimizer applies all updates.
         """
-        self._num_batches = self._num_skipped = self._num_in_a_row = 0
+        self._num_skipped = self._num_in_a_row = 0
+        if self._counts:
+            self._position = Position(self._position.batches_per_step)
         self._find_guard()
 
     def _find_guard(self) -> None:
@@ -95,28 +111,31 @@ class NonFiniteCallback(keras.callbacks.Callback):
         if synchronizer is None or synchronizer.guard is None:
             raise ConfigError(
                 "NonFiniteCallback",
-                got="an optimizer that applies updates that are not finite",
-                expected="one that holds them back",
+                got="an optimizer that applies NaN and infinite updates",
+                expected="one that withholds them",
                 fix="compile with hvd.DistributedOptimizer(..., skip_non_finite=True)",
             )
         self._guard = synchronizer.guard
-        self._batches_per_step = synchronizer.backward_passes_per_step
+        passes = synchronizer.settings.backward_passes_per_step
+        if self._counts and self._position.batches_per_step != passes:
+            self._position = Position(passes)
         self._seen = int(self._guard.num_held_back.numpy())
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Keeps what a skipped step would leave its trace in."""
-        self._epoch, self._num_batches_before = epoch, self._num_batches
-        self._find_guard()  # the model may have been compiled anew since
+        """Copies the state that a skipped step would change."""
+        self._epoch, self._epoch_began_at = epoch, self._position.step
+        self._find_guard()  # the model may have been recompiled
         self._keep(may_be_others=True)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Looks whether an update was held back. Collective if so, on all ranks.
+        """Checks whether an update was withheld. Collective if so, on all ranks.
 
         Raises:
             NonFiniteError: On all ranks, to stop.
         """
-        self._num_batches += 1
-        if self._num_batches % self._batches_per_step:
+        if self._counts:
+            self._position.end_batch()
+        if self._position.passes:
             return
         held_back = int(self._require_guard().num_held_back.numpy())
         if held_back == self._seen:
@@ -126,18 +145,18 @@ class NonFiniteCallback(keras.callbacks.Callback):
         self._num_skipped += held_back - self._seen
         self._num_in_a_row += held_back - self._seen
         self._seen = held_back
-        self._stop_or_say(self._num_batches // self._batches_per_step)
+        self._stop_or_say(self._position.step)
         if self._before is not None:
             self._before.give_back()
             if self._is_first_step:
-                self.model.reset_metrics()  # some were made in this very step
+                self.model.reset_metrics()  # some were created in this very step
                 self._keep(may_be_others=True)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Adds `skipped_steps` to the logs, with `skip`; looks at the loss, with `stop`.
+        """Adds `skipped_steps` to the logs, with `skip`; checks the loss, with `stop`.
 
         Raises:
-            NonFiniteError: On all ranks, if the loss over all ranks is not finite.
+            NonFiniteError: On all ranks, if the loss over all ranks is NaN or infinite.
         """
         if logs is None:
             return
@@ -145,24 +164,27 @@ class NonFiniteCallback(keras.callbacks.Callback):
             logs["skipped_steps"] = self._num_skipped
             return
         scales = isinstance(self.model.optimizer, keras.optimizers.LossScaleOptimizer)
-        # A float16 loss may overflow now and then while the scale finds its size.
+        # A float16 loss may overflow occasionally while the loss scale adapts.
         if not scales and not math.isfinite(logs.get("loss", 0.0)):
             raise NonFiniteError(
-                f"epoch {epoch + 1}: the loss is not finite, though no gradient has shown it\n"
+                f"epoch {epoch + 1}: the loss is NaN or infinite, but all gradients are finite\n"
                 f"  to fix it: {FIX}"
             )
 
-    def _require_guard(self) -> Guard:
+    def _require_guard(self) -> NonFiniteGuard:
         assert self._guard is not None, "on_train_begin was not called"  # noqa: S101
         return self._guard
 
     @property
     def _is_first_step(self) -> bool:
-        """Whether this is the first step of an epoch: metrics are made in the first of all."""
-        return self._num_batches - self._num_batches_before == self._batches_per_step
+        """Whether this is the first step since an epoch started or was resumed.
+
+        Metrics are created in the very first step.
+        """
+        return self._position.step == self._epoch_began_at + 1
 
     def _keep(self, *, may_be_others: bool) -> None:
-        """Copies what a step changes; looks anew for it if there may be other variables."""
+        """Copies what a step changes; determines it again if there may be other variables."""
         if self._action != "skip":
             return
         if self._before is None or may_be_others:
@@ -175,37 +197,41 @@ class NonFiniteCallback(keras.callbacks.Callback):
         """Collective. `step` counts from 1."""
         does_stop = self._action == "stop" or self._num_in_a_row >= self._max_in_a_row
         if not does_stop and self._num_skipped > MAX_DETAILED:
-            logger.warning("epoch %d, step %d: skipped, not finite", self._epoch + 1, step)
+            logger.warning("epoch %d, step %d: skipped, NaN or infinite", self._epoch + 1, step)
             return
         is_mine = bool(self._require_guard().is_of_this_rank.numpy())
         examples: list[str] = []
         if is_mine and self._name_examples is not None:
             try:
                 examples = list(self._name_examples(self._epoch, step - 1))
-            # A rank that failed here would leave the others waiting.
+            # If this rank failed here, the others would wait.
             except Exception as error:
-                examples = [f"its examples could not be looked at: {error}"]
+                examples = [f"its examples could not be tested: {error}"]
         found = {"is_mine": is_mine, "examples": examples}
-        text = describe(distributed.current().gather_json(found), epoch=self._epoch + 1, step=step)
+        text = describe_non_finite(
+            distributed.current().gather_json(found), epoch=self._epoch + 1, step=step
+        )
         if self._action == "stop":
             raise NonFiniteError(f"{text}\n  to fix it: {FIX}")
         if does_stop:
             raise NonFiniteError(
-                f"{text}\n{self._num_in_a_row} steps in a row were skipped: this goes nowhere\n"
+                f"{text}\n{self._num_in_a_row} steps in a row were skipped: training diverges\n"
                 f"  to fix it: {FIX.rsplit(', or', 1)[0]}"
             )
         logger.warning("%s; the step is skipped on all ranks", text)
 
 
-def describe(by_rank: Sequence[dict[str, Any]], *, epoch: int, step: int) -> str:
-    r"""Says where a gradient was not finite.
+def describe_non_finite(by_rank: Sequence[dict[str, Any]], *, epoch: int, step: int) -> str:
+    r"""Describes where a gradient was NaN or infinite.
 
     Args:
         by_rank: `is_mine` and `examples` of every rank.
         epoch: Counted from 1.
-        step: Of the run, counted from 1.
+        step: Step of the run, counted from 1.
+        step: Step of the run, counted from 1.
 
-    >>> describe([{"is_mine": False}, {"is_mine": True, "examples": ["a.png"]}], epoch=1, step=3)
+    >>> by_rank = [{"is_mine": False}, {"is_mine": True, "examples": ["a.png"]}]
+    >>> describe_non_finite(by_rank, epoch=1, step=3)
     'epoch 1, step 3: the gradient of rank 1 is NaN or infinite\n  rank 1: a.png'
     """
     ranks = [rank for rank, found in enumerate(by_rank) if found["is_mine"]]
@@ -224,7 +250,7 @@ class _Copy:
         self._variables = variables
         self._values = [tf.Variable(v, trainable=False) for v in variables]
 
-        # Functions, because as many single operations would cost a step's time.
+        # Compiled functions, because as many single operations would take as long as a step.
         @tf.function(autograph=False)
         def take() -> None:
             for value, variable in zip(self._values, self._variables, strict=True):
@@ -242,8 +268,8 @@ class _Copy:
 
 
 def _trace_of_a_step(model: keras.Model) -> list[tf.Variable]:
-    """Returns what a step changes beside weights and optimizer: statistics, seeds, metrics."""
-    # Those that layers made as not trainable; a frozen kernel was made to be trained.
+    """Returns what a step changes besides weights and optimizer: statistics, seeds, metrics."""
+    # Variables that layers created as non-trainable; a frozen kernel was created as trainable.
     made = {id(v) for layer in model._flatten_layers() for v in layer._trainable_variables}
     variables = [v for v in model.variables if id(v) not in made]
     metrics = [v for metric in model.metrics for v in metric.variables]

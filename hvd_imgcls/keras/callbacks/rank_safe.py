@@ -1,8 +1,8 @@
-"""Any callback of Keras on several ranks: it runs on the root, and all ranks follow.
+"""Runs any Keras callback on several ranks: it runs on the root, and all ranks follow.
 
 A callback that decides (stops, changes the learning rate, restores weights) from one rank's
-metrics decides otherwise on every rank: one rank stops, and the others wait for it for ever.
-Here one rank decides for all, from the metrics over all ranks.
+metrics decides differently on every rank: one rank stops, and the others wait forever.
+Here, one rank decides for all, from the metrics over all ranks.
 """
 
 from __future__ import annotations
@@ -20,40 +20,41 @@ from hvd_imgcls.keras.callbacks import batch_hooks, decisions
 from hvd_imgcls.keras.callbacks.batch_hooks import BatchHook
 from hvd_imgcls.keras.callbacks.eligibility import knows_of_ranks, require_wrappable
 from hvd_imgcls.keras.callbacks.metric_average import MetricAverageCallback
+from hvd_imgcls.keras.state.callback_state import CallbackState
 
 Logs = dict[str, Any]
 
 
 class RankSafe(keras.callbacks.Callback):
-    """Runs callbacks on the root alone and carries what they decide to all ranks.
+    """Runs callbacks only on the root and applies their decisions on all ranks.
 
-    Callbacks of Keras or your own. They see the metrics over the examples of all ranks, and
-    what they write is written once. After each of their hooks all ranks get what has changed:
+    For callbacks of Keras and your own. They receive the metrics over the examples of all
+    ranks, and files are written once. After each of their hooks, changes are sent to all ranks:
     `model.stop_training`, the learning rate and other numbers of the optimizer, weights and
     optimizer state, plain values in `logs`. Variables are compared by hash and sent only if
-    they have changed. If a callback raises, all ranks end: the root with that error, the
+    they have changed. If a callback raises, all ranks exit: the root with that error, the
     others with one that names it.
 
-    A callback must not communicate itself, since nobody would answer; give such ones to `fit`
-    directly. What a callback remembers (`EarlyStopping.best`) is on the root. Only callbacks
-    that have batch hooks cost something in every batch: see `watches_weights_in_batches`.
-    Hooks of test and prediction batches run on the root, and nothing they do is carried.
+    A callback must not communicate itself, since no other rank would take part; pass such ones
+    to `fit` directly. Attributes of a callback (`EarlyStopping.best`) are on the root. Only
+    callbacks with batch hooks have a cost per batch: see `watches_weights_in_batches`.
+    Hooks of test and prediction batches run on the root, and their changes are not sent.
 
     Collective: every rank must have this callback in the same position, with the same
     callbacks in it, after `BroadcastGlobalVariablesCallback`.
 
     Args:
         callbacks: One callback or several.
-        averages_metrics: Whether to bring the metrics together here. False saves one small
-            message an epoch if `MetricAverageCallback` comes before.
+        averages_metrics: Whether to reduce the metrics here. False saves one small
+            message per epoch if `MetricAverageCallback` comes before.
         watches_weights_in_batches: Whether weights are hashed around the batch hooks of
-            callbacks that are not Keras's, two passes over model and optimizer on the root
+            callbacks other than Keras's, two passes over model and optimizer on the root
             in every batch. False if none of them changes weights there. The batch hooks
             of callbacks that only write (`ModelCheckpoint`, `TensorBoard`) run on the
-            root's own values and send nothing; others send two small messages a batch.
+            root's own values and send nothing; others send two small messages per batch.
 
     Raises:
-        ConfigError: For a callback that cannot work this way.
+        ConfigError: For a callback that cannot run on the root only.
     """
 
     def __init__(
@@ -78,15 +79,24 @@ class RankSafe(keras.callbacks.Callback):
         self._average = MetricAverageCallback() if averages_metrics and reads_metrics else None
         self._is_in_epoch = False
 
+    def state(self) -> dict[str, Any]:
+        """Returns the states of the callbacks; only those of the root are valid."""
+        return {"callbacks": [CallbackState(callback).state() for callback in self.callbacks]}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restores the result of `state`, for the same callbacks."""
+        for callback, of_callback in zip(self.callbacks, state["callbacks"], strict=True):
+            CallbackState(callback).restore(of_callback)
+
     def set_params(self, params: dict[str, Any] | None) -> None:
-        """Passes them on, on the root."""
+        """Forwards the parameters, on the root."""
         super().set_params(params)
         if _is_root():
             for callback in self.callbacks:
                 callback.set_params(params)
 
     def set_model(self, model: keras.Model) -> None:
-        """Passes it on, on the root."""
+        """Forwards the model, on the root."""
         super().set_model(model)
         if self._average is not None:
             self._average.set_model(model)
@@ -95,42 +105,42 @@ class RankSafe(keras.callbacks.Callback):
                 callback.set_model(model)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Compares which callbacks the ranks have, and runs them. Collective."""
+        """Compares the callbacks of all ranks, and runs them. Collective."""
         require_same(
             distributed.current(),
             {"callbacks": [type(callback).__name__ for callback in self.callbacks]},
-            fix="give RankSafe the same callbacks on every rank; it runs them on the root",
+            fix="pass the same callbacks to RankSafe on every rank; it runs them on the root",
         )
         self._together("on_train_begin", logs=logs)
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        """Runs them. Collective."""
+        """Runs the callbacks. Collective."""
         self._together("on_train_end", logs=logs)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        """Runs them. Collective."""
+        """Runs the callbacks. Collective."""
         self._is_in_epoch = True
         if self._average is not None:
             self._average.on_epoch_begin(epoch, logs)
         self._together("on_epoch_begin", epoch, logs=logs)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Brings the metrics together and runs them. Collective."""
+        """Reduces the metrics and runs the callbacks. Collective."""
         self._is_in_epoch = False
         if self._average is not None:
             self._average.on_epoch_end(epoch, logs)
         self._together("on_epoch_end", epoch, logs=logs)
 
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        """Runs them. Collective if one of them may decide something here."""
+        """Runs the callbacks. Collective if one of them may decide something here."""
         self._in_batch("on_train_batch_begin", batch, logs)
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Runs them. Collective if one of them may decide something here."""
+        """Runs the callbacks. Collective if one of them may decide something here."""
         self._in_batch("on_train_batch_end", batch, logs)
 
     def on_test_begin(self, logs: Logs | None = None) -> None:
-        """Runs them. Collective in the validation of `fit`, not in `evaluate` by itself."""
+        """Runs the callbacks. Collective in the validation of `fit`, but not in `evaluate`."""
         if not self._is_in_epoch:
             self._on_root("on_test_begin", logs=logs)
             return
@@ -139,7 +149,7 @@ class RankSafe(keras.callbacks.Callback):
         self._together("on_test_begin", logs=logs)
 
     def on_test_end(self, logs: Logs | None = None) -> None:
-        """Runs them. Collective in the validation of `fit`, not in `evaluate` by itself."""
+        """Runs the callbacks. Collective in the validation of `fit`, but not in `evaluate`."""
         if not self._is_in_epoch:
             self._on_root("on_test_end", logs=logs)
             return
@@ -148,27 +158,27 @@ class RankSafe(keras.callbacks.Callback):
         self._together("on_test_end", logs=logs)
 
     def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        """Runs them on the root."""
+        """Runs the callbacks on the root."""
         self._on_root("on_test_batch_begin", batch, logs=logs)
 
     def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Runs them on the root."""
+        """Runs the callbacks on the root."""
         self._on_root("on_test_batch_end", batch, logs=logs)
 
     def on_predict_begin(self, logs: Logs | None = None) -> None:
-        """Runs them on the root."""
+        """Runs the callbacks on the root."""
         self._on_root("on_predict_begin", logs=logs)
 
     def on_predict_end(self, logs: Logs | None = None) -> None:
-        """Runs them on the root."""
+        """Runs the callbacks on the root."""
         self._on_root("on_predict_end", logs=logs)
 
     def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        """Runs them on the root."""
+        """Runs the callbacks on the root."""
         self._on_root("on_predict_batch_begin", batch, logs=logs)
 
     def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Runs them on the root."""
+        """Runs the callbacks on the root."""
         self._on_root("on_predict_batch_end", batch, logs=logs)
 
     def _has(self, hook: str) -> bool:
@@ -201,7 +211,7 @@ class RankSafe(keras.callbacks.Callback):
     def _together(
         self, hook: str, *arguments: Any, logs: Logs | None, with_weights: bool = True
     ) -> None:
-        """Runs a hook on the root and carries what it has changed. Collective."""
+        """Runs a hook on the root and sends its changes. Collective."""
         if not self._has(hook):
             return
         if distributed.current().topology.size == 1:
@@ -214,7 +224,7 @@ class RankSafe(keras.callbacks.Callback):
                 watch = decisions.Watch(self.model, logs, with_weights=with_weights)
                 self._on_root(hook, *arguments, logs=logs)
                 changes = watch.changes(logs)
-            # Whatever it is: the other ranks wait for an answer.
+            # Any exception: the other ranks wait for an answer.
             except BaseException as caught:
                 error, changes = caught, _told(caught, hook)
         changes = decisions.share(changes)
@@ -228,13 +238,13 @@ class RankSafe(keras.callbacks.Callback):
 def rank_safe(
     callbacks: Sequence[keras.callbacks.Callback], *, averages_metrics: bool = True
 ) -> list[keras.callbacks.Callback]:
-    """Returns the callbacks in their order, with those that need it inside `RankSafe`.
+    """Returns the callbacks in order, with those that need it wrapped in `RankSafe`.
 
-    Callbacks of this package and those with an attribute `is_collective = True` stay as they
-    are: they know of the other ranks.
+    Callbacks of this package and those with an attribute `is_collective = True` are not
+    wrapped: they are aware of other ranks.
 
     Args:
-        callbacks: For `fit`, the same on all ranks.
+        callbacks: Callbacks for `fit`, the same on all ranks.
         averages_metrics: False if `MetricAverageCallback` comes before all of them.
     """
     result: list[keras.callbacks.Callback] = []
@@ -258,7 +268,7 @@ def _is_root() -> bool:
 
 
 def _mean_over_ranks(logs: Logs | None) -> Logs:
-    """Returns the scalars in the logs of a batch, each the mean over the ranks. Collective."""
+    """Returns the scalars in the logs of a batch, averaged over the ranks. Collective."""
     names = sorted(name for name, value in (logs or {}).items() if np.ndim(value) == 0)
     ranks = distributed.current()
     if not names or ranks.topology.size == 1:
@@ -269,7 +279,7 @@ def _mean_over_ranks(logs: Logs | None) -> Logs:
 
 
 def _told(error: BaseException, hook: str) -> dict[str, Any]:
-    """Returns what the other ranks hear of an error."""
+    """Returns the description of an error for the other ranks."""
     kind = type(error).__name__
     code = error.code if isinstance(error, SystemExit) else None
     where = "; ".join(getattr(error, "__notes__", [])) or f"in {hook}, run on rank 0 for all"
@@ -282,9 +292,9 @@ def _told(error: BaseException, hook: str) -> dict[str, Any]:
     }
 
 
-def _as_on_the_root(told: dict[str, Any]) -> BaseException:
-    if told["kind"] == "SystemExit":
-        return SystemExit(told["code"])
-    if told["kind"] == "KeyboardInterrupt":
+def _as_on_the_root(failure: dict[str, Any]) -> BaseException:
+    if failure["kind"] == "SystemExit":
+        return SystemExit(failure["code"])
+    if failure["kind"] == "KeyboardInterrupt":
         return KeyboardInterrupt()
-    return RootFailedError(told["text"])
+    return RootFailedError(failure["text"])

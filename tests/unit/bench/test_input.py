@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from hvd_imgcls import cli
-from hvd_imgcls.bench import decoding_arms, order_arms, small_image_arms
-from hvd_imgcls.bench.fit_arms import open_pipeline
-from hvd_imgcls.bench.made_runs import MadeUpImages
-from hvd_imgcls.bench.photographs import link_photographs, made_up_photograph, write_made_up
+from hvd_imgcls.bench.inputs import decoding_arms, order_arms, small_image_arms
+from hvd_imgcls.bench.inputs.fit_arms import open_pipeline
+from hvd_imgcls.bench.inputs.made_runs import MadeUpImages
+from hvd_imgcls.bench.inputs.photographs import link_photographs, made_up_photograph, write_made_up
 from hvd_imgcls.errors import DataError
 from tests.unit.data.images import write_image
 
@@ -100,15 +100,15 @@ def test_pipelines_of_line_d_have_a_source_without_any_download():
 
 
 def test_without_simplejpeg_line_a_says_how_to_install_it(monkeypatch, capsys):
-    monkeypatch.setattr("hvd_imgcls.bench.input.importlib.util.find_spec", lambda _: None)
+    monkeypatch.setattr("hvd_imgcls.bench.inputs.input.importlib.util.find_spec", lambda _: None)
     assert cli.exit_code_of(lambda: cli.main(["bench", "input", "--only", "a"])) == 2
     assert "pip install simplejpeg" in capsys.readouterr().err
 
 
 def test_line_e_is_measured_and_written_with_its_conditions(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr("hvd_imgcls.bench.input.NUM_EXAMPLES", 1000)
+    monkeypatch.setattr("hvd_imgcls.bench.inputs.input.NUM_EXAMPLES", 1000)
     monkeypatch.setattr(
-        "hvd_imgcls.bench.input._order_of",
+        "hvd_imgcls.bench.inputs.input._order_of",
         lambda arm, *_, **__: {"cpu": 1 + (arm == "ours"), "megabytes": 2, "first batch": 3},
     )
     out = tmp_path / "numbers.json"

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from hvd_imgcls.bench.turns import Arm, measure, speed_ratio, time_ratio
-from hvd_imgcls.bench.window import others_run, wait_until_at_rest
+from hvd_imgcls.bench.measuring.turns import Arm, measure, speed_ratio, time_ratio
+from hvd_imgcls.bench.measuring.window import others_run, wait_until_at_rest
 from hvd_imgcls.errors import HvdImgclsError
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from hvd_imgcls.config import parse_config
 from hvd_imgcls.config.callbacks import EarlyStopping, ModelCheckpoint, mode_of
-from hvd_imgcls.config.consistency import require_possible_callbacks
+from hvd_imgcls.config.reading.consistency import require_possible_callbacks
 from hvd_imgcls.errors import ConfigError
 
 PIPELINE = """
@@ -57,7 +57,7 @@ def test_best_weights_cannot_be_restored_when_an_average_replaces_them():
 
 @pytest.mark.parametrize("name", ["csv_logger", "model_checkpoint"])
 def test_two_writers_of_one_file_are_refused(name):
-    with pytest.raises(ConfigError, match="expected one writer for one file"):
+    with pytest.raises(ConfigError, match="expected one writer per file"):
         check(f"[{{name: {name}}}, {{name: {name}}}]", EVALUATED)
     check("[{name: csv_logger}, {name: csv_logger, file: other.csv}]")
 

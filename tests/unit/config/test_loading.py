@@ -12,7 +12,7 @@ from hvd_imgcls.config import (
     to_tree,
     to_yaml,
 )
-from hvd_imgcls.config.problems import ConfigProblemsError
+from hvd_imgcls.config.reading.problems import ConfigProblemsError
 from hvd_imgcls.errors import ConfigError
 
 PIPELINE = """

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from hvd_imgcls.config import walk
+from hvd_imgcls.config.reading import walk
 from hvd_imgcls.config.reference import reference
 from hvd_imgcls.config.schema import RunConfig
 

@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hvd_imgcls.config import parse_config, strict_yaml
+from hvd_imgcls.config import parse_config
+from hvd_imgcls.config.reading import strict_yaml
 from hvd_imgcls.errors import ConfigError
 
 
@@ -45,7 +46,7 @@ def test_read_of_any_printed_float_is_that_float(value):
 
 
 def test_read_with_a_key_twice_names_both_lines():
-    with pytest.raises(ConfigError, match=r"x\.yaml, line 3.*'a' again, first on line 1"):
+    with pytest.raises(ConfigError, match=r"x\.yaml, line 3.*duplicate key 'a', first on line 1"):
         strict_yaml.read("a: 1\nb: 2\na: 3\n", origin="x.yaml")
 
 

@@ -1,8 +1,8 @@
 """Plans of any size, for tests of the arithmetic."""
 
 from hvd_imgcls.config import parse_config
+from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.plan import make_plan
-from hvd_imgcls.topology import Topology
 
 PIPELINE = """
 data: {source: {name: digits}}

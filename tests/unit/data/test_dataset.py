@@ -7,12 +7,13 @@ import pytest
 from hvd_imgcls.config import load_config
 from hvd_imgcls.config.losses import CrossEntropy
 from hvd_imgcls.data import open_source
-from hvd_imgcls.data.dataset import evaluation_dataset, training_dataset
-from hvd_imgcls.data.positions import rank_blocks
+from hvd_imgcls.data.order.positions import rank_blocks
+from hvd_imgcls.data.pipeline.dataset import Start, training_dataset
+from hvd_imgcls.data.pipeline.evaluation_dataset import evaluation_dataset
+from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.losses import build_loss
 from hvd_imgcls.plan import make_plan
-from hvd_imgcls.topology import Topology
 
 PIPELINE = Path(__file__).parents[3] / "pipelines" / "digits_cnn.yaml"
 BASE = ("--train.num_epochs=null", "--train.num_steps=30", "--schedule.warmup_epochs=0")
@@ -86,7 +87,7 @@ def test_training_with_accumulation_has_the_same_steps(source, alone):
 
 @pytest.mark.parametrize(("epoch", "step"), [(0, 5), (1, 0), (1, 3)])
 def test_training_from_a_position_is_the_rest(source, alone, epoch, step):
-    rest = training_stream(source, size=2, start_epoch=epoch, start_step=step)
+    rest = training_stream(source, size=2, start=Start(epoch=epoch, step=step))
     for array, expected in zip(rest, alone, strict=True):
         np.testing.assert_array_equal(array, expected[epoch * 22 + step :])
 

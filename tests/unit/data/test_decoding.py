@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from hvd_imgcls.config.augmentations import RandomResizedCrop
-from hvd_imgcls.data.decoding import centre_window, decode_window, random_window
+from hvd_imgcls.data.decoding.windows import centre_window, decode_window, random_window
 from tests.unit.data.images import encoded
 
 WHOLE = RandomResizedCrop(name="random_resized_crop")

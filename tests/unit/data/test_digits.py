@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from hvd_imgcls.config.sources import DigitsSource
 from hvd_imgcls.data import open_source
-from hvd_imgcls.data.digits import Digits
-from hvd_imgcls.data.source import SPLITS
+from hvd_imgcls.data.order.splits import SPLITS
+from hvd_imgcls.data.sources.digits import Digits
 
 
 @settings(deadline=None)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hvd_imgcls.data.division import Division, sender_positions
-from hvd_imgcls.data.positions import epoch_slots, rank_blocks, rank_rows
+from hvd_imgcls.data.order.division import Division, sender_positions
+from hvd_imgcls.data.order.positions import epoch_slots, rank_blocks, rank_rows
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.plan import HostShares
 from tests.unit.data.plans import plan_of
@@ -153,5 +153,7 @@ def test_ranks_and_batches_that_do_not_go_with_the_hosts_are_refused():
         plan_of(num_train=90, batch=12, size=4, hosts=shares)
     with pytest.raises(ConfigError, match=r"global_batch_size: got 8, .* multiple of the 3"):
         plan_of(num_train=90, batch=8, size=1, hosts=shares)
-    with pytest.raises(ConfigError, match=r"at most the 90 examples .*3 hosts, the smallest"):
+    with pytest.raises(
+        ConfigError, match=r"at most the 90 examples .*3 hosts, limited by the smallest"
+    ):
         plan_of(num_train=90, batch=120, size=3, hosts=shares)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hvd_imgcls.config.sources import ImageFolderSource
-from hvd_imgcls.data.image_folder import open_image_folder
+from hvd_imgcls.data.sources.image_folder import open_image_folder
 from hvd_imgcls.errors import ConfigError, DataError
 
 
@@ -81,7 +81,7 @@ def test_what_is_left_out_is_said(tmp_path):
     (tmp_path / "a" / "._1.jpg").write_bytes(b"")
     (note,) = [note for note in open_folder(tmp_path).notes if "left out" in note]
     assert note.startswith("3 files left out")
-    for kind in ("1 .txt", "1 without a suffix", "1 .jpg beside the class folders"):
+    for kind in ("1 .txt", "1 without a suffix", "1 .jpg next to the class folders"):
         assert kind in note
 
 

@@ -9,26 +9,24 @@ import keras
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import yaml
 
-from hvd_imgcls.config import load_config
 from hvd_imgcls.config.sources import ImageFolderSource
 from hvd_imgcls.data import image_shape_of, open_images
-from hvd_imgcls.data.dataset import evaluation_dataset, training_dataset
-from hvd_imgcls.data.image_folder import open_image_folder
-from hvd_imgcls.data.order import epoch_order
-from hvd_imgcls.data.unreadable import naming_unreadable_images
+from hvd_imgcls.data.bad_examples.unreadable import naming_unreadable_images
+from hvd_imgcls.data.order.epoch_order import epoch_order
+from hvd_imgcls.data.pipeline.dataset import Start, training_dataset
+from hvd_imgcls.data.pipeline.evaluation_dataset import evaluation_dataset
+from hvd_imgcls.data.sources.image_folder import open_image_folder
 from hvd_imgcls.distributed.single_process import SingleProcessCollectives
+from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.errors import ConfigError, DataError
-from hvd_imgcls.evaluate import evaluate_model
-from hvd_imgcls.plan import EvaluationPlan, make_plan
-from hvd_imgcls.prepare import prepare
-from hvd_imgcls.topology import Topology
-from hvd_imgcls.views_of_images import make_predict
+from hvd_imgcls.plan import EvaluationPlan, make_plan, share_cores
+from hvd_imgcls.workflows.evaluate import evaluate_model
+from hvd_imgcls.workflows.prepare import prepare
+from hvd_imgcls.workflows.startup.ranks import Ranks
+from hvd_imgcls.workflows.trained_model.test_time_augmentation import make_predict
+from tests.support.image_streams import CROP, SHIFT, assert_equal, make_config
 from tests.unit.data.images import encoded, write_class_folders
-
-CROP = {"name": "random_resized_crop"}
-SHIFT = {"name": "random_crop", "padding": 2}
 
 
 @pytest.fixture(scope="module")
@@ -44,24 +42,6 @@ def records(folder, tmp_path_factory):
     path = tmp_path_factory.mktemp("prepared") / "records"
     prepare(source, path, examples_per_block=7)
     return path
-
-
-def make_config(folder, tmp_path, augment=(CROP, SHIFT), **data):
-    source = {"name": "image_folder", "path": str(folder), "held_out_fraction": 0.2}
-    if (folder / "dataset.json").exists():
-        source = {"name": "records", "path": str(folder)}
-    tree = {
-        "data": {"source": source, "image_size": 12, **data},
-        "augment": list(augment),
-        "model": {"name": "small_cnn"},
-        "optimizer": {"name": "sgd"},
-        "schedule": {"name": "constant", "base_learning_rate": 0.1},
-        "train": {"global_batch_size": 8, "num_steps": 8},
-        "evaluation": {"block_size": 4},
-    }
-    path = tmp_path / "pipeline.yaml"
-    path.write_text(yaml.safe_dump(tree))
-    return load_config(path)
 
 
 def stream(config, size=1, num_cores=2, **position):
@@ -83,11 +63,6 @@ def stream(config, size=1, num_cores=2, **position):
     return [np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True)]
 
 
-def assert_equal(arrays, expected):
-    for array, wanted in zip(arrays, expected, strict=True):
-        np.testing.assert_array_equal(array, wanted)
-
-
 @pytest.mark.parametrize("augment", [(CROP, SHIFT), (SHIFT,)], ids=["crop", "centre"])
 def test_any_number_of_ranks_and_threads_and_any_beginning_give_the_same_pixels(
     folder, tmp_path, augment
@@ -98,7 +73,7 @@ def test_any_number_of_ranks_and_threads_and_any_beginning_give_the_same_pixels(
     for size, num_cores in ((2, 1), (4, 8)):
         assert_equal(stream(config, size=size, num_cores=num_cores), alone)
     # 24 training images are 3 steps an epoch.
-    rest = stream(config, size=2, start_epoch=1, start_step=2)
+    rest = stream(config, size=2, start=Start(epoch=1, step=2))
     assert_equal(rest, [array[5:] for array in alone])
 
 
@@ -112,7 +87,7 @@ def test_records_give_the_same_pixels_on_any_number_of_ranks_and_from_anywhere(r
     config = make_config(records, tmp_path)
     alone = stream(config)
     assert_equal(stream(config, size=2, num_cores=4), alone)
-    assert_equal(stream(config, start_epoch=1, start_step=2), [array[5:] for array in alone])
+    assert_equal(stream(config, start=Start(epoch=1, step=2)), [array[5:] for array in alone])
 
 
 def test_records_hold_the_pixels_of_their_files(folder, records, tmp_path):
@@ -189,7 +164,7 @@ def test_what_does_not_go_with_files_is_refused(folder, tmp_path, augment, data,
 
 
 def test_a_crop_that_is_not_the_first_is_refused(folder, tmp_path):
-    with pytest.raises(ConfigError, match="the first one"):
+    with pytest.raises(ConfigError, match="put random_resized_crop first"):
         stream(make_config(folder, tmp_path, (SHIFT, CROP)))
 
 
@@ -253,8 +228,7 @@ def test_a_broken_held_out_image_is_named(folder, tmp_path):
             source,
             config,
             plan,
-            collectives=SingleProcessCollectives(),
-            num_threads=1,
+            ranks=Ranks(collectives=SingleProcessCollectives(), threads=share_cores(1, 1)),
         )
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hvd_imgcls.data.inspection import inspect_file
-from hvd_imgcls.data.inspector import Inspector
+from hvd_imgcls.workflows.preparing.inspection import inspect_file
+from hvd_imgcls.workflows.preparing.inspector import Inspector
 from tests.unit.data.bad_inputs import jpeg, other_formats, png
 
 GOOD = [*jpeg.GOOD.values(), *png.GOOD.values(), *other_formats.GOOD.values()]
@@ -49,7 +49,7 @@ def test_a_child_that_dies_or_hangs_costs_one_file(inspector, tmp_path):
     assert inspector.inspect(good)["problem"] == "the decoder crashed (SIGKILL)"
     assert inspector.inspect(good)["problem"] is None
     os.kill(inspector._child.pid, 19)  # SIGSTOP
-    assert inspector.inspect(good)["problem"] == "the decoder was not done after 5 s"
+    assert inspector.inspect(good)["problem"] == "the decoder did not finish within 5 s"
     assert inspector.inspect(good)["problem"] is None
 
 

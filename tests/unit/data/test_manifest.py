@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from hvd_imgcls.config.sources import ManifestSource
-from hvd_imgcls.data.manifest import open_manifest
-from hvd_imgcls.data.subset import _PartOfFiles
+from hvd_imgcls.data.sources.manifest import open_manifest
+from hvd_imgcls.data.sources.subset import _PartOfFiles
 from hvd_imgcls.errors import ConfigError, DataError
 
 
@@ -93,7 +93,7 @@ def test_what_check_data_found_bad_is_left_out(tmp_path):
     )
     source = open_table(path)
     assert source.num_examples("train") + source.num_examples("held_out") == 2
-    assert "1 images left out that check-data found bad" in source.notes
+    assert "1 images left out that check-data found to be bad" in source.notes
     names = [source.name_of("train", 0), source.name_of("train", 1)]
     assert names == [str(tmp_path / "1.jpg"), "/x/\\xff.jpg"]
 
@@ -102,7 +102,7 @@ def test_other_values_of_the_split_column_are_left_out_and_said(tmp_path):
     columns = {"path": list("abc"), "label": [0, 0, 0], "fold": ["train", "val", "test"]}
     source = open_table(write(tmp_path, columns), split_column="fold", held_out_value="val")
     assert files_of(source, "held_out") == ["b"]
-    assert "1 images left out, with another value in column fold" in source.notes
+    assert "1 images left out, with other values in column fold" in source.notes
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hvd_imgcls.data.order import blocks_of, epoch_order
-from hvd_imgcls.data.positions import rank_blocks, rank_rows
+from hvd_imgcls.data.order.epoch_order import blocks_of, epoch_order
+from hvd_imgcls.data.order.positions import rank_blocks, rank_rows
 from tests.unit.data.plans import plan_of
 
 SIZES = st.integers(1, 8)

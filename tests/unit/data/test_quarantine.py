@@ -12,23 +12,25 @@ import pytest
 
 from hvd_imgcls.config import parse_config
 from hvd_imgcls.data import open_images
-from hvd_imgcls.data.blanks import Sightings
-from hvd_imgcls.data.dataset import training_dataset
-from hvd_imgcls.data.order import epoch_order
-from hvd_imgcls.data.unreadable import naming_unreadable_images
+from hvd_imgcls.data.bad_examples.log import BadExampleLog
+from hvd_imgcls.data.bad_examples.unreadable import naming_unreadable_images
+from hvd_imgcls.data.order.epoch_order import epoch_order
+from hvd_imgcls.data.pipeline.dataset import training_dataset
 from hvd_imgcls.distributed.single_process import SingleProcessCollectives
+from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.errors import BadImagesError, DataError
-from hvd_imgcls.evaluate import evaluate_model
 from hvd_imgcls.losses import build_loss
-from hvd_imgcls.plan import EvaluationPlan, make_plan
+from hvd_imgcls.plan import EvaluationPlan, make_plan, share_cores
 from hvd_imgcls.plan.arithmetic import max_bad_examples
-from hvd_imgcls.progress import StopAfterSteps
-from hvd_imgcls.quarantine import Quarantine
-from hvd_imgcls.topology import Topology
-from hvd_imgcls.views_of_images import make_predict
+from hvd_imgcls.workflows.evaluate import evaluate_model
+from hvd_imgcls.workflows.progress import StopAfterSteps
+from hvd_imgcls.workflows.quarantine import PlannedImages, Quarantine
+from hvd_imgcls.workflows.startup.ranks import Ranks
+from hvd_imgcls.workflows.trained_model.test_time_augmentation import make_predict
+from tests.support.counting import CountBatches
+from tests.support.image_streams import CROP, SHIFT, assert_equal, make_config
 from tests.unit.data.bad_inputs.reading import PIPELINE
 from tests.unit.data.images import encoded, write_class_folders
-from tests.unit.data.test_image_stream import CROP, SHIFT, assert_equal, make_config
 
 # Of 24 training images. The last one ends in the middle: a crop above its end can be read.
 BAD = {3: b"", 10: b"<html>", 17: encoded(".jpg", 3)[:200]}
@@ -72,12 +74,12 @@ def stream(config, size=1):
     plan = plan_of(source, config, size)
     parts, noted = [], []
     for rank in range(size):
-        noted.append(Sightings())
-        dataset = training_dataset(source, config, plan, rank=rank, sightings=noted[-1])
+        noted.append(BadExampleLog())
+        dataset = training_dataset(source, config, plan, rank=rank, bad_example_log=noted[-1])
         batches = zip(*dataset.as_numpy_iterator(), strict=True)
         parts.append([np.stack(arrays) for arrays in batches])
     joined = [np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True)]
-    return joined, [sightings.first_epochs() for sightings in noted]
+    return joined, [bad_example_log.first_epochs() for bad_example_log in noted]
 
 
 def examples_of_steps(config, num_steps=8):
@@ -126,15 +128,23 @@ def fit(config, tmp_path):
     """Trains as `hvd_imgcls.train` does, in one process; returns the file that lists bad images."""
     source = open_images(config)
     plan = plan_of(source, config, 1)
-    sightings, path = Sightings(), tmp_path / "quarantine.jsonl"
+    bad_example_log, path = BadExampleLog(), tmp_path / "quarantine.jsonl"
     model = small_model()
     model.compile(loss=keras.losses.CategoricalCrossentropy(from_logits=True))
-    callback = Quarantine(source, config, plan, sightings, SingleProcessCollectives(), path)
+    count = CountBatches(plan)
+    callback = Quarantine(
+        "training",
+        PlannedImages(source, config, plan),
+        count.position,
+        bad_example_log,
+        SingleProcessCollectives(),
+        path,
+    )
     model.fit(
-        training_dataset(source, config, plan, rank=0, sightings=sightings),
+        training_dataset(source, config, plan, rank=0, bad_example_log=bad_example_log),
         epochs=plan.num_epochs,
         steps_per_epoch=plan.batches_per_epoch,
-        callbacks=[callback, StopAfterSteps(plan)],
+        callbacks=[count, callback, StopAfterSteps(plan, count.position)],
         shuffle=False,
         verbose=0,
     )
@@ -212,10 +222,9 @@ def test_a_bad_held_out_image_is_left_out_of_the_metrics(spoilt, folder, tmp_pat
         source,
         config,
         plan,
-        collectives=SingleProcessCollectives(),
-        num_threads=1,
+        ranks=Ranks(collectives=SingleProcessCollectives(), threads=share_cores(1, 1)),
         quarantine_path=path,
-    ).figures
+    ).metrics
     assert (metrics["num_examples"], metrics["num_unreadable"]) == (5, 1)
     assert np.sum(metrics["confusion_matrix"], axis=1).tolist() == [3, 2]
     (line,) = [json.loads(line) for line in path.read_text().splitlines()]

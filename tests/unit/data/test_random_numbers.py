@@ -4,8 +4,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hvd_imgcls.data.keys import stream_key
-from hvd_imgcls.data.random_numbers import (
+from hvd_imgcls.data.randomness.keys import stream_key
+from hvd_imgcls.data.randomness.random_numbers import (
     to_bytes,
     to_events,
     to_integers,

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from hvd_imgcls.config import load_config
 from hvd_imgcls.data import open_images
-from hvd_imgcls.data.dataset import training_dataset
-from hvd_imgcls.data.subset import choose_labelled, labelled_part
+from hvd_imgcls.data.pipeline.dataset import training_dataset
+from hvd_imgcls.data.sources.subset import choose_labelled, labelled_part
+from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.plan import make_plan
-from hvd_imgcls.topology import Topology
 
 
 @given(

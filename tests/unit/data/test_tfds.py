@@ -11,8 +11,8 @@ import pytest
 import tensorflow as tf
 
 from hvd_imgcls.config.sources import TfdsSource
-from hvd_imgcls.data.digits import Digits
-from hvd_imgcls.data.tfds.source import open_tfds
+from hvd_imgcls.data.sources.digits import Digits
+from hvd_imgcls.data.sources.tfds.source import open_tfds
 from hvd_imgcls.errors import ConfigError, DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 @pytest.fixture(scope="module", params=["tfrecord", "array_record"])
 def data_dir(request, tmp_path_factory):
-    from hvd_imgcls.data.tfds.hvd_digits import write_digits
+    from hvd_imgcls.data.sources.tfds.hvd_digits import write_digits
 
     path = tmp_path_factory.mktemp(request.param)
     write_digits(path, request.param)

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from hvd_imgcls.config.sources import TfRecordSource
-from hvd_imgcls.data.tfrecord.source import open_tfrecord
+from hvd_imgcls.data.sources.tfrecord.source import open_tfrecord
 from hvd_imgcls.errors import ConfigError, DataError
 
 
@@ -124,7 +124,7 @@ def second_record(path):
 BAD_BYTES = {
     "not_a_tfrecord": (
         lambda p: p.write_text("<html>no such file</html>"),
-        "record 0: cut off, or no",
+        "record 0: truncated, or not",
     ),
     "length_checksum": (lambda p: damage(p, second_record(p) + 8), "record 1: damaged"),
     "data_checksum": (lambda p: damage(p, second_record(p) + 40), "record 1: damaged"),
@@ -197,5 +197,5 @@ def test_a_record_that_was_cut_after_indexing_is_named_when_it_is_read(tmp_path)
     write_good(tmp_path, num_shards=1)
     source = open_files(tmp_path)
     os.truncate(tmp_path / "train-00000-of-00001", 30)
-    with pytest.raises(DataError, match=r"train-00000-of-00001, record 0: not what was written"):
+    with pytest.raises(DataError, match=r"train-00000-of-00001, record 0: damaged"):
         source.read("train", np.array([0]))

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from hvd_imgcls.config import load_config
-from hvd_imgcls.data import open_images, open_source, views
-from hvd_imgcls.data.dataset import training_dataset
-from hvd_imgcls.data.positions import rank_rows
-from hvd_imgcls.data.views import evaluation_images, training_views
+from hvd_imgcls.data import open_images, open_source
+from hvd_imgcls.data.order.positions import rank_rows
+from hvd_imgcls.data.pipeline import views
+from hvd_imgcls.data.pipeline.dataset import Start, training_dataset
+from hvd_imgcls.data.pipeline.views import evaluation_images, training_views
+from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.errors import ConfigError, DataError
 from hvd_imgcls.plan import make_plan
-from hvd_imgcls.topology import Topology
 from tests.unit.data.images import write_class_folders
 
 PIPELINE = Path(__file__).parents[3] / "pipelines" / "digits_cnn.yaml"
@@ -36,7 +37,7 @@ def setup(*overrides):
 
 def seen_in_training(source, config, plan, epoch):
     """Returns image and target of every example of an epoch, from the run's own batches."""
-    batches = training_dataset(source, config, plan, rank=0, start_epoch=epoch)
+    batches = training_dataset(source, config, plan, rank=0, start=Start(epoch=epoch))
     seen = {}
     rows = rank_rows(plan, rank=0, epoch=epoch).examples
     for row, (images, targets, _) in zip(rows, batches.as_numpy_iterator(), strict=False):

@@ -8,7 +8,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hvd_imgcls.keras.digest import digest_all, digest_array
+from hvd_imgcls.keras.checks.digest import digest_all, digest_array
 
 DTYPES = ["bool", "bfloat16", "float16", "float32", "float64", "int8", "uint32", "complex64"]
 

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import hvd_imgcls.keras as hvd
-from hvd_imgcls.keras.fused_batch_normalization import FusedBatchNormalization
+from hvd_imgcls.keras.layers.fused_batch_normalization import FusedBatchNormalization
 
 # Largest difference from Keras's own, as a part of the largest value: some roundings.
 TOLERANCE = {"float32": 2e-6, "mixed_bfloat16": 1e-2, "mixed_float16": 2e-3}

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import hvd_imgcls.keras as hvd
-from hvd_imgcls.keras.fused_gelu import gelu
+from hvd_imgcls.keras.layers.fused_gelu import gelu
 
 # Largest difference from the values in float64, as a part of the largest one.
 TOLERANCE = {"float32": 1e-6, "bfloat16": 4e-3, "float16": 5e-4}

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hvd_imgcls.keras.objects import _decode, _encode
+from hvd_imgcls.keras.communication.objects import _decode, _encode
 
 PLAIN = st.recursive(
     st.none()

@@ -8,8 +8,8 @@ import tensorflow as tf
 import hvd_imgcls.keras as hvd
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.keras.callbacks.batch_hooks import BatchHook, kind_of, overrides
-from hvd_imgcls.keras.callbacks.non_finite import describe
-from hvd_imgcls.keras.non_finite import all_finite
+from hvd_imgcls.keras.callbacks.non_finite import describe_non_finite
+from hvd_imgcls.keras.checks.non_finite import all_finite
 
 END = "on_train_batch_end"
 callbacks = keras.callbacks
@@ -71,9 +71,9 @@ def test_only_callbacks_that_know_nothing_of_ranks_are_wrapped():
     ("wrong", "fix"),
     [
         (callbacks.BackupAndRestore("x"), "use ModelCheckpoint"),
-        (hvd.callbacks.MetricAverageCallback(), "give it to fit directly"),
-        (hvd.callbacks.RankSafe([]), "give it to fit directly"),
-        (print, "give it callbacks of Keras"),
+        (hvd.callbacks.MetricAverageCallback(), "pass it to fit directly"),
+        (hvd.callbacks.RankSafe([]), "pass it to fit directly"),
+        (print, "pass Keras callbacks"),
     ],
 )
 def test_what_cannot_run_on_one_rank_is_refused(wrong, fix):
@@ -96,4 +96,6 @@ def test_one_bad_element_is_found(bad, dtype):
 
 def test_a_sum_that_overflows_is_told_apart_from_a_bad_rank():
     found = [{"is_mine": False, "examples": []}] * 2
-    assert "all ranks are finite, but their sum is not" in describe(found, epoch=1, step=2)
+    assert "all ranks are finite, but their sum is not" in describe_non_finite(
+        found, epoch=1, step=2
+    )

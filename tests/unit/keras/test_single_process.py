@@ -13,8 +13,9 @@ import hvd_imgcls.keras as hvd
 from hvd_imgcls import distributed
 from hvd_imgcls.distributed.single_process import SingleProcessCollectives
 from hvd_imgcls.errors import ConfigError
-from hvd_imgcls.keras import adasum
-from hvd_imgcls.keras.synchronization import synchronizer_of
+from hvd_imgcls.keras.communication import adasum
+from hvd_imgcls.keras.synchronization.comparison import shared_state
+from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +93,7 @@ def test_slot_belongs_to_the_variable_with_the_longest_fitting_name():
     optimizer = hvd.DistributedOptimizer(keras.optimizers.SGD(0.1, momentum=0.9))
     optimizer.build(local)
     optimizer.register_local_var(local[0])
-    shared = synchronizer_of(optimizer)._shared_state(optimizer, local)
+    shared = shared_state(synchronizer_of(optimizer).reduction, optimizer, local)
     names = [v.name for v in shared]
     assert "kernel_2" in names
     assert "kernel_2_momentum" in names
@@ -127,5 +128,5 @@ def test_a_deep_copy_is_wrapped_too():
     wrapped = hvd.DistributedOptimizer(plain, backward_passes_per_step=2)
     copied = copy.deepcopy(wrapped)
     assert synchronizer_of(copied) is not synchronizer_of(wrapped)
-    assert synchronizer_of(copied).backward_passes_per_step == 2
+    assert synchronizer_of(copied).settings.backward_passes_per_step == 2
     assert copied.get_config() == wrapped.get_config()

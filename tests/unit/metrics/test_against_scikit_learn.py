@@ -21,7 +21,7 @@ def ours(labels, probabilities, **options):
     names = [f"class {number}" for number in range(num_classes)]
     return evaluate(
         collector, names, SingleProcessCollectives(), with_intervals=False, **options
-    ).figures
+    ).metrics
 
 
 def predictions(num_examples, num_classes, *, seed=0, num_draws=None, num_present=None):
@@ -36,15 +36,15 @@ def predictions(num_examples, num_classes, *, seed=0, num_draws=None, num_presen
     return labels, probabilities
 
 
-def require_decisions_agree(figures, labels, probabilities):
+def require_decisions_agree(metrics, labels, probabilities):
     predicted = probabilities.argmax(axis=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        assert figures["top1"] == pytest.approx(theirs.accuracy_score(labels, predicted), **AGREE)
-        assert figures["balanced_accuracy"] == pytest.approx(
+        assert metrics["top1"] == pytest.approx(theirs.accuracy_score(labels, predicted), **AGREE)
+        assert metrics["balanced_accuracy"] == pytest.approx(
             theirs.balanced_accuracy_score(labels, predicted), **AGREE
         )
-        assert figures["matthews_correlation"] == pytest.approx(
+        assert metrics["matthews_correlation"] == pytest.approx(
             theirs.matthews_corrcoef(labels, predicted), **AGREE
         )
         kappa = theirs.cohen_kappa_score(labels, predicted)
@@ -52,28 +52,28 @@ def require_decisions_agree(figures, labels, probabilities):
             expected = theirs.precision_recall_fscore_support(
                 labels, predicted, average=average, zero_division=0
             )[:3]
-            actual = [figures["averages"][average][n] for n in ("precision", "recall", "f1")]
+            actual = [metrics["averages"][average][n] for n in ("precision", "recall", "f1")]
             assert actual == pytest.approx(list(expected), **AGREE)
         by_class = theirs.precision_recall_fscore_support(
             labels, predicted, labels=range(probabilities.shape[1]), zero_division=0
         )
     if np.isnan(kappa):
-        assert figures["cohens_kappa"] is None
+        assert metrics["cohens_kappa"] is None
     else:
-        assert figures["cohens_kappa"] == pytest.approx(kappa, **AGREE)
-    for row, *expected, support in zip(figures["per_class"], *by_class, strict=True):
+        assert metrics["cohens_kappa"] == pytest.approx(kappa, **AGREE)
+    for row, *expected, support in zip(metrics["per_class"], *by_class, strict=True):
         actual = [row[name] or 0.0 for name in ("precision", "recall", "f1")]
         assert actual == pytest.approx(expected, **AGREE)
         assert row["support"] == support
     np.testing.assert_array_equal(
-        figures["confusion_matrix"],
+        metrics["confusion_matrix"],
         theirs.confusion_matrix(labels, predicted, labels=range(probabilities.shape[1])),
     )
 
 
-def require_rankings_agree(figures, labels, probabilities):
+def require_rankings_agree(metrics, labels, probabilities):
     one_hot = np.eye(probabilities.shape[1], dtype=int)[labels]
-    for number, row in enumerate(figures["per_class"]):
+    for number, row in enumerate(metrics["per_class"]):
         is_positive, scores = one_hot[:, number], probabilities[:, number]
         if not is_positive.any() or is_positive.all():
             assert row["roc_auc"] is None
@@ -86,8 +86,8 @@ def require_rankings_agree(figures, labels, probabilities):
                 theirs.average_precision_score(is_positive, scores), **AGREE
             )
     flat = one_hot.ravel(), probabilities.ravel()
-    assert figures["roc_auc"]["micro"] == pytest.approx(theirs.roc_auc_score(*flat), **AGREE)
-    assert figures["average_precision"]["micro"] == pytest.approx(
+    assert metrics["roc_auc"]["micro"] == pytest.approx(theirs.roc_auc_score(*flat), **AGREE)
+    assert metrics["average_precision"]["micro"] == pytest.approx(
         theirs.average_precision_score(*flat), **AGREE
     )
 
@@ -107,9 +107,9 @@ def test_any_predictions_have_the_same_figures(
     labels, probabilities = predictions(
         num_examples, num_classes, seed=seed, num_draws=num_draws, num_present=num_present
     )
-    figures = ours(labels, probabilities)
-    require_decisions_agree(figures, labels, probabilities)
-    require_rankings_agree(figures, labels, probabilities)
+    metrics = ours(labels, probabilities)
+    require_decisions_agree(metrics, labels, probabilities)
+    require_rankings_agree(metrics, labels, probabilities)
 
 
 @pytest.mark.parametrize("num_draws", [None, 20])
@@ -128,26 +128,26 @@ def test_areas_over_all_classes_agree(num_classes, num_draws):
 
 def test_two_classes_have_the_binary_figures():
     labels, probabilities = predictions(300, 2)
-    figures = ours(labels, probabilities)
+    metrics = ours(labels, probabilities)
     expected = theirs.roc_auc_score(labels, probabilities[:, 1])
-    assert figures["per_class"][1]["roc_auc"] == pytest.approx(expected, **AGREE)
-    assert figures["roc_auc"]["macro"] == pytest.approx(expected, **AGREE)
-    assert figures["top5"] is None
+    assert metrics["per_class"][1]["roc_auc"] == pytest.approx(expected, **AGREE)
+    assert metrics["roc_auc"]["macro"] == pytest.approx(expected, **AGREE)
+    assert metrics["top5"] is None
 
 
 @pytest.mark.parametrize("num_classes", [2, 7])
 def test_losses_agree(num_classes):
     labels, probabilities = predictions(300, num_classes)
-    figures = ours(labels, probabilities)
-    assert figures["loss"] == pytest.approx(
+    metrics = ours(labels, probabilities)
+    assert metrics["loss"] == pytest.approx(
         theirs.log_loss(labels, probabilities, labels=range(num_classes)), **AGREE
     )
     # Half of the sum over classes, for two of them.
     squares = np.square(probabilities - np.eye(num_classes)[labels]).sum(axis=1).mean()
-    assert figures["brier_score"] == pytest.approx(squares, **AGREE)
+    assert metrics["brier_score"] == pytest.approx(squares, **AGREE)
     if num_classes == 2:
         binary = theirs.brier_score_loss(labels, probabilities[:, 1])
-        assert figures["brier_score"] == pytest.approx(2 * binary, **AGREE)
+        assert metrics["brier_score"] == pytest.approx(2 * binary, **AGREE)
 
 
 def test_a_label_without_any_probability_costs_what_it_does_there():
@@ -167,21 +167,21 @@ def test_top5_agrees_with_ties_when_the_classes_are_turned_round():
     random = np.random.default_rng(0)
     scores = random.integers(1, 4, (300, 8)).astype(np.float64)
     labels, probabilities = random.integers(0, 8, 300), scores / scores.sum(axis=1, keepdims=True)
-    figures = ours(labels, probabilities)
+    metrics = ours(labels, probabilities)
     assert (
-        figures["top5"]
-        >= figures["top1"]
+        metrics["top5"]
+        >= metrics["top1"]
         == theirs.accuracy_score(labels, probabilities.argmax(axis=1))
     )
     expected = theirs.top_k_accuracy_score(7 - labels, probabilities[:, ::-1], k=5, labels=range(8))
-    assert figures["top5"] == pytest.approx(expected, **AGREE)
+    assert metrics["top5"] == pytest.approx(expected, **AGREE)
 
 
 @pytest.mark.parametrize("planted", [np.nan, np.inf])
 def test_probabilities_that_are_not_finite_have_no_figures(planted):
     labels, probabilities = predictions(20, 3)
     probabilities[4, labels[4]] = planted
-    figures = ours(labels, probabilities)
-    assert figures["num_not_finite"] == 1
-    assert figures["top1"] is figures["loss"] is None
-    assert "roc_auc" not in figures
+    metrics = ours(labels, probabilities)
+    assert metrics["num_not_finite"] == 1
+    assert metrics["top1"] is metrics["loss"] is None
+    assert "roc_auc" not in metrics

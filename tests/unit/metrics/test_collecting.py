@@ -26,8 +26,8 @@ def collector_of(num_examples, **options):
     )
 
 
-def figures_of(collector):
-    return evaluate(collector, NAMES, SingleProcessCollectives()).figures
+def metrics_of(collector):
+    return evaluate(collector, NAMES, SingleProcessCollectives()).metrics
 
 
 def test_order_and_size_of_the_blocks_and_where_scores_are_kept_do_not_matter(tmp_path):
@@ -36,7 +36,7 @@ def test_order_and_size_of_the_blocks_and_where_scores_are_kept_do_not_matter(tm
     whole.add(np.arange(50), labels, logits)
     for block in np.array_split(np.random.default_rng(1).permutation(50), 7):
         parts.add(np.append(block, -1), np.append(labels[block], 0), logits[np.append(block, 0)])
-    assert json.dumps(figures_of(parts)) == json.dumps(figures_of(whole))
+    assert json.dumps(metrics_of(parts)) == json.dumps(metrics_of(whole))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -48,16 +48,16 @@ def test_figures_without_unreadable_examples_are_those_of_the_others():
     some.leave_out(bad)
     some.add(rest, labels[rest], logits[rest])
     others.add(np.arange(46), labels[rest], logits[rest])
-    figures, expected = figures_of(some), figures_of(others)
-    assert (figures.pop("num_unreadable"), expected.pop("num_unreadable")) == (4, 0)
-    assert figures == expected
+    metrics, expected = metrics_of(some), metrics_of(others)
+    assert (metrics.pop("num_unreadable"), expected.pop("num_unreadable")) == (4, 0)
+    assert metrics == expected
 
 
 def test_none_but_unreadable_examples_are_an_error():
     collector = collector_of(2)
     collector.leave_out(np.array([0, 1]))
     with pytest.raises(BadImagesError, match="none of the 2 held-out images can be read"):
-        figures_of(collector)
+        metrics_of(collector)
 
 
 def test_an_example_that_is_counted_twice_is_refused():
@@ -66,7 +66,7 @@ def test_an_example_that_is_counted_twice_is_refused():
     collector.add(np.arange(8), labels, logits)
     collector.add(np.arange(1), labels[:1], logits[:1])
     with pytest.raises(RuntimeError, match=r"1 examples were not .* first is 0, counted 2 times"):
-        figures_of(collector)
+        metrics_of(collector)
 
 
 def test_an_example_that_is_not_counted_is_refused():
@@ -74,7 +74,7 @@ def test_an_example_that_is_not_counted_is_refused():
     collector = collector_of(9)
     collector.add(np.arange(8), labels, logits)
     with pytest.raises(RuntimeError, match="first is 8, counted 0 times"):
-        figures_of(collector)
+        metrics_of(collector)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -83,8 +83,8 @@ def test_a_diverged_model_has_no_figures_and_is_still_json(value):
     logits[3] = value
     collector = collector_of(8)
     collector.add(np.arange(8), labels, logits)
-    figures = json.loads(json.dumps(figures_of(collector), allow_nan=False))
-    assert (figures["num_not_finite"], figures["loss"], figures["top1"]) == (1, None, None)
+    metrics = json.loads(json.dumps(metrics_of(collector), allow_nan=False))
+    assert (metrics["num_not_finite"], metrics["loss"], metrics["top1"]) == (1, None, None)
 
 
 def test_cross_entropy_of_large_logits_does_not_overflow():
@@ -98,4 +98,4 @@ def test_of_equal_probabilities_the_first_class_is_predicted_and_only_it_is_righ
     examples = collector.examples()
     assert examples.predicted.tolist() == [0, 0]
     assert examples.places.tolist() == [0, 3]
-    assert figures_of(collector)["top1"] == 0.5
+    assert metrics_of(collector)["top1"] == 0.5

@@ -48,19 +48,19 @@ def test_interval_of_the_accuracy_is_as_wide_as_that_of_a_binomial_distribution(
     logits[np.arange(2000), labels] += 1
     collector = Collector(num_classes=3, num_examples=2000, capacity=2000)
     collector.add(np.arange(2000), labels, logits)
-    figures = evaluate(collector, ("a", "b", "c"), SingleProcessCollectives(), seed=1).figures
-    top1, (low, high) = figures["top1"], figures["intervals"]["top1"]
+    metrics = evaluate(collector, ("a", "b", "c"), SingleProcessCollectives(), seed=1).metrics
+    top1, (low, high) = metrics["top1"], metrics["intervals"]["top1"]
     deviation = math.sqrt(top1 * (1 - top1) / 2000)
     assert low == pytest.approx(top1 - 1.96 * deviation, abs=0.2 * deviation)
     assert high == pytest.approx(top1 + 1.96 * deviation, abs=0.2 * deviation)
     for name, value in (
-        ("loss", figures["loss"]),
-        ("balanced_accuracy", figures["balanced_accuracy"]),
-        ("macro_f1", figures["averages"]["macro"]["f1"]),
-        ("roc_auc", figures["roc_auc"]["macro"]),
+        ("loss", metrics["loss"]),
+        ("balanced_accuracy", metrics["balanced_accuracy"]),
+        ("macro_f1", metrics["averages"]["macro"]["f1"]),
+        ("roc_auc", metrics["roc_auc"]["macro"]),
     ):
-        low, high = figures["intervals"][name]
+        low, high = metrics["intervals"][name]
         assert low < value < high
-    assert figures["intervals"]["num_resamples"] == 1000
+    assert metrics["intervals"]["num_resamples"] == 1000
     # As the figure itself: of three classes, all are among the first five.
-    assert "top5" not in figures["intervals"]
+    assert "top5" not in metrics["intervals"]

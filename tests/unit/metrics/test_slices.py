@@ -29,12 +29,12 @@ def test_every_value_has_the_figures_of_its_examples_alone(outputs):
     # In the third part some classes have no example.
     place = np.where(labels < 3, np.arange(90) % 3, np.arange(90) % 2)
     cameras = [("new", "old", None)[p] for p in place]
-    figures = evaluated(labels, logits, columns={"camera": cameras}).figures
-    rows = figures["slices"]["camera"]
+    metrics = evaluated(labels, logits, columns={"camera": cameras}).metrics
+    rows = metrics["slices"]["camera"]
     assert [row["value"] for row in rows] == ["new", "old", None]
     for row in rows:
         inside = np.array([camera == row["value"] for camera in cameras])
-        alone = evaluated(labels[inside], logits[inside]).figures
+        alone = evaluated(labels[inside], logits[inside]).metrics
         assert row["num_examples"] == inside.sum()
         for name in ("loss", "top1", "top5", "balanced_accuracy"):
             assert row[name] == alone[name]
@@ -45,7 +45,7 @@ def test_every_value_has_the_figures_of_its_examples_alone(outputs):
 
 
 def test_without_columns_there_are_no_slices(outputs):
-    assert "slices" not in evaluated(*outputs).figures
+    assert "slices" not in evaluated(*outputs).metrics
 
 
 def test_worst_mistakes_and_hits_come_first(outputs):

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from hvd_imgcls.config.models import Cae
-from hvd_imgcls.data.digits import Digits
+from hvd_imgcls.data.sources.digits import Digits
 from hvd_imgcls.models.autoencoder import build_autoencoder, build_cae
 from tests.unit.models.precision import precision
 

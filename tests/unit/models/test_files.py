@@ -132,7 +132,7 @@ def two_outputs():
 @pytest.mark.parametrize(
     ("make", "keys", "said"),
     [
-        (lambda_model, {}, r"holds code, which would run here; .* train\(config, model=\.\.\.\)"),
+        (lambda_model, {}, r"contains code that would be run; .* train\(config, model=\.\.\.\)"),
         (hidden_softmax, {}, "outputs are probabilities"),
         (two_outputs, {}, "1 inputs and 2 outputs"),
         (lambda: stack(layers.Dense(5, activation="sigmoid")), {}, "ends in sigmoid"),
@@ -186,7 +186,7 @@ def test_normalization_is_put_in_front_of_a_model_that_needs_it(path, caplog):
     np.testing.assert_array_equal(loaded(IMAGES), model(IMAGES))
     assert "normalises" not in caplog.text
     build(given, path)
-    assert "no layer of it normalises pixels" in caplog.text
+    assert "none of its layers normalises pixels" in caplog.text
 
 
 def test_layers_of_a_file_compute_in_the_precision_of_the_run(path):

@@ -50,5 +50,5 @@ def test_of_shared_and_inner_layers():
 
 
 def test_of_unknown_shapes_is_refused():
-    with pytest.raises(ValueError, match="not known"):
+    with pytest.raises(ValueError, match="is unknown"):
         count_multiply_adds(model_of(layers.Conv2D(2, 3), shape=(None, None, 3)))

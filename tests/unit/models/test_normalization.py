@@ -9,7 +9,7 @@ from hvd_imgcls.config.normalization import GivenStatistics, ImageNetStatistics,
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.models import build_model
 from hvd_imgcls.models.normalization import make_normalization
-from hvd_imgcls.statistics import statistics_of
+from hvd_imgcls.workflows.statistics import statistics_of
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 7, 6, 3), dtype=np.uint8)
 

@@ -6,10 +6,10 @@ import pytest
 from hvd_imgcls.config import parse_config
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.optimizers import blocks_of, is_kernel, layer_decay_multipliers
-from hvd_imgcls.optimizers.building import build_optimizer
+from hvd_imgcls.optimizers.building import make_optimizer
 from hvd_imgcls.optimizers.depth import last_kernel_layer
 from hvd_imgcls.optimizers.recipe import build_recipe, unit_axes_of
-from tests.unit.test_schedules import PIPELINE
+from tests.support.pipelines import PIPELINE
 
 
 def config_of(*overrides):
@@ -49,7 +49,7 @@ def config_of(*overrides):
 )
 def test_build_optimizer_takes_every_key_over(words, expected):
     config = config_of("--optimizer", words)
-    optimizer = build_optimizer(config.optimizer, 0.25)
+    optimizer = make_optimizer(config.optimizer, 0.25)
     assert type(optimizer).__name__.lower() == config.optimizer.name
     built = optimizer.get_config()
     assert float(built["learning_rate"]) == 0.25

@@ -164,7 +164,7 @@ def test_multiplier_zero_freezes_and_a_negative_one_is_refused():
     np.testing.assert_array_equal(seen[-1][0], before[0])
     assert np.abs(seen[-1][1] - before[1]).min() > 0.01
     negative = with_learning_rate_multipliers(keras.optimizers.SGD(0.1), lambda _: -1.0)
-    with pytest.raises(ConfigError, match="not negative"):
+    with pytest.raises(ConfigError, match="non-negative"):
         take_steps(negative, make_gradients(1))
 
 

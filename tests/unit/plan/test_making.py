@@ -5,31 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hvd_imgcls.config import parse_config
 from hvd_imgcls.errors import ConfigError, DataError
-from hvd_imgcls.plan import describe, make_plan, share_cores
-from hvd_imgcls.topology import Topology
-
-PIPELINE = """
-data: {source: {name: digits}}
-model: {name: small_cnn}
-optimizer: {name: sgd}
-schedule: {name: cosine, base_learning_rate: 0.1, warmup_epochs: 2}
-train: {global_batch_size: 64, num_epochs: 20}
-"""
-
-
-def plan_of(*overrides, size=1, ranks_per_host=None, num_train=1438, num_held_out=359, classes=10):
-    config = parse_config(PIPELINE, overrides, origin="x.yaml")
-    plan = make_plan(
-        config,
-        num_train_examples=num_train,
-        num_held_out_examples=num_held_out,
-        num_classes=classes,
-        topology=Topology.on_hosts(0, size, ranks_per_host or size),
-        num_cores=16,
-    )
-    return config, plan
+from hvd_imgcls.plan import describe_plan, share_cores
+from tests.support.digits_plans import plan_of
 
 
 @given(
@@ -113,7 +91,7 @@ def test_plan_without_data_raises_data_error(counts):
 def test_plan_with_steps_cuts_the_last_epoch_short():
     config, plan = plan_of("--train.num_epochs=null", "--train.num_steps=100")
     assert (plan.num_steps, plan.num_epochs, plan.steps_per_epoch) == (100, 5, 22)
-    assert "5 epochs, the last one cut short" in describe(plan, config)
+    assert "5 epochs, the last one truncated" in describe_plan(plan, config)
 
 
 @pytest.mark.parametrize(
@@ -128,17 +106,17 @@ def test_plan_scales_the_learning_rate_as_told(scaling, peak):
 
 def test_describe_of_several_ranks_names_everything():
     config, plan = plan_of("--train.gradient_accumulation_steps=2", size=8, ranks_per_host=4)
-    text = describe(plan, config)
+    text = describe_plan(plan, config)
     for said in (
         "8, 4 on this host",
-        "1,438 to train on, 359 held out, 10 classes",
+        "1,438 training and 359 held-out images, 10 classes",
         "64 per step = 8 ranks x 4 x 2 accumulated passes",
-        "30 examples beyond the last full batch left out",
+        "30 examples beyond the last full batch dropped",
         "440 steps: 20 epochs",
         "warmup over 44 steps to 0.025",
         "ranks compared every 100 steps",
         "1 block of 64 per rank, 153 padded",
-        "16 cores for 4 ranks, each on its own: per rank intra-op 4, inter-op 2, data 4",
+        "16 cores for 4 ranks, one core each: per rank intra-op 4, inter-op 2, data 4",
     ):
         assert said in text
 

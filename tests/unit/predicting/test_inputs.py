@@ -1,7 +1,7 @@
 import pytest
 
 from hvd_imgcls.errors import ConfigError, DataError
-from hvd_imgcls.predicting.inputs import list_images
+from hvd_imgcls.workflows.predicting.inputs import list_images
 
 
 @pytest.fixture

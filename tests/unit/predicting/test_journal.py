@@ -3,7 +3,7 @@ import contextlib
 import pytest
 
 from hvd_imgcls.errors import ConfigError
-from hvd_imgcls.predicting.journal import Journal
+from hvd_imgcls.workflows.predicting.journal import Journal
 
 JOB = {"images": "abc", "model": "def"}
 
@@ -38,7 +38,7 @@ def test_what_was_kept_is_there_again_also_after_a_kill_in_the_middle_of_a_line(
 
 def test_of_another_job_it_is_refused_and_says_what_differs(opened):
     opened().keep(0, 0, [])
-    with pytest.raises(ConfigError, match="has left, of other model'"):
+    with pytest.raises(ConfigError, match="the journal of a prediction with other model'"):
         opened({**JOB, "model": "other"})
 
 

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hvd_imgcls.errors import ConfigError
-from hvd_imgcls.predicting.output import Prediction, require_format, write_predictions
+from hvd_imgcls.workflows.predicting.output import Prediction, require_format, write_predictions
 
 PREDICTIONS = [
     Prediction('a, "b".png', ("cat", "dog"), (0.1 + 0.2, 1e-300)),
@@ -50,7 +50,7 @@ def test_parquet_reads_back_exactly(tmp_path):
 
 
 def test_other_formats_and_folders_that_are_not_there_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"expected a file that ends in \.csv"):
+    with pytest.raises(ConfigError, match=r"expected a file name ending in \.csv"):
         require_format(tmp_path / "out.xlsx")
-    with pytest.raises(ConfigError, match="make the folder"):
+    with pytest.raises(ConfigError, match="create the folder"):
         require_format(tmp_path / "gone" / "out.csv")

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from hvd_imgcls.config import parse_config
-from hvd_imgcls.data import unreadable
-from hvd_imgcls.data.file_source import FileSource
-from hvd_imgcls.predicting.job import Job
-from hvd_imgcls.predicting.pieces import Pieces, RootWorker
-from hvd_imgcls.predicting.rows import pieces_dataset, predict_pieces
+from hvd_imgcls.data.bad_examples import unreadable
+from hvd_imgcls.data.sources.file_source import FileSource
+from hvd_imgcls.workflows.predicting.job import Job
+from hvd_imgcls.workflows.predicting.rows import pieces_dataset, predict_pieces
+from hvd_imgcls.workflows.predicting.work_queue import RootWorker, WorkQueue
 from tests.unit.data.images import write_image
 
 PIPELINE = """
@@ -47,7 +47,9 @@ def model():
 def rows_of(config, source, model, tmp_path):
     """All rows, in order, taken by one worker."""
     kept = {}
-    pieces = Pieces(-(-NUM_IMAGES // BLOCK), (), lambda piece, _, rows: kept.update({piece: rows}))
+    pieces = WorkQueue(
+        -(-NUM_IMAGES // BLOCK), (), lambda piece, _, rows: kept.update({piece: rows})
+    )
     worker = RootWorker(pieces)
     job = Job(
         config=config,

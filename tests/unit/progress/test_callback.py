@@ -9,9 +9,11 @@ import pytest
 
 from hvd_imgcls import distributed
 from hvd_imgcls.config import parse_config
+from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.plan import make_plan
-from hvd_imgcls.progress import Progress, Record, StopAfterSteps
-from hvd_imgcls.topology import Topology
+from hvd_imgcls.plan.position import Position
+from hvd_imgcls.workflows.progress import Progress, ProgressOutput, Record, StopAfterSteps
+from tests.support.counting import CountBatches
 
 PIPELINE = """
 data: {source: {name: digits}}
@@ -54,7 +56,9 @@ def train(plan, *, seconds_per_batch, logs, **arguments):
     """Calls a `Progress` as `fit` does; returns its record."""
     clock = Clock()
     record = Record(clock=clock)
-    callback = Progress(plan, record, distributed.start(), **{"metrics_path": None, **arguments})
+    position = Position(plan.gradient_accumulation_steps)
+    output = ProgressOutput(**arguments)
+    callback = Progress(plan, position, record, distributed.start(), output=output)
     model = SimpleNamespace(
         optimizer=Optimizer(), steps_per_execution=1, train_function=lambda iterator: None
     )
@@ -66,9 +70,11 @@ def train(plan, *, seconds_per_batch, logs, **arguments):
         for batch in range(min(plan.batches_per_epoch, left)):
             clock.seconds += seconds_per_batch
             model.optimizer.iterations += batch % 2
+            position.end_batch()
             callback.on_train_batch_end(batch, dict(logs))
             left -= 1
         callback.on_epoch_end(epoch, dict(logs))
+        position.end_epoch()
     callback.on_train_end()
     return record
 
@@ -158,11 +164,15 @@ def test_fit_that_waits_for_its_data_says_so_and_gets_its_step_function_back(pla
     dataset = tf.data.Dataset.from_generator(
         lambda: (batches[i] for i in range(10)), output_signature=spec
     ).repeat()
-    record = Record()
+    record, count = Record(), CountBatches(plan)
     progress = Progress(
-        plan, record, distributed.start(), metrics_path=None, on_first_batch=first.append
+        plan,
+        count.position,
+        record,
+        distributed.start(),
+        output=ProgressOutput(on_first_batch=first.append),
     )
-    model.fit(dataset, epochs=2, steps_per_epoch=20, callbacks=[progress], **QUIETLY)
+    model.fit(dataset, epochs=2, steps_per_epoch=20, callbacks=[count, progress], **QUIETLY)
     assert [part.shape for part in first[0]] == [(5, 3), (5, 2)]
     assert len(first) == 1
     assert record.times().data_share > 0.6
@@ -174,10 +184,12 @@ def test_fit_that_waits_for_its_data_says_so_and_gets_its_step_function_back(pla
 
 
 def test_stop_after_steps_stops_at_the_last_step_and_not_before(plan):
-    callback = StopAfterSteps(plan)
+    position = Position(plan.gradient_accumulation_steps)
+    callback = StopAfterSteps(plan, position)
     callback.set_model(SimpleNamespace(stop_training=False))
     stopped = []
     for batch in range(50):
+        position.end_batch()
         callback.on_train_batch_end(batch)
         stopped.append(callback.model.stop_training)
     assert stopped.index(True) == 49

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from hvd_imgcls.progress.lines import duration, progress_line
-from hvd_imgcls.progress.record import EpochRecord, Record
-from hvd_imgcls.progress.summary import describe_run, summarize
-from hvd_imgcls.progress.waiting import MAX_BINS, Times, in_bins, times_of
+from hvd_imgcls.workflows.progress.lines import TrainingStatus, duration, progress_line
+from hvd_imgcls.workflows.progress.record import EpochRecord, Record
+from hvd_imgcls.workflows.progress.summary import describe_run, summarize
+from hvd_imgcls.workflows.progress.waiting import MAX_BINS, Times, in_bins, times_of
 
 METRICS = {"top1": 0.75, "loss": 0.5, "num_correct": 3, "num_examples": 4}
 
@@ -75,7 +75,7 @@ def test_summary_of_ranks_that_are_alike_names_none():
     )
     assert describe_run(summary)[-2:] == [
         "waiting: data 0 %, other ranks 1 %",
-        "skipped: 2 of 40 steps, whose gradients were not finite",
+        "skipped: 2 of 40 steps, with NaN or infinite gradients",
     ]
 
 
@@ -87,15 +87,17 @@ def test_summary_of_a_run_without_an_epoch_says_what_there_is():
 
 def test_line_shows_metrics_of_a_validation_and_leaves_out_what_is_unknown():
     line = progress_line(
-        epoch=2,
-        num_epochs=3,
-        step=20,
-        num_steps=30,
-        logs={"loss": 0.5, "val_loss": 0.25, "lr": 1},
-        is_of_this_rank=False,
-        images_per_second=None,
-        seconds_left=None,
-        waiting={"data": None},
+        TrainingStatus(
+            epoch=2,
+            num_epochs=3,
+            step=20,
+            num_steps=30,
+            logs={"loss": 0.5, "val_loss": 0.25, "lr": 1},
+            is_of_this_rank=False,
+            images_per_second=None,
+            seconds_left=None,
+            waiting={"data": None},
+        )
     )
     assert line == "epoch 2/3  step 20/30  loss 0.5000  val_loss 0.2500"
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hvd_imgcls.contact_sheet import enlarged
-from hvd_imgcls.progress import Board
-from hvd_imgcls.progress.confusion import MOST_LABELLED, draw_confusion
-from hvd_imgcls.progress.samples import draw_batch, draw_predictions
+from hvd_imgcls.drawing.confusion_matrix import MOST_LABELLED, draw_confusion
+from hvd_imgcls.drawing.contact_sheet import enlarged
+from hvd_imgcls.drawing.sample_images import draw_batch, draw_predictions
+from hvd_imgcls.workflows.progress import Board
 from tests.support.events import read_events
 
 NAMES = ["cat", "dog", "owl"]

@@ -6,7 +6,7 @@ import pytest
 from hvd_imgcls.distributed.single_process import SingleProcessCollectives
 from hvd_imgcls.metrics import Collector, evaluate
 from hvd_imgcls.metrics.curves import curves
-from hvd_imgcls.report.charts import number_said, ranking_charts
+from hvd_imgcls.workflows.report.charts import number_said, ranking_charts
 
 NAMES = ("cat", "dog", "newt")
 
@@ -20,14 +20,14 @@ def drawn():
     collector = Collector(num_classes=3, num_examples=80, capacity=80)
     collector.add(np.arange(80), labels, logits.astype(np.float32))
     evaluated = evaluate(collector, NAMES, SingleProcessCollectives(), with_intervals=False)
-    charts = ranking_charts(evaluated.figures, curves(evaluated.rankings, NAMES))
-    return evaluated.figures, {chart.name: chart.figure for chart in charts}
+    charts = ranking_charts(evaluated.metrics, curves(evaluated.rankings, NAMES))
+    return evaluated.metrics, {chart.name: chart.figure for chart in charts}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_areas_under_the_lines_are_the_figures(drawn, name):
-    figures, charts = drawn
-    row = next(row for row in figures["per_class"] if row["name"] == name)
+    metrics, charts = drawn
+    row = next(row for row in metrics["per_class"] if row["name"] == name)
     (roc,) = (line for line in charts["roc"].data if line.name == name)
     assert roc.line.shape == "linear"
     assert np.trapezoid(roc.y, roc.x) == pytest.approx(row["roc_auc"], rel=1e-12)

@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hvd_imgcls import run_dir
 from hvd_imgcls.config import parse_config, to_yaml
 from hvd_imgcls.distributed.single_process import SingleProcessCollectives
 from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.files.atomic import write_text
+from hvd_imgcls.files.json_files import append_json_lines, write_json
 from hvd_imgcls.metrics import Collector, evaluate
 from hvd_imgcls.metrics.curves import curves
 from hvd_imgcls.metrics.worst import examples_to_look_at
-from hvd_imgcls.pictures import data_uri
-from hvd_imgcls.report import write_comparison, write_report
-from hvd_imgcls.run_dir import EvaluationFiles, RunDir
+from hvd_imgcls.run_directory.paths import EvaluationFiles, RunDir
+from hvd_imgcls.workflows.evaluating.notable_images import data_uri
+from hvd_imgcls.workflows.report import write_comparison, write_report
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
 needs_browser = pytest.mark.skipif(
@@ -51,12 +52,12 @@ def write_run(path, num_classes, num_examples, *, rate=0.1):
     evaluated = evaluate(collector, names, SingleProcessCollectives(), columns=columns)
     worst = examples_to_look_at(evaluated.examples, names, lambda number: f"{NASTY}/{number}.png")
     evaluation = EvaluationFiles(path)
-    run_dir.write_json(evaluation.figures, {**evaluated.figures, **worst})
-    run_dir.write_json(evaluation.curves, curves(evaluated.rankings, names))
-    run_dir.write_text(files.config, to_yaml(config))
+    write_json(evaluation.metrics, {**evaluated.metrics, **worst})
+    write_json(evaluation.curves, curves(evaluated.rankings, names))
+    write_text(files.config, to_yaml(config))
     numbers = {row["example"] for rows in worst.values() for row in rows}
     pixels = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    run_dir.write_json(files.pictures, {str(number): data_uri(pixels) for number in numbers})
+    write_json(files.pictures, {str(number): data_uri(pixels) for number in numbers})
     epochs = [
         {
             "epoch": epoch,
@@ -72,8 +73,8 @@ def write_run(path, num_classes, num_examples, *, rate=0.1):
         }
         for epoch in (1, 2, 3)
     ]
-    run_dir.append_json_lines(files.metrics, epochs)
-    run_dir.append_json_lines(
+    append_json_lines(files.metrics, epochs)
+    append_json_lines(
         files.launches,
         [
             {
@@ -157,8 +158,8 @@ def test_page_opens_without_errors_or_requests_and_fits(run, tmp_path, width, sc
 @needs_browser
 def test_table_of_classes_sorts_by_mouse_and_by_keyboard(run, tmp_path):
     write_report(run, tmp_path / "report.html")
-    figures = json.loads(EvaluationFiles(run).figures.read_text())
-    recalls = sorted((row["recall"] for row in figures["per_class"]), reverse=True)
+    metrics = json.loads(EvaluationFiles(run).metrics.read_text())
+    recalls = sorted((row["recall"] for row in metrics["per_class"]), reverse=True)
     with opened(tmp_path / "report.html") as (page, problems):
         table = page.locator("section[aria-labelledby=classes] table")
         button = table.get_by_role("button", name="recall")
@@ -231,7 +232,7 @@ def test_runs_are_compared(run, tmp_path):
 
 def test_a_run_that_has_only_begun_has_a_page(tmp_path):
     files = RunDir(tmp_path)
-    run_dir.write_text(files.config, to_yaml(parse_config(PIPELINE, [], origin="x.yaml")))
+    write_text(files.config, to_yaml(parse_config(PIPELINE, [], origin="x.yaml")))
     write_report(tmp_path, tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
     assert "small_cnn" in text
@@ -241,22 +242,22 @@ def test_a_run_that_has_only_begun_has_a_page(tmp_path):
 def test_a_pre_training_is_shown_with_its_reconstructions(tmp_path):
     run = write_run(tmp_path / "run", 3, 30)
     files = RunDir(run)
-    run_dir.append_json_lines(files.pretraining, [{"epoch": 1, "loss": 0.5}])
+    append_json_lines(files.pretraining, [{"epoch": 1, "loss": 0.5}])
     write_report(run, tmp_path / "without.html")
     Image.new("RGB", (4, 4)).save(files.reconstructions)
     write_report(run, tmp_path / "with.html")
-    title = "What the autoencoder makes of held-out images"
+    title = "Autoencoder reconstructions of held-out images"
     assert title not in (tmp_path / "without.html").read_text()
     text = (tmp_path / "with.html").read_text()
     assert title in text
-    assert "Loss of the pre-training by epoch: reconstruction from 0.5 to 0.5." in text
+    assert "Pre-training loss by epoch: reconstruction from 0.5 to 0.5." in text
 
 
 def test_what_is_no_run_or_damaged_is_named(tmp_path):
-    with pytest.raises(ConfigError, match=r"expected the directory of a run"):
+    with pytest.raises(ConfigError, match=r"expected a run directory"):
         write_report(tmp_path, tmp_path / "report.html")
     files = RunDir(tmp_path)
-    run_dir.write_text(files.config, to_yaml(parse_config(PIPELINE, [], origin="x.yaml")))
+    write_text(files.config, to_yaml(parse_config(PIPELINE, [], origin="x.yaml")))
     files.plan.write_text("{")
     with pytest.raises(ConfigError, match=r"plan\.json"):
         write_report(tmp_path, tmp_path / "report.html")

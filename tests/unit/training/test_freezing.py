@@ -7,7 +7,7 @@ import pytest
 from hvd_imgcls.config.fine_tuning import Freeze
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.optimizers import with_averaged_weights
-from hvd_imgcls.training.freezing import Freezer, Segment, carry_over, segments
+from hvd_imgcls.workflows.training.freezing import Freezer, Segment, carry_over, segments
 
 
 @pytest.mark.parametrize(

@@ -91,17 +91,17 @@ BAD = {
     ),
     "tiff": Bad(
         content=saved("TIFF"),
-        check="TIFF, which TensorFlow does not decode; convert it",
+        check="TIFF, which TensorFlow cannot decode; convert it",
         train=TENSORFLOW_KNOWS_NO,
     ),
     "avif": Bad(
         content=saved("AVIF"),
-        check="AVIF, which TensorFlow does not decode; convert it",
+        check="AVIF, which TensorFlow cannot decode; convert it",
         train=TENSORFLOW_KNOWS_NO,
     ),
     "heic": Bad(
         content=b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100),
-        check="which TensorFlow does not decode; convert it",
+        check="which TensorFlow cannot decode; convert it",
         train=TENSORFLOW_KNOWS_NO,
     ),
     "jpeg xl": Bad(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import tensorflow as tf
 
 from hvd_imgcls.config import parse_config
-from hvd_imgcls.data.blanks import load_or_blank
-from hvd_imgcls.data.image_files import load_images, make_training_decoder
-from hvd_imgcls.data.unreadable import reason_of
+from hvd_imgcls.data.bad_examples.unreadable import reason_of
+from hvd_imgcls.data.decoding.blanks import load_or_blank
+from hvd_imgcls.data.decoding.image_files import load_images, make_training_decoder
 
 SHAPE = (8, 8, 3)
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from hvd_imgcls.config.sources import ImageFolderSource
-from hvd_imgcls.data.image_folder import open_image_folder
-from hvd_imgcls.data.inspection import inspect_file
+from hvd_imgcls.data.sources.image_folder import open_image_folder
 from hvd_imgcls.errors import DataError
+from hvd_imgcls.workflows.preparing.inspection import inspect_file
 from tests.unit.data.bad_inputs.jpeg import JPEG
 from tests.unit.data.bad_inputs.reading import problems_in_training
 
@@ -119,7 +119,7 @@ def test_what_is_no_file_is_left_out_and_a_folder_is_looked_into(folder):
     assert source.num_examples("train") == 2
     assert problems(source) == {}
     (note,) = source.notes
-    assert note == "1 files left out, no images by their names: 1 pipe, socket or device"
+    assert note == "1 files left out that are not images: 1 pipe, socket or device"
 
 
 def test_an_image_without_the_right_to_read_it_is_bad(folder):

@@ -7,12 +7,12 @@ import pytest
 import tensorflow as tf
 
 from hvd_imgcls.config.sources import ImageFolderSource
-from hvd_imgcls.data.decoding import decode_window
-from hvd_imgcls.data.image_folder import open_image_folder
-from hvd_imgcls.data.image_size import decode_whole
-from hvd_imgcls.data.inspection import inspect_file
-from hvd_imgcls.data.records.encoding import Encoding, encode
+from hvd_imgcls.data.decoding.image_size import decode_whole
+from hvd_imgcls.data.decoding.windows import decode_window
+from hvd_imgcls.data.sources.image_folder import open_image_folder
 from hvd_imgcls.errors import DataError
+from hvd_imgcls.workflows.preparing.inspection import inspect_file
+from hvd_imgcls.workflows.preparing.re_encoding import Encoding, encode
 from tests.unit.data.bad_inputs import jpeg, other_formats, png
 from tests.unit.data.bad_inputs.reading import problems_in_training
 

@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from hvd_imgcls.config.sources import ImageFolderSource
-from hvd_imgcls.data.image_folder import open_image_folder
-from hvd_imgcls.data.records.reading import Records
-from hvd_imgcls.data.unreadable import find_unreadable
+from hvd_imgcls.data.bad_examples.unreadable import find_unreadable
+from hvd_imgcls.data.sources.image_folder import open_image_folder
+from hvd_imgcls.data.sources.records.reading import Records
 from hvd_imgcls.errors import DataError
-from hvd_imgcls.prepare import prepare
+from hvd_imgcls.workflows.prepare import prepare
 from tests.unit.data.bad_inputs.reading import problems_in_training
 from tests.unit.data.images import write_class_folders
 
@@ -84,7 +84,7 @@ BEFORE_ANYTHING_STARTS = {
         lambda records: pq.write_table(
             pa.table({"offset": list(range(13))}), records / "train.parquet"
         ),
-        r"train\.parquet: other columns than an index has; prepare the folder again",
+        r"train\.parquet: not the columns of an index; prepare the folder again",
     ),
     "an index that goes beyond the end": (
         lambda records: change_index(
@@ -139,7 +139,7 @@ def test_a_wrong_byte_of_an_image_is_found_though_it_could_be_decoded(copy):
     name = f"{copy}/train-00001.tfrecord, record 2 ("
     error = find_unreadable(records, "train", lambda content, *_: content, [(6, 0), (7, 0)])
     assert str(error).startswith(name)
-    assert "not what was written (its checksum is another)" in str(error)
+    assert "damaged (its checksum has changed)" in str(error)
     assert "Traceback" not in str(error)
     with pytest.raises(DataError, match=re.escape(name)):
         prepare(records, copy.parent / "again")

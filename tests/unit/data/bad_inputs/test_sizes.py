@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from hvd_imgcls.config.sources import ImageFolderSource
-from hvd_imgcls.data import order, positions
-from hvd_imgcls.data.image_folder import open_image_folder
+from hvd_imgcls.data.order import epoch_order, positions
+from hvd_imgcls.data.sources.image_folder import open_image_folder
 from hvd_imgcls.errors import ConfigError, DataError
-from tests.unit.plan.test_making import plan_of
+from tests.support.digits_plans import plan_of
 
 REFUSED = {
     "no training image": ({"num_train": 0}, DataError, "the training split has no examples"),
@@ -41,7 +41,7 @@ def test_what_is_beyond_the_last_batch_is_left_out_in_turn(size):
     assert (plan.steps_per_epoch, plan.num_dropped_examples) == (3, 63)
     seen = set()
     for epoch in range(plan.num_epochs):
-        orders = order.epoch_order(plan.num_train_examples, plan.seed, epoch)
+        orders = epoch_order.epoch_order(plan.num_train_examples, plan.seed, epoch)
         seen |= set(orders[: 64 * 3].tolist())
     assert len(seen) == plan.num_train_examples
 

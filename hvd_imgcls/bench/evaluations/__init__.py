@@ -1,0 +1,1 @@
+"""`bench evaluate`: evaluation and prediction."""

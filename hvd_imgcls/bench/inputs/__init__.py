@@ -1,0 +1,1 @@
+"""`bench input`: reading, decoding and augmenting."""

@@ -1,0 +1,1 @@
+"""Launching, timing and ratios."""

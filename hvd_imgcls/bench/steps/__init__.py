@@ -1,0 +1,1 @@
+"""`bench step`: the cost of a distributed step."""

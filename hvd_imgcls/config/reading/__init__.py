@@ -1,0 +1,1 @@
+"""From a pipeline file and the command line to a checked configuration."""

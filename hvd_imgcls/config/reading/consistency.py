@@ -1,0 +1,86 @@
+"""Checks across sections of a configuration."""
+
+from __future__ import annotations
+
+from hvd_imgcls.config.callbacks import CsvLogger, EarlyStopping, ReduceOnPlateau
+from hvd_imgcls.config.models import GivenModel, KerasApplication, KerasFile
+from hvd_imgcls.config.normalization import UnitRange
+from hvd_imgcls.config.schedules import ConstantSchedule
+from hvd_imgcls.config.schema import RunConfig
+from hvd_imgcls.errors import ConfigError
+
+
+def require_one_normalization(config: RunConfig) -> None:
+    """Rejects `data.normalization` for a model that normalises pixels itself.
+
+    Raises:
+        ConfigError: If `data.normalization` is set and the model takes raw pixels.
+    """
+    model, normalization = config.model, config.data.normalization
+    if isinstance(normalization, UnitRange):
+        return
+    fix = "remove data.normalization"
+    if isinstance(model, KerasFile) and model.normalization_in_model:
+        fix += ", or set model.normalization_in_model to false if the file needs it"
+    elif not isinstance(model, KerasApplication | GivenModel):
+        return
+    raise ConfigError(
+        "data.normalization",
+        got=normalization.name,
+        expected=f"nothing, since the model ({model.name}) takes raw pixels (0 to 255)",
+        fix=fix,
+    )
+
+
+def require_possible_callbacks(config: RunConfig) -> None:
+    """Rejects callbacks that cannot work in this run.
+
+    Raises:
+        ConfigError: If one monitors a metric that is never computed, sets a learning rate that
+            the schedule sets, restores weights that the moving average replaces, or writes a
+            file that another one writes.
+    """
+    written: set[str] = set()
+    for index, callback in enumerate(config.callbacks):
+        key = f"callbacks.{index}"
+        if isinstance(callback, CsvLogger):
+            _require_new(written, callback.file, f"{key}.file")
+            continue
+        if callback.monitor.startswith("val_") and config.evaluation.every_epochs is None:
+            raise ConfigError(
+                f"{key}.monitor",
+                got=callback.monitor,
+                expected="a training metric, since the held-out split is only evaluated at the end",
+                fix="set evaluation.every_epochs: 1, or monitor loss or accuracy",
+            )
+        if isinstance(callback, ReduceOnPlateau):
+            _require_free_learning_rate(config, key)
+        elif isinstance(callback, EarlyStopping):
+            if callback.restore_best_weights and config.train.ema is not None:
+                raise ConfigError(
+                    f"{key}.restore_best_weights",
+                    got=True,
+                    expected="false with train.ema, whose averaged weights become the model",
+                    fix="set it to false, or train.ema: null",
+                )
+        else:
+            _require_new(written, callback.name, f"{key}.name")
+
+
+def _require_new(written: set[str], name: str, key: str) -> None:
+    if name in written:
+        raise ConfigError(key, got=name, expected="one writer per file", fix="remove one of them")
+    written.add(name)
+
+
+def _require_free_learning_rate(config: RunConfig, key: str) -> None:
+    schedule = config.schedule
+    if isinstance(schedule, ConstantSchedule) and not schedule.warmup_epochs:
+        return
+    warmup = " with warmup" if schedule.warmup_epochs else ""
+    raise ConfigError(
+        f"{key}.name",
+        got=f"reduce_on_plateau with the schedule {schedule.name}{warmup}",
+        expected="a constant schedule without warmup, since others set the rate at every step",
+        fix="set schedule.name: constant and schedule.warmup_epochs: 0, or remove the callback",
+    )

@@ -1,0 +1,1 @@
+"""Bad examples: images that cannot be decoded."""

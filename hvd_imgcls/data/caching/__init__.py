@@ -1,0 +1,1 @@
+"""Caching of images in memory, encoded or decoded."""

@@ -1,0 +1,1 @@
+"""Placement: images divided over hosts and exchanged between them, and separate labels."""

@@ -1,0 +1,1 @@
+"""Image sources: folders, tables, record files, scikit-learn."""

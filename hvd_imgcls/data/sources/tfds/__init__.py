@@ -1,0 +1,1 @@
+"""Datasets of TensorFlow Datasets that are already on this disk."""

@@ -1,0 +1,1 @@
+"""Existing TFRecord files, with an index for random access."""

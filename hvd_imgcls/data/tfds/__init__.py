@@ -1,1 +1,0 @@
-"""Datasets of TensorFlow Datasets that are on this disk."""

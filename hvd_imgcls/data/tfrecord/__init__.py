@@ -1,1 +1,0 @@
-"""TFRecord files that others wrote, made random access by an index that is made once."""

@@ -1,0 +1,1 @@
+"""The environment of a process: ranks, cores, versions."""

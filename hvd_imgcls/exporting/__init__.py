@@ -1,1 +1,0 @@
-"""What `hvd-imgcls export` is made of."""

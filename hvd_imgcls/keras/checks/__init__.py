@@ -1,0 +1,1 @@
+"""Run-time checks: consistency of the ranks, NaN and infinity."""

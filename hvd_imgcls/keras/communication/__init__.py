@@ -1,0 +1,1 @@
+"""Collective operations on tensors, variables and objects."""

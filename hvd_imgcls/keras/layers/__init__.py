@@ -1,0 +1,1 @@
+"""Faster and synchronised layers."""

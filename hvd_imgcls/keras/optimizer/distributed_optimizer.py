@@ -1,0 +1,260 @@
+"""A Keras optimizer whose gradients are averaged over the ranks.
+
+The wrapped optimizer is an instance of a generated class, which inherits from the
+class of the given optimizer and overrides only `apply`; both share one
+state. Every code path to an update is thus covered, every attribute is where Keras
+and other code expect it, and nothing needs to be forwarded. `__class__` is
+the original class, so a plain Keras optimizer is saved.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from hvd_imgcls import distributed
+from hvd_imgcls.distributed import ProcessSet, ReduceOp, global_process_set
+from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.keras.communication.compression import Compression
+from hvd_imgcls.keras.communication.operations import Average
+from hvd_imgcls.keras.graph.autograph import without_autograph
+from hvd_imgcls.keras.graph.building import create_optimizer_variables
+from hvd_imgcls.keras.graph.variables import native_variable
+from hvd_imgcls.keras.optimizer import hooks
+from hvd_imgcls.keras.optimizer.gradients import variables_of
+from hvd_imgcls.keras.synchronization.settings import ReductionSettings, SynchronizerSettings
+from hvd_imgcls.keras.synchronization.synchronizer import (
+    Synchronizer,
+    synchronizer_of,
+)
+from hvd_imgcls.optimizers.extending import Extension, put_in_front
+
+DEFAULT_CHECK_EVERY_STEPS = 100
+
+
+def DistributedOptimizer(  # noqa: N802 - Horovod's name and arguments
+    optimizer: keras.optimizers.Optimizer,
+    name: str | None = None,
+    device_dense: str = "",
+    device_sparse: str = "",
+    compression: Any = Compression.none,
+    sparse_as_dense: bool = False,
+    gradient_predivide_factor: float = 1.0,
+    op: ReduceOp = Average,
+    backward_passes_per_step: int = 1,
+    average_aggregated_gradients: bool = False,
+    num_groups: int = 0,
+    groups: int | Sequence[Sequence[Any]] | None = None,
+    process_set: ProcessSet = global_process_set,
+    scale_local_gradients: bool = True,
+    check_every_steps: int = DEFAULT_CHECK_EVERY_STEPS,
+    skip_non_finite: bool = False,
+) -> keras.optimizers.Optimizer:
+    """Wraps a Keras optimizer so that all ranks make the same updates.
+
+    Gradients are reduced before loss scaling, clipping, weight decay and moving
+    averages. Before the first update, the ranks compare versions, settings,
+    variables and weights; the first reduction is compared with the gathered gradients;
+    and weights and optimizer state are compared by hash at regular intervals. Weights that
+    differ before the first update only cause a warning, so that a custom loop may broadcast
+    after it as in Horovod's examples; before a later update they are an error. A model
+    saved with this optimizer is a plain Keras model.
+
+    With one rank it behaves like the given optimizer, which stays usable and
+    shares the state of the wrapped one.
+
+    Args:
+        optimizer: Any `keras.optimizers.Optimizer`.
+        name: Accepted for compatibility with Horovod; the optimizer keeps its name.
+        device_dense: Accepted for compatibility with Horovod; TensorFlow places operations.
+        device_sparse: Accepted for compatibility with Horovod.
+        compression: Compression of gradients: `Compression.none`, `Compression.fp16` or a class
+            with the same two functions.
+        sparse_as_dense: Whether `tf.IndexedSlices` are converted to dense tensors first.
+        gradient_predivide_factor: Gradients are divided by it before the sum and
+            multiplied by it after; only with `op=Average`.
+        op: Average, Sum or Adasum (the latter for 2, 4, 8, ... ranks).
+        backward_passes_per_step: Gradients accumulated before each reduction and update.
+            `optimizer.iterations` counts updates, and so do schedules.
+        average_aggregated_gradients: Whether to apply the mean of accumulated gradients, like
+            one large batch, instead of their sum.
+        num_groups: Deprecated name of `groups`.
+        groups: Number of groups in which gradients are sent, or lists of variables that
+            are sent together. Groups of 32 MiB by default.
+        process_set: The participating ranks.
+        scale_local_gradients: Whether gradients of local variables are divided by the
+            number of ranks. See `PartialDistributedOptimizer`.
+        check_every_steps: Updates between two comparisons of the hashes; 0 for none
+            after the first two updates.
+        skip_non_finite: Whether to withhold updates with NaN or infinite reduced gradients
+            on all ranks, except for `iterations`; by default they are applied, as in Keras.
+            Pass `hvd.callbacks.NonFiniteCallback` to `fit` to report them or stop.
+
+    Raises:
+        ConfigError: If an argument is out of range or the optimizer is already wrapped.
+        SetupError: If `init` was not called.
+    """
+    del name, device_dense, device_sparse
+    distributed.current()  # raises here and not at the first step if init() was not called
+    _require_wrappable(optimizer)
+    for argument, value, least in (
+        ("backward_passes_per_step", backward_passes_per_step, 1),
+        ("check_every_steps", check_every_steps, 0),
+    ):
+        if value < least:
+            raise ConfigError(argument, got=value, expected=f"at least {least}", fix="change it")
+    if num_groups and groups is None:
+        warnings.warn("`num_groups` is now called `groups`", DeprecationWarning, stacklevel=2)
+        groups = num_groups
+    if skip_non_finite:
+        _require_guardable(optimizer, process_set)
+    settings = ReductionSettings(
+        compression=compression,
+        sparse_as_dense=sparse_as_dense,
+        gradient_predivide_factor=gradient_predivide_factor,
+        op=ReduceOp(op),
+        groups=groups,
+        process_set=process_set,
+        scale_local_gradients=scale_local_gradients,
+    )
+    hooks.install()
+    synchronizer = Synchronizer(
+        SynchronizerSettings(
+            reduction=settings,
+            backward_passes_per_step=backward_passes_per_step,
+            average_aggregated_gradients=average_aggregated_gradients,
+            check_every_steps=check_every_steps,
+            skip_non_finite=skip_non_finite,
+        )
+    )
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        # The loss scaling must stay outside: see hooks.py.
+        return _with_inner(optimizer, wrap(optimizer.inner_optimizer, synchronizer))
+    return wrap(optimizer, synchronizer)
+
+
+def _require_wrappable(optimizer: Any) -> None:
+    """Raises a ConfigError unless this is a Keras optimizer that is not yet wrapped."""
+    if not isinstance(optimizer, keras.optimizers.Optimizer):
+        raise ConfigError(
+            "optimizer",
+            got=optimizer,
+            expected="a keras.optimizers.Optimizer",
+            fix="e.g. hvd.DistributedOptimizer(keras.optimizers.SGD(0.1))",
+        )
+    if synchronizer_of(optimizer) is not None:
+        raise ConfigError(
+            "optimizer",
+            got=optimizer,
+            expected="an optimizer that is not wrapped yet",
+            fix="wrap it once",
+        )
+
+
+def _require_guardable(optimizer: Any, process_set: ProcessSet) -> None:
+    """Raises a ConfigError if the ranks could withhold different updates."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if process_set is not global_process_set:
+        got, fix = "a process set", "omit it, or train on all ranks"
+    elif inner.gradient_accumulation_steps:
+        got = "an optimizer that accumulates gradients itself"
+        fix = "use backward_passes_per_step instead of gradient_accumulation_steps"
+    else:
+        return
+    raise ConfigError("skip_non_finite", got=got, expected="updates of all ranks", fix=fix)
+
+
+def PartialDistributedOptimizer(  # noqa: N802 - Horovod's name
+    optimizer: keras.optimizers.Optimizer,
+    *arguments: Any,
+    local_layers: keras.layers.Layer | Sequence[keras.layers.Layer] | None = None,
+    **keywords: Any,
+) -> keras.optimizers.Optimizer:
+    """Like `DistributedOptimizer`, but gradients of some layers are local to each rank.
+
+    Args:
+        optimizer: Any `keras.optimizers.Optimizer`.
+        *arguments: As for `DistributedOptimizer`.
+        local_layers: Built layers whose variables differ between ranks.
+        **keywords: As for `DistributedOptimizer`. With `scale_local_gradients`, the
+            default, local gradients are divided by the number of ranks, like
+            averaged ones.
+
+    Raises:
+        ConfigError: If `local_layers` contains anything but built layers.
+    """
+    layers = [local_layers] if isinstance(local_layers, keras.layers.Layer) else local_layers
+    wrapped = DistributedOptimizer(optimizer, *arguments, **keywords)
+    for layer in layers or ():
+        if not isinstance(layer, keras.layers.Layer) or not layer.built:
+            raise ConfigError(
+                "local_layers",
+                got=layer,
+                expected="built Keras layers",
+                fix="build the model before wrapping the optimizer",
+            )
+        for variable in layer.trainable_weights:
+            register_local_variable(wrapped, variable)
+    return wrapped
+
+
+def register_local_variable(optimizer: keras.optimizers.Optimizer, variable: Any) -> None:
+    """Declares a local variable, whose gradient is not reduced, before the first update."""
+    synchronizer = synchronizer_of(optimizer)
+    if synchronizer is None:
+        raise ConfigError(
+            "optimizer",
+            got=optimizer,
+            expected="one that DistributedOptimizer returned",
+            fix="wrap it first",
+        )
+    synchronizer.reduction.local_variables.add(id(native_variable(variable)))
+
+
+class _SynchronizedApply(Extension):
+    """Reduces gradients before the optimizer applies them."""
+
+    _synchronizer: Synchronizer
+
+    @without_autograph
+    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
+        """Reduces the gradients and applies them. Collective: every rank must call this."""
+        synchronizer = self._synchronizer
+        plain_apply = super().apply  # type: ignore[misc]
+        if len(grads) == 0:
+            return
+        variables = variables_of(self, grads, trainable_variables)
+        create_optimizer_variables(self, variables)
+        if synchronizer.has_nothing_to_do:
+            plain_apply(grads, variables)
+        else:
+            synchronizer.step(self, grads, variables, plain_apply)
+
+    def register_local_var(self, var: Any) -> None:
+        """Horovod's name for `register_local_variable`."""
+        self._synchronizer.reduction.local_variables.add(id(native_variable(var)))
+
+
+def wrap(optimizer: keras.optimizers.Optimizer, synchronizer: Synchronizer) -> Any:
+    """Returns an optimizer whose updates go through a synchronizer; both share one state.
+
+    Args:
+        optimizer: Any Keras optimizer that does not scale the loss.
+        synchronizer: A new one; copies of the optimizer get their own.
+    """
+    return put_in_front(
+        optimizer,
+        _SynchronizedApply,
+        lambda plain: wrap(plain, synchronizer.another()),
+        _synchronizer=synchronizer,
+    )
+
+
+def _with_inner(optimizer: Any, inner: Any) -> Any:
+    """Returns a loss-scale optimizer with the same state around another inner optimizer."""
+    copy = object.__new__(type(optimizer))
+    object.__setattr__(copy, "__dict__", {**optimizer.__dict__, "inner_optimizer": inner})
+    return copy

@@ -1,0 +1,200 @@
+"""A gradient tape whose gradients are reduced over the ranks, for custom training loops."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from hvd_imgcls.distributed import ProcessSet, ReduceOp, global_process_set
+from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.keras.checks import consistency
+from hvd_imgcls.keras.communication.compression import Compression
+from hvd_imgcls.keras.communication.operations import Average
+from hvd_imgcls.keras.graph.autograph import without_autograph
+from hvd_imgcls.keras.graph.host_callback import run_if
+from hvd_imgcls.keras.graph.variables import native_variable
+from hvd_imgcls.keras.synchronization.choice import make_mode
+from hvd_imgcls.keras.synchronization.reduction import GradientReduction
+from hvd_imgcls.keras.synchronization.settings import ReductionSettings
+
+
+class DistributedGradientTape:
+    """Wraps a `tf.GradientTape`; `gradient()` returns the reduced gradients.
+
+    Use it with an optimizer that is *not* wrapped. Before the first gradient, the ranks
+    compare versions and variables. The values of the variables are compared from the
+    second gradient on, every `check_every_steps` gradients: Horovod-style scripts
+    broadcast them after the first update.
+
+    Args:
+        gradtape: The tape.
+        device_dense: Accepted for compatibility with Horovod.
+        device_sparse: Accepted for compatibility with Horovod.
+        compression: As for `DistributedOptimizer`.
+        sparse_as_dense: As for `DistributedOptimizer`.
+        op: As for `DistributedOptimizer`.
+        gradient_predivide_factor: As for `DistributedOptimizer`.
+        num_groups: Deprecated name of `groups`.
+        groups: As for `DistributedOptimizer`.
+        process_set: As for `DistributedOptimizer`.
+        scale_local_gradients: As for `DistributedOptimizer`.
+        check_every_steps: Gradients between two comparisons of the variables' hashes;
+            0 for never.
+
+    Raises:
+        ConfigError: If an argument is out of range or the tape is already wrapped.
+    """
+
+    def __init__(
+        self,
+        gradtape: tf.GradientTape,
+        device_dense: str = "",
+        device_sparse: str = "",
+        compression: Any = Compression.none,
+        sparse_as_dense: bool = False,
+        op: ReduceOp = Average,
+        gradient_predivide_factor: float = 1.0,
+        num_groups: int = 0,
+        groups: int | Sequence[Sequence[Any]] | None = None,
+        process_set: ProcessSet = global_process_set,
+        scale_local_gradients: bool = True,
+        check_every_steps: int = 100,
+    ) -> None:
+        if isinstance(gradtape, DistributedGradientTape):
+            raise ConfigError(
+                "gradtape", got=gradtape, expected="a tf.GradientTape", fix="wrap it once"
+            )
+        self._tape = gradtape
+        self._settings = ReductionSettings(
+            compression=compression,
+            sparse_as_dense=sparse_as_dense,
+            gradient_predivide_factor=gradient_predivide_factor,
+            op=ReduceOp(op),
+            groups=groups or num_groups or None,
+            process_set=process_set,
+            scale_local_gradients=scale_local_gradients,
+        )
+        self._local_sources: list[Any] = []
+        self._check_every_steps = check_every_steps
+
+    def register_local_source(self, source: Any) -> None:
+        """Declares a local variable, whose gradient is not reduced."""
+        self._local_sources.append(source)
+
+    @without_autograph
+    def gradient(self, target: Any, sources: Any, output_gradients: Any = None) -> Any:
+        """Returns the reduced gradients, in the structure of `sources`.
+
+        Collective: every rank of the process set must call this.
+
+        Args:
+            target: What to differentiate.
+            sources: Variables, in any nesting.
+            output_gradients: As for `tf.GradientTape.gradient`.
+        """
+        local = self._tape.gradient(target, sources, output_gradients)
+        flat_sources = tf.nest.flatten(sources)
+        tape_state = _tapes.of(self._settings, flat_sources)
+        reduction, steps = tape_state.reduction, tape_state.steps
+        reduction.local_variables.update(id(native_variable(s)) for s in self._local_sources)
+        compared = []
+        if self._check_every_steps and reduction.size > 1:
+            compared.append(self._compare_values(reduction, steps, flat_sources))
+        with tf.control_dependencies(compared):  # see Synchronizer
+            reduced = reduction.reduce(_flatten_gradients(local), flat_sources)
+        return tf.nest.pack_sequence_as(sources, reduced)
+
+    def _compare_values(
+        self, reduction: GradientReduction, steps: tf.Variable, sources: list[Any]
+    ) -> tf.Tensor:
+        # A tape may also watch tensors; only variables have values to compare.
+        shared = [s for s in sources if _is_variable(s) and not reduction.is_local(s)]
+
+        def compare() -> None:
+            consistency.require_same_values(
+                shared,
+                done,
+                self._settings.process_set,
+                fix="call hvd.broadcast_variables(model.variables, root_rank=0) and "
+                "hvd.broadcast_variables(optimizer.variables, root_rank=0) once, at the first "
+                "step, and apply the reduced gradients on every rank",
+            )
+
+        done = steps.read_value()
+        # With 1, always except the first time: x % 1 is never 1.
+        due = (done % self._check_every_steps == 1 % self._check_every_steps) & (done > 0)
+        compared = run_if(due, compare)
+        steps.assign_add(1)
+        return compared
+
+    def __enter__(self) -> DistributedGradientTape:
+        self._tape.__enter__()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._tape.__exit__(*exception)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tape, name)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _TapeState:
+    """State shared by tapes with the same variables and settings.
+
+    Attributes:
+        reduction: Reduces the gradients.
+        steps: Number of gradients so far, int64.
+        sources: Keeps the variables alive, so that their ids are not reused.
+    """
+
+    reduction: GradientReduction
+    steps: tf.Variable
+    sources: list[Any]
+
+
+class TapeStates:
+    """The state of all tapes of a process: a tape lives for one step, its checks for the run."""
+
+    def __init__(self) -> None:
+        self._states: dict[tuple[Any, ...], _TapeState] = {}
+
+    def of(self, settings: ReductionSettings, sources: list[Any]) -> _TapeState:
+        """Returns the state for these settings and variables.
+
+        Collective at the first call: every rank of the process set must call it.
+
+        Args:
+            settings: How gradients are reduced.
+            sources: Variables, and watched tensors, which are new in every trace.
+        """
+        ids = (id(native_variable(source)) if _is_variable(source) else 0 for source in sources)
+        key = (*ids, id(settings.compression), json.dumps(settings.describe()))
+        if key not in self._states:
+            self._states[key] = self._make(settings, sources)
+        return self._states[key]
+
+    def _make(self, settings: ReductionSettings, sources: list[Any]) -> _TapeState:
+        mode = make_mode(settings, f"tape_{len(self._states)}")
+        with tf.init_scope():
+            steps = tf.Variable(0, dtype=tf.int64, trainable=False, name="tape_steps")
+            mode.build([source for source in sources if _is_variable(source)])
+            if mode.size > 1:
+                consistency.require_same_start(settings.describe(), sources, settings.process_set)
+        return _TapeState(GradientReduction(mode), steps, sources)
+
+
+_tapes = TapeStates()
+
+
+def _is_variable(source: Any) -> bool:
+    return isinstance(native_variable(source), tf.Variable)
+
+
+def _flatten_gradients(gradients: Any) -> list[Any]:
+    """Flattens a structure of gradients, treating `tf.IndexedSlices` as leaves."""
+    return tf.nest.flatten(gradients, expand_composites=False)

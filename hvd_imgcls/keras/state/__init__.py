@@ -1,0 +1,1 @@
+"""The training state, as JSON values and arrays."""

@@ -1,0 +1,125 @@
+"""The state of a compiled model: variables, optimizer, synchronisation, metrics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from hvd_imgcls.errors import CheckpointError
+from hvd_imgcls.keras.state.variables import arrays_of, assign_arrays
+from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
+
+PLAIN = (bool, int, float, str, np.generic)
+"""Types that JSON supports, after conversion from NumPy."""
+
+
+class ModelState:
+    """Weights, moving statistics and the state of random generators.
+
+    Args:
+        model: A built model.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self._model = model
+
+    def state(self) -> dict[str, Any]:
+        """Returns all variables of the model."""
+        return arrays_of(self._model.variables)
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restores the result of `state`.
+
+        Raises:
+            CheckpointError: If the model has different variables.
+        """
+        assign_arrays(self._model.variables, state, "model")
+
+
+class OptimizerState:
+    """Slots, averages, counters and numbers of a model's optimizer.
+
+    Always refers to the model's current optimizer: recompiling the model, as
+    fine-tuning does, needs no new object.
+
+    Args:
+        model: A compiled model.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self._model = model
+
+    def state(self) -> dict[str, Any]:
+        """Returns variables and numbers of the optimizer, and the state of its synchronizer."""
+        optimizer = self._model.optimizer
+        synchronizer = synchronizer_of(optimizer)
+        return {
+            "class": optimizer.__class__.__name__,
+            "variables": arrays_of(optimizer.variables),
+            "numbers": numbers_of(optimizer),
+            "synchronizer": None if synchronizer is None else synchronizer.state(_inner(optimizer)),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restores the result of `state`.
+
+        Collective with a distributed optimizer: every rank must call this.
+
+        Raises:
+            CheckpointError: If the optimizer has another class or other variables.
+        """
+        optimizer = self._model.optimizer
+        if state["class"] != optimizer.__class__.__name__:
+            raise CheckpointError(
+                f"optimizer: got the state of {state['class']}, expected that of "
+                f"{optimizer.__class__.__name__}; continue with the optimizer that wrote it"
+            )
+        if not optimizer.built:
+            optimizer.build(self._model.trainable_variables)
+        for name, value in state["numbers"].items():
+            setattr(_inner(optimizer), name, value)
+        synchronizer = synchronizer_of(optimizer)
+        if synchronizer is not None and state["synchronizer"] is not None:
+            synchronizer.restore(_inner(optimizer), state["synchronizer"])
+        assign_arrays(optimizer.variables, state["variables"], "optimizer")
+
+
+class MetricsState:
+    """The state of this rank's metrics within the current epoch.
+
+    Args:
+        model: A compiled model.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self._model = model
+
+    def state(self) -> dict[str, Any]:
+        """Returns the variables of the metrics."""
+        return arrays_of(self._variables())
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restores the result of `state`; the metrics must be built.
+
+        Raises:
+            CheckpointError: If the model has different metrics.
+        """
+        assign_arrays(self._variables(), state, "metrics")
+
+    def _variables(self) -> list[Any]:
+        return [variable for metric in self._model.metrics for variable in metric.variables]
+
+
+def numbers_of(optimizer: Any) -> dict[str, Any]:
+    """Returns the plain values of an optimizer other than variables, such as momentum."""
+    return {
+        name: value.item() if isinstance(value, np.generic) else value
+        for name, value in vars(_inner(optimizer)).items()
+        if not name.startswith("_") and (value is None or isinstance(value, PLAIN))
+    }
+
+
+def _inner(optimizer: Any) -> Any:
+    return getattr(optimizer, "inner_optimizer", optimizer)

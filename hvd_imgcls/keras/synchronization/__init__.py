@@ -1,0 +1,1 @@
+"""Synchronization modes: how ranks are kept in step."""

@@ -1,0 +1,118 @@
+"""Measures how long a rank waits for its batches and for the other ranks' gradients.
+
+Measurements are local to a rank; clocks of different machines are never compared.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+
+class BatchClock:
+    """Measures how long `fit` waits for its next batch.
+
+    `fit` takes a batch inside its step function, where it cannot be timed. Instead, the batch is
+    taken before that function and passed to it, which costs no more: Keras supports both ways.
+    The time is that for which Python waited: with a GPU, which may still be working meanwhile,
+    it is longer than the idle time of the device.
+
+    Args:
+        on_first_batch: Called with the first batch, before the first step.
+
+    Attributes:
+        seconds: Waiting time since `reset`.
+    """
+
+    def __init__(self, on_first_batch: Callable[[Any], None] | None = None) -> None:
+        self.seconds = 0.0
+        self._on_first_batch = on_first_batch
+        self._function: Callable[[Any], Any] | None = None
+        self._plain_function: Callable[[Any], Any] | None = None
+
+    def start(self, model: keras.Model) -> bool:
+        """Wraps a model's step function, inside `fit`; `stop` must follow.
+
+        With `steps_per_execution` above 1 nothing is measured: TensorFlow then takes the batches
+        in its own loop.
+
+        Returns:
+            Whether the function was not yet wrapped: `fit` has a new one, which will be traced.
+        """
+        if model.train_function is self._function or model.steps_per_execution != 1:
+            return False
+        plain_function = model.train_function
+
+        def function(iterator: Any) -> Any:
+            began = time.perf_counter()
+            # Raises StopIteration at the end, as the function would.
+            batch = next(iterator)
+            self.seconds += time.perf_counter() - began
+            if self._on_first_batch is not None:
+                on_first_batch, self._on_first_batch = self._on_first_batch, None
+                on_first_batch(batch)
+            return plain_function(iter((batch,)))
+
+        model.train_function = self._function = function
+        self._plain_function = plain_function
+        return True
+
+    def stop(self, model: keras.Model) -> None:
+        """Unwraps the step function, which Keras would keep for the next `fit`."""
+        if self._function is not None and model.train_function is self._function:
+            model.train_function = self._plain_function
+        self._function = self._plain_function = None
+
+    def reset(self) -> None:
+        """Starts from zero."""
+        self.seconds = 0.0
+
+
+class ReductionClock:
+    """Measures how long each reduction of the gradients takes, in the graph of the step.
+
+    From having all gradients of this rank to having all reduced ones: the transfer, and before
+    it the waiting for slower ranks. Gradients that are sent while others are still being
+    computed cost nothing, and count nothing. On a GPU, times are those of launching operations.
+
+    Measurements are kept in a queue until they are read: two more operations per step would cost
+    more than the existing three.
+    """
+
+    def __init__(self) -> None:
+        with tf.device("CPU:0"):
+            self._queue = tf.queue.FIFOQueue(-1, [tf.float64, tf.float64], shapes=[[], []])
+        self._seconds: list[float] = []
+
+    def begin(self, gradients: Sequence[Any]) -> tf.Tensor:
+        """Returns the time at which all gradients of this rank are ready, scalar, float64."""
+        return _time_of(gradients)
+
+    def end(self, began: tf.Tensor, reduced: Sequence[Any]) -> None:
+        """Records the reduction that started then and ended when all `reduced` are ready."""
+        self._queue.enqueue([began, _time_of(reduced)])
+
+    def peek(self) -> npt.NDArray[np.float64]:
+        """Returns the seconds of every reduction since the last `take`, `[reductions]`."""
+        began, ended = self._queue.dequeue_many(self._queue.size())
+        # The clock is wall-clock time, which may be set back during a step.
+        self._seconds += np.maximum(ended.numpy() - began.numpy(), 0.0).tolist()
+        return np.array(self._seconds)
+
+    def take(self) -> npt.NDArray[np.float64]:
+        """Returns the same as `peek` and clears it."""
+        seconds = self.peek()
+        self._seconds = []
+        return seconds
+
+
+def _time_of(tensors: Sequence[Any]) -> tf.Tensor:
+    """Returns the wall-clock time at which all tensors are ready, in seconds."""
+    with tf.control_dependencies([getattr(one, "values", one) for one in tensors]):
+        return tf.timestamp()

@@ -1,0 +1,115 @@
+"""Settings given by the arguments of the distributed optimizer and tape."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from hvd_imgcls import distributed
+from hvd_imgcls.distributed import ProcessSet, ReduceOp, global_process_set
+from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.keras.communication.adasum import require_power_of_two
+from hvd_imgcls.keras.communication.compression import Compression
+from hvd_imgcls.keras.graph.variables import variable_path
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReductionSettings:
+    """Arguments of `DistributedOptimizer` about the reduction.
+
+    Attributes:
+        compression: Compression of gradients; a `Compressor`.
+        sparse_as_dense: Whether `tf.IndexedSlices` are converted to dense tensors first.
+        gradient_predivide_factor: Divisor before the sum, and factor after it.
+        op: Average, Sum or Adasum.
+        groups: Number of groups, or lists of variables that are sent together.
+        process_set: The participating ranks.
+        scale_local_gradients: Whether gradients of local variables are divided by the size.
+    """
+
+    compression: Any = Compression.none
+    sparse_as_dense: bool = False
+    gradient_predivide_factor: float = 1.0
+    op: ReduceOp = ReduceOp.AVERAGE
+    groups: int | Sequence[Sequence[Any]] | None = None
+    process_set: ProcessSet = global_process_set
+    scale_local_gradients: bool = True
+
+    def __post_init__(self) -> None:
+        if self.op not in (ReduceOp.AVERAGE, ReduceOp.SUM, ReduceOp.ADASUM):
+            raise ConfigError(
+                "op",
+                got=ReduceOp(self.op).name,
+                expected="Average, Sum or Adasum for gradients",
+                fix="use op=Average",
+            )
+        if self.gradient_predivide_factor != 1.0 and self.op != ReduceOp.AVERAGE:
+            raise ConfigError(
+                "gradient_predivide_factor",
+                got=self.gradient_predivide_factor,
+                expected="1.0 unless op=Average",
+                fix="omit it or use op=Average",
+            )
+        if self.op == ReduceOp.ADASUM:
+            require_power_of_two(self.process_set)
+        if isinstance(self.groups, int) and self.groups < 0:
+            raise ConfigError(
+                "groups",
+                got=self.groups,
+                expected="a non-negative number or a list of lists of variables",
+                fix="omit it",
+            )
+
+    def describe(self) -> dict[str, Any]:
+        """Returns the settings as JSON, for the comparison across ranks."""
+        groups = self.groups
+        if groups is not None and not isinstance(groups, int):
+            groups = [[variable_path(v).rsplit("/", 1)[-1] for v in group] for group in groups]
+        return {
+            "compression": self.compression.__name__,
+            "sparse_as_dense": self.sparse_as_dense,
+            "gradient_predivide_factor": self.gradient_predivide_factor,
+            "op": self.op.name,
+            "groups": groups,
+            "process_set": None if self.process_set.ranks is None else list(self.process_set.ranks),
+            "scale_local_gradients": self.scale_local_gradients,
+        }
+
+    @property
+    def size(self) -> int:
+        """Number of participating ranks; 1 for a rank outside the process set."""
+        distributed.current()  # raises if init() was not called, instead of training separately
+        if not self.process_set.included():
+            return 1
+        return self.process_set.size() or 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SynchronizerSettings:
+    """Settings of a `Synchronizer`.
+
+    Attributes:
+        reduction: How gradients are reduced.
+        backward_passes_per_step: Gradients accumulated before each update.
+        average_aggregated_gradients: Whether to apply their mean instead of their sum.
+        check_every_steps: Updates between two comparisons of weights and optimizer state;
+            0 compares only before the first two.
+        skip_non_finite: Whether to skip updates that are NaN or infinite.
+    """
+
+    reduction: ReductionSettings
+    backward_passes_per_step: int = 1
+    average_aggregated_gradients: bool = False
+    check_every_steps: int = 0
+    skip_non_finite: bool = False
+
+    def describe(self) -> dict[str, Any]:
+        """Returns the settings as JSON, for the comparison across ranks."""
+        return {
+            "backward_passes_per_step": self.backward_passes_per_step,
+            "average_aggregated_gradients": self.average_aggregated_gradients,
+            "check_every_steps": self.check_every_steps,
+            "skip_non_finite": self.skip_non_finite,
+            **self.reduction.describe(),
+        }

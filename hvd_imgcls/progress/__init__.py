@@ -1,7 +1,0 @@
-"""What one sees of a training while it lasts, and what remains of it to look at."""
-
-from hvd_imgcls.progress.callback import Progress, StopAfterSteps
-from hvd_imgcls.progress.record import EpochRecord, Record
-from hvd_imgcls.progress.tensorboard import Board
-
-__all__ = ["Board", "EpochRecord", "Progress", "Record", "StopAfterSteps"]

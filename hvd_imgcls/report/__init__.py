@@ -1,6 +1,0 @@
-"""One page about a run, and one about several: everything in a file, no network needed."""
-
-from hvd_imgcls.report.comparison import write_comparison
-from hvd_imgcls.report.writing import write_report
-
-__all__ = ["write_comparison", "write_report"]

@@ -1,0 +1,105 @@
+"""The state of a run: named objects whose state can be saved and restored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from hvd_imgcls.errors import CheckpointError
+
+State = dict[str, Any]
+"""JSON values and NumPy arrays, nested in lists and dictionaries with string keys."""
+
+
+class Stateful(Protocol):
+    """An object that keeps state between steps."""
+
+    def state(self) -> State:
+        """Returns the state. Its values do not change when training continues."""
+
+    def restore(self, state: State) -> None:
+        """Restores the result of `state`, in this process or another one."""
+
+
+class StateRegistry:
+    """The stateful objects of a run, by name, in the order in which they are restored."""
+
+    def __init__(self) -> None:
+        self._owners: dict[str, Stateful] = {}
+        self._differs: set[str] = set()
+
+    def register(self, name: str, owner: Stateful, *, differs_by_rank: bool = False) -> None:
+        """Adds an object.
+
+        Args:
+            name: Letters, digits, dots and underscores; unique.
+            owner: The object.
+            differs_by_rank: Whether the state differs between ranks.
+
+        Raises:
+            ValueError: If the name is already registered.
+        """
+        if name in self._owners:
+            raise ValueError(f"the name {name!r} is already registered")
+        self._owners[name] = owner
+        if differs_by_rank:
+            self._differs.add(name)
+
+    def keep_only(self, *names: str) -> None:
+        """Removes all objects except those with these names."""
+        self._owners = {name: owner for name, owner in self._owners.items() if name in names}
+
+    @property
+    def names(self) -> list[str]:
+        """All names, in order."""
+        return list(self._owners)
+
+    def differs_by_rank(self, name: str) -> bool:
+        """Returns whether the state under this name differs between ranks."""
+        return name in self._differs
+
+    def states(self) -> dict[str, State]:
+        """Returns the state of every object, by name.
+
+        Raises:
+            TypeError: If an object returns something that is neither JSON nor an array.
+        """
+        states = {name: owner.state() for name, owner in self._owners.items()}
+        for name, state in states.items():
+            _require_plain(state, name)
+        return states
+
+    def restore(self, states: Mapping[str, State]) -> None:
+        """Restores the state of every object.
+
+        Raises:
+            CheckpointError: If a state is missing, or belongs to no object.
+        """
+        missing = [name for name in self._owners if name not in states]
+        unknown = [name for name in states if name not in self._owners]
+        if missing or unknown:
+            raise CheckpointError(
+                f"the state of a run: got {', '.join(states) or 'nothing'}, expected "
+                f"{', '.join(self._owners)}; continue with the version and the configuration "
+                "that wrote it"
+            )
+        for name, owner in self._owners.items():
+            owner.restore(states[name])
+
+
+def _require_plain(value: Any, name: str) -> None:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise TypeError(f"{name}: the key {key!r} is not a string")
+            _require_plain(item, f"{name}.{key}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _require_plain(item, f"{name}[{index}]")
+    elif isinstance(value, np.ndarray):
+        if value.dtype.hasobject:
+            raise TypeError(f"{name}: an array of Python objects")
+    elif not (value is None or type(value) in (bool, int, float, str)):
+        raise TypeError(f"{name}: {type(value).__name__} is neither JSON nor an array")

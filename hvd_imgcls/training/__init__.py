@@ -1,1 +1,0 @@
-"""The chapters of a training: beginning, model, fitting, outcome. `hvd_imgcls.train` tells it."""

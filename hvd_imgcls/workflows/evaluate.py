@@ -1,0 +1,191 @@
+"""`hvd-imgcls evaluate`: exact metrics of a model on the held-out split."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from hvd_imgcls import distributed, logs
+from hvd_imgcls.config import RunConfig, to_tree
+from hvd_imgcls.data import ImageSource, image_shape_of
+from hvd_imgcls.data.bad_examples.unreadable import name_unreadable_block
+from hvd_imgcls.data.order.positions import rank_blocks
+from hvd_imgcls.data.pipeline.evaluation_dataset import evaluation_dataset
+from hvd_imgcls.errors import alike_on_all_ranks
+from hvd_imgcls.files.json_files import to_json
+from hvd_imgcls.metrics import Collector, Evaluated, ThresholdTargets, evaluate
+from hvd_imgcls.plan import EvaluationPlan
+from hvd_imgcls.run_directory.paths import EvaluationFiles
+from hvd_imgcls.workflows.evaluating.files import with_examples, write_evaluation
+from hvd_imgcls.workflows.evaluating.notable_images import write_pictures
+from hvd_imgcls.workflows.quarantine import report_held_out
+from hvd_imgcls.workflows.startup.images import open_run_images, plan_evaluation
+from hvd_imgcls.workflows.startup.ranks import Ranks, join_ranks
+from hvd_imgcls.workflows.trained_model.loading import (
+    digest_of_model,
+    load_saved_model,
+    load_trained_model,
+)
+from hvd_imgcls.workflows.trained_model.test_time_augmentation import make_predict
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate_file(
+    config: RunConfig,
+    model_path: Path,
+    *,
+    files: EvaluationFiles | None = None,
+    pictures_path: Path | None = None,
+    is_trusted: bool = False,
+    verbosity: logs.Verbosity = logs.Verbosity.NORMAL,
+) -> dict[str, Any]:
+    """Evaluates a saved model on the held-out split, on any number of ranks.
+
+    Collective: every rank must call this with equal arguments.
+
+    Args:
+        config: Defines the data and the evaluation batch size.
+        model_path: A `.keras` file, or a SavedModel that `hvd-imgcls export` wrote.
+        files: Where the root writes the results; if None, it only prints the metrics.
+        pictures_path: Where the root writes thumbnails of notable images; None for none.
+        is_trusted: Whether to load code in the model; required for a SavedModel.
+        verbosity: How much is logged.
+
+    Returns:
+        The metrics, the same on all ranks.
+
+    Raises:
+        CheckpointError: If the file is not a model or does not fit the data.
+    """
+    # Set up ranks and logging.
+    ranks = join_ranks(verbosity)
+    collectives, topology, threads = ranks.collectives, ranks.topology, ranks.threads
+
+    # Open the data and make the plan.
+    opened = open_run_images(config, collectives=collectives, num_threads=threads.data)
+    source = opened.whole
+    plan = plan_evaluation(config, opened, topology.size)
+    distributed.agreement.require_same(
+        collectives,
+        {
+            "configuration": to_tree(config),
+            "model": digest_of_model(model_path),
+            "data": source.fingerprint,
+        },
+        "give every rank the same files",
+    )
+
+    # Load the model and evaluate it.
+    images = image_shape_of(source, config), len(source.class_names)
+    with alike_on_all_ranks():
+        if model_path.is_dir():
+            predict = load_saved_model(model_path, *images, is_trusted=is_trusted)
+        else:
+            model = load_trained_model(model_path, *images, is_trusted=is_trusted)
+            predict = make_predict(model, config.evaluation.views)
+    evaluated = evaluate_model(predict, source, config, plan, ranks=ranks)
+    logger.log(logs.RESULT, "%s", describe_metrics(evaluated.metrics))
+    metrics = with_examples(evaluated, source)
+    if files is None:
+        logger.log(logs.RESULT, "%s", to_json(metrics))
+    elif topology.is_root:
+        write_evaluation(files, evaluated, source)
+        logger.info("results written to %s", files.directory)
+        if pictures_path is not None:
+            write_pictures(pictures_path, metrics, source, config, num_threads=threads.data)
+    collectives.barrier()
+    return metrics
+
+
+def evaluate_model(
+    predict: Callable[[tf.Tensor], tf.Tensor],
+    source: ImageSource,
+    config: RunConfig,
+    plan: EvaluationPlan,
+    *,
+    ranks: Ranks,
+    quarantine_path: Path | None = None,
+    with_intervals: bool = True,
+) -> Evaluated:
+    """Evaluates a model on the held-out split, counting every example exactly once.
+
+    Collective: every rank must call this with equal weights.
+
+    Args:
+        predict: From images `[batch, height, width, channels]` to logits `[batch, num_classes]`,
+            as returned by `make_predict`.
+        source: The images.
+        config: Defines the preprocessing.
+        plan: Defines the evaluation blocks.
+        ranks: The ranks, which must hold equal weights.
+        quarantine_path: File to which the root appends the images that `data.bad_examples:
+            quarantine` excludes; None for none.
+        with_intervals: Whether to compute confidence intervals of the headline metrics.
+
+    Raises:
+        DataError: If an image cannot be decoded; with `quarantine`, if there are too many.
+    """
+    collectives = ranks.collectives
+    rank, size = ranks.topology.rank, ranks.topology.size
+    numbers, blocks = rank_blocks(plan, rank=rank, size=size, division=source.division)
+    dataset = evaluation_dataset(
+        source, config, plan, rank=rank, size=size, num_threads=ranks.threads.data
+    )
+    collector = Collector(
+        num_classes=len(source.class_names),
+        num_examples=plan.num_examples,
+        capacity=int((blocks >= 0).sum()),
+    )
+    batches = iter(dataset)
+    for number, examples in zip(numbers.tolist(), blocks, strict=True):
+        try:
+            images, targets, weights = next(batches)
+        except tf.errors.OpError as error:
+            raise name_unreadable_block(source, config, examples, error) from None
+        if number < 0:
+            continue
+        logits = predict(images)
+        is_good = weights.numpy() > 0
+        collector.leave_out(examples[(examples >= 0) & ~is_good])
+        counted = np.where(is_good, examples, -1)
+        collector.add(counted, np.argmax(targets, axis=-1), logits.numpy())
+    report_held_out(
+        np.flatnonzero(collector.times_unreadable),
+        source,
+        config,
+        collectives=collectives,
+        path=quarantine_path,
+    )
+    return evaluate(
+        collector,
+        source.class_names,
+        collectives,
+        seed=config.train.seed,
+        with_intervals=with_intervals,
+        columns=source.columns("held_out"),
+        targets=ThresholdTargets(
+            recalls=config.evaluation.thresholds.recall,
+            precisions=config.evaluation.thresholds.precision,
+        ),
+    )
+
+
+def describe_metrics(metrics: dict[str, Any]) -> str:
+    """Formats the metrics on one line."""
+    unreadable, num_examples = metrics["num_unreadable"], metrics["num_examples"]
+    left_out = f"; {unreadable:,} unreadable left out" if unreadable else ""
+    if metrics["num_not_finite"]:
+        return (
+            f"held-out accuracy: undefined; the outputs for {metrics['num_not_finite']:,} of "
+            f"{num_examples:,} images are NaN or infinite{left_out}"
+        )
+    return (
+        f"held-out accuracy {metrics['top1']:.4f} ({metrics['num_correct']:,} of "
+        f"{num_examples:,}), loss {metrics['loss']:.4f}{left_out}"
+    )

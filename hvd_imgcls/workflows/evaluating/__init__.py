@@ -1,0 +1,1 @@
+"""Parts of `evaluate`: the files that an evaluation writes."""

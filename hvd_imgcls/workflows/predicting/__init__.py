@@ -1,0 +1,1 @@
+"""Parts of `predict`: inputs, work queue, journal, output."""

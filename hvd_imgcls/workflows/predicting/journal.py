@@ -1,0 +1,84 @@
+"""Journal of the finished pieces of a prediction, so that a killed one can be resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.workflows.predicting.work_queue import Rows
+
+
+class Journal:
+    """The finished pieces of a prediction, one line of JSON each.
+
+    Args:
+        path: The file.
+        job: What is predicted, as JSON; must equal that of an existing file.
+
+    Raises:
+        ConfigError: If the file belongs to a different job.
+    """
+
+    def __init__(self, path: Path, job: dict[str, Any]) -> None:
+        self._path = path
+        self.rows: dict[int, Rows] = {}
+        """Rows of every finished piece."""
+        self.ranks: dict[int, int] = {}
+        """Rank that finished each piece, in this launch or an earlier one."""
+        length = self._read(job)
+        self._file = path.open("ab")
+        self._file.truncate(length)
+        if not length:
+            self._append(job)
+
+    def keep(self, piece: int, rank: int, rows: Rows) -> None:
+        """Appends a finished piece; it is synced to disk when this returns."""
+        self._append({"piece": piece, "rank": rank, "rows": rows})
+        self._note(piece, rank, rows)
+
+    def close(self) -> None:
+        """Closes the file and keeps it for a later launch."""
+        self._file.close()
+
+    def remove(self) -> None:
+        """Deletes the file, once everything is written elsewhere."""
+        self.close()
+        self._path.unlink()
+
+    def _read(self, job: dict[str, Any]) -> int:
+        """Reads the existing file; returns the number of bytes in complete lines."""
+        if not self._path.exists():
+            return 0
+        length = 0
+        with self._path.open("rb") as file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break  # The last line of a killed run may be incomplete.
+                value = json.loads(line)
+                if length == 0:
+                    self._require_same(value, job)
+                else:
+                    self._note(value["piece"], value["rank"], value["rows"])
+                length += len(line)
+        return length
+
+    def _require_same(self, before: dict[str, Any], job: dict[str, Any]) -> None:
+        differing = [name for name in job if before.get(name) != job[name]]
+        if differing:
+            raise ConfigError(
+                "--out",
+                got=f"{self._path}, the journal of a prediction with other {', '.join(differing)}",
+                expected="one of the same images, model and options",
+                fix="delete that file, or give another --out",
+            )
+
+    def _note(self, piece: int, rank: int, rows: Rows) -> None:
+        self.rows[piece], self.ranks[piece] = rows, rank
+
+    def _append(self, value: dict[str, Any]) -> None:
+        self._file.write(json.dumps(value, ensure_ascii=True).encode() + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())

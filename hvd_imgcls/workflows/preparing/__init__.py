@@ -1,0 +1,1 @@
+"""Parts of `prepare` and `check-data`."""

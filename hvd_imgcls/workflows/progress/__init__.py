@@ -1,0 +1,7 @@
+"""Reports the progress of a training: log, metrics, TensorBoard, summary."""
+
+from hvd_imgcls.workflows.progress.callback import Progress, ProgressOutput, StopAfterSteps
+from hvd_imgcls.workflows.progress.record import EpochRecord, Record
+from hvd_imgcls.workflows.progress.tensorboard import Board
+
+__all__ = ["Board", "EpochRecord", "Progress", "ProgressOutput", "Record", "StopAfterSteps"]

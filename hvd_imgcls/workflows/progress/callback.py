@@ -1,0 +1,278 @@
+"""Reports the progress of a training, and stops it after the last step."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from hvd_imgcls.distributed import Collectives
+from hvd_imgcls.files.json_files import append_json_lines
+from hvd_imgcls.keras.synchronization.clocks import BatchClock, ReductionClock
+from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
+from hvd_imgcls.plan import Plan
+from hvd_imgcls.plan.position import Position
+from hvd_imgcls.workflows.progress.entries import as_json
+from hvd_imgcls.workflows.progress.lines import TrainingStatus, progress_line, rounded
+from hvd_imgcls.workflows.progress.record import EpochRecord, Record, images_per_second
+from hvd_imgcls.workflows.progress.summary import peak_memory_bytes
+from hvd_imgcls.workflows.progress.waiting import Times, gather_times
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProgressOutput:
+    """Outputs of a training in addition to the log.
+
+    Attributes:
+        metrics_path: File with one JSON line per epoch; None for none.
+        on_first_batch: Called with the first batch, before the first step.
+        name: Prefix of the names of the curves.
+    """
+
+    metrics_path: Path | None = None
+    on_first_batch: Callable[[Any], None] | None = None
+    name: str = ""
+
+
+class Progress(keras.callbacks.Callback):
+    """Reports the progress of a training, and records every epoch.
+
+    Writes a log line every few seconds, one line of JSON per epoch, and the curves for
+    TensorBoard. Only the root logs progress. It must come after all callbacks that change an
+    epoch's `logs`, which it writes.
+
+    Collective: every rank must have this callback in the same position. The ranks exchange
+    their times at the end of every epoch.
+
+    Args:
+        plan: The plan of the run.
+        position: Position of the training.
+        record: Results of the run so far; updated.
+        collectives: Communication between the ranks.
+        output: Outputs in addition to the log.
+        interval_seconds: Minimum time between two lines.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        position: Position,
+        record: Record,
+        collectives: Collectives,
+        *,
+        output: ProgressOutput,
+        interval_seconds: float = 3.0,
+    ) -> None:
+        super().__init__()
+        self._plan = plan
+        self._position = position
+        self._record = record
+        self._collectives = collectives
+        self._metrics_path = output.metrics_path
+        self._name = output.name
+        self._interval_seconds = interval_seconds
+        self._batches = BatchClock(output.on_first_batch)
+        self._reductions: ReductionClock | None = None
+        self._epoch = self._num_updates = 0
+        # Completed batches when `fit`, and when the current measurement, started.
+        self._fit_began_at = self._measuring_began_at = 0
+        self._num_held_back = 0
+        self._began = self._epoch_began = self._last_batch = self._last_line = 0.0
+        self._first_batch_ended: float | None = None
+        self._is_tracing = False
+        self._optimizer: keras.optimizers.Optimizer | None = None
+        self._learning_rate: Callable[[], Any] = lambda: math.nan
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Starts the clocks."""
+        self._began = self._last_line = self._record.clock()
+        self._fit_began_at = self._position.num_batches
+        self._num_updates = int(self.model.optimizer.iterations)
+
+    def state(self) -> dict[str, Any]:
+        """Returns the time spent so far, and counts of the optimizer for the summary."""
+        return {
+            "seconds": self._record.clock() - self._began,
+            "num_updates": self._num_updates,
+            "num_held_back": self._num_held_back,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restores the result of `state`."""
+        self._began = self._record.clock() - state["seconds"]
+        self._num_updates, self._num_held_back = state["num_updates"], state["num_held_back"]
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Stores the epoch, 0-based."""
+        self._epoch = epoch
+        # Not only when training starts: a recompiled model has a new step function.
+        self._is_tracing = self._batches.start(self.model) or self._first_batch_ended is None
+        if self.model.optimizer is not self._optimizer:
+            optimizer = self._optimizer = self.model.optimizer
+            # A schedule consists of about thirty operations: 3 ms eagerly, fast as a graph.
+            self._learning_rate = tf.function(lambda: tf.convert_to_tensor(optimizer.learning_rate))
+        synchronizer = synchronizer_of(self.model.optimizer)
+        if self._plan.size > 1 and synchronizer is not None:
+            reduction = synchronizer.reduction
+            # A step that is already traced contains the clock of that time.
+            reduction.clock = reduction.clock or ReductionClock()
+            self._reductions = reduction.clock
+        self._start_measuring()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Logs the progress of the epoch, if due."""
+        now = self._last_batch = self._record.clock()
+        if self._is_tracing:
+            # This batch has traced and compiled the step: its time is not representative.
+            self._is_tracing = False
+            self._first_batch_ended = self._first_batch_ended or now
+            self._start_measuring()
+        if now - self._last_line >= self._interval_seconds:
+            waiting = {"data": self._own_share(self._batches.seconds)}
+            if self._reductions is not None:
+                waiting["allreduce"] = self._own_share(float(self._reductions.peek().sum()))
+            self._say(logs or {}, waiting, is_of_this_rank=self._plan.size > 1)
+            self._draw("within an epoch", logs or {})
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Writes the metrics of the epoch, now over all ranks. Collective."""
+        times = self._gather_times()
+        # Since the start of the training. The optimizer counts these as steps.
+        self._num_held_back = int((logs or {}).get("skipped_steps", 0))
+        measured = EpochRecord(
+            num_images=self._num_measured * self._plan.per_rank_batch_size * self._plan.size,
+            seconds=self._seconds,
+            times=times,
+        )
+        self._record.epochs.append(measured)
+        is_last = self._position.step == self._plan.num_steps
+        if is_last or self._record.clock() - self._last_line >= self._interval_seconds:
+            waiting = {"data": times.data_share}
+            if self._plan.size > 1:
+                waiting["ranks"] = times.rank_share
+            self._say(logs or {}, waiting, is_of_this_rank=False)
+        if self._metrics_path is not None:
+            entry = self._entry(logs or {}, measured)
+            append_json_lines(self._metrics_path, [entry])
+            self._draw("by epoch", {key: entry[key] for key in entry if key != "step"})
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Adds this training to the record of the run."""
+        self._batches.stop(self.model)
+        record = self._record
+        record.training_seconds += record.clock() - self._began
+        record.num_steps += self._position.step
+        updates = int(self.model.optimizer.iterations) - self._num_updates
+        record.num_skipped_steps += max(0, self._position.step - updates) + self._num_held_back
+
+    @property
+    def _num_measured(self) -> int:
+        """Batches since the measurement started."""
+        return self._position.num_batches - self._measuring_began_at
+
+    @property
+    def _seconds(self) -> float:
+        """Time of this epoch up to its last batch, without the first batch of a training."""
+        return self._last_batch - self._epoch_began if self._num_measured else 0.0
+
+    def _start_measuring(self) -> None:
+        self._measuring_began_at = self._position.num_batches
+        self._batches.reset()
+        if self._reductions is not None:
+            self._reductions.take()
+        self._epoch_began = self._record.clock()
+
+    def _gather_times(self) -> Times:
+        """Returns the measurements of all ranks in this epoch. Collective."""
+        reductions = np.zeros(0) if self._reductions is None else self._reductions.take()
+        return gather_times(
+            self._collectives,
+            seconds=self._seconds,
+            data_seconds=self._batches.seconds if self._num_measured else 0.0,
+            reductions=reductions,
+        )
+
+    def _own_share(self, seconds: float) -> float | None:
+        return min(1.0, seconds / self._seconds) if self._seconds > 0 else None
+
+    def _images_per_second(self) -> float | None:
+        """Returns the throughput of this epoch so far, or of the last one."""
+        images = self._num_measured * self._plan.per_rank_batch_size * self._plan.size
+        return images_per_second(images, self._seconds)
+
+    def _seconds_left(self) -> float | None:
+        """Returns the estimated remaining time, including pauses as so far."""
+        done = self._position.num_batches - self._fit_began_at - 1
+        all_batches = self._plan.num_steps * self._plan.gradient_accumulation_steps
+        if not done or self._first_batch_ended is None:
+            return None
+        passed = self._record.clock() - self._first_batch_ended
+        return passed / done * (all_batches - self._position.num_batches)
+
+    def _say(
+        self, logs: dict[str, Any], waiting: dict[str, float | None], *, is_of_this_rank: bool
+    ) -> None:
+        self._last_line = self._record.clock()
+        status = TrainingStatus(
+            epoch=self._epoch + 1,
+            num_epochs=self._plan.num_epochs,
+            step=self._position.step,
+            num_steps=self._plan.num_steps,
+            logs=logs,
+            is_of_this_rank=is_of_this_rank,
+            images_per_second=self._images_per_second(),
+            seconds_left=self._seconds_left(),
+            waiting=waiting,
+        )
+        logger.info("%s", progress_line(status))
+
+    def _entry(self, logs: dict[str, Any], measured: EpochRecord) -> dict[str, Any]:
+        """Returns an epoch's entry in metrics.jsonl; see docs/run-directory.md."""
+        times = measured.times
+        speed = self._images_per_second()
+        return {
+            "epoch": self._epoch + 1,
+            "step": self._position.step,
+            **as_json(logs),
+            # A callback that sets the next epoch's rate has stored this epoch's in the logs.
+            "learning_rate": float(logs.get("learning_rate") or self._learning_rate()),
+            "images_per_second": None if speed is None else round(speed, 1),
+            "data_wait_share": rounded(times.data_share),
+            "rank_wait_share": rounded(times.rank_share),
+            "slowest_rank": times.slowest_rank,
+            "seconds": round(measured.seconds, 4),
+            "peak_memory_bytes": peak_memory_bytes(),
+        }
+
+    def _draw(self, group: str, values: dict[str, Any]) -> None:
+        if self._record.board is not None:
+            name = f"{self._name} {group}".strip()
+            self._record.board.write_numbers(name, as_json(values), self._position.step)
+
+
+class StopAfterSteps(keras.callbacks.Callback):
+    """Ends a training within an epoch, on all ranks at the same step.
+
+    Args:
+        plan: Defines the last step.
+        position: Position of the training.
+    """
+
+    def __init__(self, plan: Plan, position: Position) -> None:
+        super().__init__()
+        self._num_steps = plan.num_steps
+        self._position = position
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Stops after the last step."""
+        if self._position.step >= self._num_steps:
+            self.model.stop_training = True

@@ -1,0 +1,91 @@
+"""Formats numbers for progress lines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+SHOWN = ("loss", "accuracy", "val_loss", "val_accuracy")
+"""Metrics shown in progress lines, if available."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingStatus:
+    """Progress of a training.
+
+    Attributes:
+        epoch: 1-based.
+        num_epochs: Epochs in the run.
+        step: Completed steps.
+        num_steps: Steps in the run.
+        logs: Metrics by name.
+        is_of_this_rank: Whether the metrics are those of one rank.
+        images_per_second: Throughput of all ranks; None if unknown.
+        seconds_left: Time until the last step; None if unknown.
+        waiting: Fractions of time, 0 to 1, by reason of waiting; None if unknown.
+    """
+
+    epoch: int
+    num_epochs: int
+    step: int
+    num_steps: int
+    logs: Mapping[str, Any]
+    is_of_this_rank: bool
+    images_per_second: float | None
+    seconds_left: float | None
+    waiting: Mapping[str, float | None]
+
+
+def progress_line(status: TrainingStatus) -> str:
+    """Formats the progress of a training on one line.
+
+    >>> progress_line(TrainingStatus(epoch=1, num_epochs=3, step=4, num_steps=30,
+    ...     logs={"loss": 0.5}, is_of_this_rank=True, images_per_second=51.2, seconds_left=42.0,
+    ...     waiting={"data": 0.031, "allreduce": None}))
+    'epoch 1/3  step 4/30  loss 0.5000 on this rank  51 images/s  42 s left  waiting: data 3 %'
+    """
+    logs = status.logs
+    parts = [f"epoch {status.epoch}/{status.num_epochs}", f"step {status.step}/{status.num_steps}"]
+    parts += [f"{name} {logs[name]:.4f}" for name in SHOWN if name in logs]
+    if status.is_of_this_rank and logs:
+        parts[-1] += " on this rank"
+    if status.images_per_second is not None:
+        parts.append(f"{status.images_per_second:,.0f} images/s")
+    if status.seconds_left:
+        parts.append(f"{duration(status.seconds_left)} left")
+    fractions = [
+        f"{what} {percent(fraction)}"
+        for what, fraction in status.waiting.items()
+        if fraction is not None
+    ]
+    if fractions:
+        parts.append(f"waiting: {', '.join(fractions)}")
+    return "  ".join(parts)
+
+
+def percent(share: float) -> str:
+    """Formats a fraction as a percentage.
+
+    >>> percent(0.1234), percent(0.0)
+    ('12 %', '0 %')
+    """
+    return f"{share * 100:.0f} %"
+
+
+def duration(seconds: float) -> str:
+    """Formats a duration.
+
+    >>> duration(3725)
+    '1 h 2 min'
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def rounded(fraction: float | None) -> float | None:
+    """Returns a fraction with four digits, as files hold it."""
+    return None if fraction is None else round(fraction, 4)

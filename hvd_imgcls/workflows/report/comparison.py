@@ -1,0 +1,97 @@
+"""The page that compares several runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+
+from hvd_imgcls.workflows.report.charts import Chart, framed, number_said
+from hvd_imgcls.workflows.report.page import write_page
+from hvd_imgcls.workflows.report.reading import RunRecord, read_run
+
+_SERIES = {
+    "val_top1": "Held-out accuracy",
+    "accuracy": "Training accuracy",
+    "loss": "Training loss",
+    "learning_rate": "Learning rate",
+    "images_per_second": "Images per second",
+}
+
+
+def write_comparison(run_paths: Sequence[Path], out_path: Path) -> None:
+    """Writes a page that compares runs.
+
+    Args:
+        run_paths: At least two run directories.
+        out_path: The page.
+
+    Raises:
+        ConfigError: If one is not a run directory, or a file in it is damaged.
+    """
+    runs = [read_run(path) for path in run_paths]
+    names = _distinct_names(runs, run_paths)
+    charts = [chart for key in _SERIES if (chart := _chart(key, runs, names)) is not None]
+    write_page(
+        out_path,
+        "comparison.html.j2",
+        charts,
+        title=f"{len(runs)} runs",
+        learning=charts,
+        rows=[_row(run, name) for run, name in zip(runs, names, strict=True)],
+        names=names,
+        differences=_differences(runs),
+    )
+
+
+def _distinct_names(runs: Sequence[RunRecord], paths: Sequence[Path]) -> list[str]:
+    names = [run.name for run in runs]
+    return names if len(set(names)) == len(names) else [str(path) for path in paths]
+
+
+def _chart(key: str, runs: Sequence[RunRecord], names: Sequence[str]) -> Chart | None:
+    figure, sentences = go.Figure(), []
+    for run, name in zip(runs, names, strict=True):
+        points = [(row["epoch"], row[key]) for row in run.epochs if row.get(key) is not None]
+        if points:
+            epochs, values = zip(*points, strict=True)
+            figure.add_scatter(x=epochs, y=values, name=name, mode="lines+markers")
+            sentences.append(f"{name} ends at {number_said(values[-1])}")
+    if not sentences:
+        return None
+    figure.update_xaxes(title="epoch")
+    return Chart(key, _SERIES[key], f"By epoch: {'; '.join(sentences)}.", framed(figure))
+
+
+def _row(run: RunRecord, name: str) -> dict[str, Any]:
+    metrics, summary, plan = run.metrics, run.summary, run.plan
+    return {
+        "name": name,
+        "top1": metrics.get("top1"),
+        "loss": metrics.get("loss"),
+        "roc_auc": (metrics.get("roc_auc") or {}).get("macro"),
+        "size": plan.get("size"),
+        "num_steps": plan.get("num_steps"),
+        "images_per_second": summary.get("images_per_second"),
+        "minutes": summary["seconds"]["total"] / 60 if summary else None,
+    }
+
+
+def _differences(runs: Sequence[RunRecord]) -> list[tuple[str, list[str]]]:
+    """Returns the configuration keys that differ between the runs, with the values of each."""
+    flat = [dict(_leaves(run.config)) for run in runs]
+    keys = sorted(set().union(*flat) - {"run_dir"})
+    rows = [(key, [str(of_run.get(key, "-")) for of_run in flat]) for key in keys]
+    return [(key, values) for key, values in rows if len(set(values)) > 1]
+
+
+def _leaves(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    if not isinstance(value, dict):
+        return [(prefix, value)]
+    return [
+        leaf
+        for key, inner in value.items()
+        for leaf in _leaves(inner, f"{prefix}.{key}" if prefix else key)
+    ]

@@ -1,0 +1,60 @@
+"""Assembles a page: template, style sheet, scripts and Plotly in one file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import plotly.offline
+from markupsafe import Markup
+
+from hvd_imgcls.files.atomic import write_text
+from hvd_imgcls.workflows.report.charts import Chart
+
+_FOLDER = Path(__file__).parent / "templates"
+
+
+def write_page(out_path: Path, template: str, charts: Sequence[Chart], **values: Any) -> None:
+    """Writes a page atomically.
+
+    Args:
+        out_path: The page.
+        template: Name of the template.
+        charts: Charts, each drawn into the element with its name.
+        values: Values for the template.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["figure"] = _figure
+    text = environment.get_template(template).render(
+        style=Markup((_FOLDER / "style.css").read_text(encoding="utf-8")),
+        script=Markup((_FOLDER / "page.js").read_text(encoding="utf-8")),
+        plotly=Markup(plotly.offline.get_plotlyjs()),
+        charts_json=_for_script({chart.name: chart.figure.to_plotly_json() for chart in charts}),
+        **values,
+    )
+    write_text(out_path, text)
+
+
+def _for_script(value: Any) -> Markup:
+    """Returns JSON that cannot close the script element that contains it."""
+    import plotly.io
+
+    text: str = plotly.io.json.to_json_plotly(value)
+    for character, escaped in {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}.items():
+        text = text.replace(character, escaped)
+    return Markup(text)
+
+
+def _figure(value: float | None) -> str:
+    """Formats a metric for a table."""
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"

@@ -1,0 +1,67 @@
+"""`report.html` of one run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hvd_imgcls.workflows.report.charts import all_charts
+from hvd_imgcls.workflows.report.facts import (
+    headline,
+    slices_tables,
+    table_of_classes,
+    what_was_run,
+)
+from hvd_imgcls.workflows.report.page import write_page
+from hvd_imgcls.workflows.report.reading import RunRecord, read_run
+
+
+def write_report(run_path: Path, out_path: Path) -> None:
+    """Writes the report on a run: one file that works offline.
+
+    Args:
+        run_path: Directory of a finished run or of one in progress.
+        out_path: The page.
+
+    Raises:
+        ConfigError: If it is not a run directory, or a file in it is damaged.
+    """
+    run = read_run(run_path)
+    charts = all_charts(run)
+    write_page(
+        out_path,
+        "run.html.j2",
+        [chart for section in charts.values() for chart in section],
+        title=run.name,
+        headline=headline(run),
+        facts=what_was_run(run),
+        learning=charts["learning"],
+        evaluation=charts["evaluation"],
+        classes=table_of_classes(run.metrics),
+        slices=slices_tables(run.metrics),
+        galleries=_galleries(run),
+        first_batch=run.first_batch,
+        reconstructions=run.reconstructions,
+        launches=run.launches,
+        quarantined=run.quarantined,
+        config=yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True),
+    )
+
+
+def _galleries(run: RunRecord) -> list[dict[str, Any]]:
+    """Returns the galleries of images, as far as there are pictures of them."""
+    titles = {
+        "most_confident_mistakes": "Most confident errors",
+        "least_confident_hits": "Least confident correct predictions",
+    }
+    galleries = []
+    for name, title in titles.items():
+        rows = [
+            {**row, "picture": run.pictures.get(str(row["example"]))}
+            for row in run.metrics.get(name, ())
+        ]
+        if rows:
+            galleries.append({"title": title, "rows": rows})
+    return galleries

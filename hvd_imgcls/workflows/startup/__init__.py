@@ -1,0 +1,1 @@
+"""Start-up common to all workflows: ranks, images, plan."""

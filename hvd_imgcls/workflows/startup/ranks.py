@@ -1,0 +1,44 @@
+"""Joins the run: rank, log, cores and GPU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hvd_imgcls import distributed, logs
+from hvd_imgcls.environment.topology import Topology
+from hvd_imgcls.plan import Threads
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ranks:
+    """The ranks of a run, from the perspective of this one.
+
+    Attributes:
+        collectives: Communication between the ranks.
+        threads: Thread counts of this rank.
+    """
+
+    collectives: distributed.Collectives
+    threads: Threads
+
+    @property
+    def topology(self) -> Topology:
+        """Rank and size."""
+        return self.collectives.topology
+
+
+def join_ranks(verbosity: logs.Verbosity) -> Ranks:
+    """Joins the run, starts logging and assigns cores and a GPU to this rank.
+
+    Collective: every rank must call this, before its first operation of TensorFlow.
+
+    Args:
+        verbosity: How much is logged.
+
+    Raises:
+        SetupError: If several ranks were launched and Horovod is missing or sees fewer.
+    """
+    collectives = distributed.start()
+    logs.start(collectives.topology, verbosity=verbosity)
+    threads = distributed.devices.take_share(collectives.topology)
+    return Ranks(collectives=collectives, threads=threads)

@@ -1,0 +1,1 @@
+"""Loading of trained models, and test-time augmentation."""

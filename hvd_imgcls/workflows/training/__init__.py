@@ -1,0 +1,1 @@
+"""Parts of `train`: start, model, fitting, evaluation and saving."""

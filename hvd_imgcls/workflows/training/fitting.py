@@ -1,0 +1,188 @@
+"""Runs a training from its first step, or from where it was interrupted, to its last."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from hvd_imgcls.data.bad_examples.unreadable import naming_unreadable_images
+from hvd_imgcls.data.pipeline.dataset import Start, training_dataset
+from hvd_imgcls.keras.graph.building import build_for
+from hvd_imgcls.keras.layers.moving_statistics import unmoved_share
+from hvd_imgcls.workflows.training.callbacks import make_callbacks
+from hvd_imgcls.workflows.training.freezing import Freezer, Segment, carry_over, segments
+from hvd_imgcls.workflows.training.one_training import OneTraining
+from hvd_imgcls.workflows.training.phase import Phase
+from hvd_imgcls.workflows.training.run import Run
+from hvd_imgcls.workflows.training.states import register_phase
+
+logger = logging.getLogger(__name__)
+
+# Maximum fraction of the moving statistics that may be initial values at the end.
+_MOST_UNMOVED = 0.05
+
+
+def fit(run: Run, phase: Phase, given: Sequence[keras.callbacks.Callback] = ()) -> None:
+    """Compiles the model of a phase and trains it to the end of the plan.
+
+    Layers are frozen as configured. A callback may stop the training early. If the
+    run is resumed from a state of this phase, training continues with the next batch.
+
+    Collective: every rank must call this.
+
+    Args:
+        run: The run.
+        phase: The training.
+        given: The user's own callbacks, the same on all ranks.
+
+    Raises:
+        ConfigError: If no layer matches a name that is to be frozen.
+        DataError: If an image cannot be read; with `quarantine`, if there are too many.
+        CheckpointError: If the state does not fit.
+    """
+    model, position = phase.model, phase.position
+    freezer = Freezer(model)
+    placed = make_callbacks(run, phase, given)
+    register_phase(run, phase, placed)
+    resumed = run.resumed_states(phase.name)
+    restore = None
+    if resumed is not None:
+        position.restore(resumed[f"{phase.name}.position"])
+        restore = lambda: run.states.restore(resumed)  # noqa: E731
+    callbacks = OneTraining(
+        [callback for _, callback in placed], model, phase.plan, position, restore
+    )
+    optimizer: keras.optimizers.Optimizer | None = None
+    for segment in segments(phase.config.fine_tuning.freeze, phase.plan.num_epochs):
+        if position.epoch >= segment.last_epoch:
+            continue
+        _compile_for(segment, phase, freezer, optimizer)
+        optimizer = model.optimizer
+        if run.is_root:
+            _warn_of_lagging_statistics(segment, phase)
+        _fit_segment(segment, run, phase, callbacks)
+        if model.stop_training:
+            break
+    callbacks.end()
+    freezer.freeze([])
+
+
+def _compile_for(
+    segment: Segment,
+    phase: Phase,
+    freezer: Freezer,
+    previous: keras.optimizers.Optimizer | None,
+) -> None:
+    """Compiles the model for the layers that are trainable now; the optimizer state is kept."""
+    num_frozen = freezer.freeze(segment.frozen)
+    phase.compile()
+    model = phase.model
+    model.optimizer.build(model.trainable_variables)
+    if previous is not None:
+        carry_over(previous, model.optimizer)
+    if segment.frozen or previous is not None:
+        logger.info(
+            "epochs %d to %d: %d layers frozen (%s)",
+            segment.first_epoch + 1,
+            segment.last_epoch,
+            num_frozen,
+            ", ".join(segment.frozen) or "none",
+        )
+
+
+def _warn_of_lagging_statistics(segment: Segment, phase: Phase) -> None:
+    """Warns if too few steps make the moving statistics differ from those of training."""
+    plan = phase.plan
+    if segment.last_epoch < plan.num_epochs or phase.config.train.recalibration_batches:
+        return
+    num_steps = plan.num_steps - segment.first_epoch * plan.steps_per_epoch
+    share = unmoved_share(phase.model, num_steps * plan.gradient_accumulation_steps)
+    if share > _MOST_UNMOVED:
+        logger.warning(
+            "%s steps are few for this model's batch normalisation: the moving statistics used "
+            "in evaluation will still be %.0f %% initial values, and held-out accuracy may be far "
+            "below training accuracy; to fix it: "
+            "--train.recalibration_batches 20",
+            f"{num_steps:,}",
+            100 * share,
+        )
+
+
+def _fit_segment(
+    segment: Segment, run: Run, phase: Phase, callbacks: keras.callbacks.CallbackList
+) -> None:
+    """Trains through some epochs. Collective."""
+    position, plan = phase.position, phase.plan
+    while position.epoch < segment.last_epoch:
+        first_batch = position.batch_in_epoch
+        num_batches = plan.batches_per_epoch - first_batch
+        if not num_batches:
+            _end_epoch(phase, callbacks, _dataset(run, phase))
+            continue
+        # The rest of an epoch separately: `fit` takes the same number of batches in every epoch.
+        last_epoch = position.epoch + 1 if first_batch else segment.last_epoch
+        _fit_epochs(run, phase, callbacks, last_epoch, num_batches)
+        if phase.model.stop_training:
+            return
+
+
+def _fit_epochs(
+    run: Run,
+    phase: Phase,
+    callbacks: keras.callbacks.CallbackList,
+    last_epoch: int,
+    num_batches: int,
+) -> None:
+    position = phase.position
+    dataset = _dataset(run, phase)
+    if position.num_batches:
+        # Metrics are created in the first step, and must exist before their state is restored.
+        build_for(phase.model, dataset.element_spec)
+    with naming_unreadable_images(
+        phase.source,
+        phase.config,
+        phase.plan,
+        rank=run.rank,
+        finished_steps=lambda: position.step,
+    ):
+        phase.model.fit(
+            dataset,
+            initial_epoch=position.epoch,
+            epochs=last_epoch,
+            steps_per_epoch=num_batches,
+            callbacks=callbacks,
+            # The dataset is already in order.
+            shuffle=False,
+            verbose=0,
+        )
+
+
+def _end_epoch(
+    phase: Phase, callbacks: keras.callbacks.CallbackList, dataset: tf.data.Dataset
+) -> None:
+    """Ends an epoch that was interrupted after its last batch. Collective."""
+    model = phase.model
+    build_for(model, dataset.element_spec)
+    model.make_train_function()
+    callbacks.on_train_begin()
+    callbacks.on_epoch_begin(phase.position.epoch)
+    callbacks.on_epoch_end(phase.position.epoch, dict(model.get_metrics_result()))
+
+
+def _dataset(run: Run, phase: Phase) -> tf.data.Dataset:
+    """Returns the batches from the current position on."""
+    position = phase.position
+    return phase.transform(
+        training_dataset(
+            phase.source,
+            phase.config,
+            phase.plan,
+            rank=run.rank,
+            start=Start(epoch=position.epoch, step=position.step_in_epoch, passes=position.passes),
+            collectives=run.collectives,
+            bad_example_log=phase.bad_example_log,
+        )
+    )

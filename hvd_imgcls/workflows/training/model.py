@@ -1,0 +1,116 @@
+"""The model of a run, ready for training."""
+
+from __future__ import annotations
+
+import keras
+
+import hvd_imgcls.keras as hvd
+from hvd_imgcls import distributed
+from hvd_imgcls.config import RunConfig
+from hvd_imgcls.config.models import FastCnn
+from hvd_imgcls.data import image_shape_of
+from hvd_imgcls.data.pipeline.first_images import first_images
+from hvd_imgcls.errors import alike_on_all_ranks
+from hvd_imgcls.losses import build_loss
+from hvd_imgcls.models import accept_given_model, build_model
+from hvd_imgcls.models.fast_cnn import whiten
+from hvd_imgcls.optimizers.recipe import build_recipe
+from hvd_imgcls.plan import Plan
+from hvd_imgcls.schedules import build_schedule
+from hvd_imgcls.workflows.training.phase import Phase
+from hvd_imgcls.workflows.training.run import Run
+
+# As many as in Jordan 2024 (arXiv:2404.00498).
+NUM_WHITENING_IMAGES = 5000
+
+COMPRESSIONS = {"none": hvd.Compression.none, "fp16": hvd.Compression.fp16}
+
+
+def make_model(run: Run, given: keras.Model | None) -> keras.Model:
+    """Returns the model of a run, not compiled yet.
+
+    Collective: every rank must call this. With equal seeds, every rank builds the same weights.
+
+    Args:
+        run: The run.
+        given: The user's own model, which is used if given.
+
+    Raises:
+        ConfigError: If a given model does not fit.
+        CheckpointError: If the model comes from a file that does not fit.
+        RankMismatchError: If the models differ between ranks.
+    """
+    config, plan = run.config, run.plan
+    keras.utils.set_random_seed(plan.seed)
+    keras.config.set_dtype_policy(config.train.precision)
+    image_shape, num_classes = image_shape_of(run.source, config), plan.num_classes
+    if given is None:
+        with alike_on_all_ranks():
+            model = build_model(config.model, image_shape, num_classes, config.data.normalization)
+    else:
+        model = accept_given_model(given, image_shape, num_classes, config.train.precision)
+    if given is None and isinstance(config.model, FastCnn):
+        _whiten_on_root(run, model)
+    _require_same_variables(model, run.collectives)
+    if config.synchronization.batch_normalization == "synchronized":
+        hvd.synchronize_batch_normalization(model)
+    return hvd.accelerate(model)
+
+
+def _whiten_on_root(run: Run, model: keras.Model) -> None:
+    """Whitens the root's first layer with its images; the first step broadcasts it. Collective."""
+
+    def action() -> None:
+        images = first_images(
+            run.source, run.config, NUM_WHITENING_IMAGES, rank=run.rank, size=run.plan.size
+        )
+        whiten(model, images)
+
+    distributed.agreement.on_root(run.collectives, action)
+
+
+def labelled_phase(run: Run, model: keras.Model) -> Phase:
+    """Returns the supervised training: the main phase of a run."""
+    return Phase(
+        name="training",
+        config=run.config,
+        plan=run.plan,
+        source=run.source,
+        model=model,
+        compile=lambda: compile_model(model, run.config, run.plan),
+        record=run.record,
+        metrics_path=run.files.metrics,
+    )
+
+
+def compile_model(model: keras.Model, config: RunConfig, plan: Plan) -> None:
+    """Compiles the model with its loss, its metrics and a distributed optimizer."""
+    model.compile(
+        optimizer=distribute(model, config, plan),
+        loss=build_loss(config.loss),
+        weighted_metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+    )
+
+
+def distribute(model: keras.Model, config: RunConfig, plan: Plan) -> keras.optimizers.Optimizer:
+    """Returns the distributed optimizer of a model."""
+    schedule = build_schedule(config.schedule, plan)
+    return hvd.DistributedOptimizer(
+        build_recipe(config, schedule, model, num_steps=plan.num_steps),
+        compression=COMPRESSIONS[config.synchronization.compression],
+        backward_passes_per_step=plan.gradient_accumulation_steps,
+        average_aggregated_gradients=True,
+        check_every_steps=plan.check_every_steps,
+        # Regardless of `train.non_finite`: NaN and infinity are never applied to the weights.
+        skip_non_finite=True,
+    )
+
+
+def _require_same_variables(model: keras.Model, collectives: distributed.Collectives) -> None:
+    """Raises on all ranks if variables differ in position or shape. Collective."""
+    variables = [f"{list(v.shape)} {v.dtype} {v.name}" for v in model.variables]
+    distributed.agreement.require_same(
+        collectives,
+        {"model": {"number of variables": len(variables), "variable": variables}},
+        "give every rank the same model",
+    )

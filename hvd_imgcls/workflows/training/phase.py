@@ -1,0 +1,52 @@
+"""One training within a run: the pre-training, or the supervised training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from hvd_imgcls.config import RunConfig
+from hvd_imgcls.data import ImageSource
+from hvd_imgcls.data.bad_examples.log import BadExampleLog
+from hvd_imgcls.plan import Plan
+from hvd_imgcls.plan.position import Position
+from hvd_imgcls.workflows.progress import Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """A training as `fit` needs it.
+
+    Attributes:
+        name: `training` or `pretraining`: its prefix in the state of the run.
+        config: The configuration, as far as it concerns this training.
+        plan: The plan derived from it.
+        source: The images.
+        model: The model; compiled by `compile`.
+        compile: Compiles the model with loss, metrics and a new optimizer.
+        record: Results so far; updated.
+        metrics_path: File with one JSON line per epoch.
+        transform: Transforms the dataset of (images, targets, weights).
+        position: Position of the training.
+        bad_example_log: Images that could not be decoded.
+    """
+
+    name: str
+    config: RunConfig
+    plan: Plan
+    source: ImageSource
+    model: keras.Model
+    compile: Callable[[], None]
+    record: Record
+    metrics_path: Path
+    transform: Callable[[tf.data.Dataset], tf.data.Dataset] = field(default=lambda dataset: dataset)
+    position: Position = field(init=False)
+    bad_example_log: BadExampleLog = field(default_factory=BadExampleLog)
+
+    def __post_init__(self) -> None:
+        position = Position(self.plan.gradient_accumulation_steps)
+        object.__setattr__(self, "position", position)
