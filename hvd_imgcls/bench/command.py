@@ -16,6 +16,7 @@ from hvd_imgcls.bench.comparisons import peers, precision, scaling, time_to_accu
 from hvd_imgcls.bench.evaluations import evaluate
 from hvd_imgcls.bench.inputs import input as input_bench
 from hvd_imgcls.bench.steps import step
+from hvd_imgcls.environment.processor import processor_name
 from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.errors import ConfigError
 
@@ -97,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
     results = _measure(arguments)
     conditions = {
         "cores": os.cpu_count(),
-        "processor": _processor(),
+        "processor": processor_name(),
         "load_before": load_before,
         "load_after": os.getloadavg()[0],
         "python": platform.python_version(),
@@ -170,10 +171,3 @@ def _race(arguments: argparse.Namespace) -> time_to_accuracy.Settings:
         plain_epochs=plain_epochs,
         repeats=arguments.pairs,
     )
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor()

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 
 from hvd_imgcls.doctor.check import Check, fail, ok, warning
+from hvd_imgcls.environment.processor import cpu_quota
 from hvd_imgcls.horovod_build.wheel import cache_dir
 
 # Below these a run or a build stops early. A checkpoint of the largest of our models with
@@ -24,7 +25,7 @@ _SMALL_SHARED_MEMORY_BYTES = 64 * 2**20
 def check_cores() -> Check:
     """Says how many cores there are, and how many threads fit each of so many ranks."""
     num_cores = len(os.sched_getaffinity(0))
-    quota = _cgroup_cores()
+    quota = cpu_quota()
     detail = f"{num_cores} usable"
     if quota is not None and quota < num_cores:
         detail += f", limited to {quota:.1f} by the container"
@@ -112,11 +113,3 @@ def ipv4_addresses() -> list[tuple[str, str]]:
         for entry in entries
         if entry.family == socket.AF_INET and name in states and states[name].isup
     ]
-
-
-def _cgroup_cores(path: Path = Path("/sys/fs/cgroup/cpu.max")) -> float | None:
-    try:
-        quota, period = path.read_text(encoding="ascii").split()
-        return None if quota == "max" else int(quota) / int(period)
-    except (OSError, ValueError):
-        return None

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hvd_imgcls.environment.processor import processor_name
 from hvd_imgcls.versions import code_version
 
 _DISTRIBUTIONS = ("tensorflow", "keras", "horovod", "numpy")
@@ -42,7 +43,7 @@ def describe_launch(hosts: Sequence[str], fingerprint: str) -> dict[str, Any]:
             **{name: _version(name) for name in _DISTRIBUTIONS},
         },
         "system": f"{platform.system()} {platform.release()}",
-        "processor": _processor(),
+        "processor": processor_name(),
     }
 
 
@@ -58,13 +59,3 @@ def _version(name: str) -> str | None:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _processor(path: Path = Path("/proc/cpuinfo")) -> str:
-    """Returns the CPU model, or the architecture if the system does not report it."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

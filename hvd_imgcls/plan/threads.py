@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from hvd_imgcls.environment.affinity import cores_of_local_ranks
-
-_CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+from hvd_imgcls.environment.processor import cpu_quota
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,10 +40,5 @@ def share_cores(num_cores: int, local_size: int) -> Threads:
 def available_cores() -> int:
     """Returns the cores that the ranks of this host share, from CPU affinity and cgroup quota."""
     num_cores = len(cores_of_local_ranks())
-    try:
-        quota, period = _CGROUP_QUOTA.read_text(encoding="ascii").split()
-        if quota != "max":
-            num_cores = min(num_cores, max(1, int(quota) // int(period)))
-    except (OSError, ValueError):
-        pass  # The file exists only in Linux control groups: no quota.
-    return num_cores
+    quota = cpu_quota()
+    return num_cores if quota is None else min(num_cores, max(1, int(quota)))

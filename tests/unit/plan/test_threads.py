@@ -2,6 +2,7 @@ import os
 
 import pytest
 
+from hvd_imgcls.environment.processor import cpu_quota
 from hvd_imgcls.plan import threads
 
 
@@ -14,5 +15,5 @@ def test_available_cores_with_a_container_quota_obeys_it(monkeypatch, tmp_path, 
     path = tmp_path / "cpu.max"
     if quota is not None:
         path.write_text(quota)
-    monkeypatch.setattr(threads, "_CGROUP_QUOTA", path)
+    monkeypatch.setattr(threads, "cpu_quota", lambda: cpu_quota(path))
     assert threads.available_cores() == expected
