@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class Status(Enum):
-    """How a check came out. The value is what is printed."""
+    """The outcome of a check. The value is what is printed."""
 
     OK = "ok"
     WARNING = "warning"
@@ -16,13 +16,13 @@ class Status(Enum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Check:
-    """What was looked at and how it came out.
+    """A check and its outcome.
 
     Attributes:
-        name: What was looked at.
-        status: A warning does not keep one machine from training, a failure does.
+        name: What was checked.
+        status: A failure prevents training on this machine, a warning does not.
         detail: What was found.
-        fix: What to do about it. Empty when all is well.
+        fix: What to do about it. Empty if nothing has to be done.
     """
 
     name: str
@@ -37,15 +37,15 @@ class Check:
 
 
 def ok(name: str, detail: str) -> Check:
-    """Returns a check that came out well."""
+    """Returns a check that passed."""
     return Check(name=name, status=Status.OK, detail=detail)
 
 
 def warning(name: str, detail: str, fix: str) -> Check:
-    """Returns a check that one machine can live with."""
+    """Returns a check that found something which does not prevent training."""
     return Check(name=name, status=Status.WARNING, detail=detail, fix=fix)
 
 
 def fail(name: str, detail: str, fix: str) -> Check:
-    """Returns a check that keeps this machine from training."""
+    """Returns a check that found something which prevents training on this machine."""
     return Check(name=name, status=Status.FAIL, detail=detail, fix=fix)

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     for check in chosen(args.self_test_timeout):
         checks.append(check)
         if not args.json:
-            # At once: the last checks start TensorFlow on two ranks.
+            # At once, since the last checks take long: they start TensorFlow on two ranks.
             _write(check.describe())
     num_failed = sum(check.status is Status.FAIL for check in checks)
     num_warnings = sum(check.status is Status.WARNING for check in checks)
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def all_checks(self_test_timeout: float) -> Iterator[Check]:
-    """Yields all checks, quick ones first, leaving out what an earlier failure rules out."""
+    """Yields all checks, fast ones first, without those that an earlier failure rules out."""
     python_check, target = versions.check_python()
     yield python_check
     yield from versions.check_distributions()
@@ -69,7 +69,7 @@ def all_checks(self_test_timeout: float) -> Iterator[Check]:
     yield from machine.check_disk()
     yield machine.check_shared_memory()
     if target is None:
-        yield fail("Horovod", "not looked at, since Python is not supported", python_check.fix)
+        yield fail("Horovod", "not checked, since Python is not supported", python_check.fix)
         return
     tensorflow_check, target_with_tensorflow = versions.check_tensorflow_starts()
     yield tensorflow_check

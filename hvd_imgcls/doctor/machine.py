@@ -13,17 +13,17 @@ from hvd_imgcls.doctor.check import Check, fail, ok, warning
 from hvd_imgcls.environment.processor import cpu_quota
 from hvd_imgcls.horovod_build.wheel import cache_dir
 
-# Below these a run or a build stops early. A checkpoint of the largest of our models with
-# its optimizer takes 0.5 GB, the build of Horovod 0.6 GB.
+# A run or a build needs about this much. A checkpoint of our largest model with its optimizer
+# takes 0.5 GB, the build of Horovod 0.6 GB.
 _FAIL_BELOW_BYTES = 1e9
 _WARN_BELOW_BYTES = 5e9
 
-# What docker gives a container by default, and too little for Open MPI's shared memory.
+# Docker's default for a container, which is not enough for Open MPI's shared memory.
 _SMALL_SHARED_MEMORY_BYTES = 64 * 2**20
 
 
 def check_cores() -> Check:
-    """Says how many cores there are, and how many threads fit each of so many ranks."""
+    """Reports the number of cores, and the threads per rank for some numbers of ranks."""
     num_cores = len(os.sched_getaffinity(0))
     quota = cpu_quota()
     detail = f"{num_cores} usable"
@@ -32,9 +32,9 @@ def check_cores() -> Check:
         num_cores = max(1, int(quota))
     counts = [count for count in (1, 2, 4, 8, 16) if count <= num_cores]
     threads = ", ".join(f"{count}: {num_cores // count}" for count in counts)
-    detail += f"; threads per rank for so many local ranks: {threads}"
+    detail += f"; local ranks and threads per rank: {threads}"
     if num_cores < 2:
-        return warning("cores", detail, "expect 2 ranks to take twice as long as 1 here")
+        return warning("cores", detail, "expect 2 ranks to take twice as long as 1")
     return ok("cores", detail)
 
 
@@ -42,35 +42,37 @@ def check_interfaces() -> Check:
     """Lists the network interfaces that are up, with their IPv4 addresses."""
     found = [f"{name} {address}" for name, address in ipv4_addresses()]
     if not found:
-        fix = "bring one up (ip link set lo up): even local ranks talk over the network"
+        fix = "enable one (ip link set lo up): even local ranks communicate over the network"
         return fail("network", "no interface that is up has an IPv4 address", fix)
     return ok("network", ", ".join(found))
 
 
 def check_hostname(hostname: str | None = None) -> Check:
-    """Checks that the host's name leads to an address of a real interface.
+    """Checks that the host's name resolves to an address of a real interface.
 
-    Gloo binds to what the name resolves to, whatever `--network-interface` says, so with
-    Debian's usual `127.0.1.1 name` other hosts connect to themselves.
+    Gloo binds to the address of the name and ignores `--network-interface`. With Debian's
+    default `127.0.1.1 name`, other hosts would connect to themselves.
     """
     name = "hostname"
     hostname = socket.gethostname() if hostname is None else hostname
     outside = [address for _, address in ipv4_addresses() if not address.startswith("127.")]
     example = outside[0] if outside else "the address of its interface"
-    fix = f"for runs over several hosts: in /etc/hosts, let {hostname} stand for {example}"
+    fix = f"for runs on several hosts, map {hostname} to {example} in /etc/hosts"
     try:
         address = socket.gethostbyname(hostname)
     except OSError:
-        return warning(name, f"{hostname} resolves to nothing", fix)
+        return warning(name, f"{hostname} cannot be resolved", fix)
     if address.startswith("127."):
-        return warning(name, f"{hostname} resolves to {address}: enough for this host alone", fix)
+        return warning(name, f"{hostname} resolves to {address}, which is enough for one host", fix)
     if address not in outside:
-        return warning(name, f"{hostname} resolves to {address}, which is not this host's", fix)
+        return warning(
+            name, f"{hostname} resolves to {address}, which is not an address of this host", fix
+        )
     return ok(name, f"{hostname} resolves to {address}")
 
 
 def check_disk() -> list[Check]:
-    """Checks the space where runs and Horovod's wheels are written."""
+    """Checks the free space where runs and Horovod's wheels are written."""
     return [
         check_free_space("disk of this directory", Path.cwd()),
         check_free_space("disk of the cache", cache_dir()),
@@ -78,7 +80,7 @@ def check_disk() -> list[Check]:
 
 
 def check_free_space(name: str, path: Path) -> Check:
-    """Checks the space on the file system of a path that need not exist yet."""
+    """Checks the free space on the file system of a path, which may not exist yet."""
     while not path.exists():
         path = path.parent
     free = shutil.disk_usage(path).free
@@ -88,7 +90,7 @@ def check_free_space(name: str, path: Path) -> Check:
     if free < _WARN_BELOW_BYTES:
         return warning(name, detail, "free some space before a long run")
     if not os.access(path, os.W_OK):
-        return fail(name, f"{path} is not writable", "change its owner, or work elsewhere")
+        return fail(name, f"{path} is not writable", "change its owner or use another directory")
     return ok(name, detail)
 
 
@@ -96,11 +98,11 @@ def check_shared_memory(path: Path = Path("/dev/shm")) -> Check:
     """Checks the size of the shared memory, which MPI and TensorFlow's workers use."""
     name = "shared memory"
     if not path.exists():
-        return warning(name, f"there is no {path}", "mount a tmpfs there")
+        return warning(name, f"{path} does not exist", "mount a tmpfs there")
     total = shutil.disk_usage(path).total
     detail = f"{total / 1e6:.0f} MB in {path}"
     if total <= _SMALL_SHARED_MEMORY_BYTES:
-        return warning(name, detail, "give the container more, e.g. docker run --shm-size=1g")
+        return warning(name, detail, "give the container more of it, e.g. docker run --shm-size=1g")
     return ok(name, detail)
 
 

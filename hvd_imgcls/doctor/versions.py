@@ -15,7 +15,7 @@ from hvd_imgcls.doctor.check import Check, fail, ok
 from hvd_imgcls.errors import SetupError
 from hvd_imgcls.horovod_build.target import Target, inspect_target
 
-# Those whose versions must fit together get a line each, the others share one.
+# The distributions whose versions must match have a line each, the others share one.
 _MAIN_DISTRIBUTIONS = ("tensorflow", "keras", "numpy")
 
 
@@ -23,7 +23,7 @@ def check_python() -> tuple[Check, Target | None]:
     """Checks that this Python is a supported one.
 
     Returns:
-        The check, and what is known of this Python: None when that cannot be told.
+        The check, and the facts about this Python: None if they are not known.
     """
     python = sys.executable
     try:
@@ -34,7 +34,7 @@ def check_python() -> tuple[Check, Target | None]:
 
 
 def check_tensorflow_starts() -> tuple[Check, Target | None]:
-    """Imports TensorFlow in a process of its own and asks it for its compile flags."""
+    """Imports TensorFlow in a separate process and gets its compile flags."""
     name = "TensorFlow starts"
     try:
         target = inspect_target(sys.executable, with_tensorflow=True)
@@ -44,11 +44,11 @@ def check_tensorflow_starts() -> tuple[Check, Target | None]:
 
 
 def check_distributions(requirements: Iterable[str] | None = None) -> list[Check]:
-    """Checks that what is installed lies within the ranges of setup.cfg.
+    """Checks that the installed distributions are within the ranges of setup.cfg.
 
     Args:
-        requirements: The ranges, e.g. `keras>=3.15.1,<3.16`. Those that the installed
-            hvd_imgcls carries when None.
+        requirements: The ranges, e.g. `keras>=3.15.1,<3.16`. If None, those in the metadata
+            of the installed hvd_imgcls.
     """
     if requirements is None:
         try:
@@ -71,7 +71,7 @@ def check_distributions(requirements: Iterable[str] | None = None) -> list[Check
 
 
 def check_keras_backend(config_path: Path | None = None) -> Check:
-    """Checks that Keras will run on TensorFlow: its environment variable, then its file."""
+    """Checks that Keras uses TensorFlow, by its environment variable or else its file."""
     name = "Keras backend"
     home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
     path = home / "keras.json" if config_path is None else config_path
@@ -85,7 +85,7 @@ def check_keras_backend(config_path: Path | None = None) -> Check:
         except (OSError, ValueError, AttributeError):
             return ok(name, "tensorflow (Keras's default)")
     if backend != "tensorflow":
-        return fail(name, f"{origin} says {backend}; Horovod works on tensorflow alone", fix)
+        return fail(name, f"{origin} sets {backend}; Horovod supports only tensorflow", fix)
     return ok(name, f"tensorflow ({origin})")
 
 
@@ -95,7 +95,7 @@ def _check_distribution(requirement: Requirement) -> Check:
     try:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
-        return fail(name, f"is not installed, needed is {wanted}", fix)
+        return fail(name, f"is not installed, {wanted} is required", fix)
     if not requirement.specifier.contains(version, prereleases=True):
-        return fail(name, f"{version} does not fit, needed is {wanted}", fix)
-    return ok(name, f"{version} (needed: {wanted})")
+        return fail(name, f"{version} is installed, {wanted} is required", fix)
+    return ok(name, f"{version} (required: {wanted})")

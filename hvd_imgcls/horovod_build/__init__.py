@@ -1,5 +1,5 @@
 """Builds Horovod for the installed TensorFlow, with our patches, and checks that it works.
 
-Nothing here imports TensorFlow or Horovod: what must be known of them is asked of the
-Python they are installed in, which need not be the one that runs this.
+Nothing here imports TensorFlow or Horovod: facts about them come from the Python in which they
+are installed, which may be another one than the one that runs this.
 """

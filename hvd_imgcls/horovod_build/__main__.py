@@ -1,4 +1,4 @@
-"""`python -m hvd_imgcls.horovod_build`: what `make setup` runs, with as few imports as can be."""
+"""`python -m hvd_imgcls.horovod_build`: run by `make setup`, with as few imports as possible."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def main() -> int:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
     except KeyboardInterrupt:
-        sys.stderr.write("stopped; the same command starts again\n")
+        sys.stderr.write("interrupted; run the same command again to continue\n")
         return 130
 
 

@@ -1,8 +1,7 @@
-"""Names a Horovod wheel after everything that shapes it.
+"""Names a Horovod wheel after everything that affects it.
 
-pip keeps a wheel it built under the name of the sdist alone, and so installs one made for
-another TensorFlow without a word. Ours is found again only where every ingredient is the
-same.
+pip keeps a wheel that it built under the name of the sdist only, and would silently install one
+that was built for another TensorFlow. Ours is used again only if every ingredient is the same.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ def build_requirements(toolchain: Toolchain) -> list[Path]:
 
 
 def key_ingredients(target: Target, toolchain: Toolchain) -> dict[str, str]:
-    """Returns everything that shapes the wheel, by readable names."""
+    """Returns everything that affects the wheel, by readable names."""
     return {
         "horovod": VERSION,
         "sdist_sha256": SDIST_SHA256,
@@ -57,7 +56,7 @@ def cache_key(ingredients: dict[str, str]) -> str:
 
 
 def hash_files(paths: list[Path]) -> str:
-    """Returns one SHA-256 over names and contents of files."""
+    """Returns one SHA-256 of the names and contents of files."""
     digest = hashlib.sha256()
     for path in paths:
         content = path.read_bytes()

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of the command to a parser."""
     parser.description = (
         "Builds Horovod with our patches for the installed TensorFlow, installs it and tests "
-        "it with two ranks. The wheel is kept in the user's cache. See docs/install.md."
+        "it with two ranks. The wheel is stored in the user's cache. See docs/install.md."
     )
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
@@ -26,33 +26,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_const",
         const=True,
         default=None,
-        help="build with MPI too; an error without mpicxx (default: if mpicxx is found)",
+        help="build with MPI as well; fails without mpicxx (default: if mpicxx is found)",
     )
     group.add_argument(
         "--without-mpi",
         dest="mpi",
         action="store_const",
         const=False,
-        help="build with Gloo alone",
+        help="build with Gloo only",
     )
     parser.add_argument(
-        "--gpu", choices=["nccl"], default=None, help="build for CUDA and NCCL (untried)"
+        "--gpu",
+        choices=["nccl"],
+        default=None,
+        help="build with NCCL against the CUDA of tensorflow[and-cuda] (not yet run on a GPU)",
     )
     parser.add_argument(
         "--python",
         metavar="PATH",
         default=sys.executable,
-        help="the Python to install into (default: the one that runs this)",
+        help="Python to install into (default: the one that runs this command)",
     )
     parser.add_argument(
         "--jobs",
         metavar="N",
         type=int,
         default=None,
-        help="number of compilers at a time (default: the number of cores)",
+        help="number of files to compile in parallel (default: the number of cores)",
     )
     parser.add_argument(
-        "--force", action="store_true", help="build and install again even if it is there"
+        "--force", action="store_true", help="build and install even if the same build exists"
     )
 
 
@@ -71,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(
             "--jobs", got=num_jobs, expected="at least 1", fix="leave it out for all cores"
         )
-    # So that the compilers, which have a session of their own, are ended with us.
+    # The compilers run in a session of their own; this ends them together with this process.
     for signal_number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signal_number, _exit_on_signal)
     install_horovod(
@@ -86,13 +89,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def say(line: str) -> None:
-    """Prints a line at once, also into a pipe."""
+    """Prints a line and flushes it, so that it appears at once in a pipe, too."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 
 def _say_nothing(_: str) -> None:
-    """Takes the place of `say`."""
+    """Replaces `say`."""
 
 
 def _exit_on_signal(signal_number: int, _: FrameType | None) -> None:

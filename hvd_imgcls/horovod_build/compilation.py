@@ -32,7 +32,7 @@ class Compilation:
         record: The build record that is written into the wheel.
         sdists_dir: Where sdists are kept.
         log_path: File for the output of all steps.
-        num_jobs: Number of compilers at a time.
+        num_jobs: Number of files to compile in parallel.
         say: Prints a line.
     """
 

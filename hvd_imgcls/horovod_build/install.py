@@ -30,8 +30,8 @@ def install_horovod(
         python: Path of the interpreter to install into.
         mpi: Whether to build with MPI. None: if `mpicxx` is found.
         gpu: `nccl` to build for CUDA and NCCL, or None.
-        num_jobs: Number of compilers at a time.
-        force: Build and install even if the same build is there.
+        num_jobs: Number of files to compile in parallel.
+        force: Build and install even if the same build exists.
         say: Prints a line.
 
     Raises:
@@ -56,12 +56,12 @@ def install_horovod(
 def find_python(name: str) -> str:
     """Returns the path of an interpreter given by name or path.
 
-    Links are kept: resolving the `python` of a virtual environment would leave it.
+    Links are not resolved: that of a virtual environment leads out of it.
     """
     path = shutil.which(name)
     if path is None:
         raise SetupError(
-            f"there is no Python interpreter {name}", fix="name an existing one with --python"
+            f"there is no Python interpreter {name}", fix="choose an existing one with --python"
         )
     return os.path.abspath(path)
 
@@ -80,7 +80,7 @@ def _require_tensorflow(target: Target) -> None:
         )
     if not version.startswith(_TENSORFLOW_SERIES):
         raise SetupError(
-            f"{target.python} has TensorFlow {version}; our Horovod is made for "
+            f"{target.python} has TensorFlow {version}; our Horovod is built for "
             f"{_TENSORFLOW_SERIES}x",
             fix=f"{target.python} {_INSTALL_TENSORFLOW}",
         )
@@ -118,7 +118,7 @@ def _install_wheel(target: Target, wheel_path: Path, say: Say) -> None:
         what = "installing what Horovod imports"
         run_logged([*pip_install, *missing], what=what, log_path=log_path, say=say)
     say(f"installing {wheel_path.name}")
-    # By file and without an index, so that pip can take no other Horovod, nor its cache.
+    # By file and without an index, so that pip uses neither another Horovod nor its own cache.
     pip_install += ["--no-index", "--no-cache-dir", "--no-deps", "--force-reinstall"]
     what = "installing the Horovod wheel"
     run_logged([*pip_install, str(wheel_path)], what=what, log_path=log_path, say=say)
@@ -131,7 +131,7 @@ def _test(python: str, toolchain: Toolchain, say: Say) -> None:
         if shutil.which("mpirun"):
             controllers.append("mpi")
         else:
-            say("  warning: MPI is not tested, mpirun is not in PATH")
+            say("  warning: MPI is not tested, since mpirun is not in PATH")
     for controller in controllers:
         say(f"testing: 2 ranks add numbers over {controller} (about 15 s)")
         result = run_self_test(python, controller)

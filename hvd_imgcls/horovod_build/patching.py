@@ -1,6 +1,6 @@
 """Applies our patch files to the unpacked sdist, strictly: no fuzz, no moved lines.
 
-Done here and not by `patch` or `git apply`, which a bare machine need not have.
+`patch` and `git apply` are not used, since they may not be installed.
 """
 
 from __future__ import annotations
@@ -107,5 +107,5 @@ def _read_hunk(lines: list[str], index: int, hunk: _Hunk, num_old: int, num_new:
 def _refused(patch_path: Path, reason: str) -> SetupError:
     return SetupError(
         f"the patch {patch_path.name} cannot be applied to Horovod: {reason}",
-        fix="reinstall hvd_imgcls; its patches and the Horovod version belong together",
+        fix="reinstall hvd_imgcls, whose patches are for exactly one version of Horovod",
     )

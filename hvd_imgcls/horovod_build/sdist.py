@@ -15,9 +15,9 @@ from hvd_imgcls.horovod_build.patching import apply_patch, patch_files
 from hvd_imgcls.horovod_build.processes import Say, run_logged
 
 UPSTREAM_VERSION = "0.28.1"
-# What patches/01 writes into horovod/__init__.py. Count up with every change of a patch.
+# Written into horovod/__init__.py by patches/01. Increase it with every change of a patch.
 VERSION = f"{UPSTREAM_VERSION}+hvdimgcls.4"
-# Of horovod-0.28.1.tar.gz as PyPI lists it.
+# The hash of horovod-0.28.1.tar.gz on PyPI.
 SDIST_SHA256 = "92a43f5a94c43907a56805bad15f19700c62ffc83b7ca483f9e104e229f67ef0"
 BUILD_RECORD = "hvd_imgcls_build.json"
 
@@ -30,14 +30,14 @@ def fetch_sdist(
     environment: Mapping[str, str],
     say: Say,
 ) -> Path:
-    """Returns the path of the checked sdist, downloading it if it is not there yet.
+    """Returns the path of the verified sdist, after downloading it if necessary.
 
     Args:
         python: Interpreter whose pip downloads.
         sdists_dir: Where sdists are kept.
         log_path: File for pip's output.
-        environment: Must offer setuptools and wheel: pip asks an sdist for its metadata
-            even when it only downloads it.
+        environment: Must provide setuptools and wheel, since pip builds the metadata of an
+            sdist even if it only downloads it.
         say: Prints a line.
     """
     path = sdists_dir / f"horovod-{UPSTREAM_VERSION}.tar.gz"
@@ -75,7 +75,7 @@ def verify_sdist(path: Path, expected_sha256: str = SDIST_SHA256) -> None:
         raise SetupError(
             f"{path} is not the Horovod {UPSTREAM_VERSION} that was reviewed: its SHA-256 is "
             f"{found}, expected {expected_sha256}",
-            fix="look at where pip downloads from (pip config list)",
+            fix="check where pip downloads from (pip config list)",
         )
 
 
@@ -102,10 +102,10 @@ def unpack_and_patch(sdist_path: Path, into_dir: Path, build_record: Mapping[str
 
 
 def _require_inside(members: list[tarfile.TarInfo], sdist_path: Path, into_dir: Path) -> None:
-    """Refuses an archive that would write outside of `into_dir`.
+    """Rejects an archive that would write outside of `into_dir`.
 
-    As tarfile's "data" filter does, which Python 3.11 has since 3.11.4 only; Debian 12
-    ships 3.11.2.
+    So does tarfile's "data" filter, but Python 3.11 has it only since 3.11.4, and Debian 12
+    has 3.11.2.
     """
     root = into_dir.resolve()
     for member in members:
@@ -115,5 +115,5 @@ def _require_inside(members: list[tarfile.TarInfo], sdist_path: Path, into_dir: 
         if not all(target.resolve().is_relative_to(root) for target in targets):
             raise SetupError(
                 f"{sdist_path}: {member.name} would be written outside of {into_dir}",
-                fix="remove the file and try again; it is not Horovod's source",
+                fix="remove the file, which is not Horovod's source, and try again",
             )

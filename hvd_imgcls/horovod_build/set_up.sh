@@ -1,14 +1,14 @@
 #!/bin/sh
-# The steps of `make setup` that come before the package itself can run: plain sh, because
-# there may be no usable Python yet. Every step can be repeated after an interruption.
+# The steps of `make setup` before the package itself can run. Plain sh, because there may be
+# no usable Python yet. Every step can be repeated after an interruption.
 #
-#   set_up.sh venv PYTHON VENV       checks the machine, makes the virtual environment
+#   set_up.sh venv PYTHON VENV       checks the machine, creates the virtual environment
 #   set_up.sh packages VENV          installs requirements.lock
 #   set_up.sh project VENV           installs the project itself, editable
 set -eu
 
-# TensorFlow and the rest take 2.4 GB in VENV, pip's download cache 0.8 GB, the build of
-# Horovod 0.6 GB in the user's cache (measured 2026-11-21).
+# TensorFlow and the other packages take 2.4 GB in VENV, pip's download cache 0.8 GB and the
+# build of Horovod 0.6 GB in the user's cache (measured 2026-11-21).
 needed_gb=5
 
 problems=''
@@ -29,7 +29,7 @@ version_of() { # PYTHON
         echo 'does not run'
 }
 
-# Sets $python to the first supported one. Others than PYTHON are tried only for the default.
+# Sets $python to PYTHON if it is supported. Only for the default, other names are tried as well.
 find_python() { # PYTHON
     python=$1
     is_supported "$1" && return
@@ -45,10 +45,10 @@ find_python() { # PYTHON
     if command -v "$1" >/dev/null 2>&1; then
         what="$1 is Python $(version_of "$1"); supported are 3.11, 3.12 and 3.13"
     else
-        what="there is no $1; supported are Python 3.11, 3.12 and 3.13"
+        what="$1 was not found; supported are Python 3.11, 3.12 and 3.13"
     fi
     offered=$(offered_python)
-    problem "$what" "sudo apt-get install $offered $offered-venv, or name one: make PYTHON=/path/to/$offered"
+    problem "$what" "sudo apt-get install $offered $offered-venv, or choose another one: make PYTHON=/path/to/$offered"
 }
 
 # The newest supported Python that is a package of this system, as far as apt knows.
@@ -65,20 +65,20 @@ offered_python() {
 check_machine() { # PYTHON VENV
     find_python "$1"
     if [ -n "$python" ] && ! "$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then
-        problem "$python has no venv module, which makes the virtual environment" \
+        problem "$python has no venv module, which creates the virtual environment" \
             "sudo apt-get install python$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv"
     fi
-    # CXX may hold flags or a launcher behind the program.
+    # CXX may hold flags after the name of the program.
     compiler=${CXX:-c++}
     if ! command -v "${compiler%% *}" >/dev/null 2>&1 && ! command -v g++ >/dev/null 2>&1 &&
         ! command -v clang++ >/dev/null 2>&1; then
-        problem 'there is no C++ compiler (c++, g++ or clang++), and Horovod must be compiled' \
+        problem 'no C++ compiler was found (c++, g++ or clang++); Horovod has to be compiled' \
             'sudo apt-get install g++'
     fi
     free_kb=$(df -Pk "$(dirname "$2")" | awk 'NR == 2 { print $4 }')
     if [ "$free_kb" -lt $((needed_gb * 1000 * 1000)) ]; then
-        problem "$((free_kb / 1000)) MB are free in $(dirname "$2"), $((needed_gb * 1000)) MB are needed" \
-            'free some space (df -h shows what there is)'
+        problem "$(dirname "$2") has $((free_kb / 1000)) MB free, the environment needs $((needed_gb * 1000)) MB" \
+            'free some space (df -h shows the disks)'
     fi
     if [ -n "$problems" ]; then
         printf '%s' "$problems" >&2
@@ -86,7 +86,7 @@ check_machine() { # PYTHON VENV
     fi
 }
 
-# Runs a command with its output in a log, says every 15 s that it still runs.
+# Runs a command with its output in a log, and prints every 15 s that it is still running.
 run_logged() { # WHAT COMMAND...
     what=$1
     shift
@@ -114,7 +114,7 @@ run_logged() { # WHAT COMMAND...
 }
 
 explain_failure() {
-    again='run the same command again, it goes on where it was'
+    again='run the same command again; steps that are finished are not repeated'
     if grep -qiE 'No space left on device|Disk quota exceeded' "$log"; then
         echo "error: $what failed: the disk is full"
         echo "  to fix it: free some space, then $again"
@@ -124,7 +124,7 @@ explain_failure() {
     else
         echo "error: $what failed; the end of pip's output:"
         tail -n 15 "$log" | sed 's/^/    /'
-        echo "  to fix it: mend what it names, then $again"
+        echo "  to fix it: correct what it names, then $again"
     fi
 }
 
@@ -133,11 +133,11 @@ shift
 case $step in
 venv)
     check_machine "$1" "$2"
-    echo "making the virtual environment $2 with Python $(version_of "$python") (10 s)"
-    run_logged 'making the virtual environment' "$python" -m venv --clear "$2"
+    echo "creating the virtual environment $2 with Python $(version_of "$python") (10 s)"
+    run_logged 'creating the virtual environment' "$python" -m venv --clear "$2"
     ;;
 packages)
-    echo 'installing the pinned packages, TensorFlow among them (0.8 GB, 1 to 5 minutes)'
+    echo 'installing the pinned packages, including TensorFlow (0.8 GB, 1 to 5 minutes)'
     run_logged 'installing the pinned packages' \
         "$1/bin/python" -m pip install --disable-pip-version-check --retries 2 \
         --require-hashes --requirement requirements.lock

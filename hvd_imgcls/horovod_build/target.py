@@ -1,4 +1,4 @@
-"""What is known of the Python that Horovod is built for."""
+"""The Python that Horovod is built for."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hvd_imgcls.errors import SetupError
 # TensorFlow 2.21 has wheels for 3.10 to 3.13, Keras 3.15.1 needs at least 3.11.
 SUPPORTED_PYTHONS = ((3, 11), (3, 12), (3, 13))
 
-# Horovod's own `install_requires`, less what only PyTorch needs, and pip itself.
+# Horovod's own `install_requires`, except those of PyTorch.
 RUN_TIME_DISTRIBUTIONS = ("cloudpickle", "packaging", "psutil", "PyYAML")
 # What a build with NCCL uses of TensorFlow's extra and-cuda.
 CUDA_DISTRIBUTIONS = (
@@ -30,7 +30,7 @@ _DISTRIBUTIONS = (
     *CUDA_DISTRIBUTIONS,
 )
 
-# Importing TensorFlow takes 5 s here, and minutes from a cold network file system.
+# Importing TensorFlow takes about 5 s, but minutes from a cold network file system.
 _PROBE_TIMEOUT_SECONDS = 300
 
 _PROBES_DIR = Path(__file__).parent / "probes"
@@ -70,11 +70,11 @@ class Target:
 
 
 def inspect_target(python: str, *, with_tensorflow: bool = False) -> Target:
-    """Asks an interpreter what it is and what is installed in it.
+    """Returns the facts about an interpreter and what is installed in it.
 
     Args:
         python: Path of the interpreter.
-        with_tensorflow: Also import TensorFlow there, which takes seconds.
+        with_tensorflow: Import TensorFlow there as well, which takes seconds.
 
     Raises:
         SetupError: If it does not run, is not supported, or TensorFlow cannot be imported.
@@ -85,7 +85,7 @@ def inspect_target(python: str, *, with_tensorflow: bool = False) -> Target:
         raise SetupError(
             f"{python} is {facts['implementation']} {major}.{minor}.{micro}; supported are "
             f"CPython {describe_supported()}",
-            fix="name another one with --python (or PYTHON=... of make), e.g. --python python3.11",
+            fix="choose another one with --python (PYTHON=... for make), e.g. --python python3.13",
         )
     return Target(
         python=python,
@@ -126,16 +126,16 @@ def _ask(python: str, arguments: Sequence[str]) -> dict[str, Any]:
     except OSError as error:
         raise SetupError(
             f"the Python interpreter {python} cannot be started: {error.strerror}",
-            fix="name an existing one with --python",
+            fix="choose an existing one with --python",
         ) from error
     except subprocess.TimeoutExpired as error:
         raise SetupError(
             f"{python} did not answer within {_PROBE_TIMEOUT_SECONDS} s",
-            fix=f"see whether this ends: {' '.join(command)}",
+            fix=f"check whether this command ends: {' '.join(command)}",
         ) from error
     if done.returncode != 0:
         last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
-        asked = "import TensorFlow" if arguments[0] == "tensorflow" else "say what it is"
+        asked = "import TensorFlow" if arguments[0] == "tensorflow" else "describe itself"
         raise SetupError(
             f"{python} could not {asked}: {last[0]}",
             fix=f"{python} -m pip install --force-reinstall 'tensorflow>=2.21,<2.22'",

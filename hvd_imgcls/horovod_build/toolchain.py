@@ -14,21 +14,21 @@ from pathlib import Path
 from hvd_imgcls.errors import SetupError
 from hvd_imgcls.horovod_build.cuda_wheels import CudaWheels
 
-# Horovod's CMakeLists.txt compiles for these where the machine has them.
+# Horovod's CMakeLists.txt uses these instructions if the machine has them.
 _CPU_FLAGS = ("f16c", "avx", "fma")
 
-# Variables that CMake or the compilers read and that change what they make.
+# Variables that CMake or the compilers read and that affect the result.
 _BUILD_VARIABLES = ("CFLAGS", "CPPFLAGS", "CXXFLAGS", "LDFLAGS")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Toolchain:
-    """The programs that build Horovod here, and what they would build.
+    """The programs that build Horovod, and what they build.
 
     Attributes:
         compiler: Path of the C++ compiler.
         compiler_version: First line of its `--version`.
-        make: Path of make.
+        make: Path of `make`.
         mpi_compiler: Path of `mpicxx`, None to build without MPI.
         mpi_version: What `mpicxx -show` prints: the compiler line with MPI's paths.
         cuda: CUDA and NCCL, None to build without them.
@@ -78,7 +78,7 @@ def find_toolchain(
         if "libopenmpi-dev" in packages:
             packages.append("openmpi-bin")
         raise SetupError(
-            f"missing on this machine, or not in PATH: {', '.join(names)}",
+            f"not installed, or not in PATH: {', '.join(names)}",
             fix=f"on Debian or Ubuntu: sudo apt-get install {' '.join(packages)}",
         )
     return Toolchain(
@@ -96,10 +96,10 @@ def find_toolchain(
 
 
 def architecture_flags(cpuinfo_path: Path = Path("/proc/cpuinfo")) -> tuple[str, ...]:
-    """Returns the flags Horovod uses for half precision that this CPU can run.
+    """Returns the flags that Horovod uses for half precision, as far as this CPU supports them.
 
-    Horovod's CMake asks gcc the same through bash; here it is asked of the kernel so that
-    the answer can be part of the cache key: a home directory may serve unlike machines.
+    Horovod's CMake files ask the compiler. Here the kernel is asked, so that the flags can be
+    part of the cache key: machines with different CPUs may share a home directory.
     """
     if platform.machine() not in ("x86_64", "AMD64"):
         return ()
@@ -121,11 +121,11 @@ def _output(command: list[str]) -> str:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SetupError(
-            f"{command[0]} does not run: {error}", fix=f"see what this says: {' '.join(command)}"
+            f"{command[0]} does not run: {error}", fix=f"run it by hand: {' '.join(command)}"
         ) from error
     if done.returncode != 0:
         raise SetupError(
             f"{' '.join(command)} fails with exit code {done.returncode}: {done.stderr.strip()}",
-            fix="reinstall it, or take it out of PATH",
+            fix="reinstall it, or remove it from PATH",
         )
     return done.stdout

@@ -1,4 +1,4 @@
-"""Builds the Horovod wheel into the user's cache, or finds it there."""
+"""Finds the Horovod wheel in the user's cache, or builds it there."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from hvd_imgcls.horovod_build.processes import Say, require_free_space
 from hvd_imgcls.horovod_build.target import Target
 from hvd_imgcls.horovod_build.toolchain import Toolchain
 
-# Measured 2026-11-21: build tools, source and objects take 0.5 GB at their highest.
+# Measured 2026-11-21: build tools, source and objects take up to 0.5 GB.
 _NEEDED_BYTES = 1_000_000_000
 
-# A temporary directory of a build that was killed; a live one is guarded by the lock.
+# Prefix of the temporary directory of a build. The lock protects those of running builds.
 _BUILDING_PREFIX = "building-"
 
 
@@ -48,14 +48,14 @@ def find_or_build_wheel(
 ) -> Path:
     """Returns the path of a wheel for this TensorFlow, Python and toolchain.
 
-    A wheel comes into its place by one rename, so what is there is complete, whatever
-    happened to an earlier build.
+    A wheel is moved to its final place by one rename, so a wheel that exists is complete even if
+    an earlier build was interrupted.
 
     Args:
         target: The Python to build for, inspected with TensorFlow.
         toolchain: What builds it.
-        num_jobs: Number of compilers at a time.
-        rebuild: Build it even if it is there.
+        num_jobs: Number of files to compile in parallel.
+        rebuild: Build it even if it exists.
         say: Prints a line.
 
     Raises:
@@ -89,7 +89,7 @@ def find_or_build_wheel(
         except OSError as error:
             raise SetupError(
                 f"building Horovod in {root} failed: {error}",
-                fix="free some space or mend the directory, then run the same command again",
+                fix="free some space or repair the directory, then run the same command again",
             ) from error
         finally:
             shutil.rmtree(wheel_dir, ignore_errors=True)
@@ -113,7 +113,7 @@ def _make_cache_dir() -> Path:
             (root / name).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SetupError(
-            f"the cache directory {root} cannot be made: {error.strerror}",
+            f"the cache directory {root} cannot be created: {error.strerror}",
             fix="set XDG_CACHE_HOME to a directory that you may write to",
         ) from error
     return root
@@ -125,6 +125,6 @@ def _locked(root: Path, say: Say) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("another build is under way in the same cache; waiting for it to end")
+            say("another build is running in the same cache; waiting for it to end")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield

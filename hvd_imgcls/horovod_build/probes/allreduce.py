@@ -1,7 +1,7 @@
-"""Adds up known numbers over all ranks, compares the sum exactly and times it.
+"""Adds known numbers over all ranks, compares the sum exactly and measures the time.
 
-Started by horovodrun on every rank. The root prints one line of JSON. Horovod is loaded by
-name because only one module of the package may import it, and this is no module of it.
+Started by horovodrun on every rank. The root prints one line of JSON. Horovod is imported by
+name because in the package only one module may import it, and this script is not part of it.
 """
 
 import importlib

@@ -1,8 +1,8 @@
-"""Prints as JSON what Horovod's build needs to know of the Python that runs this.
+"""Prints, as JSON, what Horovod's build needs to know about the Python that runs this.
 
 With the argument `tensorflow` it imports TensorFlow, which takes seconds, and adds the flags
-that extensions must be compiled with. Standard library only, and nothing newer than
-Python 3.8, so that an unsupported Python can still say which one it is.
+that extensions must be compiled with. It uses only the standard library and nothing newer than
+Python 3.8, so that an unsupported Python can still report its version.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def horovod_build_record() -> Any:
 
 
 def main() -> None:
-    """Prints the facts as the last line, since TensorFlow may print before."""
+    """Prints the facts as the last line, since TensorFlow may print other lines first."""
     facts: dict[str, Any] = {
         "version": list(sys.version_info[:3]),
         "implementation": sys.implementation.name,

@@ -58,4 +58,4 @@ def test_without_apt_the_newest_supported_python_is_named(programs: Path) -> Non
 
 def test_a_python_that_does_not_exist_is_named(programs: Path) -> None:
     message = set_up_venv(programs, "python9")
-    assert "there is no python9; supported are Python 3.11, 3.12 and 3.13" in message
+    assert "python9 was not found; supported are Python 3.11, 3.12 and 3.13" in message

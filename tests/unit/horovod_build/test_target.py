@@ -45,7 +45,7 @@ def test_the_message_names_what_setup_cfg_allows() -> None:
 def test_a_missing_or_broken_python_is_one_message(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="cannot be started"):
         inspect_target(str(tmp_path / "none"))
-    with pytest.raises(SetupError, match="could not say what it is: no libpython"):
+    with pytest.raises(SetupError, match="could not describe itself: no libpython"):
         inspect_target(fake_python(tmp_path, "echo no libpython >&2; exit 127"))
 
 

@@ -78,7 +78,7 @@ def test_two_builds_wait_for_each_other(build: Build) -> None:
         thread.start()
         thread.join(0.5)
         assert thread.is_alive()
-        assert any("another build is under way" in line for line in lines)
+        assert any("another build is running" in line for line in lines)
     thread.join(10)
     assert found == [path]
 
