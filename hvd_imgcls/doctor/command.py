@@ -81,14 +81,14 @@ def all_checks(self_test_timeout: float) -> Iterator[Check]:
     built_for = horovod_checks.check_built_for(target_with_tensorflow)
     yield built_for
     yield from horovod_checks.check_controllers(record)
-    yield gpu_checks.check_use(record, gpu_checks.gpu_facts(with_tensorflow=False))
+    yield gpu_checks.check_use(record, gpu_checks.gpu_facts(always_ask_tensorflow=False))
     if built_for.status is not Status.FAIL:
         yield from horovod_checks.check_allreduce(record, self_test_timeout)
 
 
 def gpu_only_checks(timeout_seconds: float) -> Iterator[Check]:
     """Yields the checks of GPUs; those that use several ranks only if all others pass."""
-    facts = gpu_checks.gpu_facts(with_tensorflow=True)
+    facts = gpu_checks.gpu_facts(always_ask_tensorflow=True)
     python_check, target = versions.check_python()
     record = None if target is None else target.horovod_build_record
     checks = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -25,10 +26,15 @@ _INSTALL_HOROVOD = "hvd-imgcls install-horovod --gpu nccl"
 _NO_DEVICE = "cuInit returned 100"
 
 
-def gpu_facts(*, with_tensorflow: bool) -> dict[str, Any]:
-    """Returns what the driver, and if asked TensorFlow, say of GPUs; see `probes/gpu_facts.py`."""
+def gpu_facts(*, always_ask_tensorflow: bool) -> dict[str, Any]:
+    """Returns the GPUs that the driver and TensorFlow see; see `probes/gpu_facts.py`.
+
+    Args:
+        always_ask_tensorflow: Whether to import TensorFlow, which takes seconds, even if the
+            driver sees no GPU.
+    """
     command = [sys.executable, str(_PROBES_DIR / "gpu_facts.py")]
-    command += [] if with_tensorflow else ["driver"]
+    command += ["always"] if always_ask_tensorflow else []
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=_FACTS_TIMEOUT_SECONDS
     )
@@ -87,11 +93,14 @@ def check_nccl(record: dict[str, Any] | None) -> Check:
 
 
 def check_use(record: dict[str, Any], facts: dict[str, Any]) -> Check:
-    """Says whether ranks would use GPUs, and why. Needs the driver's facts only."""
+    """Reports whether ranks would use GPUs, and if not, why."""
     name = "GPUs"
     driver = check_driver(facts)
     if driver.fix:
         return ok(name, f"{driver.detail}. Ranks use the CPU")
+    tensorflow = check_tensorflow(facts)
+    if tensorflow.fix:
+        return warning(name, f"{driver.detail}. {tensorflow.detail}", tensorflow.fix)
     if record["with_nccl"]:
         return ok(name, f"{driver.detail}. Test them with: hvd-imgcls doctor --gpu")
     what = f"{driver.detail}. Horovod is built without NCCL and adds gradients on the CPU"
@@ -125,8 +134,8 @@ def _allreduce_check(result: RanksResult) -> Check:
     how = "NCCL" if report["device"] == "GPU" and report["nccl_built"] else "the CPU"
     name = f"allreduce over {report['size']} {report['device']}s by {how}"
     detail = f"{report['bytes'] / 1e6:.1f} MB in {report['allreduce_seconds'] * 1e3:.2f} ms"
-    if report["num_wrong_ranks"]:
-        what = f"{report['num_wrong_ranks']} of {report['size']} ranks have a wrong result"
+    if report["num_wrong_sums"]:
+        what = f"{report['num_wrong_sums']} of {report['size']} ranks have a wrong sum"
         return fail(name, what, f"run: {result.command}")
     return ok(name, f"{detail}, exact")
 
@@ -136,8 +145,10 @@ def _step_checks(result: RanksResult) -> list[Check]:
     for policy, step in result.report["steps"].items():
         name = f"training in {policy}"
         detail = f"{step['seconds'] * 1e3:.1f} ms per step, loss {step['loss']:.3f}"
-        if step["weights_are_equal"]:
+        if not step["weights_are_equal"]:
+            detail += ", the weights of the ranks differ"
+        elif math.isfinite(step["loss"]):
             checks.append(ok(name, f"{detail}, weights equal on all ranks"))
-        else:
-            checks.append(fail(name, f"{detail}, weights differ", f"run: {result.command}"))
+            continue
+        checks.append(fail(name, detail, f"run: {result.command}"))
     return checks

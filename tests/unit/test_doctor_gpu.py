@@ -12,6 +12,7 @@ import pytest
 
 from hvd_imgcls.doctor import gpu_checks
 from hvd_imgcls.doctor.check import Status
+from hvd_imgcls.horovod_build.local_ranks import RanksResult
 
 NO_DRIVER = {"error": "no library"}
 TWO_GPUS = {"error": "", "cuda_version": "12.9", "names": ["NVIDIA H100", "NVIDIA H100"]}
@@ -90,10 +91,49 @@ def test_ranks_use_the_cpu_without_a_gpu_and_that_is_no_problem() -> None:
 
 
 def test_a_gpu_that_horovod_does_not_use_is_a_warning() -> None:
-    check = gpu_checks.check_use({**RECORD, "with_nccl": False}, facts(TWO_GPUS))
+    seen = facts(TWO_GPUS, is_cuda_build=True, num_gpus=2)
+    check = gpu_checks.check_use({**RECORD, "with_nccl": False}, seen)
     assert check.status is Status.WARNING
     assert "--gpu nccl" in check.fix
-    assert gpu_checks.check_use(RECORD, facts(TWO_GPUS)).status is Status.OK
+    assert gpu_checks.check_use(RECORD, seen).status is Status.OK
+
+
+def test_a_gpu_that_tensorflow_does_not_see_is_a_warning() -> None:
+    unseen = facts(TWO_GPUS, is_cuda_build=True, num_gpus=0)
+    check = gpu_checks.check_use(RECORD, unseen)
+    assert check.status is Status.WARNING
+    assert "sees 0 of 2" in check.detail
+    assert "tensorflow[and-cuda]" in check.fix
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"loss": float("nan")}, "loss nan"),
+        ({"weights_are_equal": False}, "the weights of the ranks differ"),
+    ],
+)
+def test_a_training_that_went_wrong_fails(
+    monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], reason: str
+) -> None:
+    step = {"loss": 2.3, "seconds": 0.01, "weights_are_equal": True}
+    report = {
+        "size": 2,
+        "device": "GPU",
+        "nccl_built": True,
+        "bytes": 4e6,
+        "allreduce_seconds": 0.001,
+        "num_wrong_sums": 1,
+        "steps": {"float32": step, "mixed_float16": step | change},
+    }
+    result = RanksResult(problem="exit code 1", seconds=9.0, report=report, command="horovodrun")
+    monkeypatch.setattr(gpu_checks, "run_on_local_ranks", lambda *_, **__: result)
+    total, float32, float16 = gpu_checks.check_training("GPU", 2, 60.0)
+    assert total.name == "allreduce over 2 GPUs by NCCL"
+    assert "1 of 2 ranks have a wrong sum" in total.detail
+    assert float32.status is Status.OK
+    assert float16.status is Status.FAIL
+    assert reason in float16.detail
 
 
 @pytest.mark.timeout(300)

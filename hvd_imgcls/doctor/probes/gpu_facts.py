@@ -1,7 +1,8 @@
-"""Prints as JSON which GPUs the NVIDIA driver sees, and which TensorFlow sees.
+"""Prints, as JSON, the GPUs that the NVIDIA driver sees and those that TensorFlow sees.
 
 The driver is asked through its own library, so that its answer does not depend on TensorFlow.
-With the argument `driver` TensorFlow, which takes seconds to import, is left out.
+TensorFlow, which takes seconds to import, is asked if the driver sees a GPU, or with the argument
+`always`.
 """
 
 from __future__ import annotations
@@ -48,12 +49,12 @@ def tensorflow_facts() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Prints the facts as the last line, since TensorFlow may print before."""
+    """Prints the facts as the last line, since TensorFlow may print other lines first."""
     facts: dict[str, Any] = {
         "visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
         "driver": driver_facts(),
     }
-    if sys.argv[1:] != ["driver"]:
+    if facts["driver"].get("names") or sys.argv[1:] == ["always"]:
         facts["tensorflow"] = tensorflow_facts()
     print("\n" + json.dumps(facts))  # noqa: T201 (the parent reads it from standard output)
 
