@@ -102,10 +102,10 @@ class System:
         else:
             variables |= {"HOME": HOME}
         userspec = [] if user is None else [f"--userspec={user}:{user}"]
-        # Mounts and processes of its own: both are gone when the command ends.
+        # Mounts and processes of its own: both are gone when the command or `unshare` ends. So the
+        # shell stays: it is process 1 there, and chroot's change of user would lose the signal.
         script = (
-            'mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && '
-            'root=$0 && exec env -i "$@"'
+            'mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && env -i "$@"; exit $?'
         )
         settings = [f"{name}={value}" for name, value in (variables | environment).items()]
         chroot = ["/usr/sbin/chroot", *userspec, str(self.root), "/bin/sh", "-c", command]
