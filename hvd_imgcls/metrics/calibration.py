@@ -53,6 +53,6 @@ def calibration(
     return {
         "expected_calibration_error": math.fsum(count * gap for count, gap in gaps)
         / len(confidence),
-        "maximal_calibration_error": max(gap for _, gap in gaps),
+        "maximum_calibration_error": max(gap for _, gap in gaps),
         "bins": bins,
     }

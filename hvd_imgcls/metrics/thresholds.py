@@ -27,7 +27,7 @@ class ThresholdTargets:
 def operating_points(
     ranking: Ranking, targets: ThresholdTargets
 ) -> dict[str, list[dict[str, Any]]]:
-    """Returns the operating points of one class, each with its requirement as `wanted`.
+    """Returns the operating points of one class, each with its requirement as `target`.
 
     Points that do not exist have no other keys.
 
@@ -37,12 +37,12 @@ def operating_points(
     """
     return {
         "recall": [
-            {"wanted": wanted, **(threshold_for_recall(ranking, wanted) or {})}
-            for wanted in targets.recalls
+            {"target": target, **(threshold_for_recall(ranking, target) or {})}
+            for target in targets.recalls
         ],
         "precision": [
-            {"wanted": wanted, **(threshold_for_precision(ranking, wanted) or {})}
-            for wanted in targets.precisions
+            {"target": target, **(threshold_for_precision(ranking, target) or {})}
+            for target in targets.precisions
         ],
     }
 

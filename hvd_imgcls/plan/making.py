@@ -6,10 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from hvd_imgcls.config.reading.consistency import (
-    require_one_normalization,
-    require_possible_callbacks,
-)
+from hvd_imgcls.config.reading.consistency import require_consistent
 from hvd_imgcls.config.schema import RunConfig
 from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.errors import ConfigError, DataError
@@ -142,8 +139,7 @@ def make_plan(
         ConfigError: If the configuration does not suit the number of examples or ranks.
         DataError: If a split is empty or there are fewer than two classes.
     """
-    require_one_normalization(config)
-    require_possible_callbacks(config)
+    require_consistent(config)
     _require_data(num_train_examples, num_held_out_examples, num_classes)
     train, schedule, size = config.train, config.schedule, topology.size
     batch_size = train.global_batch_size

@@ -21,7 +21,7 @@ from hvd_imgcls.data.pipeline.views import TrainingView, evaluation_images, trai
 from hvd_imgcls.drawing.contact_sheet import Tile, blended, draw_sheet, plain_name, write_sheet
 from hvd_imgcls.plan import Plan
 from hvd_imgcls.workflows.startup.images import open_run_images, without_cache
-from hvd_imgcls.workflows.startup.ranks import join_ranks
+from hvd_imgcls.workflows.startup.ranks import be_single_process
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ def show_data(
         DataError: If an image cannot be decoded.
     """
     # Set up one process that uses all cores.
-    ranks = join_ranks(verbosity)
+    ranks = be_single_process(verbosity)
 
     # Choose the examples.
     collectives = ranks.collectives

@@ -275,3 +275,12 @@ def test_a_rank_that_hangs_is_named_and_ends_the_run(tmp_path, launcher):
     assert re.search(r"Missing ranks:\n.*1!: \[", output), output
     assert "another rank exited or stopped participating" in output
     assert TRACEBACK not in output, output
+
+
+@pytest.mark.ranks(2)
+def test_show_data_on_two_ranks_draws_one_sheet(tmp_path):
+    words = hvd_imgcls("show-data", PIPELINE, "--out", "sheet.png")
+    with running(words, size=2, cwd=tmp_path) as program:
+        assert program.wait(120) == 0, program.output
+        assert program.output.count("examples of 8 by 8 pixels") == 1, program.output
+    assert (tmp_path / "sheet.png").exists()

@@ -93,7 +93,7 @@ def train(directory, name, pipeline, options, moments=(), resumed=None):
     run = begin(config, ranks, pipeline_name=name, resumed=states)
     given = small_model() if config.model.name == "given" else None
     model = make_model(run, given)
-    place = callbacks.Place("keep", "last", lambda run, phase, given: [Keep(run, phase)])
+    place = callbacks.Place("keep", "last", lambda setting: [Keep(setting.run, setting.phase)])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(callbacks, "ORDER", (*callbacks.ORDER, place))
         pretrain(run, model)

@@ -10,6 +10,16 @@ from hvd_imgcls.config.schema import RunConfig
 from hvd_imgcls.errors import ConfigError
 
 
+def require_consistent(config: RunConfig) -> None:
+    """Rejects sections that exclude each other.
+
+    Raises:
+        ConfigError: As the functions below.
+    """
+    require_one_normalization(config)
+    require_possible_callbacks(config)
+
+
 def require_one_normalization(config: RunConfig) -> None:
     """Rejects `data.normalization` for a model that normalises pixels itself.
 

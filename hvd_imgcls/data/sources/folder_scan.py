@@ -26,7 +26,7 @@ _OTHERS = (
     ".jxl",
     ".avif",
 )
-IMAGE_SUFFIXES = frozenset((*_JPEG, *_OTHERS, ".avif", ".heic"))
+IMAGE_SUFFIXES = frozenset((*_JPEG, *_OTHERS, ".heic"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

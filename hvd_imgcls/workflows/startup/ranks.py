@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hvd_imgcls import distributed, logs
+from hvd_imgcls.distributed.single_process import SingleProcessCollectives
 from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.plan import Threads
 
@@ -39,6 +40,20 @@ def join_ranks(verbosity: logs.Verbosity) -> Ranks:
         SetupError: If several ranks were launched and Horovod is missing or sees fewer.
     """
     collectives = distributed.start()
+    logs.start(collectives.topology, verbosity=verbosity)
+    threads = distributed.devices.take_share(collectives.topology)
+    return Ranks(collectives=collectives, threads=threads)
+
+
+def be_single_process(verbosity: logs.Verbosity) -> Ranks:
+    """Starts the log and takes all cores, whatever a launcher has started: for the root only.
+
+    Not collective.
+
+    Args:
+        verbosity: How much is logged.
+    """
+    collectives = SingleProcessCollectives()
     logs.start(collectives.topology, verbosity=verbosity)
     threads = distributed.devices.take_share(collectives.topology)
     return Ranks(collectives=collectives, threads=threads)

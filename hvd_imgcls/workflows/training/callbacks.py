@@ -17,6 +17,22 @@ from hvd_imgcls.workflows.training.run import Run
 from hvd_imgcls.workflows.training.user_callbacks import configured_callbacks
 from hvd_imgcls.workflows.training.watching import watch
 
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What callbacks are made from.
+
+    Attributes:
+        run: The run.
+        phase: The training.
+        given: Callbacks of the user's own.
+    """
+
+    run: Run
+    phase: Phase
+    given: Sequence[keras.callbacks.Callback]
+
+
 Callbacks = list[keras.callbacks.Callback]
 
 
@@ -26,74 +42,65 @@ class Place:
 
     Attributes:
         name: Name of its callbacks in the state of the run.
-        reason: Why it is at this place.
+        reason: Why it is here.
         make: Returns its callbacks, none if the run needs none.
         is_for_labels_only: Whether the pre-training has no such callbacks.
-        differs_by_rank: Whether the state of its callbacks differs between ranks.
+        differs_by_rank: Whether the state of its callbacks differs by rank.
     """
 
     name: str
     reason: str
-    make: Callable[[Run, Phase, Sequence[keras.callbacks.Callback]], Callbacks]
+    make: Callable[[Setting], Callbacks]
     is_for_labels_only: bool = False
     differs_by_rank: bool = False
 
 
-def _broadcast(run: Run, phase: Phase, given: Sequence[keras.callbacks.Callback]) -> Callbacks:
-    del run, phase, given
+def _broadcast(_: Setting) -> Callbacks:
     return [hvd.callbacks.BroadcastGlobalVariablesCallback(0)]
 
 
-def _metric_average(run: Run, phase: Phase, given: Sequence[keras.callbacks.Callback]) -> Callbacks:
-    del run, phase, given
+def _metric_average(_: Setting) -> Callbacks:
     return [hvd.callbacks.MetricAverageCallback()]
 
 
-def _non_finite(run: Run, phase: Phase, given: Sequence[keras.callbacks.Callback]) -> Callbacks:
-    del given
-    finder = None
+def _non_finite(setting: Setting) -> Callbacks:
+    phase, finder = setting.phase, None
     # The finder computes the loss of single images with labels.
     if phase.name == "training":
-        finder = NonFiniteExampleFinder(run, phase.model)
+        finder = NonFiniteExampleFinder(setting.run, phase.model)
     action = phase.config.train.non_finite
     return [hvd.callbacks.NonFiniteCallback(action, name_examples=finder, position=phase.position)]
 
 
-def _moving_statistics(
-    run: Run, phase: Phase, given: Sequence[keras.callbacks.Callback]
-) -> Callbacks:
-    del run
-    config = phase.config
-    if config.callbacks or given or config.evaluation.every_epochs:
+def _moving_statistics(setting: Setting) -> Callbacks:
+    config = setting.phase.config
+    if config.callbacks or setting.given or config.evaluation.every_epochs:
         return [hvd.callbacks.AverageMovingStatisticsCallback()]
     return []
 
 
-def _held_out(run: Run, phase: Phase, given: Sequence[keras.callbacks.Callback]) -> Callbacks:
-    del given
-    every_epochs = phase.config.evaluation.every_epochs
-    return [HeldOutEvaluation(run, every_epochs)] if every_epochs else []
+def _held_out(setting: Setting) -> Callbacks:
+    every_epochs = setting.phase.config.evaluation.every_epochs
+    return [HeldOutEvaluation(setting.run, every_epochs)] if every_epochs else []
 
 
-def _configured(run: Run, phase: Phase, given: Sequence[keras.callbacks.Callback]) -> Callbacks:
-    del phase
-    return configured_callbacks(run, given)
+def _configured(setting: Setting) -> Callbacks:
+    return configured_callbacks(setting.run, setting.given)
 
 
-def _progress(run: Run, phase: Phase, given: Sequence[keras.callbacks.Callback]) -> Callbacks:
-    del given
-    return [watch(run, phase)]
+def _progress(setting: Setting) -> Callbacks:
+    return [watch(setting.run, setting.phase)]
 
 
-def _stop(run: Run, phase: Phase, given: Sequence[keras.callbacks.Callback]) -> Callbacks:
-    del run, given
-    if phase.plan.num_steps % phase.plan.steps_per_epoch:
-        return [StopAfterSteps(phase.plan, phase.position)]
+def _stop_after_steps(setting: Setting) -> Callbacks:
+    plan = setting.phase.plan
+    if plan.num_steps % plan.steps_per_epoch:
+        return [StopAfterSteps(plan, setting.phase.position)]
     return []
 
 
-def _quarantine(run: Run, phase: Phase, given: Sequence[keras.callbacks.Callback]) -> Callbacks:
-    del given
+def _quarantine(setting: Setting) -> Callbacks:
+    run, phase = setting.run, setting.phase
     if phase.config.data.bad_examples != "quarantine":
         return []
     return [
@@ -132,7 +139,7 @@ ORDER = (
         differs_by_rank=True,
     ),
     Place("progress", "writes the metrics of the epoch", _progress, differs_by_rank=True),
-    Place("stop_after_steps", "the last batch is included in all metrics", _stop),
+    Place("stop_after_steps", "the last batch is included in all metrics", _stop_after_steps),
     Place("quarantine", "if too many bad images end the run, metrics are written", _quarantine),
 )
 """The callbacks of a training from first to last; batch and epoch ends run in this order."""
@@ -154,9 +161,10 @@ def make_callbacks(
         RankMismatchError: If the callbacks differ between ranks.
         ConfigError: If one of them cannot work on several ranks.
     """
+    setting = Setting(run, phase, given)
     return [
         (place, callback)
         for place in ORDER
         if phase.name == "training" or not place.is_for_labels_only
-        for callback in place.make(run, phase, given)
+        for callback in place.make(setting)
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Sequence
 
@@ -51,14 +52,15 @@ def fit(run: Run, phase: Phase, given: Sequence[keras.callbacks.Callback] = ()) 
     restore = None
     if resumed is not None:
         position.restore(resumed[f"{phase.name}.position"])
-        restore = lambda: run.states.restore(resumed)  # noqa: E731
+        restore = functools.partial(run.states.restore, resumed)
     callbacks = OneTraining(
         [callback for _, callback in placed], model, phase.plan, position, restore
     )
     optimizer: keras.optimizers.Optimizer | None = None
-    for segment in segments(phase.config.fine_tuning.freeze, phase.plan.num_epochs):
-        if position.epoch >= segment.last_epoch:
-            continue
+    all_segments = segments(phase.config.fine_tuning.freeze, phase.plan.num_epochs)
+    # Of a training that has ended already, the last one: its state must still be restored.
+    remaining = [s for s in all_segments if position.epoch < s.last_epoch] or all_segments[-1:]
+    for segment in remaining:
         _compile_for(segment, phase, freezer, optimizer)
         optimizer = model.optimizer
         if run.is_root:
@@ -116,9 +118,12 @@ def _fit_segment(
 ) -> None:
     """Trains through some epochs. Collective."""
     position, plan = phase.position, phase.plan
+    if position.epoch >= segment.last_epoch:
+        _begin_epoch(phase, callbacks, _dataset(run, phase))
     while position.epoch < segment.last_epoch:
         first_batch = position.batch_in_epoch
-        num_batches = plan.batches_per_epoch - first_batch
+        num_left = plan.num_steps * plan.gradient_accumulation_steps - position.num_batches
+        num_batches = min(plan.batches_per_epoch - first_batch, num_left)
         if not num_batches:
             _end_epoch(phase, callbacks, _dataset(run, phase))
             continue
@@ -160,16 +165,23 @@ def _fit_epochs(
         )
 
 
+def _begin_epoch(
+    phase: Phase, callbacks: keras.callbacks.CallbackList, dataset: tf.data.Dataset
+) -> None:
+    """Begins an epoch of a continued training without `fit`. Collective."""
+    # Metrics are made in the first step, and must be there to be given their state.
+    build_for(phase.model, dataset.element_spec)
+    phase.model.make_train_function()
+    callbacks.on_train_begin()
+    callbacks.on_epoch_begin(phase.position.epoch)
+
+
 def _end_epoch(
     phase: Phase, callbacks: keras.callbacks.CallbackList, dataset: tf.data.Dataset
 ) -> None:
-    """Ends an epoch that was interrupted after its last batch. Collective."""
-    model = phase.model
-    build_for(model, dataset.element_spec)
-    model.make_train_function()
-    callbacks.on_train_begin()
-    callbacks.on_epoch_begin(phase.position.epoch)
-    callbacks.on_epoch_end(phase.position.epoch, dict(model.get_metrics_result()))
+    """Ends an epoch that was left after its last batch. Collective."""
+    _begin_epoch(phase, callbacks, dataset)
+    callbacks.on_epoch_end(phase.position.epoch, dict(phase.model.get_metrics_result()))
 
 
 def _dataset(run: Run, phase: Phase) -> tf.data.Dataset:

@@ -16,6 +16,7 @@ from hvd_imgcls.models import accept_given_model, build_model
 from hvd_imgcls.models.fast_cnn import whiten
 from hvd_imgcls.optimizers.recipe import build_recipe
 from hvd_imgcls.plan import Plan
+from hvd_imgcls.plan.position import Position
 from hvd_imgcls.schedules import build_schedule
 from hvd_imgcls.workflows.training.phase import Phase
 from hvd_imgcls.workflows.training.run import Run
@@ -78,6 +79,7 @@ def labelled_phase(run: Run, model: keras.Model) -> Phase:
         source=run.source,
         model=model,
         compile=lambda: compile_model(model, run.config, run.plan),
+        position=Position(run.plan.gradient_accumulation_steps),
         record=run.record,
         metrics_path=run.files.metrics,
     )

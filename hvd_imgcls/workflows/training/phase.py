@@ -41,12 +41,8 @@ class Phase:
     source: ImageSource
     model: keras.Model
     compile: Callable[[], None]
+    position: Position
     record: Record
     metrics_path: Path
     transform: Callable[[tf.data.Dataset], tf.data.Dataset] = field(default=lambda dataset: dataset)
-    position: Position = field(init=False)
     bad_example_log: BadExampleLog = field(default_factory=BadExampleLog)
-
-    def __post_init__(self) -> None:
-        position = Position(self.plan.gradient_accumulation_steps)
-        object.__setattr__(self, "position", position)

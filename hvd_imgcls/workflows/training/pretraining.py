@@ -23,6 +23,7 @@ from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.losses import PixelError
 from hvd_imgcls.models.autoencoder import Autoencoder, build_autoencoder
 from hvd_imgcls.models.normalization import MAX_PIXEL
+from hvd_imgcls.plan.position import Position
 from hvd_imgcls.workflows.progress import Record
 from hvd_imgcls.workflows.startup.images import plan_run
 from hvd_imgcls.workflows.training.fitting import fit
@@ -113,6 +114,7 @@ def _phase(run: Run, config: RunConfig, whole: keras.Model) -> Phase:
         source=run.images.whole,
         model=whole,
         compile=lambda: whole.compile(optimizer=distribute(whole, config, plan), loss=PixelError()),
+        position=Position(plan.gradient_accumulation_steps),
         record=record,
         metrics_path=run.files.pretraining,
         transform=lambda dataset: dataset.map(_with_pixels),

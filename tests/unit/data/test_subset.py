@@ -1,6 +1,7 @@
 """Some training images with labels: a source that numbers them from 0."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,10 +10,13 @@ from hypothesis import strategies as st
 
 from hvd_imgcls.config import load_config
 from hvd_imgcls.data import open_images
+from hvd_imgcls.data.bad_examples.unreadable import why_left_out
 from hvd_imgcls.data.pipeline.dataset import training_dataset
 from hvd_imgcls.data.sources.subset import choose_labelled, labelled_part
 from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.plan import make_plan
+from tests.support.image_streams import SHIFT, make_config
+from tests.unit.data.images import write_class_folders
 
 
 @given(
@@ -71,3 +75,22 @@ def test_training_sees_them_alone(config):
         for image, label in zip(part.images("train"), part.labels("train"), strict=True)
     }
     assert [by_pixels[image.tobytes()] for image in images] == targets.argmax(-1).tolist()
+
+
+def test_a_bad_image_of_a_decoded_part_is_explained(tmp_path):
+    write_class_folders(tmp_path / "images", {"cat": 20, "dog": 20}, ".png")
+    config = make_config(
+        tmp_path / "images",
+        tmp_path,
+        (SHIFT,),
+        cache="decoded",
+        labelled_fraction=0.5,
+        bad_examples="quarantine",
+    )
+    part = labelled_part(open_images(config), config)
+    bad = part.name_of("train", 2)
+    Path(bad).write_bytes(b"no image")
+    assert part.unreadable("train").tolist() == [2]
+    assert part.encoded.name_of("train", 2) == bad
+    (reason,) = why_left_out(part, config, "train", [(2, 0)])
+    assert reason.startswith("Unknown image file format")

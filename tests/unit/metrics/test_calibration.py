@@ -13,7 +13,7 @@ def test_error_is_the_mean_distance_of_accuracy_and_confidence():
     assert result["expected_calibration_error"] == pytest.approx(
         (4 * abs(0.75 - 0.95) + 2 * abs(1 - 0.55)) / 6
     )
-    assert result["maximal_calibration_error"] == pytest.approx(0.45)
+    assert result["maximum_calibration_error"] == pytest.approx(0.45)
     filled = {row["to"]: (row["count"], row["accuracy"]) for row in result["bins"] if row["count"]}
     assert filled == {0.6: (2, 1.0), 1.0: (4, 0.75)}
 
