@@ -181,7 +181,7 @@ def test_a_label_that_only_held_out_records_have_is_refused(tmp_path):
 def test_a_missing_file_of_a_set_is_named(tmp_path):
     write_good(tmp_path, num_shards=3)
     (tmp_path / "train-00001-of-00003").unlink()
-    with pytest.raises(DataError, match=r"train-00001-of-00003: missing, one of 3 files"):
+    with pytest.raises(DataError, match=r"train-00001-of-00003: missing, one of 3 shards"):
         open_files(tmp_path)
 
 
