@@ -29,13 +29,16 @@ _DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded", re.IGNOR
 _PERCENT = re.compile(r"^\[ *(\d+)%\]", re.MULTILINE)
 
 
+SAY_EVERY_SECONDS = 10.0
+"""Time between two progress lines."""
+
+
 def run_logged(
     command: Sequence[str],
     *,
     what: str,
     log_path: Path,
     say: Say,
-    say_every_seconds: float = 10.0,
     environment: Mapping[str, str] | None = None,
     working_dir: Path | None = None,
     explain: Explain | None = None,
@@ -47,7 +50,6 @@ def run_logged(
         what: What it does, for messages, e.g. `compiling Horovod`.
         log_path: File that the output is appended to.
         say: Prints a line.
-        say_every_seconds: Time between two progress lines.
         environment: Environment of the command. This process's when None.
         working_dir: Directory to run it in. The current one when None.
         explain: Looks for the reason of a failure in the output, after the full disk and the
@@ -70,12 +72,12 @@ def run_logged(
             start_new_session=True,
         )
         try:
-            next_line_at = say_every_seconds
+            next_line_at = SAY_EVERY_SECONDS
             while _still_runs(process):
                 elapsed = time.monotonic() - start
                 if elapsed >= next_line_at:
                     say(f"  {what}: {elapsed:.0f} s{_percent(log_path, begin)}")
-                    next_line_at = elapsed + say_every_seconds
+                    next_line_at = elapsed + SAY_EVERY_SECONDS
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)

@@ -13,7 +13,7 @@ from hvd_imgcls.metrics.ranking import Ranking
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ThresholdTargets:
-    """What thresholds are looked for.
+    """Targets for which thresholds are reported.
 
     Attributes:
         recalls: Recalls to reach, each in (0, 1].

@@ -84,10 +84,10 @@ class Plan:
         return self.steps_per_epoch * self.gradient_accumulation_steps
 
     def on_host(self, topology: Topology, threads: Threads) -> Plan:
-        """Returns this plan with what is known of a rank's host once the ranks have started.
+        """Returns this plan completed for a rank's host, which is known once ranks have started.
 
         Args:
-            topology: The rank; of a run of the same size.
+            topology: The rank, in a run of the same size.
             threads: Its threads.
 
         Raises:
@@ -97,7 +97,7 @@ class Plan:
             raise ConfigError(
                 "plan",
                 got=f"a plan for {self.size} ranks",
-                expected=f"one for the {topology.size} ranks that were started",
+                expected=f"one for the {topology.size} ranks that were launched",
                 fix="start the ranks with horovodrun, mpirun or srun",
             )
         return dataclasses.replace(self, local_size=topology.local_size, threads=threads)

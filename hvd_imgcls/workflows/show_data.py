@@ -30,7 +30,7 @@ EPOCHS_SHOWN = 3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SheetOptions:
-    """What a contact sheet shows.
+    """Contents of a contact sheet.
 
     Attributes:
         pipeline_name: Name for the title.
@@ -63,7 +63,7 @@ def show_data(
         config: The configuration.
         plan: Its plan on one rank.
         out: PNG file.
-        options: What the sheet shows.
+        options: Contents of the sheet.
         source: The images, if the configuration's source is already open.
         verbosity: How much is logged.
 

@@ -181,7 +181,7 @@ def test_two_ranks_with_the_same_part_are_refused(hosts):
     errors = run_on_ranks(error_on, 2, arguments=(folders, ()))
     assert errors[0] == errors[1]
     assert "rank 1 has all files of host 0" in errors[0]
-    assert "copy to each host what its host-...-files.txt lists" in errors[0]
+    assert "copy to each host the files in its host-...-files.txt" in errors[0]
 
 
 def write_table(hosts, path, skip=0):

@@ -1,1 +1,1 @@
-"""From a pipeline file and the command line to a checked configuration."""
+"""Parses and validates a configuration from a pipeline file and the command line."""

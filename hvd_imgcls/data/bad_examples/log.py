@@ -28,7 +28,7 @@ class BadExampleLog:
         return {"examples": list(known), "first_epochs": list(known.values())}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Takes what `state` returned."""
+        """Restores the result of `state`."""
         with self._lock:
             self._first_epochs = dict(zip(state["examples"], state["first_epochs"], strict=True))
 

@@ -36,12 +36,12 @@ _as_it_is = tf.autograph.experimental.do_not_convert
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Start:
-    """The place in a run where a dataset begins. Beginning there costs nothing.
+    """The position in a run at which a dataset starts. Starting at any position costs nothing.
 
     Attributes:
         epoch: 0-based.
-        step: Steps of the epoch that are left out.
-        passes: Backward passes of the next step that are left out.
+        step: Completed steps of the epoch.
+        passes: Completed backward passes of the next step.
     """
 
     epoch: int = 0
@@ -59,7 +59,7 @@ def training_dataset(
     collectives: distributed.Collectives | None = None,
     bad_example_log: BadExampleLog | None = None,
 ) -> tf.data.Dataset:
-    """Returns this rank's batches from a place in the run to its end.
+    """Returns this rank's batches from a position to the end of the run.
 
     Collective if images are exchanged between hosts: every rank must read the same number of
     batches.
@@ -112,17 +112,17 @@ def chosen_dataset(
     first_epoch: int,
     choose_rows: Callable[[int], Numbers],
 ) -> tf.data.Dataset:
-    """Returns batches of chosen examples, as training would get them, from an epoch to the end.
+    """Returns batches of selected examples as in training, from an epoch to the end of the run.
 
     Args:
         source: The images.
-        config: Says how images are cut and augmented.
+        config: Defines preprocessing and augmentation.
         plan: The plan of the run.
         first_epoch: 0-based.
-        choose_rows: From an epoch to example numbers `[batches, per_rank_batch_size]`.
+        choose_rows: Maps an epoch to example numbers `[batches, per_rank_batch_size]`.
 
     Returns:
-        A dataset like that of `training_dataset`; all weights are 1 before class weights.
+        A dataset like `training_dataset`; before class weights, all weights are 1.
     """
 
     def rows_of(epoch: np.int64) -> tuple[Numbers, npt.NDArray[np.float32]]:

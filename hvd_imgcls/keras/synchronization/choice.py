@@ -16,7 +16,7 @@ MODES: dict[ReduceOp, type[SynchronizationMode]] = {
 
 
 def make_mode(settings: ReductionSettings, name: str) -> SynchronizationMode:
-    """Returns the mode of these settings.
+    """Returns the synchronization mode for these settings.
 
     Args:
         settings: Operation, compression and process set.

@@ -45,7 +45,7 @@ def _interval(metrics: Mapping[str, Any], key: str) -> str:
     ends = metrics.get("intervals", {}).get(key)
     if ends is None:
         return ""
-    return f"{metrics['intervals']['level']:.0%}: {ends[0]:.3f} to {ends[1]:.3f}"
+    return f"{metrics['intervals']['level']:.0%} CI: {ends[0]:.3f} to {ends[1]:.3f}"
 
 
 def what_was_run(run: RunRecord) -> Rows:

@@ -135,7 +135,7 @@ def test_a_name_that_is_no_text_can_be_printed(tmp_path):
             ["a/1.jpg"],
             {"train_folder": "train", "held_out_folder": "val"},
             ConfigError,
-            "data.source.train_folder: got '.*train', expected a folder that can be read",
+            "data.source.train_folder: got '.*train .*', expected a readable folder",
         ),
     ],
 )

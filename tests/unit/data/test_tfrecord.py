@@ -130,11 +130,11 @@ BAD_BYTES = {
     "data_checksum": (lambda p: damage(p, second_record(p) + 40), "record 1: damaged"),
     "huge_length": (
         lambda p: damage(p, second_record(p), struct.pack("<Q", 2**62)),
-        "record 1: cut off",
+        "record 1: truncated",
     ),
-    "cut_tail": (lambda p: os.truncate(p, p.stat().st_size - 3), "record 2: cut off"),
-    "cut_header": (lambda p: os.truncate(p, second_record(p) + 5), "record 1: cut off"),
-    "empty_file": (lambda p: os.truncate(p, 0), "an empty file"),
+    "cut_tail": (lambda p: os.truncate(p, p.stat().st_size - 3), "record 2: truncated"),
+    "cut_header": (lambda p: os.truncate(p, second_record(p) + 5), "record 1: truncated"),
+    "empty_file": (lambda p: os.truncate(p, 0), "empty file"),
     "gzip": (lambda p: p.write_bytes(gzip.compress(p.read_bytes())), "compressed with gzip"),
 }
 BAD_RECORDS = {
@@ -181,7 +181,7 @@ def test_a_label_that_only_held_out_records_have_is_refused(tmp_path):
 def test_a_missing_file_of_a_set_is_named(tmp_path):
     write_good(tmp_path, num_shards=3)
     (tmp_path / "train-00001-of-00003").unlink()
-    with pytest.raises(DataError, match=r"train-00001-of-00003: missing, one of 3 files"):
+    with pytest.raises(DataError, match=r"train-00001-of-00003: missing, one of 3 shards"):
         open_files(tmp_path)
 
 

@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 from hvd_imgcls.errors import SetupError
+from hvd_imgcls.horovod_build import processes
 from hvd_imgcls.horovod_build.processes import require_free_space, run_logged
+
+
+@pytest.fixture(autouse=True)
+def _progress_every_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "SAY_EVERY_SECONDS", 1.0)
 
 
 def run(tmp_path: Path, script: str, lines: list[str] | None = None) -> None:
@@ -18,7 +24,6 @@ def run(tmp_path: Path, script: str, lines: list[str] | None = None) -> None:
         what="the test",
         log_path=tmp_path / "log",
         say=[].append if lines is None else lines.append,
-        say_every_seconds=1.0,
     )
 
 
@@ -70,7 +75,6 @@ def test_an_interrupt_ends_the_whole_tree(tmp_path: Path) -> None:
             what="the test",
             log_path=tmp_path / "log",
             say=interrupt,
-            say_every_seconds=0.5,
         )
     time.sleep(4)
     assert not marker.exists()

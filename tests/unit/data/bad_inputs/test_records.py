@@ -64,7 +64,7 @@ BEFORE_ANYTHING_STARTS = {
         lambda records: cut(records / "train-00001.tfrecord"),
         r"train-00001\.tfrecord: .* bytes, but its records need .*; copy it again",
     ),
-    "an empty file": (
+    "empty file": (
         lambda records: (records / "held_out-00000.tfrecord").write_bytes(b""),
         r"held_out-00000\.tfrecord: 0 bytes, but its records need",
     ),
