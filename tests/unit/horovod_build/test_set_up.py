@@ -63,4 +63,4 @@ def test_a_python_that_does_not_exist_is_named(programs: Path) -> None:
 
 def test_a_python_that_does_not_run_is_named(programs: Path) -> None:
     make_program(programs, "python3", "exit 127")
-    assert "python3 does not run; supported are 3.11" in set_up_venv(programs, "python3")
+    assert "python3 does not run; supported are Python 3.11" in set_up_venv(programs, "python3")
