@@ -87,5 +87,5 @@ def duration(seconds: float) -> str:
 
 
 def rounded(fraction: float | None) -> float | None:
-    """Returns a fraction with four digits, as files hold it."""
+    """Rounds a fraction to four digits, for files."""
     return None if fraction is None else round(fraction, 4)

@@ -20,12 +20,12 @@ from hvd_imgcls.workflows.training.watching import watch
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What callbacks are made from.
+    """Inputs from which callbacks are created.
 
     Attributes:
         run: The run.
         phase: The training.
-        given: Callbacks of the user's own.
+        given: The user's own callbacks.
     """
 
     run: Run
@@ -42,7 +42,7 @@ class Place:
 
     Attributes:
         name: Name of its callbacks in the state of the run.
-        reason: Why it is here.
+        reason: Why it is at this place.
         make: Returns its callbacks, none if the run needs none.
         is_for_labels_only: Whether the pre-training has no such callbacks.
         differs_by_rank: Whether the state of its callbacks differs by rank.
