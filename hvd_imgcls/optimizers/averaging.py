@@ -21,9 +21,8 @@ def with_averaged_weights(optimizer: Any, decay: float, *, warms_up: bool = Fals
     """Returns the optimizer with a moving average of the trainable weights.
 
     `average = decay * average + (1 - decay) * weight` after every update; the first update sets
-    it to the weight. The idea is that of Polyak and Juditsky 1992, the rule that of Keras's
-    `use_ema`. Unlike there, `fit` does not replace the weights by the averages at its end: call
-    `take_averages`.
+    it to the weight (after Polyak and Juditsky 1992). The update rule is that of Keras's `use_ema`,
+    but `fit` does not replace the weights by the averages at its end: call `take_averages`.
 
     Args:
         optimizer: A Keras optimizer that is not built yet.

@@ -20,7 +20,7 @@ from hvd_imgcls import distributed
 def average_moving_statistics(model: keras.Model, *, weight: float = 1.0) -> None:
     """Averages the moving means and variances over all ranks, weighted.
 
-    Training is not affected, because batches are normalised with their own statistics there.
+    Training is not affected, because it normalises each batch with its own statistics.
 
     Collective: every rank must call this.
 
