@@ -17,7 +17,7 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EpochRecord:
-    """One epoch, without the first step of a training, which traces and compiles.
+    """One epoch, without the first step of a phase, which traces and compiles.
 
     Attributes:
         num_images: Images of all ranks, including padding.

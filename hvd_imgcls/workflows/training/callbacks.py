@@ -1,4 +1,4 @@
-"""The callbacks of a training, in a declared order with reasons."""
+"""The callbacks of a training phase, in a declared order with reasons."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ ORDER = (
     Place("stop_after_steps", "the last batch is included in all metrics", _stop_after_steps),
     Place("quarantine", "if too many bad images end the run, metrics are written", _quarantine),
 )
-"""The callbacks of a training from first to last; batch and epoch ends run in this order."""
+"""The callbacks of a phase from first to last; batch and epoch ends run in this order."""
 
 
 def make_callbacks(

@@ -1,4 +1,4 @@
-"""Runs a training from its first step, or from where it was interrupted, to its last."""
+"""Runs a phase from its first step, or from where it was interrupted, to its last."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def _whiten_on_root(run: Run, model: keras.Model) -> None:
 
 
 def labelled_phase(run: Run, model: keras.Model) -> Phase:
-    """Returns the supervised training: the main phase of a run."""
+    """Returns the supervised phase, the main phase of a run."""
     return Phase(
         name="training",
         config=run.config,

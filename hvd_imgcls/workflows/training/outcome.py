@@ -1,4 +1,4 @@
-"""Ends a training: identical models on all ranks, exact metrics, files."""
+"""Completes a training run: identical models on all ranks, exact metrics, files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainResult:
-    """Result of a training.
+    """Result of a training run.
 
     Attributes:
         run_dir: The run directory.
