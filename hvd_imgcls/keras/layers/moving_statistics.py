@@ -38,7 +38,7 @@ def average_moving_statistics(model: keras.Model, *, weight: float = 1.0) -> Non
 
 
 def recalibrate(model: keras.Model, batches: Iterable[Any], *, num_batches: int) -> None:
-    """Replaces the moving statistics by the plain mean over some batches of all ranks.
+    """Replaces the moving statistics with the plain mean over some batches of all ranks.
 
     The weights do not change. Useful if the moving statistics lag behind the
     weights: after short training at a high learning rate, or for averaged weights

@@ -35,7 +35,7 @@ def load_trained_model(
         image_shape: Required height, width and channels of its images.
         num_classes: Required number of classes.
         is_trusted: Whether to load code in the file.
-        is_accelerated: Whether to replace layers by faster equivalents in this process.
+        is_accelerated: Whether to replace layers with faster equivalents in this process.
 
     Raises:
         CheckpointError: If the file is not a model, contains code, or does not fit the data.

@@ -23,7 +23,7 @@ class Phase:
 
     Attributes:
         name: `training` or `pretraining`: its prefix in the state of the run.
-        config: The configuration, as far as it concerns this phase.
+        config: The configuration that applies to this phase.
         plan: The plan derived from it.
         source: The images.
         model: The model; compiled by `compile`.

@@ -123,7 +123,7 @@ def _phase(run: Run, config: RunConfig, whole: keras.Model) -> Phase:
 
 @tf.autograph.experimental.do_not_convert
 def _with_pixels(images: tf.Tensor, _: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    """Replaces the targets by the pixels, 0 .. 1."""
+    """Replaces the targets with the pixels, 0 .. 1."""
     return images, tf.cast(images, tf.float32) / MAX_PIXEL, weights
 
 
