@@ -161,7 +161,7 @@ def _race(arguments: argparse.Namespace) -> time_to_accuracy.Settings:
             "--pipeline",
             got=str(pipeline),
             expected="a pipeline file",
-            fix="run in a checkout, or give another file",
+            fix="run in a checkout, or pass another file",
         )
     target = 0.9 if arguments.target is None else arguments.target
     plain_epochs = 30 if arguments.plain_epochs is None else arguments.plain_epochs

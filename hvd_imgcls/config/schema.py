@@ -224,7 +224,7 @@ class RunConfig:
     """Number of epochs and training settings."""
 
     pretraining: Reconstruction | None = None
-    """Unsupervised training before the supervised one. null for none."""
+    """Unsupervised training before supervised training. null for none."""
 
     augment: tuple[Augmentation, ...] = ()
     """Random augmentations of the training images, applied in this order."""

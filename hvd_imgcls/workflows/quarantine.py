@@ -168,7 +168,7 @@ def report_held_out(
         source: The images.
         config: Defines preprocessing and the limit of bad images.
         collectives: Communication between the ranks.
-        path: File to which the root appends one line per bad image; None for none.
+        path: File to which the root appends one line per bad image, or None.
 
     Raises:
         BadImagesError: On all ranks, if more images are bad than allowed.

@@ -90,7 +90,7 @@ def read_table(path: Path, key: str) -> pa.Table:
             key,
             got=str(path),
             expected=f"a .csv file in UTF-8 with a header, or a .parquet file ({reason})",
-            fix="give the table that lists the images",
+            fix="pass the table that lists the images",
         ) from error
 
 

@@ -36,7 +36,7 @@ FIX = (
 
 
 class NonFiniteCallback(keras.callbacks.Callback):
-    """Reports which ranks had NaN or infinity, and stops or continues, on all ranks alike.
+    """Reports which ranks had NaN or infinity, and stops or continues on all ranks.
 
     For `hvd.DistributedOptimizer(..., skip_non_finite=True)`, which withholds such updates,
     so that the weights are never corrupted. A skipped step counts as a step: the schedule

@@ -33,7 +33,7 @@ class ProgressOutput:
     """Outputs of training in addition to the log.
 
     Attributes:
-        metrics_path: File with one JSON line per epoch; None for none.
+        metrics_path: File with one JSON line per epoch, or None.
         on_first_batch: Called with the first batch, before the first step.
         name: Prefix of the names of the curves.
     """

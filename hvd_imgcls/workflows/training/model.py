@@ -114,5 +114,5 @@ def _require_same_variables(model: keras.Model, collectives: distributed.Collect
     distributed.agreement.require_same(
         collectives,
         {"model": {"number of variables": len(variables), "variable": variables}},
-        "give every rank the same model",
+        "pass the same model on every rank",
     )
