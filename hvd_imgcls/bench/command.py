@@ -56,7 +56,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     of_input = parser.add_argument_group("bench input")
     of_input.add_argument(
-        "--only", nargs="+", choices=input_bench.LINES, metavar="ROW", help="a, b, c, d or e"
+        "--only",
+        nargs="+",
+        choices=input_bench.LINES,
+        metavar="ROW",
+        help="rows to measure, of a to e",
     )
     of_input.add_argument(
         "--data", type=Path, metavar="FOLDER", help="JPEG files for a and b (default: synthetic)"
@@ -70,7 +74,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     of_peers = parser.add_argument_group("bench peers")
     of_peers.add_argument(
-        "--without", nargs="+", choices=["torch"], metavar="PEER", help="skip torch (gigabytes)"
+        "--without",
+        nargs="+",
+        choices=["torch"],
+        metavar="PEER",
+        help="skip torch (several gigabytes)",
     )
     of_race = parser.add_argument_group(f"bench {RACE}")
     of_race.add_argument("--target", type=float, help="target accuracy, 0 to 1 (default: 0.9)")
@@ -153,7 +161,7 @@ def _race(arguments: argparse.Namespace) -> time_to_accuracy.Settings:
             "--pipeline",
             got=str(pipeline),
             expected="a pipeline file",
-            fix="run in a checkout, or give another file",
+            fix="run in a checkout, or pass another file",
         )
     target = 0.9 if arguments.target is None else arguments.target
     plain_epochs = 30 if arguments.plain_epochs is None else arguments.plain_epochs

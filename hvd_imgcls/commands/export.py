@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         choices=("litert", "onnx"),
         default=(),
-        help="additional formats besides the SavedModel: litert (TFLite), onnx",
+        help="formats to write in addition to the SavedModel: litert (TFLite), onnx",
     )
     parser.add_argument(
         "--check-with",

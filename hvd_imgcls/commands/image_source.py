@@ -78,5 +78,5 @@ def open_named(arguments: argparse.Namespace) -> FileSource | PackedImages:
         "SOURCE",
         got=arguments.source,
         expected="image files",
-        fix="give a folder with one subfolder per class, or a pipeline file that reads image files",
+        fix="pass a folder with one subfolder per class, or a pipeline file that reads image files",
     )

@@ -95,7 +95,7 @@ def find_trained(arguments: argparse.Namespace) -> Trained:
     if not model_path.exists():
         raise CheckpointError(
             f"{model_path}: no such file, expected a Keras model; "
-            "give a run directory that holds a finished run, or a .keras file"
+            "pass the directory of a finished run, or a .keras file"
         )
     return Trained(
         config=load_config(pipeline, arguments.overrides),

@@ -36,7 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--image-size", type=positive, metavar="N", help="height and width of the images"
     )
     parser.add_argument(
-        "--channels", type=int, choices=(1, 3), default=3, help="channels of the images (default 3)"
+        "--channels",
+        type=int,
+        choices=(1, 3),
+        default=3,
+        help="channels of the images (default: 3)",
     )
     parser.add_argument("--classes", type=positive, metavar="N", help="number of classes")
     parser.add_argument("--json", action="store_true", help="print the list as JSON")

@@ -24,7 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", metavar="FILE", default="sheet.png", help="output PNG file (default: sheet.png)"
     )
     parser.add_argument(
-        "--num", type=int, default=16, help=f"examples, at most {MAX_EXAMPLES} (default: 16)"
+        "--num",
+        type=int,
+        default=16,
+        help=f"number of examples, at most {MAX_EXAMPLES} (default: 16)",
     )
     parser.add_argument(
         "--epoch",

@@ -35,7 +35,7 @@ class Evaluation:
     block_size: PositiveInt = 64
     """Evaluation batch size of one rank.
 
-    The held-out examples are divided into blocks of this size, which are dealt to the ranks, so
+    The held-out examples are divided into blocks of this size, which are assigned to the ranks, so
     that the blocks are the same on any number of ranks.
     """
 

@@ -22,7 +22,7 @@ class Reconstruction:
     """Number of epochs over all training images."""
 
     optimizer: Optimizer | None = None
-    """Its optimizer. null: that of the supervised training."""
+    """Its optimizer. null: that of supervised training."""
 
     schedule: Schedule | None = None
-    """Its learning rate. null: that of the supervised training."""
+    """Its learning rate. null: that of supervised training."""

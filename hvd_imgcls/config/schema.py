@@ -103,7 +103,7 @@ class Data:
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class Train:
-    """Length and settings of the training."""
+    """Number of epochs and training settings."""
 
     global_batch_size: PositiveInt
     """Examples per optimizer update, over all ranks and accumulated passes."""
@@ -221,10 +221,10 @@ class RunConfig:
     """The learning-rate schedule."""
 
     train: Train
-    """Length and settings of the training."""
+    """Number of epochs and training settings."""
 
     pretraining: Reconstruction | None = None
-    """Unsupervised training before the supervised one. null for none."""
+    """Unsupervised training before supervised training. null for none."""
 
     augment: tuple[Augmentation, ...] = ()
     """Random augmentations of the training images, applied in this order."""

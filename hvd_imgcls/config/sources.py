@@ -155,7 +155,7 @@ class TfRecordSource:
     """Feature with the label, an integer."""
 
     first_label: NonNegativeInt = 0
-    """The smallest label. ImageNet's usual files count from 1."""
+    """The smallest label. In the usual ImageNet files it is 1."""
 
     class_names_file: NonEmptyStr | None = None
     """Text file with one class name per line, in the order of the labels.

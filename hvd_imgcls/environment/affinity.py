@@ -44,8 +44,8 @@ def share_of(cores: Sequence[int], local_rank: int, local_size: int) -> list[int
 def pin_to_share(environment: Mapping[str, str] | None = None) -> None:
     """Pins this process, and the threads it will start, to its share of the host's cores.
 
-    Must be called before threads are started. Does nothing if one rank has the host to
-    itself, if the launcher has bound the ranks, or with `HVD_IMGCLS_PIN=0`.
+    Must be called before threads are started. Does nothing if there is one rank on
+    the host, if the launcher has bound the ranks, or with `HVD_IMGCLS_PIN=0`.
     """
     global _before_pinning  # noqa: PLW0603 - affinity is a property of the process
     environment = os.environ if environment is None else environment

@@ -53,7 +53,7 @@ def load_model(
             "load_model(legacy_opts=True): Keras 3 has no legacy optimizers; omit it"
         )
     if not Path(filepath).is_file():
-        raise CheckpointError(f"{filepath}: no such file; give the path of a .keras file")
+        raise CheckpointError(f"{filepath}: no such file; pass the path of a .keras file")
     names = {cls.__name__: cls for cls in custom_optimizers or ()}
     names.update(custom_objects or {})
     try:

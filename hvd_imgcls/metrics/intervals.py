@@ -105,7 +105,7 @@ class ResampledAuc:
         self._end = np.searchsorted(ascending, positives, "right")
 
     def of(self, times: Integers) -> float:
-        """Returns the area if examples occur `times` times; NaN if a side is empty.
+        """Returns the area for examples repeated `times` times; NaN if one side is empty.
 
         Args:
             times: `[num_examples]`, in the order of the scores.

@@ -17,7 +17,7 @@ class ScoreIndex:
 
     The bit patterns of non-negative floats increase with their values. Their leading bits
     determine the bucket of a score, and a table holds the number of distinct scores in earlier
-    buckets; only if several share a bucket, a search is needed. The result is exact for all
+    buckets; a search is needed only if several share a bucket. The result is exact for all
     finite scores, and fast for scores that are spread over their range.
 
     Args:

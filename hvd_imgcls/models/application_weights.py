@@ -100,7 +100,7 @@ def _load(model: keras.Model, name: str, path: Path) -> int:
     except (OSError, ValueError, TypeError, KeyError, AttributeError, zipfile.BadZipFile) as error:
         reason = first_line(error)
         raise CheckpointError(
-            f"{path}: not a weights file for {name} ({reason}); give a .weights.h5, .keras or "
+            f"{path}: not a weights file for {name} ({reason}); use a .weights.h5, .keras or "
             ".h5 file of this model"
         ) from error
 
@@ -111,7 +111,7 @@ def _load_old(model: keras.Model, name: str, path: Path) -> int:
         group = file.get("model_weights", file)
         if not _attribute(group, "layer_names"):
             raise CheckpointError(
-                f"{path}: not a weights file written by Keras; give a .weights.h5, .keras or "
+                f"{path}: not a weights file written by Keras; use a .weights.h5, .keras or "
                 ".h5 file of this model"
             )
         counts = [
@@ -152,7 +152,7 @@ def _load_old_without_top(
     if len(bare_layers) != num_in_file:
         raise CheckpointError(
             f"{path}: {num_in_file} layers with weights, but {name} has {len(layers)}, "
-            f"{len(bare_layers)} without its top; give a file of this model"
+            f"{len(bare_layers)} without its top; use a file of this model"
         )
     bare.load_weights(path)
     for layer, loaded in zip(layers, bare_layers, strict=False):
@@ -201,7 +201,7 @@ def _require_trunk(
         raise CheckpointError(
             f"{path}: not the weights of {name}: {len(lacking)} of its {num_weights} are missing "
             f"or have another shape, the first {lacking[0].path} {tuple(lacking[0].shape)}; "
-            "give a file of this model"
+            "use a file of this model"
         )
 
 
@@ -212,7 +212,7 @@ def _require_nothing_left_over(
     # Missing weights may exist with another shape: the top for other classes or images.
     if not 0 <= num_in_file - num_loaded <= num_missing:
         raise CheckpointError(
-            f"{path}: {num_in_file} weights, of which only {num_loaded} fit {name}; give a "
+            f"{path}: {num_in_file} weights, of which only {num_loaded} fit {name}; use a "
             "file of this model"
         )
 

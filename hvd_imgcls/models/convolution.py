@@ -1,4 +1,4 @@
-"""The 3 x 3 convolution with batch normalisation that the small networks are made of."""
+"""The 3 by 3 convolution with batch normalisation used in the small networks."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from hvd_imgcls.models.batch_normalization import batch_normalization
 def normalized_convolution(
     features: Any, num_filters: int, name: str, *, strides: int = 1, has_relu: bool = True
 ) -> Any:
-    """Returns features after a 3 x 3 convolution without bias, normalisation and ReLU.
+    """Applies a 3 by 3 convolution without bias, batch normalisation and a ReLU.
 
     Args:
         features: `[batch, height, width, channels]`.
-        num_filters: Channels of the result.
+        num_filters: Number of output channels.
         name: Prefix of the layers' names.
-        strides: Step of the convolution in both directions.
-        has_relu: Whether there is a ReLU.
+        strides: Stride in both directions.
+        has_relu: Whether to apply the ReLU.
     """
     features = keras.layers.Conv2D(
         num_filters,

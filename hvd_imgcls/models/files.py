@@ -56,7 +56,7 @@ def read_model(
         if "safe_mode" in str(error) or "unsafe" in str(error):
             raise CheckpointError(f"{path}: contains code that would be run; {remedy}") from error
         raise CheckpointError(
-            f"{path}: not a model that can be loaded ({reason}); give a .keras file"
+            f"{path}: not a model that can be loaded ({reason}); use a .keras file"
         ) from error
 
 
@@ -93,13 +93,13 @@ def build_keras_file(
         raise CheckpointError(f"{path}: not a functional or sequential model")
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise CheckpointError(
-            f"{path}: {len(model.inputs)} inputs and {len(model.outputs)} outputs; give a model "
+            f"{path}: {len(model.inputs)} inputs and {len(model.outputs)} outputs; use a model "
             "from one batch of images to one batch of logits"
         )
     if not fits(model.input_shape, (None, *image_shape)):
         raise CheckpointError(
             f"{path}: a model for inputs {model.input_shape}, but the images are "
-            f"{(None, *image_shape)}; change data.image_size or data.num_channels, or give "
+            f"{(None, *image_shape)}; change data.image_size or data.num_channels, or use "
             "another file"
         )
     model = _in_precision(model, keras.config.dtype_policy().name)

@@ -104,7 +104,7 @@ def _require_logits(model: keras.Model, logits: Any, num_classes: int) -> None:
             _KEY,
             got=f"one with {keras.backend.standardize_dtype(logits.dtype)} outputs",
             expected="float32 logits",
-            fix='give its last layer dtype="float32"',
+            fix='set dtype="float32" in its last layer',
         )
     activation = activation_name(model)
     if activation != "linear" or are_probabilities(np.asarray(logits)):

@@ -84,7 +84,7 @@ def _problem_with(layer: Any, is_new: bool) -> str:
     if is_new:
         return (
             f"its last layer is {type(layer).__name__} {layer.name!r}, and only Dense layers can "
-            "be replaced; give a model that ends in a Dense layer"
+            "be replaced; use a model that ends in a Dense layer"
         )
     return ""
 
@@ -175,5 +175,5 @@ def _require_no_probabilities(
     if are_probabilities(np.asarray(model(images, training=False))):
         raise CheckpointError(
             f"{origin}: its outputs are probabilities, but the softmax in it cannot be removed; "
-            "give a model that ends in logits, or in a Dense layer"
+            "use a model that ends in logits, or in a Dense layer"
         )

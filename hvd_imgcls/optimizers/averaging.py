@@ -21,9 +21,8 @@ def with_averaged_weights(optimizer: Any, decay: float, *, warms_up: bool = Fals
     """Returns the optimizer with a moving average of the trainable weights.
 
     `average = decay * average + (1 - decay) * weight` after every update; the first update sets
-    it to the weight. The idea is that of Polyak and Juditsky 1992, the rule that of Keras's
-    `use_ema`. Unlike there, `fit` does not replace the weights by the averages at its end: call
-    `take_averages`.
+    it to the weight (after Polyak and Juditsky 1992). The update rule is that of Keras's `use_ema`,
+    but `fit` does not replace the weights with the averages at its end: call `take_averages`.
 
     Args:
         optimizer: A Keras optimizer that is not built yet.
@@ -42,7 +41,7 @@ def with_averaged_weights(optimizer: Any, decay: float, *, warms_up: bool = Fals
 
 
 def take_averages(model: keras.Model) -> None:
-    """Replaces a model's trainable weights by their averages.
+    """Replaces a model's trainable weights with their averages.
 
     Other weights, such as the moving statistics of batch normalisation, are unchanged.
 

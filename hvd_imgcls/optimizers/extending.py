@@ -1,4 +1,4 @@
-"""Extends Keras optimizers by features that Keras does not have.
+"""Adds features to Keras optimizers.
 
 An extended optimizer is an instance of a generated class that inherits from the class of the
 given optimizer and shares its state. Extensions can be combined with each other and with

@@ -32,7 +32,7 @@ class Lars(keras.optimizers.SGD):
         momentum: In [0, 1].
         nesterov: Whether to use Nesterov momentum, as in `keras.optimizers.SGD`. Not in the
             paper.
-        weight_decay: b, added to the gradient. None for none.
+        weight_decay: b, added to the gradient. None for no decay.
         trust_coefficient: eta in the paper.
         epsilon: Not in the paper.
         **keywords: Other arguments of `keras.optimizers.SGD`.

@@ -1,4 +1,4 @@
-"""The position of a training in its plan."""
+"""The position of a training phase in its plan."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Position:
-    """Counts the completed batches and epochs of a training; equal on all ranks.
+    """Counts the completed batches and epochs of a phase; equal on all ranks.
 
     A batch is one backward pass of a rank, as Keras counts them. A step consists of
     `batches_per_step` batches and one update of the weights.
@@ -21,12 +21,12 @@ class Position:
 
     @property
     def num_batches(self) -> int:
-        """Batches completed since the start of the training."""
+        """Batches completed since the start of the phase."""
         return self._num_batches
 
     @property
     def step(self) -> int:
-        """Steps completed since the start of the training."""
+        """Steps completed since the start of the phase."""
         return self._num_batches // self.batches_per_step
 
     @property

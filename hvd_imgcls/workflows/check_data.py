@@ -50,7 +50,7 @@ MANIFEST_SCHEMA = pa.schema(
     ]
 )
 _MAX_NAMED = 20
-# Dealt in pieces, so that all ranks and processes get small and large files alike.
+# Distributed in pieces, so that every rank and process gets both small and large files.
 _PIECE = 64
 
 

@@ -53,7 +53,7 @@ def evaluate_file(
         config: Defines the data and the evaluation batch size.
         model_path: A `.keras` file, or a SavedModel that `hvd-imgcls export` wrote.
         files: Where the root writes the results; if None, it only prints the metrics.
-        pictures_path: Where the root writes thumbnails of notable images; None for none.
+        pictures_path: Where the root writes thumbnails of notable images, or None.
         is_trusted: Whether to load code in the model; required for a SavedModel.
         verbosity: How much is logged.
 
@@ -78,7 +78,7 @@ def evaluate_file(
             "model": digest_of_model(model_path),
             "data": source.fingerprint,
         },
-        "give every rank the same files",
+        "use the same files on every rank",
     )
 
     # Load the model and evaluate it.
@@ -125,7 +125,7 @@ def evaluate_model(
         plan: Defines the evaluation blocks.
         ranks: The ranks, which must hold equal weights.
         quarantine_path: File to which the root appends the images that `data.bad_examples:
-            quarantine` excludes; None for none.
+            quarantine` excludes, or None.
         with_intervals: Whether to compute confidence intervals of the headline metrics.
 
     Raises:

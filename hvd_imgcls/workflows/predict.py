@@ -71,7 +71,7 @@ def predict_files(
             "model": digest_of_model(job.model_path),
             "classes": list(job.class_names),
         },
-        "give every rank the same files",
+        "use the same files on every rank",
     )
     images = distributed.agreement.on_root(collectives, lambda: list_images(words, lines))
     with alike_on_all_ranks():

@@ -68,7 +68,7 @@ def prepare(
         destination: Folder to write into, visible to all ranks.
         encoding: How images are re-encoded; None keeps the files unchanged.
         examples_per_block: Examples per record file.
-        seed: Seed of the order in which examples are dealt to the files.
+        seed: Seed of the order in which examples are assigned to the files.
         num_hosts: Hosts to divide the files over, for `data.placement`; None for no division.
         verbosity: How much is logged.
 

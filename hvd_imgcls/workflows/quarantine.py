@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PlannedImages:
-    """The images of a training and how they are processed.
+    """The images of a training phase and how they are processed.
 
     Attributes:
         source: The images.
@@ -49,9 +49,9 @@ class Quarantine(keras.callbacks.Callback):
     Collective: every rank must have this callback in the same position.
 
     Args:
-        phase: Name of the training: `training` or `pretraining`.
+        phase: Name of the phase: `training` or `pretraining`.
         images: The images, their preprocessing, the limit, and the plan.
-        position: Position of the training.
+        position: Position of the phase.
         bad_example_log: The log filled by the data threads of this rank.
         collectives: Communication between the ranks.
         path: File to which the root appends one line per bad image.
@@ -168,7 +168,7 @@ def report_held_out(
         source: The images.
         config: Defines preprocessing and the limit of bad images.
         collectives: Communication between the ranks.
-        path: File to which the root appends one line per bad image; None for none.
+        path: File to which the root appends one line per bad image, or None.
 
     Raises:
         BadImagesError: On all ranks, if more images are bad than allowed.

@@ -84,7 +84,7 @@ def train(
     pretrain(run, trained)
     fit(run, labelled_phase(run, trained), callbacks)
 
-    # Evaluate and save: the same model on all ranks, exact metrics, files, report.
+    # Evaluate and save: identical models on all ranks, exact metrics, files, report.
     result = finish_run(run, trained)
     if run.is_root and config.logging.report:
         write_report(run.files.path, run.files.report)

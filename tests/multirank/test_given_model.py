@@ -57,4 +57,4 @@ def test_given_models_start_from_the_root_and_must_have_one_shape(tmp_path):
     digest, refusal = first
     assert len(digest) == 16
     assert "[64, 4] float32 kernel on rank 0, [64, 5] float32 kernel on rank 1" in refusal
-    assert "give every rank the same model" in refusal
+    assert "pass the same model on every rank" in refusal

@@ -32,8 +32,8 @@ def test_main_job_ends_with_accuracy_and_where_to_look(trained):
     assert exit_code == 0, output
     assert "plan:" in output
     assert "threads" in output
-    assert "the same model on all ranks: yes (2 x" in output
-    assert f"everything is in runs/{run_dir.name}" in output
+    assert "model identical on all ranks: yes (2 x" in output
+    assert f"results written to runs/{run_dir.name}" in output
     metrics = json.loads((run_dir / "evaluation.json").read_text())
     assert metrics["top1"] >= 0.98
     assert metrics["num_examples"] == 359
@@ -138,7 +138,7 @@ def test_killing_a_rank_ends_everything_within_15_seconds(tmp_path, victim):
 
 
 def weights_hash(output):
-    return re.search(r"the same model on all ranks: yes \(2 x ([0-9a-f]{16})\)", output).group(1)
+    return re.search(r"model identical on all ranks: yes \(2 x ([0-9a-f]{16})\)", output).group(1)
 
 
 @pytest.mark.ranks(2)

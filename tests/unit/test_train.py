@@ -101,7 +101,7 @@ def test_quiet_train_without_tensorboard_says_its_result_alone(tmp_path, capsys)
     assert cli.main([*words, "--train.num_steps", "2", "--schedule.warmup_epochs", "0"]) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("held-out accuracy")
-    assert said[-1] == f"everything is in {tmp_path / 'run'}"
+    assert said[-1] == f"results written to {tmp_path / 'run'}"
     assert not any("plan:" in line or "epoch" in line for line in said)
     assert "plan:" in (tmp_path / "run" / "log.txt").read_text()
     assert not (tmp_path / "run" / "tensorboard").exists()

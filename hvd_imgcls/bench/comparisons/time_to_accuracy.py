@@ -1,6 +1,6 @@
-"""`bench time-to-accuracy`: time to an accuracy on CIFAR-10, our pipeline and a plain script.
+"""`bench time-to-accuracy`: time to a target accuracy on CIFAR-10, ours and a plain script.
 
-Both use two ranks with half of the cores each. Ours is `hvd-imgcls train` as started by a user,
+Both use two ranks with half of the cores each. Our arm is `hvd-imgcls train` as started by a user,
 measured from launch to exit, including evaluation and saving. The plain script (`plain_cifar`) ends
 after the epoch in which it reaches the target accuracy.
 """

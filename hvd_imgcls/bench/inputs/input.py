@@ -207,7 +207,7 @@ def _take_turns(module: str, arms: Mapping[str, Sequence[str]], pairs: int) -> d
 
 
 def _prepare_photographs(data: Path | None, folder: Path) -> str:
-    """Puts the images for rows a and b into `photographs`; returns a description."""
+    """Writes the images for rows a and b to `photographs`; returns a description."""
     origin = "JPEG files of " + str(data)
     if data is None:
         origin = "synthetic JPEG files of about 500 x 375 pixels"

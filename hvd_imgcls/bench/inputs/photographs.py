@@ -39,7 +39,7 @@ def link_photographs(folder: Path, destination: Path) -> int:
     if number <= 0:
         raise DataError(
             f"{folder}: {len(found)} JPEG files, expected at least {BATCH_SIZE + len(CLASSES)}; "
-            "give a folder with more"
+            "use a folder with more"
         )
     chosen = [found[i * (len(found) - len(CLASSES)) // number] for i in range(number)]
     for i, path in enumerate([*chosen, *found[-len(CLASSES) :]]):

@@ -14,7 +14,7 @@ def require_consistent(config: RunConfig) -> None:
     """Rejects sections that exclude each other.
 
     Raises:
-        ConfigError: As the functions below.
+        ConfigError: See the functions below.
     """
     require_one_normalization(config)
     require_possible_callbacks(config)

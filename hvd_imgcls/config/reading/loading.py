@@ -42,7 +42,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
             str(path),
             got=getattr(error, "strerror", None) or "bytes that are not UTF-8",
             expected="a readable pipeline file",
-            fix="give the path of a YAML file such as pipelines/digits_cnn.yaml",
+            fix="pass the path of a YAML file such as pipelines/digits_cnn.yaml",
         ) from error
     return parse_config(text, overrides, origin=str(path))
 
@@ -212,7 +212,7 @@ def _set(tree: dict[str, Any], path: walk.Path, value: Any) -> None:
                 "--" + walk.dotted(path),
                 got=f"the key {piece!r} below {parent}, which is {size}",
                 expected=f"a key of {parent}",
-                fix=f"count list items from 0, or give all of --{parent} as YAML",
+                fix=f"count list items from 0, or set all of --{parent} as YAML",
             )
 
 

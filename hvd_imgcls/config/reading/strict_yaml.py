@@ -88,7 +88,7 @@ def read(text: str, *, origin: str) -> Any:
             origin,
             got=f"{len(text)} characters",
             expected=f"at most {MAX_CHARACTERS}",
-            fix="give a pipeline file, not a data file",
+            fix="pass a pipeline file, not a data file",
         )
     try:
         return _StrictLoader(text).get_single_data()

@@ -72,7 +72,7 @@ def make_colour_jitter(
 def make_random_greyscale(
     section: RandomGreyscale, image_shape: tuple[int, int, int], key: str
 ) -> Transform:
-    """Returns a transform that replaces all channels by the grey value.
+    """Returns a transform that replaces all channels with the grey value.
 
     Args:
         section: Its configuration.

@@ -1,4 +1,4 @@
-"""`data.bad_examples: quarantine`: replaces bad images by blank ones.
+"""`data.bad_examples: quarantine`: replaces bad images with blank images.
 
 Batches keep their size, so that all ranks take the same number of steps.
 """

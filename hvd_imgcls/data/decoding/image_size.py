@@ -1,7 +1,7 @@
-"""Reads the size of an image from its header, and rejects too large ones before decoding.
+"""Reads the size of an image from its header, and rejects large images before decoding.
 
-A file of a few kilobytes can claim to be an image of gigabytes. Inside a graph, a too large
-image raises `tf.errors.InvalidArgumentError` like any other image that cannot be decoded.
+A file of a few kilobytes can claim to be an image of gigabytes. Inside a graph, an image
+that is too large raises `tf.errors.InvalidArgumentError`, like any image that cannot be decoded.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ class Division:
         return np.sort(np.concatenate([self.shares[split][host] for host in hosts]))
 
     def held_out_blocks(self, rank: int, block_size: int) -> Numbers:
-        """Returns the evaluation blocks of a rank: those of its host, dealt round-robin."""
+        """Returns the evaluation blocks of a rank: those of its host, assigned round-robin."""
         position, size = self.position_of(rank), len(self.positions) or 1
         hosts = self.hosts_of(position, size)
         blocks = np.concatenate([_blocks(self.shares["held_out"][h], block_size) for h in hosts])

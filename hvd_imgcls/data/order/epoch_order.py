@@ -40,7 +40,7 @@ def cut_or_padded(order: Numbers, num_slots: int) -> Numbers:
 def blocks_of(num_examples: int, block_size: int) -> Numbers:
     """Cuts the examples into blocks in their original order, with -1 for padding.
 
-    The blocks do not depend on the number of ranks: they are dealt to the ranks, and results
+    The blocks do not depend on the number of ranks: they are assigned to the ranks, and results
     are concatenated in the order of the blocks.
 
     Returns:

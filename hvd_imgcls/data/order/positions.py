@@ -91,7 +91,7 @@ def slots_of(plan: Plan, position: int) -> slice:
 
 
 def filled(slots: epoch_order.Numbers, division: Division | None = None) -> epoch_order.Numbers:
-    """Replaces padding in global batches by an example, of the slot's host if it has any.
+    """Replaces padding in global batches with an example, of the slot's host if it has any.
 
     Args:
         slots: Example numbers, -1 for padding, `[steps, global_batch_size]`.

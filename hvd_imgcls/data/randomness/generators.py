@@ -1,4 +1,4 @@
-"""NumPy generators that depend on nothing but the numbers they are given."""
+"""Random generators of NumPy that depend only on the given numbers."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ def generator_of(*numbers: int) -> np.random.Generator:
     tests compare hashes of their results.
 
     Args:
-        *numbers: Not negative; in this order.
+        *numbers: Non-negative; their order matters.
     """
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(list(numbers))))

@@ -97,7 +97,7 @@ def _of_numbers(
         if len(gaps):
             raise DataError(
                 f"{where}: no row has label {gaps[0]}, but there are larger ones; number the "
-                "classes from 0 without gaps, or give the class list"
+                "classes from 0 without gaps, or set the class list"
             )
         pinned = [str(label) for label in present.tolist()]
     return tuple(pinned), labels
@@ -111,7 +111,7 @@ def _names_of(labels: Numbers, names: Sequence[str | None], where: str) -> tuple
         if names[before] != name:
             raise DataError(
                 f"{where}: label {label} is called {names[before]!r} in row {before + 1} and "
-                f"{name!r} in row {row + 1}; give every class one name"
+                f"{name!r} in row {row + 1}; use one name per class"
             )
     largest = max(first_row, default=-1)
     return tuple(str(names[first_row[i]]) if i in first_row else str(i) for i in range(largest + 1))

@@ -64,7 +64,7 @@ def scan_class_folders(folder: Path, key: str) -> Scan:
             key,
             got=f"{folder} ({error.strerror})",
             expected="a readable folder",
-            fix="give the folder that contains one folder per class",
+            fix="pass the folder that contains one subfolder per class",
         ) from error
     scan = Scan(class_names=[entry.name for entry in entries if _is_folder(entry)], files=[])
     scan.left_out.update(

@@ -90,7 +90,7 @@ def read_table(path: Path, key: str) -> pa.Table:
             key,
             got=str(path),
             expected=f"a .csv file in UTF-8 with a header, or a .parquet file ({reason})",
-            fix="give the table that lists the images",
+            fix="pass the table that lists the images",
         ) from error
 
 
@@ -99,7 +99,7 @@ def _column(table: pa.Table, name: str) -> pa.ChunkedArray | None:
 
 
 def require_column(table: pa.Table, name: str, key: str, path: Path) -> None:
-    """Raises unless a table has a column.
+    """Raises an error if a table lacks a column.
 
     Args:
         table: The table.
@@ -108,7 +108,7 @@ def require_column(table: pa.Table, name: str, key: str, path: Path) -> None:
         path: File of the table.
 
     Raises:
-        ConfigError: If there is none of this name.
+        ConfigError: If the column does not exist.
     """
     if name not in table.column_names:
         raise ConfigError(

@@ -73,7 +73,7 @@ class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
                 "fit": {key: self.params.get(key) for key in ("epochs", "steps")},
                 "steps_per_execution": self.model.steps_per_execution,
             },
-            fix="give every rank the same number of batches, e.g. by steps_per_epoch, and "
+            fix="use the same number of batches on every rank, e.g. with steps_per_epoch, and "
             "start every rank with the same program and packages",
         )
         if is_built(self.model) and self.model.variables:

@@ -12,7 +12,7 @@ from hvd_imgcls.keras.graph.variables import native_variable
 
 
 class MetricAverageCallback(keras.callbacks.Callback):
-    """Replaces each rank's metrics by the metrics over the examples of all ranks.
+    """Replaces each rank's metrics with the metrics over the examples of all ranks.
 
     The sums and counts inside the metrics are reduced, so ranks with more
     examples have more weight, and AUC, precision and recall are correct as well. Custom
@@ -93,7 +93,7 @@ def _plain(value: Any) -> Any:
 
 
 def _replace(logs: dict[str, Any], results: dict[str, Any], done_prefix: str) -> None:
-    """Replaces logs by results of the same name, and averages the others over ranks."""
+    """Replaces logs with results of the same name, and averages the others over ranks."""
     others = sorted(
         name
         for name, value in logs.items()

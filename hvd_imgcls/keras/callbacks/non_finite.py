@@ -36,13 +36,13 @@ FIX = (
 
 
 class NonFiniteCallback(keras.callbacks.Callback):
-    """Reports which ranks had NaN or infinity, and stops or continues, on all ranks alike.
+    """Reports which ranks had NaN or infinity, and stops or continues on all ranks.
 
     For `hvd.DistributedOptimizer(..., skip_non_finite=True)`, which withholds such updates,
     so that the weights are never corrupted. A skipped step counts as a step: the schedule
     advances. It has no other effect: with `skip`, moving statistics, random states and the
     metrics of the epoch are restored to their values before it. With `stop`, a NaN or infinite
-    loss of an epoch also stops the training, in case no gradient was affected.
+    loss of an epoch also stops training, in case no gradient was affected.
 
     A normal batch costs one read of a counter, and with `skip` a copy of the model's
     moving statistics and of the metrics. Messages are sent only if an update was withheld.
@@ -55,8 +55,8 @@ class NonFiniteCallback(keras.callbacks.Callback):
         name_examples: Called on a rank whose own gradient was NaN or infinite, with epoch and
             step of the run, 0-based; returns lines about the examples that caused it. It must
             not communicate.
-        max_in_a_row: Number of consecutive skipped steps that stops the training.
-        position: Position of the training, if its batches are counted elsewhere.
+        max_in_a_row: Number of consecutive skipped steps that stops training.
+        position: Position of the training phase, if its batches are counted elsewhere.
     """
 
     is_collective = True

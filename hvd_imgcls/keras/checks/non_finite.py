@@ -1,4 +1,4 @@
-"""Withholds updates whose gradients are NaN or infinite, on all ranks alike.
+"""Skips updates whose gradients are NaN or infinite, on all ranks.
 
 A NaN or infinity on one rank makes the reduced gradient NaN or infinite on all ranks, so
 they all detect it without communication. If ranks apply different gradients, one small

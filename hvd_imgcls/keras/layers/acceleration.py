@@ -1,4 +1,4 @@
-"""Replaces slow layers of a model by faster equivalents."""
+"""Replaces slow layers of a model with faster equivalents."""
 
 from __future__ import annotations
 

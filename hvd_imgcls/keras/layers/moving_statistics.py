@@ -20,7 +20,7 @@ from hvd_imgcls import distributed
 def average_moving_statistics(model: keras.Model, *, weight: float = 1.0) -> None:
     """Averages the moving means and variances over all ranks, weighted.
 
-    Training is not affected, because batches are normalised with their own statistics there.
+    Training is not affected, because it normalises each batch with its own statistics.
 
     Collective: every rank must call this.
 
@@ -38,7 +38,7 @@ def average_moving_statistics(model: keras.Model, *, weight: float = 1.0) -> Non
 
 
 def recalibrate(model: keras.Model, batches: Iterable[Any], *, num_batches: int) -> None:
-    """Replaces the moving statistics by the plain mean over some batches of all ranks.
+    """Replaces the moving statistics with the plain mean over some batches of all ranks.
 
     The weights do not change. Useful if the moving statistics lag behind the
     weights: after short training at a high learning rate, or for averaged weights

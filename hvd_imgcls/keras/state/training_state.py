@@ -39,7 +39,7 @@ class ModelState:
 
 
 class OptimizerState:
-    """Slots, averages, counters and numbers of a model's optimizer.
+    """Momenta, averages, counters and numbers of a model's optimizer.
 
     Always refers to the model's current optimizer: recompiling the model, as
     fine-tuning does, needs no new object.

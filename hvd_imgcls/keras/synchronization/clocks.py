@@ -20,8 +20,8 @@ class BatchClock:
 
     `fit` takes a batch inside its step function, where it cannot be timed. Instead, the batch is
     taken before that function and passed to it, which costs no more: Keras supports both ways.
-    The time is that for which Python waited: with a GPU, which may still be working meanwhile,
-    it is longer than the idle time of the device.
+    This is the time that Python waits. With a GPU, which may still be computing, it is longer than
+    the idle time of the device.
 
     Args:
         on_first_batch: Called with the first batch, before the first step.

@@ -65,7 +65,7 @@ def _images_below(folder: str) -> list[str]:
             if Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")
         ]
     if not found:
-        raise DataError(f"{folder}: no image in this folder; give a folder with image files")
+        raise DataError(f"{folder}: no images in this folder; pass a folder with image files")
     return sorted(found, key=os.fsencode)
 
 

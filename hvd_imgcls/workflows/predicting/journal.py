@@ -72,7 +72,7 @@ class Journal:
                 "--out",
                 got=f"{self._path}, the journal of a prediction with other {', '.join(differing)}",
                 expected="one of the same images, model and options",
-                fix="delete that file, or give another --out",
+                fix="delete that file, or choose another --out",
             )
 
     def _note(self, piece: int, rank: int, rows: Rows) -> None:

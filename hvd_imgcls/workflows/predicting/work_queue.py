@@ -27,7 +27,7 @@ class WorkQueue:
 
     Args:
         num_pieces: Number of pieces, numbered from 0.
-        finished: Pieces that need no work any more.
+        finished: Pieces that are done.
         keep: Called with piece, rank and rows when a piece is finished, one call at a time.
     """
 

@@ -1,4 +1,4 @@
-"""Reports the progress of a training: log, metrics, TensorBoard, summary."""
+"""Reports the progress of training: log, metrics, TensorBoard, summary."""
 
 from hvd_imgcls.workflows.progress.callback import Progress, ProgressOutput, StopAfterSteps
 from hvd_imgcls.workflows.progress.record import EpochRecord, Record

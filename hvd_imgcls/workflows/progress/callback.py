@@ -1,4 +1,4 @@
-"""Reports the progress of a training, and stops it after the last step."""
+"""Reports the progress of training, and stops it after the last step."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProgressOutput:
-    """Outputs of a training in addition to the log.
+    """Outputs of training in addition to the log.
 
     Attributes:
-        metrics_path: File with one JSON line per epoch; None for none.
+        metrics_path: File with one JSON line per epoch, or None.
         on_first_batch: Called with the first batch, before the first step.
         name: Prefix of the names of the curves.
     """
@@ -44,7 +44,7 @@ class ProgressOutput:
 
 
 class Progress(keras.callbacks.Callback):
-    """Reports the progress of a training, and records every epoch.
+    """Reports the progress of a phase, and records every epoch.
 
     Writes a log line every few seconds, one line of JSON per epoch, and the curves for
     TensorBoard. Only the root logs progress. It must come after all callbacks that change an
@@ -55,7 +55,7 @@ class Progress(keras.callbacks.Callback):
 
     Args:
         plan: The plan of the run.
-        position: Position of the training.
+        position: Position of the phase.
         record: Results of the run so far; updated.
         collectives: Communication between the ranks.
         output: Outputs in addition to the log.
@@ -146,7 +146,7 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes the metrics of the epoch, now over all ranks. Collective."""
         times = self._gather_times()
-        # Since the start of the training. The optimizer counts these as steps.
+        # Since the start of the phase. The optimizer counts these as steps.
         self._num_held_back = int((logs or {}).get("skipped_steps", 0))
         measured = EpochRecord(
             num_images=self._num_measured * self._plan.per_rank_batch_size * self._plan.size,
@@ -166,7 +166,7 @@ class Progress(keras.callbacks.Callback):
             self._draw("by epoch", {key: entry[key] for key in entry if key != "step"})
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Adds this training to the record of the run."""
+        """Adds this phase to the record of the run."""
         self._batches.stop(self.model)
         record = self._record
         record.training_seconds += record.clock() - self._began
@@ -181,7 +181,7 @@ class Progress(keras.callbacks.Callback):
 
     @property
     def _seconds(self) -> float:
-        """Time of this epoch up to its last batch, without the first batch of a training."""
+        """Time of this epoch up to its last batch, without the first batch of a phase."""
         return self._last_batch - self._epoch_began if self._num_measured else 0.0
 
     def _start_measuring(self) -> None:
@@ -260,11 +260,11 @@ class Progress(keras.callbacks.Callback):
 
 
 class StopAfterSteps(keras.callbacks.Callback):
-    """Ends a training within an epoch, on all ranks at the same step.
+    """Ends training within an epoch, on all ranks at the same step.
 
     Args:
         plan: Defines the last step.
-        position: Position of the training.
+        position: Position of the phase.
     """
 
     def __init__(self, plan: Plan, position: Position) -> None:

@@ -12,7 +12,7 @@ SHOWN = ("loss", "accuracy", "val_loss", "val_accuracy")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingStatus:
-    """Progress of a training.
+    """Progress of a training phase.
 
     Attributes:
         epoch: 1-based.
@@ -38,7 +38,7 @@ class TrainingStatus:
 
 
 def progress_line(status: TrainingStatus) -> str:
-    """Formats the progress of a training on one line.
+    """Formats the progress of a phase on one line.
 
     >>> progress_line(TrainingStatus(epoch=1, num_epochs=3, step=4, num_steps=30,
     ...     logs={"loss": 0.5}, is_of_this_rank=True, images_per_second=51.2, seconds_left=42.0,
@@ -87,5 +87,5 @@ def duration(seconds: float) -> str:
 
 
 def rounded(fraction: float | None) -> float | None:
-    """Returns a fraction with four digits, as files hold it."""
+    """Rounds a fraction to four digits, for files."""
     return None if fraction is None else round(fraction, 4)

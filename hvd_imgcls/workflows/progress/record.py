@@ -17,7 +17,7 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EpochRecord:
-    """One epoch, without the first step of a training, which traces and compiles.
+    """One epoch, without the first step of a phase, which traces and compiles.
 
     Attributes:
         num_images: Images of all ranks, including padding.
@@ -44,7 +44,7 @@ class Record:
     """Results of a run on one rank, updated during the run.
 
     Attributes:
-        board: TensorBoard writer; None for none, as on all ranks but the root.
+        board: TensorBoard writer, None if disabled and on all ranks but the root.
         clock: Returns seconds since an arbitrary moment.
         began: Start of the run, by that clock.
         epochs: All epochs, in order.

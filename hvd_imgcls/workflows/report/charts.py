@@ -224,7 +224,7 @@ def framed(figure: go.Figure, *, height: int = _HEIGHT) -> go.Figure:
 
 
 def number_said(value: float) -> str:
-    """Formats a number with four digits; whole numbers with all of theirs."""
+    """Formats a number with four significant digits, and from 1,000 as a whole number."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 

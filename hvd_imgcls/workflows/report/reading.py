@@ -61,7 +61,7 @@ def read_run(path: Path) -> RunRecord:
             "RUN_DIR",
             got=str(path),
             expected="a run directory, with a config.yaml",
-            fix="give a directory that `hvd-imgcls train` has written",
+            fix="pass a run directory written by `hvd-imgcls train`",
         )
     evaluation = EvaluationFiles(path)
     return RunRecord(

@@ -46,7 +46,7 @@ def join_ranks(verbosity: logs.Verbosity) -> Ranks:
 
 
 def be_single_process(verbosity: logs.Verbosity) -> Ranks:
-    """Starts the log and takes all cores, whatever a launcher has started: for the root only.
+    """Starts logging and uses all cores, ignoring other launched ranks: for the root only.
 
     Not collective.
 

@@ -35,7 +35,7 @@ def load_trained_model(
         image_shape: Required height, width and channels of its images.
         num_classes: Required number of classes.
         is_trusted: Whether to load code in the file.
-        is_accelerated: Whether to replace layers by faster equivalents in this process.
+        is_accelerated: Whether to replace layers with faster equivalents in this process.
 
     Raises:
         CheckpointError: If the file is not a model, contains code, or does not fit the data.
@@ -50,7 +50,7 @@ def load_trained_model(
     if not all(fits(shape, wanted) for shape, wanted in zip(shapes, expected, strict=True)):
         raise CheckpointError(
             f"{path}: a model from {shapes[0]} to {shapes[1]}, but the data "
-            f"require {expected[0]} to {expected[1]}; give the pipeline it was trained with"
+            f"require {expected[0]} to {expected[1]}; use the pipeline it was trained with"
         )
     changed, changes = with_logits(
         model, num_classes, "never", image_shape=image_shape, origin=str(path)
@@ -114,7 +114,7 @@ def load_saved_model(
     except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
         raise CheckpointError(
             f"{path}: not a SavedModel with a signature `images` that returns `logits` ({error}); "
-            "give one that `hvd-imgcls export` has written"
+            "use one written by `hvd-imgcls export`"
         ) from error
     expected = [None, *image_shape], [None, num_classes]
     if (images.shape.as_list(), logits.shape.as_list()) != expected:

@@ -1,4 +1,4 @@
-"""The callbacks of a training, in a declared order with reasons."""
+"""The callbacks of a training phase, in a declared order with reasons."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from hvd_imgcls.workflows.training.watching import watch
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What callbacks are made from.
+    """Inputs from which callbacks are created.
 
     Attributes:
         run: The run.
         phase: The training.
-        given: Callbacks of the user's own.
+        given: The user's own callbacks.
     """
 
     run: Run
@@ -42,7 +42,7 @@ class Place:
 
     Attributes:
         name: Name of its callbacks in the state of the run.
-        reason: Why it is here.
+        reason: Why it is at this place.
         make: Returns its callbacks, none if the run needs none.
         is_for_labels_only: Whether the pre-training has no such callbacks.
         differs_by_rank: Whether the state of its callbacks differs by rank.
@@ -142,7 +142,7 @@ ORDER = (
     Place("stop_after_steps", "the last batch is included in all metrics", _stop_after_steps),
     Place("quarantine", "if too many bad images end the run, metrics are written", _quarantine),
 )
-"""The callbacks of a training from first to last; batch and epoch ends run in this order."""
+"""The callbacks of a phase from first to last; batch and epoch ends run in this order."""
 
 
 def make_callbacks(

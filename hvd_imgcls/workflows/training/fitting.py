@@ -1,4 +1,4 @@
-"""Runs a training from its first step, or from where it was interrupted, to its last."""
+"""Runs a phase from its first step, or from where it was interrupted, to its last."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def fit(run: Run, phase: Phase, given: Sequence[keras.callbacks.Callback] = ()) 
     )
     optimizer: keras.optimizers.Optimizer | None = None
     all_segments = segments(phase.config.fine_tuning.freeze, phase.plan.num_epochs)
-    # Of a training that has ended already, the last one: its state must still be restored.
+    # For a completed training, the last segment: its state must still be restored.
     remaining = [s for s in all_segments if position.epoch < s.last_epoch] or all_segments[-1:]
     for segment in remaining:
         _compile_for(segment, phase, freezer, optimizer)
@@ -168,8 +168,8 @@ def _fit_epochs(
 def _begin_epoch(
     phase: Phase, callbacks: keras.callbacks.CallbackList, dataset: tf.data.Dataset
 ) -> None:
-    """Begins an epoch of a continued training without `fit`. Collective."""
-    # Metrics are made in the first step, and must be there to be given their state.
+    """Starts an epoch of a resumed training without `fit`. Collective."""
+    # Metrics are created in the first step, and must exist before their state is restored.
     build_for(phase.model, dataset.element_spec)
     phase.model.make_train_function()
     callbacks.on_train_begin()
@@ -179,7 +179,7 @@ def _begin_epoch(
 def _end_epoch(
     phase: Phase, callbacks: keras.callbacks.CallbackList, dataset: tf.data.Dataset
 ) -> None:
-    """Ends an epoch that was left after its last batch. Collective."""
+    """Ends an epoch that was interrupted after its last batch. Collective."""
     _begin_epoch(phase, callbacks, dataset)
     callbacks.on_epoch_end(phase.position.epoch, dict(phase.model.get_metrics_result()))
 

@@ -18,8 +18,8 @@ VALUES = ("val_loss", "val_top1", "val_balanced_accuracy", "val_roc_auc")
 class HeldOutEvaluation(keras.callbacks.Callback):
     """Adds exact metrics of the held-out split to the metrics of an epoch.
 
-    The same numbers on all ranks, and for equal weights on any number of ranks. Metrics that are
-    undefined, or computed from NaN or infinite outputs, are NaN.
+    The metrics are identical on all ranks and, for equal weights, on any number of ranks.
+    Metrics that are undefined, or computed from NaN or infinite outputs, are NaN.
 
     Collective: every rank must have this callback in the same position, after
     `AverageMovingStatisticsCallback` and before callbacks that read the metrics.

@@ -71,7 +71,7 @@ def _whiten_on_root(run: Run, model: keras.Model) -> None:
 
 
 def labelled_phase(run: Run, model: keras.Model) -> Phase:
-    """Returns the supervised training: the main phase of a run."""
+    """Returns the supervised phase, the main phase of a run."""
     return Phase(
         name="training",
         config=run.config,
@@ -114,5 +114,5 @@ def _require_same_variables(model: keras.Model, collectives: distributed.Collect
     distributed.agreement.require_same(
         collectives,
         {"model": {"number of variables": len(variables), "variable": variables}},
-        "give every rank the same model",
+        "pass the same model on every rank",
     )

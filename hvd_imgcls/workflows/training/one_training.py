@@ -1,4 +1,4 @@
-"""Presents several calls of `fit`, possibly resumed, as one training to callbacks."""
+"""Presents several calls of `fit`, possibly resumed, as one call to callbacks."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from hvd_imgcls.plan.position import Position
 
 
 class OneTraining(keras.callbacks.CallbackList):
-    """Callbacks for which several calls of `fit` are one training.
+    """Callbacks that see several calls of `fit` as one.
 
     It counts batches and epochs: a batch before the hooks of its end, an epoch after them.
 
     Args:
         callbacks: In their order.
         model: The model being trained.
-        plan: The plan of the whole training.
+        plan: The plan of the whole phase.
         position: Updated only here.
         restore: Called once, in the first epoch, after `on_train_begin` and `on_epoch_begin`:
             restores the state of a resumed training.
@@ -43,13 +43,13 @@ class OneTraining(keras.callbacks.CallbackList):
         self._last_logs: dict[str, Any] | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Starts the training, the first time."""
+        """Starts training, the first time."""
         if not self._has_begun:
             self._has_begun = True
             super().on_train_begin(logs)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Starts an epoch, or resumes the one in which the training was interrupted."""
+        """Starts an epoch, or resumes the one in which training was interrupted."""
         self._first_batch = self._position.batch_in_epoch
         super().on_epoch_begin(epoch, logs)
         if self._restore is not None:

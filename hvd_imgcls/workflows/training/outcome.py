@@ -1,4 +1,4 @@
-"""Ends a training: the same model on all ranks, exact metrics, files."""
+"""Completes a training run: identical models on all ranks, exact metrics, files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainResult:
-    """Result of a training.
+    """Result of a training run.
 
     Attributes:
         run_dir: The run directory.
@@ -169,9 +169,9 @@ def _num_bad_images(run: Run) -> int:
 def _log_result(result: TrainResult, summary: dict[str, Any], size: int) -> None:
     lines = [
         describe_metrics(result.metrics),
-        f"the same model on all ranks: yes ({size} x {result.weights_digest})",
+        f"model identical on all ranks: yes ({size} x {result.weights_digest})",
         *describe_run(summary),
-        f"everything is in {result.run_dir.path}",
+        f"results written to {result.run_dir.path}",
     ]
     if result.metrics_without_ema is not None:
         lines.insert(0, f"without ema: {describe_metrics(result.metrics_without_ema)}")

@@ -1,4 +1,4 @@
-"""One training within a run: the pre-training, or the supervised training."""
+"""One phase of a run: pre-training or supervised training."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from hvd_imgcls.workflows.progress import Record
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """A training as `fit` needs it.
+    """A training phase, as `fit` needs it.
 
     Attributes:
         name: `training` or `pretraining`: its prefix in the state of the run.
-        config: The configuration, as far as it concerns this training.
+        config: The configuration that applies to this phase.
         plan: The plan derived from it.
         source: The images.
         model: The model; compiled by `compile`.
@@ -31,7 +31,7 @@ class Phase:
         record: Results so far; updated.
         metrics_path: File with one JSON line per epoch.
         transform: Transforms the dataset of (images, targets, weights).
-        position: Position of the training.
+        position: Position of the phase.
         bad_example_log: Images that could not be decoded.
     """
 

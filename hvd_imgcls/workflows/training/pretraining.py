@@ -1,4 +1,4 @@
-"""Unsupervised pre-training, before the supervised training."""
+"""Unsupervised pre-training, before supervised training."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NUM_SHOWN = 24
 def pretrain(run: Run, model: keras.Model) -> None:
     """Trains the encoder of a model to reconstruct images, if configured.
 
-    Uses the same optimizer, order and augmentation as the supervised training; the
+    Uses the same optimizer, order and augmentation as supervised training; the
     reconstructions are compared with the augmented images.
 
     Collective: every rank must call this.
@@ -99,7 +99,7 @@ def _configuration(config: RunConfig) -> RunConfig:
 
 
 def _phase(run: Run, config: RunConfig, whole: keras.Model) -> Phase:
-    """Returns the training of an autoencoder."""
+    """Returns the phase that trains an autoencoder."""
     topology = run.ranks.topology
     plan = plan_run(config, run.images, topology, uses_all_images=True)
     plan = plan.on_host(topology, run.ranks.threads)
@@ -123,7 +123,7 @@ def _phase(run: Run, config: RunConfig, whole: keras.Model) -> Phase:
 
 @tf.autograph.experimental.do_not_convert
 def _with_pixels(images: tf.Tensor, _: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    """Replaces the targets by the pixels, 0 .. 1."""
+    """Replaces the targets with the pixels, 0 .. 1."""
     return images, tf.cast(images, tf.float32) / MAX_PIXEL, weights
 
 

@@ -52,7 +52,7 @@ class Run:
 
     @property
     def source(self) -> ImageSource:
-        """The images of the supervised training, and the held-out images."""
+        """The images of supervised training, and the held-out images."""
         return self.images.labelled
 
     @property

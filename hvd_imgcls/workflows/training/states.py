@@ -1,4 +1,4 @@
-"""Registers the state of a training with its run."""
+"""Registers the state of a training phase with its run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hvd_imgcls.workflows.training.run import Run
 def register_phase(
     run: Run, phase: Phase, callbacks: Sequence[tuple[Place, keras.callbacks.Callback]]
 ) -> None:
-    """Registers everything that a training keeps between steps.
+    """Registers everything that a phase keeps between steps.
 
     The state of the previous phase is removed: its result is in the model.
 

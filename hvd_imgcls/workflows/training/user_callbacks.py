@@ -45,7 +45,7 @@ def configured_callbacks(
     distributed.agreement.require_same(
         run.collectives,
         {"train(callbacks)": [type(callback).__name__ for callback in given]},
-        "give every rank the same callbacks; they run on the root",
+        "pass the same callbacks on every rank; they run on the root",
     )
     configured = [_make(section, run) for section in run.config.callbacks]
     return hvd.callbacks.rank_safe([*configured, *given], averages_metrics=False)

@@ -23,9 +23,9 @@ NUM_SAMPLES = 32
 
 
 def watch(run: Run, phase: Phase) -> Progress:
-    """Returns the callback that reports the progress of a training."""
+    """Returns the callback that reports the progress of a phase."""
     board = phase.record.board
-    # The curves of the supervised training need no prefix.
+    # The curves of supervised training need no prefix.
     name = "" if phase.name == "training" else "pre-training"
 
     def draw(batch: tuple[Any, ...]) -> None:

@@ -41,7 +41,7 @@ def test_lines_stand_where_the_dash_is_and_twice_stays_twice():
 
 
 def test_a_folder_or_a_pattern_without_images_is_an_error_that_names_it(tmp_path):
-    with pytest.raises(DataError, match="no image in this folder"):
+    with pytest.raises(DataError, match="no images in this folder"):
         list_images([str(tmp_path)], ())
     with pytest.raises(DataError, match=r"\*\.png: no file matches"):
         list_images([str(tmp_path / "*.png")], ())

@@ -194,6 +194,6 @@ class HostRecords(PackedImages):
                 "evaluation.block_size",
                 got=block_size,
                 expected=f"a divisor of {per_file}, the images per file in "
-                f"{self._dir.path}, so that no block lies on two hosts",
+                f"{self._dir.path}, so that every block is on one host",
                 fix="change it, or prepare with another --examples-per-block",
             )

@@ -54,7 +54,7 @@ class Manifest:
         class_names: Name of every class; a label is an index into it.
         num_examples: Number of examples in each split.
         examples_per_block: Examples per file; the last file of a split may have fewer.
-        seed: Seed of the order in which examples are dealt to the files.
+        seed: Seed of the order in which examples are assigned to the files.
         source_fingerprint: Fingerprint of the source.
         encoding: How images were re-encoded: `max_side`, `quality` and `is_raw`.
         format_version: Version of this layout.

@@ -1,1 +1,1 @@
-"""Datasets of TensorFlow Datasets that are already on this disk."""
+"""Datasets of TensorFlow Datasets that are already on disk."""

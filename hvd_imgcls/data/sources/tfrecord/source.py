@@ -109,7 +109,7 @@ class TfRecords(PackedImages):
         if len(missing):
             raise DataError(
                 f"{self._files['train'][0].parent}: no training record has label {missing[0]} "
-                "(counted from 0); set data.source.first_label or give the class list"
+                "(counted from 0); set data.source.first_label or the class list"
             )
         if rows["class_name"].null_count:
             return [str(label) for label in range(number)]
@@ -118,7 +118,7 @@ class TfRecords(PackedImages):
         if distinct.num_rows != number:
             raise DataError(
                 f"{self._files['train'][0].parent}: {distinct.num_rows} pairs of label and "
-                f"image/class/text for {number} labels; give data.source.class_names_file"
+                f"image/class/text for {number} labels; set data.source.class_names_file"
             )
         return [str(name) for name in distinct.sort_by("label")["name"].to_pylist()]
 
