@@ -25,8 +25,7 @@ is_supported() { # PYTHON
 }
 
 version_of() { # PYTHON
-    "$1" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null ||
-        echo 'does not run'
+    "$1" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])'
 }
 
 # Sets $python to PYTHON if it is supported. Only for the default, other names are tried as well.
@@ -42,7 +41,9 @@ find_python() { # PYTHON
         done
     fi
     python=''
-    if command -v "$1" >/dev/null 2>&1; then
+    if command -v "$1" >/dev/null 2>&1 && ! "$1" -c '' 2>/dev/null; then
+        what="$1 does not run; supported are Python 3.11, 3.12 and 3.13"
+    elif command -v "$1" >/dev/null 2>&1; then
         what="$1 is Python $(version_of "$1"); supported are 3.11, 3.12 and 3.13"
     else
         what="$1 was not found; supported are Python 3.11, 3.12 and 3.13"

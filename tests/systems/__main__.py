@@ -98,8 +98,10 @@ def _set_up_and_train(system: System) -> dict[str, str]:
 
 def _set_up_with(system: System, python_dir: Path) -> dict[str, str]:
     _say(f"{system.suite}: make setup with the Python in {python_dir}")
-    shutil.copytree(python_dir, system.root / "opt/python", symlinks=True)
-    output = system.as_user("make setup PYTHON=/opt/python/bin/python3 VENV=.venv-other")
+    # To the same place, since programs may contain the path of their libraries.
+    shutil.copytree(python_dir, system.root / python_dir.relative_to("/"), symlinks=True)
+    system.as_root(f"chmod o+x {' '.join(str(path) for path in python_dir.parents)}")
+    output = system.as_user(f"make setup PYTHON={python_dir}/bin/python3 VENV=.venv-other")
     return {**_check(system, ".venv-other"), "compiling": _compile_time(output)}
 
 

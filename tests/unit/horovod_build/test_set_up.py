@@ -59,3 +59,8 @@ def test_without_apt_the_newest_supported_python_is_named(programs: Path) -> Non
 def test_a_python_that_does_not_exist_is_named(programs: Path) -> None:
     message = set_up_venv(programs, "python9")
     assert "python9 was not found; supported are Python 3.11, 3.12 and 3.13" in message
+
+
+def test_a_python_that_does_not_run_is_named(programs: Path) -> None:
+    make_program(programs, "python3", "exit 127")
+    assert "python3 does not run; supported are Python 3.11" in set_up_venv(programs, "python3")
