@@ -2,8 +2,9 @@
 
 A network is a chain of layer groups. A group ends at a layer that every path from the images to
 the logits passes: the addition at the end of a residual block, the concatenation of a dense
-block, or simply the next layer of a plain network. Only groups with a kernel count; one without,
-such as a normalisation or a pooling, belongs to the group before it, or to the first group.
+block, or simply the next layer of a plain network. Only groups with a kernel count. A group
+without one, such as a normalisation or pooling layer, belongs to the previous group, or to the
+first.
 """
 
 from __future__ import annotations

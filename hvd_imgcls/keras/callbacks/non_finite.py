@@ -38,14 +38,14 @@ FIX = (
 class NonFiniteCallback(keras.callbacks.Callback):
     """Reports which ranks had NaN or infinity, and stops or continues on all ranks.
 
-    For `hvd.DistributedOptimizer(..., skip_non_finite=True)`, which withholds such updates,
+    For `hvd.DistributedOptimizer(..., skip_non_finite=True)`, which skips such updates,
     so that the weights are never corrupted. A skipped step counts as a step: the schedule
     advances. It has no other effect: with `skip`, moving statistics, random states and the
     metrics of the epoch are restored to their values before it. With `stop`, a NaN or infinite
     loss of an epoch also stops training, in case no gradient was affected.
 
     A normal batch costs one read of a counter, and with `skip` a copy of the model's
-    moving statistics and of the metrics. Messages are sent only if an update was withheld.
+    moving statistics and of the metrics. Ranks communicate only if an update was skipped.
 
     Collective: every rank must have this callback in the same position, after
     `MetricAverageCallback` and before callbacks that save.
@@ -112,7 +112,7 @@ class NonFiniteCallback(keras.callbacks.Callback):
             raise ConfigError(
                 "NonFiniteCallback",
                 got="an optimizer that applies NaN and infinite updates",
-                expected="one that withholds them",
+                expected="one that skips them",
                 fix="compile with hvd.DistributedOptimizer(..., skip_non_finite=True)",
             )
         self._guard = synchronizer.guard
@@ -128,7 +128,7 @@ class NonFiniteCallback(keras.callbacks.Callback):
         self._keep(may_be_others=True)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Checks whether an update was withheld. Collective if so, on all ranks.
+        """Checks whether an update was skipped. Collective if so, on all ranks.
 
         Raises:
             NonFiniteError: On all ranks, to stop.

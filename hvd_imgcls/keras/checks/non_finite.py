@@ -20,14 +20,14 @@ from hvd_imgcls.keras.graph.variables import native_variable
 
 
 class NonFiniteGuard:
-    """Applies finite updates and withholds others: weights and state stay unchanged.
+    """Applies finite updates and skips others: weights and state stay unchanged.
 
     `iterations` is incremented nevertheless, because learning rate and data depend on the
     number of the step. With loss scaling, infinities are part of finding the scale; an
-    update then counts as withheld only if the scale is 1, and the scaling itself skips it.
+    update is then skipped by the scaling itself, and counts as skipped only if the scale is 1.
 
     Attributes:
-        num_held_back: Number of withheld updates, int64, equal on all ranks.
+        num_held_back: Number of skipped updates, int64, equal on all ranks.
         is_of_this_rank: Whether this rank's own gradient was NaN or infinite the last time.
     """
 
@@ -40,7 +40,7 @@ class NonFiniteGuard:
             self.is_of_this_rank = tf.Variable(False, trainable=False)
 
     def state(self) -> dict[str, Any]:
-        """Returns the number of withheld updates."""
+        """Returns the number of skipped updates."""
         return {"num_held_back": int(self.num_held_back.numpy())}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -54,7 +54,7 @@ class NonFiniteGuard:
         is_finite: tf.Tensor,
         apply: Callable[[], Any],
     ) -> None:
-        """Applies or withholds an update.
+        """Applies or skips an update.
 
         Args:
             optimizer: The optimizer.

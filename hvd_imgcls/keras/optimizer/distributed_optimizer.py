@@ -89,7 +89,7 @@ def DistributedOptimizer(  # noqa: N802 - Horovod's name and arguments
             number of ranks. See `PartialDistributedOptimizer`.
         check_every_steps: Updates between two comparisons of the hashes; 0 for none
             after the first two updates.
-        skip_non_finite: Whether to withhold updates with NaN or infinite reduced gradients
+        skip_non_finite: Whether to skip updates with NaN or infinite reduced gradients
             on all ranks, except for `iterations`; by default they are applied, as in Keras.
             Pass `hvd.callbacks.NonFiniteCallback` to `fit` to report them or stop.
 
@@ -155,7 +155,7 @@ def _require_wrappable(optimizer: Any) -> None:
 
 
 def _require_guardable(optimizer: Any, process_set: ProcessSet) -> None:
-    """Raises a ConfigError if the ranks could withhold different updates."""
+    """Raises a ConfigError if the ranks could skip different updates."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     if process_set is not global_process_set:
         got, fix = "a process set", "omit it, or train on all ranks"

@@ -53,7 +53,7 @@ class Record:
             gradient was NaN or infinite.
         training_seconds: Time from the start to the end of `fit`.
         evaluation_seconds: Time of the final evaluation.
-        pretraining: The same for the pre-training; None without one.
+        pretraining: The same for pre-training, or None.
     """
 
     board: Board | None = None

@@ -44,7 +44,7 @@ class Place:
         name: Name of its callbacks in the state of the run.
         reason: Why it is at this place.
         make: Returns its callbacks, none if the run needs none.
-        is_for_labels_only: Whether the pre-training has no such callbacks.
+        is_for_labels_only: Whether pre-training has no such callbacks.
         differs_by_rank: Whether the state of its callbacks differs by rank.
     """
 

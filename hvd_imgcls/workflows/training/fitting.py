@@ -29,7 +29,7 @@ _MOST_UNMOVED = 0.05
 def fit(run: Run, phase: Phase, given: Sequence[keras.callbacks.Callback] = ()) -> None:
     """Compiles the model of a phase and trains it to the end of the plan.
 
-    Layers are frozen as configured. A callback may stop the training early. If the
+    Layers are frozen as configured. A callback may stop training early. If the
     run is resumed from a state of this phase, training continues with the next batch.
 
     Collective: every rank must call this.

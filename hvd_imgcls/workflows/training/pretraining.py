@@ -77,7 +77,7 @@ def pretrain(run: Run, model: keras.Model) -> None:
 
 
 def _configuration(config: RunConfig) -> RunConfig:
-    """Returns the configuration of the pre-training."""
+    """Returns the configuration of pre-training."""
     section = config.pretraining
     assert section is not None  # noqa: S101 - checked by the caller
     train = dataclasses.replace(

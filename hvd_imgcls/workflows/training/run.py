@@ -95,7 +95,7 @@ def begin(
         config: The configuration.
         ranks: The ranks of the run.
         source: The images, if the configuration's source is already open.
-        plan: The plan, if already made.
+        plan: The plan, if already created.
         pipeline_name: Name of the run directory if the configuration does not define it.
         verbosity: How much is written to the log file.
         resumed: The states of an earlier run with the same configuration, to resume from.
