@@ -31,20 +31,20 @@ BENCHMARKS = {
     "step": step,
     "time-to-accuracy": time_to_accuracy,
 }
-RACE = "time-to-accuracy"
+TIME_TO_ACCURACY = "time-to-accuracy"
 # Options that only some benchmarks have, by their names in the arguments.
 OWN_OPTIONS = {
     "only": ["input"],
     "data": ["input"],
-    "cifar": ["input", RACE],
+    "cifar": ["input", TIME_TO_ACCURACY],
     "without": ["peers"],
-    "target": [RACE],
-    "pipeline": [RACE],
-    "override": [RACE],
-    "plain_epochs": [RACE],
+    "target": [TIME_TO_ACCURACY],
+    "pipeline": [TIME_TO_ACCURACY],
+    "override": [TIME_TO_ACCURACY],
+    "plain_epochs": [TIME_TO_ACCURACY],
 }
 # A run to an accuracy takes up to an hour.
-DEFAULT_PAIRS = {RACE: 1}
+DEFAULT_PAIRS = {TIME_TO_ACCURACY: 1}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,13 +52,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help_text = " ".join((module.__doc__ or "").splitlines()[0] for module in BENCHMARKS.values())
     parser.add_argument("name", choices=sorted(BENCHMARKS), help=help_text)
     parser.add_argument(
-        "--pairs", type=int, help=f"alternating pairs to measure (default: 9; {RACE}: 1)"
+        "--pairs",
+        type=int,
+        help=f"alternating pairs to measure (default: 9; {TIME_TO_ACCURACY}: 1)",
     )
     of_input = parser.add_argument_group("bench input")
     of_input.add_argument(
         "--only",
         nargs="+",
-        choices=input_bench.LINES,
+        choices=input_bench.ROWS,
         metavar="ROW",
         help="rows to measure, of a to e",
     )
@@ -70,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FOLDER",
         help="CIFAR-10 in train/ and test/ for d (default: random pixels in memory); "
-        f"for {RACE}: the dataset to train on",
+        f"for {TIME_TO_ACCURACY}: the dataset to train on",
     )
     of_peers = parser.add_argument_group("bench peers")
     of_peers.add_argument(
@@ -80,15 +82,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PEER",
         help="skip torch (several gigabytes)",
     )
-    of_race = parser.add_argument_group(f"bench {RACE}")
-    of_race.add_argument("--target", type=float, help="target accuracy, 0 to 1 (default: 0.9)")
-    of_race.add_argument(
+    time_to_accuracy_group = parser.add_argument_group(f"bench {TIME_TO_ACCURACY}")
+    time_to_accuracy_group.add_argument(
+        "--target", type=float, help="target accuracy, 0 to 1 (default: 0.9)"
+    )
+    time_to_accuracy_group.add_argument(
         "--pipeline", type=Path, help="our pipeline (default: pipelines/cifar10_fast.yaml)"
     )
-    of_race.add_argument(
+    time_to_accuracy_group.add_argument(
         "--override", nargs="+", metavar="KEY.PATH=VALUE", help="overrides of the pipeline"
     )
-    of_race.add_argument(
+    time_to_accuracy_group.add_argument(
         "--plain-epochs", type=int, help="epochs of the plain script's schedule (default: 30)"
     )
     parser.add_argument("--out", type=Path, help="JSON file for the results and their conditions")
@@ -129,7 +133,7 @@ def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
                 expected=f"nothing, since it is an option of {names}",
                 fix="omit it",
             )
-    if arguments.name == RACE:
+    if arguments.name == TIME_TO_ACCURACY:
         return time_to_accuracy.run(_race(arguments))
     if arguments.name == "peers":
         return peers.run(arguments.pairs, without=arguments.without or ())
@@ -140,7 +144,7 @@ def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
     return input_bench.run(
         input_bench.Settings(
             pairs=arguments.pairs,
-            only=sorted(set(arguments.only or input_bench.LINES)),
+            only=sorted(set(arguments.only or input_bench.ROWS)),
             data=arguments.data,
             cifar=arguments.cifar,
         )

@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> None:
         class_names=class_names,
         top_k=min(arguments.top_k, len(class_names)),
         out_path=arguments.out,
-        block_size=arguments.piece_size,
+        piece_size=arguments.piece_size,
         is_trusted=arguments.trust_model,
     )
     predict_files(job, words, lines, verbosity=arguments.verbosity)

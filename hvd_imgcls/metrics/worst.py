@@ -13,7 +13,7 @@ from hvd_imgcls.metrics.examples import Examples
 NUM_SHOWN = 25
 
 
-def examples_to_look_at(
+def notable_examples(
     examples: Examples,
     class_names: Sequence[str],
     name_of: Callable[[int], str],

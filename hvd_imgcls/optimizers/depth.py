@@ -19,7 +19,7 @@ from hvd_imgcls.errors import ConfigError
 Layers = list[keras.layers.Layer]
 
 
-def blocks_of(model: keras.Model) -> list[Layers]:
+def layer_groups_of(model: keras.Model) -> list[Layers]:
     """Returns the layers of each group, from the images to the logits.
 
     A nested model is treated as the chain of its layers, unless it is part of a branch. A
@@ -49,7 +49,7 @@ def last_kernel_layer(model: keras.Model) -> keras.layers.Layer:
     Raises:
         ConfigError: If there is none, or the model is neither functional nor sequential.
     """
-    for block in reversed(blocks_of(model)):
+    for block in reversed(layer_groups_of(model)):
         for layer in reversed(block):
             if _has_kernel([layer]):
                 return layer
@@ -72,7 +72,7 @@ def layer_decay_multipliers(model: keras.Model, decay: float) -> Callable[[Any],
     Raises:
         ConfigError: If the model is neither functional nor sequential.
     """
-    blocks = blocks_of(model)
+    blocks = layer_groups_of(model)
     multipliers = {
         id(variable): decay ** (len(blocks) - 1 - depth)
         for depth, block in enumerate(blocks)

@@ -62,7 +62,7 @@ def export_model(job: ExportJob, images: Mapping[str, bytes] | None = None) -> d
         written[name] = formats.write(model, name, job.directory)
     logger.info("verifying with %d images ...", len(pixels))
     record = check(job, model, checked, pixels, saved_model=saved_model, written=written)
-    record |= {"images_made_up": not images, "image_shape": list(image_shape)}
+    record |= {"is_synthetic": not images, "image_shape": list(image_shape)}
     write_json(job.directory / "export.json", record)
     for line in describe_export(job, record):
         logger.log(logs.RESULT, "%s", line)
@@ -71,7 +71,7 @@ def export_model(job: ExportJob, images: Mapping[str, bytes] | None = None) -> d
 
 def describe_export(job: ExportJob, record: dict[str, Any]) -> list[str]:
     """Returns the lines that report the result."""
-    kind = "synthetic images" if record["images_made_up"] else "images"
+    kind = "synthetic images" if record["is_synthetic"] else "images"
     largest = max(record["largest_difference"].values())
     return [
         f"verified with {record['num_images']} {kind}: probabilities differ by at most "

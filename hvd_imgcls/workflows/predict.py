@@ -136,7 +136,7 @@ def _open_journal(
                 job.top_k,
                 job.config.evaluation.views,
                 job.config.evaluation.crop_fraction,
-                job.block_size,
+                job.piece_size,
                 *job.class_names,
             ],
         }
@@ -152,14 +152,14 @@ def _open_journal(
 
 def _make_pieces(job: Job, journal: Journal, num_images: int) -> WorkQueue:
     """Returns the queue of remaining pieces, which journals their results. Root only."""
-    progress = ProgressLines(num_images, job.block_size)
+    progress = ProgressLines(num_images, job.piece_size)
     progress.start(len(journal.rows))
 
     def keep(piece: int, rank: int, rows: Rows) -> None:
         journal.keep(piece, rank, rows)
         progress.advance(len(rows))
 
-    return WorkQueue(-(-num_images // job.block_size), journal.rows.keys(), keep)
+    return WorkQueue(-(-num_images // job.piece_size), journal.rows.keys(), keep)
 
 
 def _no_labels(number: int) -> dict[Any, npt.NDArray[np.int64]]:

@@ -19,7 +19,12 @@ from hvd_imgcls.data.order.splits import SPLITS, Numbers, Split
 from hvd_imgcls.data.randomness.generators import generator_of
 from hvd_imgcls.data.sources.base import EncodedSource
 from hvd_imgcls.data.sources.records.hosts import block_rows, describe_assignment, write_assignment
-from hvd_imgcls.data.sources.records.layout import INDEX_SCHEMA, Manifest, RecordsDir, read_manifest
+from hvd_imgcls.data.sources.records.layout import (
+    INDEX_SCHEMA,
+    RecordsDir,
+    RecordsMetadata,
+    read_metadata,
+)
 from hvd_imgcls.data.sources.records.reading import Records
 from hvd_imgcls.errors import ConfigError, DataError
 from hvd_imgcls.files.json_files import write_json
@@ -85,19 +90,19 @@ def prepare(
     encoding = encoding or Encoding()
 
     # Plan the files: the same on all ranks, and the same after a restart.
-    manifest = _make_manifest(source, encoding, examples_per_block, seed)
+    metadata = _make_metadata(source, encoding, examples_per_block, seed)
     distributed.agreement.require_same(
         collectives,
-        {"records": manifest.to_json()},
+        {"records": metadata.to_json()},
         "start every rank with the same command line and the same images",
     )
     files = RecordsDir(destination)
-    if _begin(files, manifest, collectives):
+    if _begin(files, metadata, collectives):
         logger.log(logs.RESULT, "%s already holds these images", destination)
-        _divide(files, manifest, num_hosts, collectives)
+        _divide(files, metadata, num_hosts, collectives)
         return Records(destination)
-    blocks = list(_blocks(manifest))
-    total = sum(manifest.num_examples.values())
+    blocks = list(_blocks(metadata))
+    total = sum(metadata.num_examples.values())
     logger.info("%s images into %s files in %s", f"{total:,}", f"{len(blocks):,}", destination)
 
     # Every rank writes every size-th file, then verifies those of its neighbour.
@@ -107,7 +112,7 @@ def prepare(
         logger.info("resuming: %d of %d files exist", len(mine) - len(missing), len(mine))
     pace = logs.Pace()
     for block in missing:
-        records = _records(source, block, manifest.class_names, encoding)
+        records = _records(source, block, metadata.class_names, encoding)
         write_block(
             files.block(block.split, block.number),
             files.part(block.split, block.number),
@@ -123,18 +128,18 @@ def prepare(
 
     # The index of all files, and last the file that marks the folder as complete.
     if topology.is_root:
-        _finish(files, manifest)
+        _finish(files, metadata)
     collectives.barrier()
     logger.log(logs.RESULT, "verified: %s images are in %s", f"{total:,}", destination)
-    _divide(files, manifest, num_hosts, collectives)
+    _divide(files, metadata, num_hosts, collectives)
     return Records(destination)
 
 
-def _make_manifest(
+def _make_metadata(
     source: EncodedSource, encoding: Encoding, examples_per_block: int, seed: int
-) -> Manifest:
+) -> RecordsMetadata:
     writes_jpeg = encoding.max_side is not None and not encoding.is_raw
-    return Manifest(
+    return RecordsMetadata(
         class_names=tuple(source.class_names),
         num_examples={split: source.num_examples(split) for split in SPLITS},
         examples_per_block=examples_per_block,
@@ -148,23 +153,25 @@ def _make_manifest(
     )
 
 
-def _begin(files: RecordsDir, manifest: Manifest, collectives: distributed.Collectives) -> bool:
+def _begin(
+    files: RecordsDir, metadata: RecordsMetadata, collectives: distributed.Collectives
+) -> bool:
     """Creates the folder on the root; returns whether it is already complete. Collective."""
-    done: bool = distributed.agreement.on_root(collectives, lambda: _claim(files, manifest))
+    done: bool = distributed.agreement.on_root(collectives, lambda: _claim(files, metadata))
     return done
 
 
-def _claim(files: RecordsDir, manifest: Manifest) -> bool:
-    for path in (files.manifest, files.plan):
+def _claim(files: RecordsDir, metadata: RecordsMetadata) -> bool:
+    for path in (files.metadata, files.plan):
         if path.exists():
-            if read_manifest(path) != manifest:
+            if read_metadata(path) != metadata:
                 raise ConfigError(
                     "DEST",
                     got=str(files.path),
                     expected="an empty folder, or one with the same images and options",
                     fix="choose another folder, or delete this one",
                 )
-            return path == files.manifest
+            return path == files.metadata
     if files.path.exists() and any(files.path.iterdir()):
         raise ConfigError(
             "DEST",
@@ -174,7 +181,7 @@ def _claim(files: RecordsDir, manifest: Manifest) -> bool:
         )
     try:
         files.part("train", 0).parent.mkdir(parents=True)
-        write_json(files.plan, manifest.to_json())
+        write_json(files.plan, metadata.to_json())
     except OSError as error:
         raise ConfigError(
             "DEST",
@@ -185,17 +192,17 @@ def _claim(files: RecordsDir, manifest: Manifest) -> bool:
     return False
 
 
-def _blocks(manifest: Manifest) -> Iterator[Block]:
+def _blocks(metadata: RecordsMetadata) -> Iterator[Block]:
     """Yields every file with its examples, each a random sample of its split."""
     for split_number, split in enumerate(SPLITS):
-        generator = generator_of(_PURPOSE, manifest.seed, split_number)
-        order = generator.permutation(manifest.num_examples[split])
-        for number in range(manifest.num_blocks(split)):
-            first = number * manifest.examples_per_block
+        generator = generator_of(_PURPOSE, metadata.seed, split_number)
+        order = generator.permutation(metadata.num_examples[split])
+        for number in range(metadata.num_blocks(split)):
+            first = number * metadata.examples_per_block
             yield Block(
                 split=split,
                 number=number,
-                examples=order[first : first + manifest.examples_per_block],
+                examples=order[first : first + metadata.examples_per_block],
             )
 
 
@@ -238,23 +245,23 @@ def _verify(files: RecordsDir, block: Block) -> None:
             )
 
 
-def _finish(files: RecordsDir, manifest: Manifest) -> None:
+def _finish(files: RecordsDir, metadata: RecordsMetadata) -> None:
     """Writes the index and the metadata, and deletes the files needed for resuming."""
     for split in SPLITS:
         parts = [
-            pq.read_table(files.part(split, number)) for number in range(manifest.num_blocks(split))
+            pq.read_table(files.part(split, number)) for number in range(metadata.num_blocks(split))
         ]
         index = pa.concat_tables(parts) if parts else INDEX_SCHEMA.empty_table()
         write_rows(files.index(split), index)
-        write_rows(files.blocks(split), block_rows(parts, len(manifest.class_names)))
-    write_json(files.manifest, manifest.to_json())
+        write_rows(files.blocks(split), block_rows(parts, len(metadata.class_names)))
+    write_json(files.metadata, metadata.to_json())
     files.plan.unlink()
     shutil.rmtree(files.part("train", 0).parent)
 
 
 def _divide(
     files: RecordsDir,
-    manifest: Manifest,
+    metadata: RecordsMetadata,
     num_hosts: int | None,
     collectives: distributed.Collectives,
 ) -> None:
@@ -263,7 +270,7 @@ def _divide(
         return
 
     def divide() -> str:
-        assignment = write_assignment(files, manifest, num_hosts)
+        assignment = write_assignment(files, metadata, num_hosts)
         blocks = {split: pq.read_table(files.blocks(split)) for split in SPLITS}
         return describe_assignment(blocks, assignment)
 

@@ -17,11 +17,11 @@ from hvd_imgcls.config.augmentations import Cutmix, Mixup
 from hvd_imgcls.data import ImageSource, Split, image_shape_of
 from hvd_imgcls.data.order.epoch_order import epoch_order
 from hvd_imgcls.data.order.positions import rank_rows
-from hvd_imgcls.data.pipeline.views import TrainingView, evaluation_images, training_views
+from hvd_imgcls.data.pipeline.previews import TrainingPreview, evaluation_images, training_previews
 from hvd_imgcls.drawing.contact_sheet import Tile, blended, draw_sheet, plain_name, write_sheet
 from hvd_imgcls.plan import Plan
 from hvd_imgcls.workflows.startup.images import open_run_images, without_cache
-from hvd_imgcls.workflows.startup.ranks import be_single_process
+from hvd_imgcls.workflows.startup.ranks import use_single_process
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ def show_data(
         DataError: If an image cannot be decoded.
     """
     # Set up one process that uses all cores.
-    ranks = be_single_process(verbosity)
+    ranks = use_single_process(verbosity)
 
     # Choose the examples.
     collectives = ranks.collectives
@@ -87,7 +87,7 @@ def show_data(
     epochs = range(first_epoch, min(first_epoch + EPOCHS_SHOWN, plan.num_epochs))
     chosen = _choose(source, plan, split, options.num_examples, first_epoch)
     before = evaluation_images(source, config, split, chosen, num_threads=ranks.threads.data)
-    views = training_views(source, config, plan, chosen, epochs) if split == "train" else []
+    views = training_previews(source, config, plan, chosen, epochs) if split == "train" else []
     mixes = any(isinstance(part, Mixup | Cutmix) for part in config.augment)
     groups = make_groups(source, split, chosen, before, views, show_targets=mixes)
 
@@ -115,7 +115,7 @@ def make_groups(
     split: Split,
     examples: Sequence[int],
     before: npt.NDArray[np.uint8],
-    views: Sequence[Sequence[TrainingView | None]],
+    views: Sequence[Sequence[TrainingPreview | None]],
     *,
     show_targets: bool,
 ) -> list[list[Tile]]:

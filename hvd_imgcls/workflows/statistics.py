@@ -12,7 +12,7 @@ from hvd_imgcls import distributed, logs
 from hvd_imgcls.config import RunConfig, to_tree
 from hvd_imgcls.data import ImageSource, image_shape_of
 from hvd_imgcls.data.order.epoch_order import Numbers
-from hvd_imgcls.data.pipeline.views import evaluation_images
+from hvd_imgcls.data.pipeline.previews import evaluation_images
 from hvd_imgcls.workflows.startup.images import open_run_images, without_cache
 from hvd_imgcls.workflows.startup.ranks import join_ranks
 

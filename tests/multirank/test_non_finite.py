@@ -96,7 +96,7 @@ def train_with_trap(folder, example, words):
             result["error"] = str(error)
         optimizer = model.optimizer
         guard = synchronizer_of(optimizer).guard
-        result["held_back"] = int(guard.num_held_back.numpy())
+        result["held_back"] = int(guard.num_skipped_updates.numpy())
         result["updates"] = int(optimizer.iterations.numpy())
         result["weights"] = model.get_weights()
         if config.train.precision == "mixed_float16":

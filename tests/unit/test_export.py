@@ -81,7 +81,7 @@ def test_probabilities_are_those_of_predict_on_100_images(
     exported, config, model_path, files, tmp_path, monkeypatch
 ):
     directory, record = exported
-    assert (record["num_images"], record["images_made_up"]) == (100, False)
+    assert (record["num_images"], record["is_synthetic"]) == (100, False)
     assert set(record["largest_difference"]) == {
         "saved_model (serving_default)",
         "saved_model (images)",
@@ -115,7 +115,7 @@ def test_without_images_it_is_checked_with_made_up_ones(config, model_path, tmp_
         config=config, model_path=model_path, class_names=NAMES, directory=tmp_path / "to"
     )
     record = export_model(job)
-    assert (record["num_images"], record["images_made_up"]) == (100, True)
+    assert (record["num_images"], record["is_synthetic"]) == (100, True)
     with pytest.raises(ConfigError, match="expected an empty or new directory"):
         export_model(job)
 

@@ -109,7 +109,7 @@ def _predict_share(
     }
     files: dict[Split, list[str]] = {"held_out": images, "train": []}
     source = FileSource(Path(), job.class_names, files, labels, [])
-    worker = FixedShare(-(-len(images) // job.block_size), topology.rank, topology.size)
+    worker = FixedShare(-(-len(images) // job.piece_size), topology.rank, topology.size)
     ranks.barrier()
     begin = time.perf_counter()
     for piece, rows in predict_pieces(job, model, source, image_shape, worker, num_threads=1):

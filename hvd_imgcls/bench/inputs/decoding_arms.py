@@ -55,7 +55,7 @@ def our_batches(folder: Path, *, as_floats: bool) -> Callable[[], int]:
     """
     import tensorflow as tf
 
-    from hvd_imgcls.bench.inputs.made_runs import plan_of
+    from hvd_imgcls.bench.inputs.synthetic_runs import plan_of
     from hvd_imgcls.config import parse_config
     from hvd_imgcls.data import open_images
     from hvd_imgcls.data.pipeline.dataset import training_dataset

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hvd_imgcls.bench.inputs.made_runs import MadeUpImages, plan_of
+from hvd_imgcls.bench.inputs.synthetic_runs import SyntheticImages, plan_of
 from hvd_imgcls.bench.measuring.window import Turns
 from hvd_imgcls.config import RunConfig, load_config
 from hvd_imgcls.data import ImageSource, image_shape_of, open_images
@@ -33,7 +33,7 @@ def open_pipeline(path: Path, folder: str | None) -> tuple[ImageSource, RunConfi
         overrides.append(f"--data.source.path={folder}")
     config = load_config(path, overrides)
     if config.data.source.name == "image_folder" and folder is None:
-        return MadeUpImages(), config
+        return SyntheticImages(), config
     return open_images(config), config
 
 

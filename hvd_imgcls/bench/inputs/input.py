@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from hvd_imgcls import logs
-from hvd_imgcls.bench.inputs.photographs import link_photographs, write_made_up
+from hvd_imgcls.bench.inputs.photographs import link_photographs, write_synthetic
 from hvd_imgcls.bench.measuring.launching import environment, run_module
 from hvd_imgcls.bench.measuring.ratio import alternating_order, ratio_of_pairs
 from hvd_imgcls.bench.measuring.turns import Arm, Times, measure, speed_ratio, time_ratio
@@ -35,7 +35,7 @@ from hvd_imgcls.errors import HvdImgclsError, SetupError
 
 logger = logging.getLogger(__name__)
 
-LINES = ("a", "b", "c", "d", "e")
+ROWS = ("a", "b", "c", "d", "e")
 # Row d: steps per turn, for some seconds of work.
 STEPS = {"digits_cnn": 600, "cifar10_small_cnn": 40}
 # Row e: ImageNet's number of images, and a number that must still fit into memory.
@@ -55,7 +55,7 @@ class Settings:
     """
 
     pairs: int
-    only: Sequence[str] = LINES
+    only: Sequence[str] = ROWS
     data: Path | None = None
     cifar: Path | None = None
 
@@ -214,7 +214,7 @@ def _prepare_photographs(data: Path | None, folder: Path) -> str:
         data = folder / "made-up"
         data.mkdir()
         logger.info("generating JPEG files ...")
-        write_made_up(data)
+        write_synthetic(data)
     number = link_photographs(data.expanduser(), folder / "photographs")
     sizes = [path.stat().st_size for path in (folder / "photographs").glob("train/*/*")]
     return f"{number} {origin}, {sum(sizes) / number / 1e3:.0f} kB on average"

@@ -13,7 +13,7 @@ from hvd_imgcls.errors import DataError
 
 BATCH_SIZE = 64
 MOST_FILES = 512
-MADE_UP_FILES = 256
+SYNTHETIC_FILES = 256
 CLASSES = ("a", "b")
 _SIZES = ((375, 500), (500, 375), (333, 500), (500, 500))
 
@@ -50,7 +50,7 @@ def link_photographs(folder: Path, destination: Path) -> int:
     return number
 
 
-def write_made_up(destination: Path, number: int = MADE_UP_FILES + len(CLASSES)) -> None:
+def write_synthetic(destination: Path, number: int = SYNTHETIC_FILES + len(CLASSES)) -> None:
     """Writes seeded JPEG files that cost about as much to decode as photographs.
 
     Args:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from hvd_imgcls.bench.inputs.made_runs import MadeUpImages, plan_of
+from hvd_imgcls.bench.inputs.synthetic_runs import SyntheticImages, plan_of
 from hvd_imgcls.bench.measuring.window import Turns
 
 BATCH_SIZE = 256
@@ -37,7 +37,7 @@ def in_batches() -> Callable[[], int]:
     from hvd_imgcls.config import parse_config
     from hvd_imgcls.data.pipeline.dataset import training_dataset
 
-    source = MadeUpImages()
+    source = SyntheticImages()
     config = parse_config(_PIPELINE, origin="the benchmark")
 
     @tf.function(jit_compile=True, autograph=False)
@@ -57,7 +57,7 @@ def one_by_one() -> Callable[[], int]:
     """
     import tensorflow as tf
 
-    source = MadeUpImages()
+    source = SyntheticImages()
     images, labels = source.images("train"), source.labels("train")
     rows, columns = tf.range(32)[:, tf.newaxis], tf.range(32)[tf.newaxis, :]
 

@@ -39,7 +39,7 @@ class Turns:
     def begin(self) -> bool:
         """Waits for a turn and starts the clocks; False if there are no more."""
         wait_until_at_rest()
-        self._say({})
+        self._send({})
         if not sys.stdin.readline():
             return False
         self._began = (time.perf_counter(), time.process_time())
@@ -53,14 +53,14 @@ class Turns:
         """
         wall, cpu = wait_until_at_rest()
         began_wall, began_cpu = self._began
-        self._say({"wall": (wall - began_wall) / units, "cpu": (cpu - began_cpu) / units})
+        self._send({"wall": (wall - began_wall) / units, "cpu": (cpu - began_cpu) / units})
 
     def serve(self, work: Callable[[], int]) -> None:
         """Calls `work`, which returns its units, in every turn."""
         while self.begin():
             self.end(work())
 
-    def _say(self, value: dict[str, float]) -> None:
+    def _send(self, value: dict[str, float]) -> None:
         self._out.write(json.dumps(value) + "\n")
         self._out.flush()
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from hvd_imgcls.config import RunConfig
 from hvd_imgcls.data.order.splits import Numbers, Split
 from hvd_imgcls.data.sources.base import ArraySource, EncodedSource
-from hvd_imgcls.data.sources.view import SourceView
+from hvd_imgcls.data.sources.wrapper import SourceWrapper
 from hvd_imgcls.errors import BadImagesError
 from hvd_imgcls.logs import Pace
 
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 _BATCH_SIZE = 256
 
 
-class DecodedImages(SourceView, ArraySource):
+class DecodedImages(SourceWrapper, ArraySource):
     """Images of another source, decoded and centre-cropped, in memory.
 
     Args:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from hvd_imgcls.data.order.splits import Split
 from hvd_imgcls.data.sources.base import EncodedSource
-from hvd_imgcls.data.sources.view import EncodedView
+from hvd_imgcls.data.sources.wrapper import EncodedWrapper
 from hvd_imgcls.logs import Pace
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 _BATCH_SIZE = 256
 
 
-class EncodedImages(EncodedView):
+class EncodedImages(EncodedWrapper):
     """Encoded images of another source, in memory from the first read of a split.
 
     Args:

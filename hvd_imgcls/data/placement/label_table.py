@@ -17,14 +17,14 @@ from hvd_imgcls.data.order.splits import Numbers, Split
 from hvd_imgcls.data.sources.base import EncodedSource
 from hvd_imgcls.data.sources.class_list import pinned_class_names, resolve_labels
 from hvd_imgcls.data.sources.manifest import read_table, require_column
-from hvd_imgcls.data.sources.view import EncodedView
+from hvd_imgcls.data.sources.wrapper import EncodedWrapper
 from hvd_imgcls.errors import ConfigError
 
 if TYPE_CHECKING:
     from hvd_imgcls.distributed import Collectives
 
 
-class Relabelled(EncodedView):
+class Relabelled(EncodedWrapper):
     """Images of another source with labels from a table.
 
     Args:

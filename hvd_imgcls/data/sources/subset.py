@@ -13,7 +13,7 @@ from hvd_imgcls.config import RunConfig
 from hvd_imgcls.data.order.splits import Numbers, Split
 from hvd_imgcls.data.randomness.generators import generator_of
 from hvd_imgcls.data.sources.base import ArraySource, EncodedSource, ImageSource
-from hvd_imgcls.data.sources.view import EncodedView, SourceView
+from hvd_imgcls.data.sources.wrapper import EncodedWrapper, SourceWrapper
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -60,7 +60,7 @@ def choose_labelled(labels: Numbers, fraction: float, seed: int) -> Numbers:
     return np.sort(np.concatenate(chosen)).astype(np.int64)
 
 
-class _Part(SourceView):
+class _Part(SourceWrapper):
     """Some training examples of a source, renumbered from 0, and all its held-out examples.
 
     Args:
@@ -106,7 +106,7 @@ class _Part(SourceView):
         return int(self._chosen[example]) if split == "train" else example
 
 
-class _PartOfFiles(_Part, EncodedView):
+class _PartOfFiles(_Part, EncodedWrapper):
     """A subset of encoded images."""
 
     def make_reader(self, split: Split) -> Callable[[tf.Tensor], tf.Tensor]:

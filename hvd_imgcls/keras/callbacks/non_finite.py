@@ -119,7 +119,7 @@ class NonFiniteCallback(keras.callbacks.Callback):
         passes = synchronizer.settings.backward_passes_per_step
         if self._counts and self._position.batches_per_step != passes:
             self._position = Position(passes)
-        self._seen = int(self._guard.num_held_back.numpy())
+        self._seen = int(self._guard.num_skipped_updates.numpy())
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Copies the state that a skipped step would change."""
@@ -137,7 +137,7 @@ class NonFiniteCallback(keras.callbacks.Callback):
             self._position.end_batch()
         if self._position.passes:
             return
-        held_back = int(self._require_guard().num_held_back.numpy())
+        held_back = int(self._require_guard().num_skipped_updates.numpy())
         if held_back == self._seen:
             self._num_in_a_row = 0
             self._keep(may_be_others=self._is_first_step)
@@ -145,7 +145,7 @@ class NonFiniteCallback(keras.callbacks.Callback):
         self._num_skipped += held_back - self._seen
         self._num_in_a_row += held_back - self._seen
         self._seen = held_back
-        self._stop_or_say(self._position.step)
+        self._stop_or_report(self._position.step)
         if self._before is not None:
             self._before.give_back()
             if self._is_first_step:
@@ -193,7 +193,7 @@ class NonFiniteCallback(keras.callbacks.Callback):
                 self._before = _Copy(variables)
         self._before.take()
 
-    def _stop_or_say(self, step: int) -> None:
+    def _stop_or_report(self, step: int) -> None:
         """Collective. `step` counts from 1."""
         does_stop = self._action == "stop" or self._num_in_a_row >= self._max_in_a_row
         if not does_stop and self._num_skipped > MAX_DETAILED:

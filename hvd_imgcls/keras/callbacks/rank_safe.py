@@ -226,7 +226,7 @@ class RankSafe(keras.callbacks.Callback):
                 changes = watch.changes(logs)
             # Any exception: the other ranks wait for an answer.
             except BaseException as caught:
-                error, changes = caught, _told(caught, hook)
+                error, changes = caught, _to_send(caught, hook)
         changes = decisions.share(changes)
         if error is not None:
             raise error
@@ -278,7 +278,7 @@ def _mean_over_ranks(logs: Logs | None) -> Logs:
     return dict(zip(names, means.tolist(), strict=True))
 
 
-def _told(error: BaseException, hook: str) -> dict[str, Any]:
+def _to_send(error: BaseException, hook: str) -> dict[str, Any]:
     """Returns the description of an error for the other ranks."""
     kind = type(error).__name__
     code = error.code if isinstance(error, SystemExit) else None

@@ -27,25 +27,25 @@ class NonFiniteGuard:
     update is then skipped by the scaling itself, and counts as skipped only if the scale is 1.
 
     Attributes:
-        num_held_back: Number of skipped updates, int64, equal on all ranks.
+        num_skipped_updates: Number of skipped updates, int64, equal on all ranks.
         is_of_this_rank: Whether this rank's own gradient was NaN or infinite the last time.
     """
 
-    num_held_back: tf.Variable
+    num_skipped_updates: tf.Variable
     is_of_this_rank: tf.Variable
 
     def __init__(self) -> None:
         with tf.init_scope():
-            self.num_held_back = tf.Variable(0, dtype=tf.int64, trainable=False)
+            self.num_skipped_updates = tf.Variable(0, dtype=tf.int64, trainable=False)
             self.is_of_this_rank = tf.Variable(False, trainable=False)
 
     def state(self) -> dict[str, Any]:
         """Returns the number of skipped updates."""
-        return {"num_held_back": int(self.num_held_back.numpy())}
+        return {"num_skipped_updates": int(self.num_skipped_updates.numpy())}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Restores the result of `state`."""
-        self.num_held_back.assign(state["num_held_back"])
+        self.num_skipped_updates.assign(state["num_skipped_updates"])
 
     def apply(
         self,
@@ -64,7 +64,7 @@ class NonFiniteGuard:
         """
 
         def hold_back() -> tf.Tensor:
-            self.num_held_back.assign_add(1)
+            self.num_skipped_updates.assign_add(1)
             self.is_of_this_rank.assign(tf.logical_not(all_finite(local)))
             return tf.constant(True)
 

@@ -76,7 +76,7 @@ def recalibrate(model: keras.Model, batches: Iterable[Any], *, num_batches: int)
     average_moving_statistics(model)
 
 
-def unmoved_share(model: keras.Model, num_batches: int) -> float:
+def unmoved_fraction(model: keras.Model, num_batches: int) -> float:
     """Returns the fraction of the moving statistics that are still initial values.
 
     After `num_batches` batches, for the layer with the highest momentum, in 0 to 1: momentum to

@@ -14,7 +14,7 @@ from hvd_imgcls.files.json_files import write_json
 from hvd_imgcls.metrics import Evaluated
 from hvd_imgcls.metrics.curves import curves
 from hvd_imgcls.metrics.examples import Examples
-from hvd_imgcls.metrics.worst import examples_to_look_at
+from hvd_imgcls.metrics.worst import notable_examples
 from hvd_imgcls.run_directory.paths import EvaluationFiles
 
 
@@ -22,7 +22,7 @@ def with_examples(evaluated: Evaluated, source: ImageSource) -> dict[str, Any]:
     """Returns the metrics, with the names of notable images added."""
     if evaluated.rankings is None:
         return evaluated.metrics
-    worst = examples_to_look_at(evaluated.examples, source.class_names, _namer(source))
+    worst = notable_examples(evaluated.examples, source.class_names, _namer(source))
     return {**evaluated.metrics, **worst}
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from hvd_imgcls.config import RunConfig
 from hvd_imgcls.data import ImageSource
-from hvd_imgcls.data.pipeline.views import evaluation_images
+from hvd_imgcls.data.pipeline.previews import evaluation_images
 from hvd_imgcls.errors import DataError
 from hvd_imgcls.files.json_files import write_json
 

@@ -18,7 +18,7 @@ class Job:
         class_names: `[num_classes]`.
         top_k: Number of classes listed per image.
         out_path: Output file.
-        block_size: Images per piece of work, which is one batch of the model.
+        piece_size: Images per piece of work, which is one batch of the model.
         is_trusted: Whether to load code in the model file.
     """
 
@@ -27,5 +27,5 @@ class Job:
     class_names: tuple[str, ...]
     top_k: int
     out_path: Path
-    block_size: int = 32
+    piece_size: int = 32
     is_trusted: bool = False

@@ -15,18 +15,18 @@ class ProgressLines:
 
     Args:
         num_images: Total number of images.
-        block_size: Images per piece.
+        piece_size: Images per piece.
     """
 
-    def __init__(self, num_images: int, block_size: int) -> None:
+    def __init__(self, num_images: int, piece_size: int) -> None:
         self._num_images = num_images
-        self._block_size = block_size
+        self._piece_size = piece_size
         self._done = self._done_before = 0
         self._begin = self._last = time.monotonic()
 
     def start(self, num_pieces: int) -> None:
         """Starts; `num_pieces` pieces were finished before."""
-        self._done = self._done_before = min(self._num_images, num_pieces * self._block_size)
+        self._done = self._done_before = min(self._num_images, num_pieces * self._piece_size)
         self._begin = self._last = time.monotonic()
 
     def advance(self, num_images: int) -> None:

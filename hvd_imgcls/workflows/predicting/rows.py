@@ -50,7 +50,7 @@ def predict_pieces(
     Raises:
         PeerFailedError: If the root, which hands out pieces, is gone.
     """
-    block_size, number = job.block_size, source.num_examples("held_out")
+    piece_size, number = job.piece_size, source.num_examples("held_out")
     config = _for_images(job.config, image_shape)
     predict = make_predict(model, config.evaluation.views)
     # Created once, when the first image cannot be decoded.
@@ -66,11 +66,11 @@ def predict_pieces(
             failures.append(error)
 
     for images, examples, places, is_good in pieces_dataset(
-        taken, config, source, image_shape, block_size=block_size, num_threads=num_threads
+        taken, config, source, image_shape, piece_size=piece_size, num_threads=num_threads
     ):
-        piece = int(places[0]) // block_size
+        piece = int(places[0]) // piece_size
         # The last piece is padded with copies of its last image.
-        length = min(block_size, number - piece * block_size)
+        length = min(piece_size, number - piece * piece_size)
         probabilities = softmax(predict(images).numpy())[:length]
         good = is_good.numpy()[:length]
         bad = examples.numpy()[:length][~good].tolist()
@@ -92,7 +92,7 @@ def pieces_dataset(
     source: FileSource,
     image_shape: tuple[int, int, int],
     *,
-    block_size: int,
+    piece_size: int,
     num_threads: int,
 ) -> tf.data.Dataset:
     """Returns the images of pieces, one batch each, as `data.blanks.load_or_blank` does.
@@ -102,18 +102,18 @@ def pieces_dataset(
         config: Defines the preprocessing.
         source: All images, as held-out images.
         image_shape: Height, width and channels of the result.
-        block_size: Images per piece.
+        piece_size: Images per piece.
         num_threads: Images decoded in parallel.
     """
     pieces = tf.data.Dataset.from_generator(taken, output_signature=tf.TensorSpec([], tf.int64))
     number = source.num_examples("held_out")
     batches = load_or_blank(
-        pieces.flat_map(lambda piece: _slots_of(piece, block_size, number)),
+        pieces.flat_map(lambda piece: _slots_of(piece, piece_size, number)),
         source,
         "held_out",
         make_evaluation_decoder(config, image_shape),
         image_shape=image_shape,
-        batch_size=block_size,
+        batch_size=piece_size,
         num_threads=num_threads,
     )
     return batches.prefetch(_PIECES_AHEAD).with_options(on_own_threads(num_threads))
@@ -126,9 +126,9 @@ def _for_images(config: RunConfig, image_shape: tuple[int, int, int]) -> RunConf
     return dataclasses.replace(config, data=data)
 
 
-def _slots_of(piece: tf.Tensor, block_size: int, number: int) -> tf.data.Dataset:
+def _slots_of(piece: tf.Tensor, piece_size: int, number: int) -> tf.data.Dataset:
     """Returns example number, key and slot of a piece's images."""
-    places = piece * block_size + tf.range(block_size, dtype=tf.int64)
+    places = piece * piece_size + tf.range(piece_size, dtype=tf.int64)
     examples = tf.minimum(places, number - 1)
     return tf.data.Dataset.from_tensor_slices((examples, tf.zeros_like(places), places))
 

@@ -85,7 +85,7 @@ class Progress(keras.callbacks.Callback):
         self._epoch = self._num_updates = 0
         # Completed batches when `fit`, and when the current measurement, started.
         self._fit_began_at = self._measuring_began_at = 0
-        self._num_held_back = 0
+        self._num_skipped_updates = 0
         self._began = self._epoch_began = self._last_batch = self._last_line = 0.0
         self._first_batch_ended: float | None = None
         self._is_tracing = False
@@ -103,13 +103,16 @@ class Progress(keras.callbacks.Callback):
         return {
             "seconds": self._record.clock() - self._began,
             "num_updates": self._num_updates,
-            "num_held_back": self._num_held_back,
+            "num_skipped_updates": self._num_skipped_updates,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Restores the result of `state`."""
         self._began = self._record.clock() - state["seconds"]
-        self._num_updates, self._num_held_back = state["num_updates"], state["num_held_back"]
+        self._num_updates, self._num_skipped_updates = (
+            state["num_updates"],
+            state["num_skipped_updates"],
+        )
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Stores the epoch, 0-based."""
@@ -140,14 +143,14 @@ class Progress(keras.callbacks.Callback):
             waiting = {"data": self._own_share(self._batches.seconds)}
             if self._reductions is not None:
                 waiting["allreduce"] = self._own_share(float(self._reductions.peek().sum()))
-            self._say(logs or {}, waiting, is_of_this_rank=self._plan.size > 1)
+            self._log_line(logs or {}, waiting, is_of_this_rank=self._plan.size > 1)
             self._draw("within an epoch", logs or {})
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes the metrics of the epoch, now over all ranks. Collective."""
         times = self._gather_times()
         # Since the start of the phase. The optimizer counts these as steps.
-        self._num_held_back = int((logs or {}).get("skipped_steps", 0))
+        self._num_skipped_updates = int((logs or {}).get("skipped_steps", 0))
         measured = EpochRecord(
             num_images=self._num_measured * self._plan.per_rank_batch_size * self._plan.size,
             seconds=self._seconds,
@@ -159,7 +162,7 @@ class Progress(keras.callbacks.Callback):
             waiting = {"data": times.data_share}
             if self._plan.size > 1:
                 waiting["ranks"] = times.rank_share
-            self._say(logs or {}, waiting, is_of_this_rank=False)
+            self._log_line(logs or {}, waiting, is_of_this_rank=False)
         if self._metrics_path is not None:
             entry = self._entry(logs or {}, measured)
             append_json_lines(self._metrics_path, [entry])
@@ -172,7 +175,9 @@ class Progress(keras.callbacks.Callback):
         record.training_seconds += record.clock() - self._began
         record.num_steps += self._position.step
         updates = int(self.model.optimizer.iterations) - self._num_updates
-        record.num_skipped_steps += max(0, self._position.step - updates) + self._num_held_back
+        record.num_skipped_steps += (
+            max(0, self._position.step - updates) + self._num_skipped_updates
+        )
 
     @property
     def _num_measured(self) -> int:
@@ -218,7 +223,7 @@ class Progress(keras.callbacks.Callback):
         passed = self._record.clock() - self._first_batch_ended
         return passed / done * (all_batches - self._position.num_batches)
 
-    def _say(
+    def _log_line(
         self, logs: dict[str, Any], waiting: dict[str, float | None], *, is_of_this_rank: bool
     ) -> None:
         self._last_line = self._record.clock()

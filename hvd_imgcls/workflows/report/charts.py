@@ -69,7 +69,7 @@ def _by_epoch(
             continue
         epochs, values = zip(*points, strict=True)
         figure.add_scatter(x=epochs, y=values, name=label, mode="lines+markers")
-        first, last = (f"{v:.1%}" if percent else number_said(v) for v in (values[0], values[-1]))
+        first, last = (f"{v:.1%}" if percent else format_number(v) for v in (values[0], values[-1]))
         sentences.append(f"{label} from {first} to {last}")
     if not sentences:
         return None
@@ -146,13 +146,13 @@ def ranking_charts(metrics: Mapping[str, Any], curves: Mapping[str, Any]) -> lis
         Chart(
             "roc",
             f"ROC curves{which}",
-            f"ROC curves. The macro-average area under the curve is {_said(macro)}.",
+            f"ROC curves. The macro-average area under the curve is {_caption(macro)}.",
             framed(roc, height=height),
         ),
         Chart(
             "precision_recall",
             f"Precision-recall curves{which}",
-            f"Precision-recall curves. The mean average precision is {_said(mean)}.",
+            f"Precision-recall curves. The mean average precision is {_caption(mean)}.",
             framed(precision, height=height),
         ),
     ]
@@ -223,12 +223,12 @@ def framed(figure: go.Figure, *, height: int = _HEIGHT) -> go.Figure:
     return figure
 
 
-def number_said(value: float) -> str:
+def format_number(value: float) -> str:
     """Formats a number with four significant digits, and from 1,000 as a whole number."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def _said(value: float | None) -> str:
+def _caption(value: float | None) -> str:
     return "not defined" if value is None else f"{value:.4f}"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from hvd_imgcls.workflows.report.charts import Chart, framed, number_said
+from hvd_imgcls.workflows.report.charts import Chart, format_number, framed
 from hvd_imgcls.workflows.report.page import write_page
 from hvd_imgcls.workflows.report.reading import RunRecord, read_run
 
@@ -58,7 +58,7 @@ def _chart(key: str, runs: Sequence[RunRecord], names: Sequence[str]) -> Chart |
         if points:
             epochs, values = zip(*points, strict=True)
             figure.add_scatter(x=epochs, y=values, name=name, mode="lines+markers")
-            sentences.append(f"{name} ends at {number_said(values[-1])}")
+            sentences.append(f"{name} ends at {format_number(values[-1])}")
     if not sentences:
         return None
     figure.update_xaxes(title="epoch")

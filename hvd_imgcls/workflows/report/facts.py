@@ -23,21 +23,21 @@ def headline(run: RunRecord) -> list[dict[str, str]]:
     }
     for key, name in names.items():
         if metrics.get(key) is not None:
-            beside = _interval(metrics, key)
-            tiles.append({"name": name, "value": f"{metrics[key]:.4f}", "beside": beside})
+            alternative = _interval(metrics, key)
+            tiles.append({"name": name, "value": f"{metrics[key]:.4f}", "beside": alternative})
     areas = metrics.get("roc_auc")
     if areas and areas["macro"] is not None:
-        beside = _interval(metrics, "roc_auc")
+        alternative = _interval(metrics, "roc_auc")
         tiles.append(
-            {"name": "ROC AUC (macro)", "value": f"{areas['macro']:.4f}", "beside": beside}
+            {"name": "ROC AUC (macro)", "value": f"{areas['macro']:.4f}", "beside": alternative}
         )
     if "calibration" in metrics:
         error = metrics["calibration"]["expected_calibration_error"]
         tiles.append({"name": "calibration error", "value": f"{error:.4f}", "beside": "15 bins"})
     if summary:
         text = duration(summary["seconds"]["total"])
-        beside = f"{summary['images_per_second']:,.0f} images/s"
-        tiles.append({"name": "time", "value": text, "beside": beside})
+        alternative = f"{summary['images_per_second']:,.0f} images/s"
+        tiles.append({"name": "time", "value": text, "beside": alternative})
     return tiles
 
 

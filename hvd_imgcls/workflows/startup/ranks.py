@@ -45,7 +45,7 @@ def join_ranks(verbosity: logs.Verbosity) -> Ranks:
     return Ranks(collectives=collectives, threads=threads)
 
 
-def be_single_process(verbosity: logs.Verbosity) -> Ranks:
+def use_single_process(verbosity: logs.Verbosity) -> Ranks:
     """Starts logging and uses all cores, ignoring other launched ranks: for the root only.
 
     Not collective.

@@ -12,7 +12,7 @@ import tensorflow as tf
 from hvd_imgcls.data.bad_examples.unreadable import naming_unreadable_images
 from hvd_imgcls.data.pipeline.dataset import Start, training_dataset
 from hvd_imgcls.keras.graph.building import build_for
-from hvd_imgcls.keras.layers.moving_statistics import unmoved_share
+from hvd_imgcls.keras.layers.moving_statistics import unmoved_fraction
 from hvd_imgcls.workflows.training.callbacks import make_callbacks
 from hvd_imgcls.workflows.training.freezing import Freezer, Segment, carry_over, segments
 from hvd_imgcls.workflows.training.one_training import OneTraining
@@ -101,7 +101,7 @@ def _warn_of_lagging_statistics(segment: Segment, phase: Phase) -> None:
     if segment.last_epoch < plan.num_epochs or phase.config.train.recalibration_batches:
         return
     num_steps = plan.num_steps - segment.first_epoch * plan.steps_per_epoch
-    share = unmoved_share(phase.model, num_steps * plan.gradient_accumulation_steps)
+    share = unmoved_fraction(phase.model, num_steps * plan.gradient_accumulation_steps)
     if share > _MOST_UNMOVED:
         logger.warning(
             "%s steps are few for this model's batch normalisation: the moving statistics used "

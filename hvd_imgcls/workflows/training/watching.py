@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from hvd_imgcls.data.order.positions import rank_blocks
-from hvd_imgcls.data.pipeline.views import evaluation_images
+from hvd_imgcls.data.pipeline.previews import evaluation_images
 from hvd_imgcls.drawing.confusion_matrix import draw_confusion
 from hvd_imgcls.drawing.sample_images import draw_batch, draw_predictions
 from hvd_imgcls.errors import DataError

@@ -10,8 +10,12 @@ from PIL import Image
 from hvd_imgcls import cli
 from hvd_imgcls.bench.inputs import decoding_arms, order_arms, small_image_arms
 from hvd_imgcls.bench.inputs.fit_arms import open_pipeline
-from hvd_imgcls.bench.inputs.made_runs import MadeUpImages
-from hvd_imgcls.bench.inputs.photographs import link_photographs, made_up_photograph, write_made_up
+from hvd_imgcls.bench.inputs.photographs import (
+    link_photographs,
+    made_up_photograph,
+    write_synthetic,
+)
+from hvd_imgcls.bench.inputs.synthetic_runs import SyntheticImages
 from hvd_imgcls.errors import DataError
 from tests.unit.data.images import write_image
 
@@ -21,7 +25,7 @@ PIPELINES = Path(__file__).parents[3] / "pipelines"
 @pytest.fixture(scope="module")
 def made_up(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made up")
-    write_made_up(folder, 1)
+    write_synthetic(folder, 1)
     for number in range(66):
         write_image(folder / f"{number}.jpg", number)
     return folder
@@ -92,7 +96,7 @@ def test_order_arms_give_every_example_once(arm):
 
 def test_pipelines_of_line_d_have_a_source_without_any_download():
     source, config = open_pipeline(PIPELINES / "cifar10_small_cnn.yaml", None)
-    assert isinstance(source, MadeUpImages)
+    assert isinstance(source, SyntheticImages)
     assert source.images("held_out").shape == (10_000, 32, 32, 3)
     assert config.train.num_epochs == 1_000_000
     digits, _ = open_pipeline(PIPELINES / "digits_cnn.yaml", None)

@@ -5,7 +5,7 @@ import pytest
 
 from hvd_imgcls.distributed.single_process import SingleProcessCollectives
 from hvd_imgcls.metrics import Collector, evaluate
-from hvd_imgcls.metrics.worst import examples_to_look_at
+from hvd_imgcls.metrics.worst import notable_examples
 
 NAMES = ("a", "b", "c", "d", "e", "f")
 
@@ -50,7 +50,7 @@ def test_without_columns_there_are_no_slices(outputs):
 
 def test_worst_mistakes_and_hits_come_first(outputs):
     examples = evaluated(*outputs).examples
-    worst = examples_to_look_at(examples, NAMES, lambda number: f"{number}.png", count=7)
+    worst = notable_examples(examples, NAMES, lambda number: f"{number}.png", count=7)
     wrong, right = worst["most_confident_mistakes"], worst["least_confident_hits"]
     for rows, is_wanted, sign in (
         (wrong, ~examples.is_correct, -1),

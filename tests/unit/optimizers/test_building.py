@@ -5,7 +5,7 @@ import pytest
 
 from hvd_imgcls.config import parse_config
 from hvd_imgcls.errors import ConfigError
-from hvd_imgcls.optimizers import blocks_of, is_kernel, layer_decay_multipliers
+from hvd_imgcls.optimizers import is_kernel, layer_decay_multipliers, layer_groups_of
 from hvd_imgcls.optimizers.building import make_optimizer
 from hvd_imgcls.optimizers.depth import last_kernel_layer
 from hvd_imgcls.optimizers.recipe import build_recipe, unit_axes_of
@@ -76,7 +76,7 @@ def residual_network():
 
 
 def test_blocks_are_what_lies_between_places_that_every_path_passes(residual_network):
-    names = [[layer.name for layer in block] for block in blocks_of(residual_network)]
+    names = [[layer.name for layer in block] for block in layer_groups_of(residual_network)]
     assert [
         {name for name in block if name.split("_")[-1] in ("stem", "conv", "depthwise", "logits")}
         for block in names
@@ -98,7 +98,7 @@ def test_layer_decay_falls_by_block_from_the_last_layer(residual_network):
 def test_blocks_of_a_sequential_model_are_its_layers_with_kernels():
     layers = [keras.layers.Dense(3), keras.layers.LayerNormalization(), keras.layers.Dense(2)]
     model = keras.Sequential([keras.Input((4,)), *layers])
-    blocks = [[layer for layer in block if layer.weights] for block in blocks_of(model)]
+    blocks = [[layer for layer in block if layer.weights] for block in layer_groups_of(model)]
     assert blocks == [layers[:2], layers[2:]]
     assert last_kernel_layer(model) is layers[2]
 
@@ -109,7 +109,7 @@ def test_model_that_does_not_tell_its_order_is_refused():
             return images
 
     with pytest.raises(ConfigError, match="functional or sequential"):
-        blocks_of(Own())
+        layer_groups_of(Own())
 
 
 def test_kernels_are_told_by_their_own_name_and_shape(residual_network):

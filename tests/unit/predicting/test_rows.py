@@ -57,7 +57,7 @@ def rows_of(config, source, model, tmp_path):
         class_names=("a", "b"),
         top_k=1,
         out_path=tmp_path / "out.csv",
-        block_size=BLOCK,
+        piece_size=BLOCK,
     )
     for piece, rows in predict_pieces(job, model, source, (8, 8, 3), worker, num_threads=1):
         worker.finish(piece, rows)
@@ -93,6 +93,6 @@ def test_bad_images_are_explained_by_what_was_made_once(
 def test_the_end_does_not_wait_for_a_thread_that_tunes(config, source):
     """A prediction took 42 s instead of 24 s: see `dataset_options`."""
     dataset = pieces_dataset(
-        lambda: iter(range(2)), config, source, (8, 8, 3), block_size=BLOCK, num_threads=1
+        lambda: iter(range(2)), config, source, (8, 8, 3), piece_size=BLOCK, num_threads=1
     )
     assert dataset.options().autotune.enabled is False

@@ -6,7 +6,7 @@ import pytest
 from hvd_imgcls.distributed.single_process import SingleProcessCollectives
 from hvd_imgcls.metrics import Collector, evaluate
 from hvd_imgcls.metrics.curves import curves
-from hvd_imgcls.workflows.report.charts import number_said, ranking_charts
+from hvd_imgcls.workflows.report.charts import format_number, ranking_charts
 
 NAMES = ("cat", "dog", "newt")
 
@@ -43,4 +43,4 @@ def test_areas_under_the_lines_are_the_figures(drawn, name):
     ("value", "text"), [(10371.4, "10,371"), (999.96, "1000"), (0.051144, "0.05114"), (0.0, "0")]
 )
 def test_numbers_are_said_without_exponents_that_nobody_reads(value, text):
-    assert number_said(value) == text
+    assert format_number(value) == text

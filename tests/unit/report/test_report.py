@@ -17,7 +17,7 @@ from hvd_imgcls.files.atomic import write_text
 from hvd_imgcls.files.json_files import append_json_lines, write_json
 from hvd_imgcls.metrics import Collector, evaluate
 from hvd_imgcls.metrics.curves import curves
-from hvd_imgcls.metrics.worst import examples_to_look_at
+from hvd_imgcls.metrics.worst import notable_examples
 from hvd_imgcls.run_directory.paths import EvaluationFiles, RunDir
 from hvd_imgcls.workflows.evaluating.notable_images import data_uri
 from hvd_imgcls.workflows.report import write_comparison, write_report
@@ -50,7 +50,7 @@ def write_run(path, num_classes, num_examples, *, rate=0.1):
     collector.add(np.arange(num_examples), labels, logits)
     columns = {"camera": [("old", "new", None)[number % 3] for number in range(num_examples)]}
     evaluated = evaluate(collector, names, SingleProcessCollectives(), columns=columns)
-    worst = examples_to_look_at(evaluated.examples, names, lambda number: f"{NASTY}/{number}.png")
+    worst = notable_examples(evaluated.examples, names, lambda number: f"{NASTY}/{number}.png")
     evaluation = EvaluationFiles(path)
     write_json(evaluation.metrics, {**evaluated.metrics, **worst})
     write_json(evaluation.curves, curves(evaluated.rankings, names))

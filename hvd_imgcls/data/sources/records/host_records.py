@@ -14,7 +14,7 @@ from hvd_imgcls.data.order.division import Division
 from hvd_imgcls.data.order.splits import SPLITS, Numbers, Split
 from hvd_imgcls.data.sources.byte_ranges import ByteRanges, PackedImages
 from hvd_imgcls.data.sources.records.hosts import label_distances, read_assignment
-from hvd_imgcls.data.sources.records.layout import RecordsDir, read_manifest
+from hvd_imgcls.data.sources.records.layout import RecordsDir, read_metadata
 from hvd_imgcls.data.sources.records.reading import (
     missing_block,
     read_index,
@@ -45,7 +45,7 @@ class HostRecords(PackedImages):
 
     def __init__(self, path: Path, exchange: float) -> None:
         self._dir = RecordsDir(path)
-        self._manifest = read_manifest(self._dir.manifest)
+        self._manifest = read_metadata(self._dir.metadata)
         self._assignment = read_assignment(self._dir)
         self._blocks = {split: read_rows(self._dir.blocks(split)) for split in SPLITS}
         self.division = Division(

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from hvd_imgcls.data.order.splits import SPLITS, Split
-from hvd_imgcls.data.sources.records.layout import BLOCK_SCHEMA, Manifest, RecordsDir
+from hvd_imgcls.data.sources.records.layout import BLOCK_SCHEMA, RecordsDir, RecordsMetadata
 from hvd_imgcls.errors import ConfigError, DataError
 from hvd_imgcls.files.atomic import write_text
 from hvd_imgcls.files.json_files import write_json
@@ -35,24 +35,24 @@ class Assignment:
     host_of_block: dict[Split, tuple[int, ...]]
 
 
-def write_assignment(files: RecordsDir, manifest: Manifest, num_hosts: int) -> Assignment:
+def write_assignment(files: RecordsDir, metadata: RecordsMetadata, num_hosts: int) -> Assignment:
     """Assigns prepared files to hosts and writes the index of every host.
 
     Args:
         files: The complete folder.
-        manifest: Its metadata.
+        metadata: Its metadata.
         num_hosts: Number of hosts.
 
     Raises:
         ConfigError: If a split has fewer files than there are hosts.
     """
     for split in SPLITS:
-        if manifest.num_blocks(split) < num_hosts:
-            smaller = max(1, manifest.num_examples[split] // (4 * num_hosts))
+        if metadata.num_blocks(split) < num_hosts:
+            smaller = max(1, metadata.num_examples[split] // (4 * num_hosts))
             raise ConfigError(
                 "--hosts",
                 got=num_hosts,
-                expected=f"at most the {manifest.num_blocks(split)} files of the split {split}",
+                expected=f"at most the {metadata.num_blocks(split)} files of the split {split}",
                 fix=f"prepare into another folder with --examples-per-block {smaller}",
             )
     _remove_old(files)
@@ -187,7 +187,7 @@ def _label_counts(blocks: pa.Table) -> Floats:
 
 
 def _names_for(files: RecordsDir, assignment: Assignment, host: int) -> list[str]:
-    paths: list[Path] = [files.manifest, files.hosts]
+    paths: list[Path] = [files.metadata, files.hosts]
     for split in SPLITS:
         paths += [files.blocks(split), files.host_index(split, host, assignment.num_hosts)]
         paths += [

@@ -47,7 +47,7 @@ BLOCK_SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Manifest:
+class RecordsMetadata:
     """Metadata of record files. Equal metadata imply equal images.
 
     Attributes:
@@ -88,7 +88,7 @@ class RecordsDir:
     path: Path
 
     @property
-    def manifest(self) -> Path:
+    def metadata(self) -> Path:
         """Metadata of the folder; present once the folder is complete."""
         return self.path / "dataset.json"
 
@@ -131,7 +131,7 @@ class RecordsDir:
         return self.path / ".parts" / f"{split}-{number:05}.parquet"
 
 
-def read_manifest(path: Path) -> Manifest:
+def read_metadata(path: Path) -> RecordsMetadata:
     """Reads the metadata of record files.
 
     Raises:
@@ -144,7 +144,7 @@ def read_manifest(path: Path) -> Manifest:
                 f"{path}: record files of version {tree['format_version']}, expected "
                 f"{FORMAT_VERSION}; prepare them again with this hvd_imgcls"
             )
-        return Manifest(**{**tree, "class_names": tuple(tree["class_names"])})
+        return RecordsMetadata(**{**tree, "class_names": tuple(tree["class_names"])})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path}: cannot be read ({error}); `hvd-imgcls prepare SOURCE {path.parent}` writes "

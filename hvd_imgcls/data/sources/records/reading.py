@@ -12,7 +12,7 @@ import xxhash
 
 from hvd_imgcls.data.order.splits import SPLITS, Numbers, Split
 from hvd_imgcls.data.sources.byte_ranges import ByteRanges, PackedImages
-from hvd_imgcls.data.sources.records.layout import INDEX_SCHEMA, RecordsDir, read_manifest
+from hvd_imgcls.data.sources.records.layout import INDEX_SCHEMA, RecordsDir, read_metadata
 from hvd_imgcls.errors import DataError
 
 
@@ -28,7 +28,7 @@ class Records(PackedImages):
 
     def __init__(self, path: Path) -> None:
         self._dir = RecordsDir(path)
-        self._manifest = read_manifest(self._dir.manifest)
+        self._manifest = read_metadata(self._dir.metadata)
         self._index = {split: self._read_index(split) for split in SPLITS}
         super().__init__({split: self._places_of(split) for split in SPLITS})
 

@@ -32,7 +32,7 @@ _NO_PLACE = -1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TrainingView:
+class TrainingPreview:
     """An example as the network receives it in one epoch of training.
 
     Attributes:
@@ -81,13 +81,13 @@ def evaluation_images(
     return images
 
 
-def training_views(
+def training_previews(
     source: ImageSource,
     config: RunConfig,
     plan: Plan,
     examples: Sequence[int],
     epochs: range,
-) -> list[list[TrainingView | None]]:
+) -> list[list[TrainingPreview | None]]:
     """Returns some examples as the network receives them in some epochs of training.
 
     They are read from the training dataset, each in a batch with its neighbour in that epoch of
@@ -125,7 +125,7 @@ def training_views(
         choose_rows=lambda epoch: pairs[epoch].numbers[np.newaxis],
     )
     decode = make_training_decoder(config, image_shape_of(source, config))
-    views: list[list[TrainingView | None]] = []
+    views: list[list[TrainingPreview | None]] = []
     batches = iter(dataset)
     for epoch in epochs:
         numbers, slots = pairs[epoch].numbers, pairs[epoch].slots
@@ -135,7 +135,7 @@ def training_views(
             [
                 None
                 if slot == _NO_PLACE
-                else TrainingView(image=images[slot], target=targets[slot])
+                else TrainingPreview(image=images[slot], target=targets[slot])
                 for slot in slots
             ]
         )

@@ -11,7 +11,7 @@ from hvd_imgcls.data import open_images, open_source
 from hvd_imgcls.data.order.positions import rank_rows
 from hvd_imgcls.data.pipeline import views
 from hvd_imgcls.data.pipeline.dataset import Start, training_dataset
-from hvd_imgcls.data.pipeline.views import evaluation_images, training_views
+from hvd_imgcls.data.pipeline.previews import evaluation_images, training_previews
 from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.errors import ConfigError, DataError
 from hvd_imgcls.plan import make_plan
@@ -67,7 +67,7 @@ def test_views_of_mixed_digits_are_those_of_training():
     size = ("--train.global_batch_size=256", "--train.gradient_accumulation_steps=2")
     source, config, plan = setup(MIXUP, *size, "--train.num_epochs=3")
     examples = [3, 700, 41, 1437, 0]
-    views = training_views(source, config, plan, examples, range(1, 3))
+    views = training_previews(source, config, plan, examples, range(1, 3))
     for epoch, of_epoch in enumerate(views, 1):
         require_equal(of_epoch, examples, seen_in_training(source, config, plan, epoch))
     assert any(0 < view.target.max() < 1 for view in views[0] if view)
@@ -76,7 +76,7 @@ def test_views_of_mixed_digits_are_those_of_training():
 def test_views_of_cropped_files_in_odd_batches_are_those_of_training(folder):
     source, config, plan = setup(*folder, "--train.global_batch_size=7", "--train.num_epochs=2")
     examples = list(range(source.num_examples("train")))
-    views = training_views(source, config, plan, examples, range(2))
+    views = training_previews(source, config, plan, examples, range(2))
     for epoch, of_epoch in enumerate(views):
         require_equal(of_epoch, examples, seen_in_training(source, config, plan, epoch))
         assert of_epoch.count(None) == len(examples) % 7
@@ -85,7 +85,7 @@ def test_views_of_cropped_files_in_odd_batches_are_those_of_training(folder):
 def test_views_are_refused_where_training_would_be():
     source, config, plan = setup(MIXUP, "--train.global_batch_size=63")
     with pytest.raises(ConfigError, match="an even number"):
-        training_views(source, config, plan, [0], range(1))
+        training_previews(source, config, plan, [0], range(1))
 
 
 def test_evaluation_images_do_not_wait_for_a_thread_that_tunes(folder, monkeypatch):
@@ -110,7 +110,7 @@ def test_image_that_cannot_be_read_is_named(folder):
     with pytest.raises(DataError, match=bad.name):
         evaluation_images(source, config, "train", [0, 3], num_threads=1)
     with pytest.raises(DataError, match=bad.name):
-        training_views(source, config, plan, [0, 3], range(1))
+        training_previews(source, config, plan, [0, 3], range(1))
 
 
 def test_images_that_are_cached_in_training_are_shown_as_they_are_cached(folder):
@@ -118,5 +118,5 @@ def test_images_that_are_cached_in_training_are_shown_as_they_are_cached(folder)
     cached = dataclasses.replace(config, data=dataclasses.replace(config.data, cache="decoded"))
     shown = evaluation_images(source, config, "train", [1, 2], num_threads=1)
     np.testing.assert_array_equal(shown, open_images(cached).images("train")[[1, 2]])
-    views = training_views(source, config, plan, [1, 2], range(1))
+    views = training_previews(source, config, plan, [1, 2], range(1))
     np.testing.assert_array_equal(shown, [view.image for view in views[0]])

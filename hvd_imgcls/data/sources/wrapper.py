@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
-class SourceView(LabelledImages):
+class SourceWrapper(LabelledImages):
     """Wraps the examples and labels of another source; subclasses override what differs.
 
     Args:
@@ -59,7 +59,7 @@ class SourceView(LabelledImages):
         return self._source.id_of(split, example)
 
 
-class EncodedView(SourceView, EncodedSource):
+class EncodedWrapper(SourceWrapper, EncodedSource):
     """Wraps a source of encoded images.
 
     Args:

@@ -14,7 +14,7 @@ from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.plan import Plan
 
 
-class MadeUpImages(ArraySource):
+class SyntheticImages(ArraySource):
     """Random pixels in the shape of CIFAR-10, as expensive to process as real images.
 
     Args:
