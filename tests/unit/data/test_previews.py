@@ -9,7 +9,7 @@ import pytest
 from hvd_imgcls.config import load_config
 from hvd_imgcls.data import open_images, open_source
 from hvd_imgcls.data.order.positions import rank_rows
-from hvd_imgcls.data.pipeline import views
+from hvd_imgcls.data.pipeline import previews
 from hvd_imgcls.data.pipeline.dataset import Start, training_dataset
 from hvd_imgcls.data.pipeline.previews import evaluation_images, training_previews
 from hvd_imgcls.environment.topology import Topology
@@ -91,8 +91,8 @@ def test_views_are_refused_where_training_would_be():
 def test_evaluation_images_do_not_wait_for_a_thread_that_tunes(folder, monkeypatch):
     """See `dataset_options`."""
     source, config, _ = setup(*folder, "--train.global_batch_size=4")
-    seen, first_of = [], views._first_of
-    monkeypatch.setattr(views, "_first_of", lambda *all_: seen.append(all_[0]) or first_of(*all_))
+    seen, first_of = [], previews._first_of
+    monkeypatch.setattr(previews, "_first_of", lambda *all_: seen.append(all_[0]) or first_of(*all_))
     evaluation_images(source, config, "held_out", [1, 0], num_threads=1)
     assert [dataset.options().autotune.enabled for dataset in seen] == [False]
 
