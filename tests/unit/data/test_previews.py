@@ -92,7 +92,7 @@ def test_evaluation_images_do_not_wait_for_a_thread_that_tunes(folder, monkeypat
     """See `dataset_options`."""
     source, config, _ = setup(*folder, "--train.global_batch_size=4")
     seen, first_of = [], previews._first_of
-    monkeypatch.setattr(previews, "_first_of", lambda *all_: seen.append(all_[0]) or first_of(*all_))
+    monkeypatch.setattr(previews, "_first_of", lambda *of: seen.append(of[0]) or first_of(*of))
     evaluation_images(source, config, "held_out", [1, 0], num_threads=1)
     assert [dataset.options().autotune.enabled for dataset in seen] == [False]
 
