@@ -58,10 +58,7 @@ def load_or_blank(
         images, is_good = _each_or_blank(load_one, (examples, keys, files), image_shape)
         return images, examples, others, is_good
 
-    pieces = slots.batch(min(_PIECE, batch_size)).map(
-        load, num_parallel_calls=num_threads, deterministic=True
-    )
-    return pieces.rebatch(batch_size, drop_remainder=True)
+    return _map_in_pieces(slots, load, batch_size, num_threads)
 
 
 def decode_or_blank(
@@ -92,7 +89,17 @@ def decode_or_blank(
         images, is_good = _each_or_blank(decode, (files, examples, keys), image_shape)
         return images, examples, others, is_good
 
-    pieces = contents.batch(min(_PIECE, batch_size)).map(
+    return _map_in_pieces(contents, load, batch_size, num_threads)
+
+
+def _map_in_pieces(
+    rows: tf.data.Dataset,
+    load: Callable[..., tuple[tf.Tensor, ...]],
+    batch_size: int,
+    num_threads: int,
+) -> tf.data.Dataset:
+    """Applies `load` to batches of at most `_PIECE` rows and returns batches of `batch_size`."""
+    pieces = rows.batch(min(_PIECE, batch_size)).map(
         load, num_parallel_calls=num_threads, deterministic=True
     )
     return pieces.rebatch(batch_size, drop_remainder=True)

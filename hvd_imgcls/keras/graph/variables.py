@@ -1,4 +1,4 @@
-"""Common access to Keras and TensorFlow variables."""
+"""Keras and TensorFlow variables under one interface."""
 
 from __future__ import annotations
 
