@@ -98,7 +98,7 @@ def find_trained(arguments: argparse.Namespace) -> Trained:
             "pass the directory of a finished run, or a .keras file"
         )
     return Trained(
-        config=load_config(pipeline, arguments.overrides),
+        config=load_config(pipeline, arguments.overrides, is_of_run=arguments.pipeline is None),
         model_path=model_path,
         run_path=run_path,
         class_names=_class_names(arguments.classes, run_path),

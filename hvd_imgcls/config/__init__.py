@@ -8,10 +8,11 @@ from hvd_imgcls.config.reading.loading import (
     to_tree,
     to_yaml,
 )
-from hvd_imgcls.config.schema import DEFAULT_MAX_PIXELS, RunConfig
+from hvd_imgcls.config.schema import DEFAULT_MAX_PIXELS, Resize, RunConfig
 
 __all__ = [
     "DEFAULT_MAX_PIXELS",
+    "Resize",
     "RunConfig",
     "fingerprint",
     "load_config",

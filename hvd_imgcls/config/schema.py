@@ -33,6 +33,8 @@ from hvd_imgcls.config.sections import (
 )
 from hvd_imgcls.config.sources import Source
 
+Resize = Literal["antialias", "bicubic", "bilinear"]
+
 DEFAULT_MAX_PIXELS = 178_956_970
 """Pillow's limit for decompression bombs: twice its `MAX_IMAGE_PIXELS`, 512 MiB of RGB."""
 
@@ -51,6 +53,22 @@ class Data:
     """Height and width, in pixels, of the images that the network receives.
 
     Required for sources whose images differ in size. Other images keep their size.
+    """
+
+    resize: Resize = "antialias"
+    """How images are resized to `image_size`.
+
+    `antialias`: bilinearly, over all pixels that an output pixel covers, as in Pillow, torchvision
+    and timm. `bicubic`: the same with a bicubic kernel, for networks that were trained so.
+    `bilinear`: without antialiasing and with TensorFlow's inexact JPEG decoding, like all runs
+    from before this key existed, which are still evaluated so.
+    """
+
+    exif_orientation: Literal["apply", "ignore"] = "apply"
+    """Whether images are turned upright as their EXIF data says.
+
+    `ignore` uses JPEG, PNG, WebP and AVIF images as they are stored, like all runs from before this
+    key existed. The orientations of TIFF and HEIC belong to the format and are always applied.
     """
 
     num_channels: Literal[1, 3] = 3

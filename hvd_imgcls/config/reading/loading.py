@@ -23,13 +23,21 @@ _COMMAND_LINE = "on the command line"
 _ADAPTER = pydantic.TypeAdapter(RunConfig)
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+# What runs did before these keys of `data` existed, where that is not their default.
+_DATA_BEFORE = {"resize": "bilinear", "exif_orientation": "ignore"}
+
+
+def load_config(
+    path: str | Path, overrides: Sequence[str] = (), *, is_of_run: bool = False
+) -> RunConfig:
     """Reads a pipeline file.
 
     Args:
         path: The YAML file.
         overrides: Command-line arguments that change it, such as
             `["--train.num_epochs", "2"]` or `["--train.num_epochs=2"]`.
+        is_of_run: Whether it is the `config.yaml` of a run, which has all keys of its time: those
+            that are missing get the values that describe what the run did.
 
     Raises:
         ConfigError: If the file or an override is invalid; reports all problems at once.
@@ -44,10 +52,12 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
             expected="a readable pipeline file",
             fix="pass the path of a YAML file such as pipelines/digits_cnn.yaml",
         ) from error
-    return parse_config(text, overrides, origin=str(path))
+    return parse_config(text, overrides, origin=str(path), is_of_run=is_of_run)
 
 
-def parse_config(text: str, overrides: Sequence[str] = (), *, origin: str) -> RunConfig:
+def parse_config(
+    text: str, overrides: Sequence[str] = (), *, origin: str, is_of_run: bool = False
+) -> RunConfig:
     """Parses the text of a pipeline file. See `load_config`; `origin` names it in errors."""
     tree = strict_yaml.read(text, origin=origin)
     if not isinstance(tree, dict):
@@ -58,6 +68,8 @@ def parse_config(text: str, overrides: Sequence[str] = (), *, origin: str) -> Ru
             fix="start from a file in pipelines/",
         )
     _require_plain(tree, origin)
+    if is_of_run and isinstance(tree.get("data"), dict):
+        tree["data"] = {**_DATA_BEFORE, **tree["data"]}
     changed: list[walk.Path] = []
     for path, value in parse_overrides(overrides):
         _set(tree, path, value)

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable, Iterator
 import tensorflow as tf
 
 from hvd_imgcls.config import RunConfig
+from hvd_imgcls.data.decoding.header_size import plain_reason
 from hvd_imgcls.data.decoding.image_files import (
     Decode,
     make_evaluation_decoder,
     make_training_decoder,
 )
-from hvd_imgcls.data.decoding.image_size import plain_reason
+from hvd_imgcls.data.decoding.jpeg_reasons import jpeg_reason
 from hvd_imgcls.data.order import epoch_order
 from hvd_imgcls.data.order.positions import crop_key, rank_rows
 from hvd_imgcls.data.order.splits import Split
@@ -163,23 +164,31 @@ def _make_probe(
 
     def why(number: int, key: int) -> str | None:
         example = tf.constant(number, tf.int64)
+        contents = tf.constant(b"")
         try:
-            decode(read(example), example, tf.constant(key, tf.int64))
+            contents = read(example)
+            decode(contents, example, tf.constant(key, tf.int64))
         except READ_ERRORS as error:
-            return reason_of(error)
+            return reason_of(error, contents.numpy())
         return None
 
     return why
 
 
-def reason_of(error: tf.errors.OpError | DataError | OSError) -> str:
+def reason_of(error: tf.errors.OpError | DataError | OSError, content: bytes = b"") -> str:
     """Extracts the reason from a reading or decoding error, without names of operations.
 
     Outside a graph, exceptions raised by a reader in Python arrive unchanged.
+
+    Args:
+        error: The error.
+        content: The file, if it was read: TensorFlow does not say why a JPEG is invalid.
     """
     if isinstance(error, OSError):
         return error.strerror or str(error)
     message = str(error) if isinstance(error, DataError) else error.message
     text = re.sub(r"\{\{.*?\}\}\s*", "", message)
     text = re.sub(r"\s*\[Op:.*", "", text, flags=re.DOTALL).strip().splitlines()[0]
+    if "jpeg" in text.lower():
+        return jpeg_reason(content) or plain_reason(text)
     return plain_reason(text).removeprefix("DataError: ")

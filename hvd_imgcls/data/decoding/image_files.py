@@ -8,7 +8,9 @@ import tensorflow as tf
 
 from hvd_imgcls.config import RunConfig
 from hvd_imgcls.config.augmentations import RandomResizedCrop
-from hvd_imgcls.data.decoding.windows import centre_window, decode_window, random_window
+from hvd_imgcls.data.decoding.decode import decode_window
+from hvd_imgcls.data.decoding.options import options_of
+from hvd_imgcls.data.decoding.windows import centre_window, random_window
 from hvd_imgcls.data.order.splits import Split
 from hvd_imgcls.data.sources.base import EncodedSource
 
@@ -32,33 +34,36 @@ def make_training_decoder(config: RunConfig, image_shape: tuple[int, int, int]) 
     crop = random_resized_crop_of(config)
     if crop is None:
         return make_evaluation_decoder(config, image_shape)
+    options = options_of(config, image_shape)
 
     def decode(contents: tf.Tensor, example: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
-        keys = tf.stack([key, example])
-        return decode_window(
-            contents,
-            lambda size: random_window(size, crop, keys),
-            image_size=image_shape[0],
-            num_channels=image_shape[2],
-            max_pixels=config.data.max_pixels,
-        )
+        def choose(size: tf.Tensor) -> tf.Tensor:
+            return random_window(size, crop, key, example)
+
+        return decode_window(contents, choose, image_shape[0], options)
 
     return decode
 
 
-def make_evaluation_decoder(config: RunConfig, image_shape: tuple[int, int, int]) -> Decode:
-    """Returns a function that decodes and centre-crops an image; it ignores the key."""
-    crop_fraction = config.evaluation.crop_fraction
+def make_evaluation_decoder(
+    config: RunConfig, image_shape: tuple[int, int, int], *, is_portable: bool = False
+) -> Decode:
+    """Returns a function that decodes and centre-crops an image; it ignores the key.
+
+    Args:
+        config: Defines the preprocessing.
+        image_shape: Height, width and channels of the network's input images.
+        is_portable: Whether the function must run without Python, in an exported graph.
+    """
+    options = options_of(config, image_shape, is_portable=is_portable)
 
     def decode(contents: tf.Tensor, example: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
         del example, key
-        return decode_window(
-            contents,
-            lambda size: centre_window(size, crop_fraction),
-            image_size=image_shape[0],
-            num_channels=image_shape[2],
-            max_pixels=config.data.max_pixels,
-        )
+
+        def choose(size: tf.Tensor) -> tf.Tensor:
+            return centre_window(size, config.evaluation.crop_fraction)
+
+        return decode_window(contents, choose, image_shape[0], options)
 
     return decode
 

@@ -1,83 +1,47 @@
-"""Decodes image files to the images that the network receives.
-
-A window of the image is cropped and resized. For JPEG, only the window is decoded.
-"""
+"""Chooses the window of an image that the network receives."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import math
+from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from hvd_imgcls.config.augmentations import RandomResizedCrop
-from hvd_imgcls.data.decoding.image_size import decode_no_jpeg, require_size
+from hvd_imgcls.data.randomness.random_numbers import words_of_example
 
-# Takes height and width of an image, int32 `[2]`; returns the window's first row and column
-# and its height and width, int32 `[4]`.
-ChooseWindow = Callable[[tf.Tensor], tf.Tensor]
+# As in torchvision: after so many attempts that do not fit, a central window is used.
+_ATTEMPTS = 10
+# Aspect ratios come from a table with 2**14 values.
+_RATIO_BITS = 14
+_WORD_BITS = 32
 
-# Attempts before the whole image is used, as in torchvision's RandomResizedCrop.
-_MAX_ATTEMPTS = 10
 
+class Window(NamedTuple):
+    """A part of an image.
 
-def decode_window(
-    contents: tf.Tensor,
-    choose: ChooseWindow,
-    *,
-    image_size: int,
-    num_channels: int,
-    max_pixels: int,
-) -> tf.Tensor:
-    """Decodes a window of an image and resizes it, bilinearly and without antialiasing.
-
-    Args:
-        contents: Encoded image, scalar string: JPEG, PNG, GIF (its first image), BMP or WebP.
-        choose: Chooses the window.
-        image_size: Height and width of the result, in pixels.
-        num_channels: 1 or 3.
-        max_pixels: Larger images are rejected by their header.
-
-    Returns:
-        `[image_size, image_size, num_channels]`, uint8.
+    Attributes:
+        first: First row and column, `[2]`.
+        extent: Height and width, `[2]`.
     """
 
-    def of_jpeg() -> tf.Tensor:
-        shape = tf.io.extract_jpeg_shape(contents)
-        window = choose(require_size(shape[:2], max_pixels))
-
-        def crop(channels: int) -> tf.Tensor:
-            return tf.image.decode_and_crop_jpeg(contents, window, channels=channels)
-
-        if num_channels == 3:
-            return crop(3)
-        # The decoder cannot convert four-channel (CMYK) images to greyscale.
-        return tf.cond(shape[2] == 4, lambda: _to_grey(crop(3)), lambda: crop(1))
-
-    def of_others() -> tf.Tensor:
-        image = decode_no_jpeg(contents, max_pixels)
-        window = choose(tf.shape(image)[:2])
-        cut = tf.slice(image, [window[0], window[1], 0], [window[2], window[3], 3])
-        # Among the other formats, only PNG can be decoded to greyscale.
-        return cut if num_channels == 3 else _to_grey(cut)
-
-    window = tf.cond(tf.io.is_jpeg(contents), of_jpeg, of_others)
-    window = tf.ensure_shape(window, [None, None, num_channels])
-    resized = tf.raw_ops.ResizeBilinear(
-        images=window[tf.newaxis], size=[image_size, image_size], half_pixel_centers=True
-    )
-    pixels = tf.cast(tf.round(resized[0]), tf.uint8)
-    return tf.ensure_shape(pixels, [image_size, image_size, num_channels])
+    first: tf.Tensor
+    extent: tf.Tensor
 
 
-def _to_grey(image: tf.Tensor) -> tf.Tensor:
-    """Converts `[height, width, 3]` uint8 to `[height, width, 1]`, weighted as in JPEG."""
-    red, green, blue = tf.unstack(tf.cast(image, tf.int32), axis=-1)
-    # ITU-R BT.601, in thousandths: integers are rounded the same everywhere.
-    grey = (299 * red + 587 * green + 114 * blue + 500) // 1000
-    return tf.cast(grey[..., tf.newaxis], tf.uint8)
+def whole_window(size: tf.Tensor) -> Window:
+    """Returns the whole image as a window.
+
+    Args:
+        size: Height and width, int32 `[2]`.
+    """
+    return Window(tf.zeros_like(size), size)
 
 
-def centre_window(size: tf.Tensor, crop_fraction: float) -> tf.Tensor:
+def centre_window(size: tf.Tensor, crop_fraction: float) -> Window:
     """Returns the centre square whose side is a fraction of the image's shorter side.
 
     Args:
@@ -86,26 +50,71 @@ def centre_window(size: tf.Tensor, crop_fraction: float) -> tf.Tensor:
     """
     shorter = tf.cast(tf.reduce_min(size), tf.float32)
     side = tf.maximum(tf.cast(tf.round(shorter * crop_fraction), tf.int32), 1)
-    first = (size - side) // 2
-    return tf.stack([first[0], first[1], side, side])
+    return Window((size - side) // 2, tf.fill([2], side))
 
 
-def random_window(size: tf.Tensor, config: RandomResizedCrop, key: tf.Tensor) -> tf.Tensor:
-    """Returns a window of random area and aspect ratio (Szegedy et al. 2014, arXiv:1409.4842).
+def random_window(
+    size: tf.Tensor, config: RandomResizedCrop, key: tf.Tensor, example: tf.Tensor
+) -> Window:
+    """Returns a window of random area and aspect ratio.
+
+    The rule of Szegedy et al. 2014 (arXiv:1409.4842, section 6) as in torchvision's
+    `RandomResizedCrop`: the area is uniform, and so is the logarithm of the aspect ratio. If the
+    window does not fit, both are drawn again, up to ten times; then the largest central window
+    with the nearest aspect ratio is used. All places are equally likely.
+
+    The result is the same on every machine: integers, a table, and operations on floating-point
+    numbers that IEEE 754 rounds exactly.
 
     Args:
         size: Height and width, int32 `[2]`.
         config: Ranges of the area, as a fraction of the image, and of width / height.
-        key: Two int64 numbers that are used for nothing else.
+        key: Of the epoch, from `crop_key`, scalar int64.
+        example: Number of the example, scalar int64.
     """
-    begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
-        tf.concat([size, [3]], axis=0),
-        tf.constant([[[0.0, 0.0, 1.0, 1.0]]]),
-        seed=key,
-        min_object_covered=0.0,
-        aspect_ratio_range=config.aspect_ratio,
-        area_range=config.area,
-        max_attempts=_MAX_ATTEMPTS,
-        use_image_if_no_bounding_boxes=True,
-    )
-    return tf.concat([begin[:2], extent[:2]], axis=0)
+    words = words_of_example(key, example, 2 * _ATTEMPTS + 2)
+    areas, ratios, places = tf.split(words, [_ATTEMPTS, _ATTEMPTS, 2])
+    smallest, largest = (round(limit * 2**31) for limit in config.area)
+    fractions = tf.bitwise.right_shift(areas * (largest - smallest), _WORD_BITS) + smallest
+    index = tf.bitwise.right_shift(ratios, _WORD_BITS - _RATIO_BITS)
+    shapes = tf.gather(_sides_of_unit_area(config.aspect_ratio), index)
+    area = tf.reduce_prod(tf.cast(size, tf.float64)) * 2.0**-31
+    sides = tf.sqrt(area * tf.cast(fractions, tf.float64))
+    extents = tf.cast(tf.round(sides[:, tf.newaxis] * shapes), tf.int32)
+    fits = tf.reduce_all((extents > 0) & (extents <= size), axis=1)
+    first_fit = tf.argmax(fits)
+
+    def drawn() -> Window:
+        extent = tf.gather(extents, first_fit)
+        num_places = tf.cast(size - extent + 1, tf.int64)
+        first = tf.bitwise.right_shift(places * num_places, _WORD_BITS)
+        return Window(tf.cast(first, tf.int32), extent)
+
+    def central() -> Window:
+        extent = _nearest_extent(size, config.aspect_ratio)
+        return Window((size - extent) // 2, extent)
+
+    return Window(*tf.cond(tf.gather(fits, first_fit), drawn, central))
+
+
+@functools.cache
+def _sides_of_unit_area(aspect_ratio: tuple[float, float]) -> npt.NDArray[np.float64]:
+    """Returns height and width of windows of area 1, `[2**_RATIO_BITS, 2]`.
+
+    The logarithms of width / height are evenly spaced. The sides are rounded to multiples of
+    2**-30, because the last bit of an exponential may differ between machines.
+    """
+    low, high = (math.log(ratio) for ratio in aspect_ratio)
+    number = 2**_RATIO_BITS
+    halves = [(low + (i + 0.5) * (high - low) / number) / 2 for i in range(number)]
+    sides = [(math.exp(-half), math.exp(half)) for half in halves]
+    return np.round(np.array(sides) * 2**30) / 2**30
+
+
+def _nearest_extent(size: tf.Tensor, aspect_ratio: tuple[float, float]) -> tf.Tensor:
+    """Returns height and width of the largest window whose aspect ratio is in range."""
+    lowest, highest = aspect_ratio
+    height, width = tf.unstack(tf.cast(size, tf.float64))
+    # Narrow images lose rows, wide ones lose columns.
+    most = tf.stack([tf.round(width / lowest), tf.round(height * highest)])
+    return tf.maximum(tf.minimum(size, tf.cast(most, tf.int32)), 1)

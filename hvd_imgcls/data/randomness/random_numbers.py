@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from hvd_imgcls.data.randomness.keys import SPLITMIX64
 
+_PHILOX = 1  # TensorFlow's number of the algorithm
 _GOLDEN, _FIRST, _SECOND = (np.uint64(constant) for constant in SPLITMIX64)
 
 
@@ -76,6 +77,30 @@ def to_bytes(words: tf.Tensor, num: int) -> tf.Tensor:
     """
     hashed = _mix(words[:, tf.newaxis], tf.constant(np.arange(num, dtype=np.uint64)))
     return tf.cast(tf.bitwise.right_shift(hashed, tf.constant(np.uint64(56))), tf.uint8)
+
+
+def words_of_example(key: tf.Tensor, example: tf.Tensor, num: int) -> tf.Tensor:
+    """Returns random words for one example, with few operations.
+
+    Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", SC11), with
+    the example in the upper half of the counter.
+
+    Args:
+        key: From `keys.stream_key`, scalar int64.
+        example: Its number, scalar int64.
+        num: Number of words.
+
+    Returns:
+        `[num]`, int64, each 0 to 2**32 - 1.
+    """
+    words = tf.raw_ops.StatelessRandomUniformFullIntV2(
+        shape=[num],
+        key=tf.reshape(tf.bitcast(key, tf.uint64), [1]),
+        counter=tf.bitcast(tf.stack([tf.constant(0, tf.int64), example]), tf.uint64),
+        alg=tf.constant(_PHILOX),
+        dtype=tf.uint32,
+    )
+    return tf.cast(words, tf.int64)
 
 
 def _scale(words: tf.Tensor, upper: tf.Tensor) -> tf.Tensor:

@@ -19,7 +19,7 @@ def decoder_of(
     job: ExportJob, image_shape: tuple[int, int, int]
 ) -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns a function from an encoded image to pixels, uint8 `image_shape`."""
-    decode = make_evaluation_decoder(job.config, image_shape)
+    decode = make_evaluation_decoder(job.config, image_shape, is_portable=True)
     nothing = tf.constant(0, tf.int64)
     return lambda content: decode(content, nothing, nothing)
 

@@ -9,26 +9,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
 import xxhash
 from PIL import Image, UnidentifiedImageError
 
 from hvd_imgcls.config import DEFAULT_MAX_PIXELS
-from hvd_imgcls.data.bad_examples.unreadable import reason_of
-from hvd_imgcls.data.decoding.image_size import JPEG_XL_STARTS, decode_whole
+from hvd_imgcls.data.bad_examples.unreadable import READ_ERRORS, reason_of
+from hvd_imgcls.data.decoding.decode import decode_whole
+from hvd_imgcls.data.decoding.options import DecodingOptions
+from hvd_imgcls.data.decoding.pillow import PILLOW_FORMATS, register_heif
 
 # Pillow refuses to report the size of very large images. `inspect_file` has its own limit.
 Image.MAX_IMAGE_PIXELS = None
 
-# Formats passed to the decoder, by their magic bytes.
-_DECODABLE = {
-    b"\xff\xd8\xff": "JPEG",
-    b"\x89PNG\r\n\x1a\n": "PNG",
-    b"GIF8": "GIF",
-    b"BM": "BMP",
-    # TensorFlow would decode it, but we reject it: see `image_size`.
-    **dict.fromkeys(JPEG_XL_STARTS, "JPEG XL"),
-}
+# TensorFlow decodes these, or the usual kinds of them, and Pillow the others.
+_OF_TENSORFLOW = ("JPEG", "MPO", "PNG", "WEBP", "BMP")
 _ORIENTATION = 274  # EXIF tag number
 
 
@@ -80,27 +74,19 @@ def inspect_file(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> Facts:
         "checksum": xxhash.xxh3_64_hexdigest(content),
         **_from_header(path),
     }
-    known = _format_of(content)
-    facts["format"] = known or facts.get("format", "")
     pixels = facts.get("height", 0) * facts.get("width", 0)
     if pixels > max_pixels:
         size = f"{facts['width']} x {facts['height']}"
         return Facts(**facts, problem=f"{size} pixels, more than the {max_pixels:,} allowed")
-    if known is None:
-        kind = facts["format"] or "unknown image format"
-        return Facts(**facts, problem=f"{kind}, which TensorFlow cannot decode; convert it")
+    kind = facts.get("format", "")
+    if kind and kind not in (*_OF_TENSORFLOW, *PILLOW_FORMATS):
+        return Facts(**facts, problem=f"{kind}, which is not supported; convert it")
     return Facts(**facts, problem=_decode(content, max_pixels))
-
-
-def _format_of(content: bytes) -> str | None:
-    """Returns the format if the decoder supports it."""
-    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
-        return "WEBP"
-    return next((name for start, name in _DECODABLE.items() if content.startswith(start)), None)
 
 
 def _from_header(path: Path) -> dict[str, Any]:
     """Returns what Pillow reads without decoding; empty if it does not know the format."""
+    register_heif()
     try:
         with warnings.catch_warnings(), Image.open(path) as image:
             warnings.simplefilter("ignore")
@@ -131,14 +117,16 @@ def _remarks(image: Image.Image) -> list[str]:
     # Pillow would decode a whole PNG to find its EXIF data.
     orientation = 1 if image.format == "PNG" else image.getexif().get(_ORIENTATION, 1)
     if orientation not in (0, 1):
-        remarks.append(f"EXIF orientation {orientation} is not applied")
+        remarks.append(f"EXIF orientation {orientation}")
+    if image.format not in _OF_TENSORFLOW:
+        remarks.append("decoded by Pillow, slowly")
     return remarks
 
 
 def _decode(content: bytes, max_pixels: int) -> str | None:
     """Returns why the image cannot be decoded completely, or None."""
     try:
-        decode_whole(content, max_pixels)
-    except tf.errors.OpError as error:
-        return reason_of(error)
+        decode_whole(content, DecodingOptions(max_pixels=max_pixels))
+    except READ_ERRORS as error:
+        return reason_of(error, content)
     return None

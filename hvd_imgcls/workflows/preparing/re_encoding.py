@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from dataclasses import dataclass
 
@@ -11,8 +12,10 @@ import PIL.Image
 import tensorflow as tf
 
 from hvd_imgcls.config import DEFAULT_MAX_PIXELS
-from hvd_imgcls.data.bad_examples.unreadable import reason_of
-from hvd_imgcls.data.decoding.image_size import decode_whole
+from hvd_imgcls.data.bad_examples.unreadable import READ_ERRORS, reason_of
+from hvd_imgcls.data.decoding.decode import decode_shrunk, decode_whole, shrink
+from hvd_imgcls.data.decoding.options import DecodingOptions
+from hvd_imgcls.data.decoding.other_formats import is_decoded_by_tensorflow
 from hvd_imgcls.errors import DataError
 
 Pixels = npt.NDArray[np.uint8]
@@ -23,10 +26,11 @@ class Encoding:
     """How images are re-encoded for record files.
 
     Attributes:
-        max_side: Longest side in pixels; larger images are downscaled and written as
-            JPEG. None keeps every file unchanged.
+        max_side: Longest side in pixels; larger images are downscaled and written as JPEG, upright.
+            None downscales none. Smaller ones that TensorFlow decodes are kept unchanged; all
+            others, such as HEIC and TIFF, are written as JPEG too.
         quality: Quality of those JPEGs, 1 to 100.
-        is_raw: Whether to store all images as raw uint8 pixels in 24-bit BMP files:
+        is_raw: Whether to store all images as raw uint8 pixels in 24-bit BMP files, upright:
             large, and fast to decode.
         max_pixels: Larger images are rejected by their header, before decoding.
     """
@@ -63,29 +67,35 @@ def encode(contents: bytes, name: str, encoding: Encoding) -> EncodedImage:
     Raises:
         DataError: If it cannot be decoded.
     """
+    options = DecodingOptions(max_pixels=encoding.max_pixels)
     try:
-        # Three channels, as in training: some images decode to one channel but not to three.
-        image = decode_whole(contents, encoding.max_pixels).numpy()
-    except tf.errors.OpError as error:
+        image, is_shrunk = _decoded(contents, encoding.max_side, options)
+        is_kept = not is_shrunk and is_decoded_by_tensorflow(contents)
+    except READ_ERRORS as error:
+        reason = reason_of(error, contents)
         raise DataError(
-            f"{name}: cannot be read as an image ({reason_of(error)}); replace or remove it"
+            f"{name}: cannot be read as an image ({reason}); replace or remove it"
         ) from None
-    if encoding.max_side is not None and max(image.shape[:2]) > encoding.max_side:
-        image = _made_smaller(image, encoding.max_side)
-        contents = b"" if encoding.is_raw else _as_jpeg(image, encoding.quality)
     if encoding.is_raw:
         contents = _as_bmp(image)
+    elif not is_kept:
+        contents = _as_jpeg(image, encoding.quality)
     return EncodedImage(contents=contents, height=image.shape[0], width=image.shape[1])
 
 
-def _made_smaller(image: Pixels, max_side: int) -> Pixels:
-    """Downscales an image to a longer side of `max_side` pixels."""
-    height, width = image.shape[:2]
-    scale = max_side / max(height, width)
-    size = [max(1, round(height * scale)), max(1, round(width * scale))]
-    smaller = tf.image.resize(image, size, antialias=True)
-    pixels: Pixels = tf.cast(tf.clip_by_value(tf.round(smaller), 0, 255), tf.uint8).numpy()
-    return pixels
+def _decoded(
+    contents: bytes, max_side: int | None, options: DecodingOptions
+) -> tuple[Pixels, bool]:
+    """Decodes an image and shrinks it if it is too large; returns whether it was."""
+    if max_side is None:
+        return decode_whole(contents, options).numpy(), False
+    if not tf.io.is_jpeg(contents):
+        image = decode_whole(contents, options)
+        return shrink(image, max_side).numpy(), max(image.shape[:2]) > max_side
+    is_larger = int(tf.reduce_max(tf.io.extract_jpeg_shape(contents)[:2])) > max_side
+    # Completely in both cases: an image may be damaged in its last rows.
+    decode = functools.partial(decode_shrunk, max_side=max_side) if is_larger else decode_whole
+    return decode(contents, options=options).numpy(), is_larger
 
 
 def _as_jpeg(image: Pixels, quality: int) -> bytes:

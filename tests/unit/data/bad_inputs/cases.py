@@ -60,5 +60,5 @@ def animated(kind):
     return file.getvalue()
 
 
-UNKNOWN = "unknown image format, which TensorFlow cannot decode; convert it"
-TENSORFLOW_KNOWS_NO = "Unknown image file format. One of JPEG, PNG, GIF, BMP, WebP required."
+UNKNOWN = "unknown image format, or damaged"
+SLOW = "decoded by Pillow, slowly"

@@ -7,7 +7,7 @@ import struct
 import numpy as np
 from PIL import Image
 
-from tests.unit.data.bad_inputs.cases import NOISE, TENSORFLOW_KNOWS_NO, UNKNOWN, Bad, Good, saved
+from tests.unit.data.bad_inputs.cases import NOISE, UNKNOWN, Bad, Good, saved
 
 JPEG = saved("JPEG", pixels=NOISE, quality=95)
 _HUFFMAN_TABLE, _BASELINE, _SCAN = b"\xff\xc4", b"\xff\xc0", b"\xff\xda"
@@ -66,7 +66,7 @@ GOOD = {
         f"jpeg: EXIF orientation {number}": Good(
             content=_with_exif(number),
             kind="JPEG",
-            remark=f"EXIF orientation {number} is not applied",
+            remark=f"EXIF orientation {number}",
         )
         for number in range(2, 9)
     },
@@ -77,21 +77,41 @@ GOOD = {
 }
 
 BAD = {
-    "jpeg: cut in the header": Bad(content=JPEG[:20], check="Invalid JPEG data, size 20"),
-    "jpeg: cut in the middle": Bad(content=JPEG[: _in_scan(JPEG)], check="jpeg::Uncompress failed"),
-    "jpeg: without its end": Bad(content=JPEG[:-2], check="jpeg::Uncompress failed"),
+    "jpeg: cut in the header": Bad(
+        content=JPEG[:20], check="a JPEG that is cut off in its header", train="Invalid JPEG"
+    ),
+    "jpeg: cut in the middle": Bad(
+        content=JPEG[: _in_scan(JPEG)],
+        check="a JPEG that is cut off",
+        train="jpeg::Uncompress failed",
+    ),
+    "jpeg: without its end": Bad(
+        content=JPEG[:-2], check="a JPEG that is cut off", train="jpeg::Uncompress failed"
+    ),
     "jpeg: wrong Huffman table": Bad(
         content=_changed(JPEG, JPEG.index(_HUFFMAN_TABLE) + 5, *[255] * 16),
         check="Invalid JPEG data",
     ),
     "jpeg: 12 bits": Bad(
-        content=_changed(JPEG, JPEG.index(_BASELINE) + 4, 12), check="Invalid JPEG data"
+        content=_changed(JPEG, JPEG.index(_BASELINE) + 4, 12),
+        check="a JPEG of 12 bits, which is not supported; convert it",
+        train="Invalid JPEG",
+    ),
+    "jpeg: height after the scan": Bad(
+        content=_changed(JPEG, JPEG.index(_BASELINE) + 5, 0, 0),
+        check="a JPEG whose header does not say how large it is; convert it",
+        train="Invalid JPEG",
+    ),
+    "jpeg: lossless": Bad(
+        content=_changed(JPEG, JPEG.index(_BASELINE) + 1, 0xC3),
+        check="a lossless JPEG, which is not supported; convert it",
+        train="Invalid JPEG",
     ),
     "jpeg: 65,500 x 65,500 in the header": Bad(
         content=_changed(JPEG, JPEG.index(_BASELINE) + 5, 0xFF, 0xDC, 0xFF, 0xDC),
         check="65500 x 65500 pixels, more than the 178,956,970 allowed",
     ),
-    "0 bytes": Bad(content=b"", check="empty file", train="Input is empty."),
-    "1 byte": Bad(content=b"\xff", check=UNKNOWN, train=TENSORFLOW_KNOWS_NO),
-    "HTML": Bad(content=b"<html>not found</html>", check=UNKNOWN, train=TENSORFLOW_KNOWS_NO),
+    "0 bytes": Bad(content=b"", check="empty file"),
+    "1 byte": Bad(content=b"\xff", check=UNKNOWN),
+    "HTML": Bad(content=b"<html>not found</html>", check=UNKNOWN),
 }

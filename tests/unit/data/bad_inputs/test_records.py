@@ -135,7 +135,7 @@ def test_a_wrong_byte_of_an_image_is_found_though_it_could_be_decoded(copy):
     records = Records(copy)
     reasons, left_out = problems_in_training(records)
     assert [number for number, bad in enumerate(left_out) if bad] == [7]
-    assert [reason for reason in reasons if reason is not None] == ["Input is empty."]
+    assert [reason for reason in reasons if reason is not None] == ["empty file"]
     name = f"{copy}/train-00001.tfrecord, record 2 ("
     error = find_unreadable(records, "train", lambda content, *_: content, [(6, 0), (7, 0)])
     assert str(error).startswith(name)
