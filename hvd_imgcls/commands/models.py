@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--all",
         action="store_true",
-        help="also show the numbers of all keras.applications models (takes a minute or two)",
+        help="build all keras.applications models for their multiply-adds (takes a minute or two)",
     )
     parser.add_argument(
         "--image-size", type=positive, metavar="N", help="height and width of the images"
@@ -52,8 +52,15 @@ def run(arguments: argparse.Namespace) -> None:
     if rank != 0:
         return
     import_tensorflow_quietly(arguments.verbosity)
-    from hvd_imgcls.models.applications import APPLICATIONS
-    from hvd_imgcls.models.listing import Request, list_applications, list_models
+    from hvd_imgcls.models.applications.known import APPLICATIONS
+    from hvd_imgcls.models.keras_hub_presets import INSTALL
+    from hvd_imgcls.models.listing import (
+        Request,
+        known_applications,
+        known_presets,
+        list_applications,
+        list_models,
+    )
 
     request = Request(
         image_size=arguments.image_size,
@@ -61,25 +68,35 @@ def run(arguments: argparse.Namespace) -> None:
         num_classes=arguments.classes,
     )
     rows = list(list_models(request))
-    applications: list[Row] = []
+    applications: list[Row] = [] if arguments.all else list(known_applications())
     if arguments.all:
         for number, row in enumerate(list_applications(request), start=1):
             if arguments.verbosity is not Verbosity.QUIET:
                 sys.stderr.write(f"{row.name} ({number} of {len(APPLICATIONS)})\n")
             applications.append(row)
+    presets = list(known_presets())
     if arguments.json:
         tree: dict[str, Any] = {
             "models": [dataclasses.asdict(row) for row in rows],
-            "applications": [dataclasses.asdict(row) for row in applications] or [*APPLICATIONS],
+            "applications": [dataclasses.asdict(row) for row in applications],
+            "presets": [dataclasses.asdict(row) for row in presets],
         }
         sys.stdout.write(json.dumps(tree, indent=2) + "\n")
         return
     sys.stdout.write(_table(rows))
-    sys.stdout.write("\nmodel.application, for keras_application")
-    if arguments.all:
-        sys.stdout.write(":\n" + _table(applications))
-    else:
-        sys.stdout.write(f" (--all shows their numbers):\n{_wrapped(list(APPLICATIONS))}")
+    more = "" if arguments.all else " (--all shows all numbers, for your images)"
+    sys.stdout.write(f"\nmodel.application, for keras_application{more}:\n{_table(applications)}")
+    sys.stdout.write(f"\nmodel.preset, for keras_hub{_presets(presets, INSTALL)}")
+
+
+def _presets(rows: Sequence[Row], install: str) -> str:
+    """Returns the list of KerasHub's presets, one per line."""
+    if not rows:
+        return f": {install} to use and list them\n"
+    width = max(len(row.name) for row in rows)
+    lines = [f"{row.name:<{width}}  {row.num_parameters or 0:>13,}" for row in rows]
+    heading = f"{'name':<{width}}  {'parameters':>13}"
+    return "\n".join([", downloaded from Kaggle:", heading, *lines]) + "\n"
 
 
 def _table(rows: Sequence[Row]) -> str:
@@ -97,7 +114,7 @@ def _table(rows: Sequence[Row]) -> str:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    if row.multiply_adds is None or row.num_trainable_parameters is None:
+    if row.num_trainable_parameters is None:
         nothing = ("-",) * 4
         return row.name, *nothing, row.problem or row.description
     return (
@@ -105,7 +122,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         f"{row.image_size} x {row.image_size} x {row.num_channels}",
         f"{row.num_classes:,}",
         f"{row.num_trainable_parameters:,}",
-        short(row.multiply_adds),
+        "-" if row.multiply_adds is None else short(row.multiply_adds),
         row.description,
     )
 
@@ -122,13 +139,3 @@ def short(count: int) -> str:
             digits = 2 if value < 10 else 1 if value < 100 else 0
             return f"{value:.{digits}f} {unit}"
     return str(count)
-
-
-def _wrapped(names: Sequence[str], width: int = 96) -> str:
-    """Returns names in indented lines of at most `width` characters."""
-    lines = [" "]
-    for name in names:
-        if len(lines[-1]) + len(name) + 1 > width:
-            lines.append(" ")
-        lines[-1] += f" {name}"
-    return "\n".join(lines) + "\n"

@@ -9,7 +9,8 @@ import sys
 from hvd_imgcls.commands.overrides import add_pipeline
 from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
 from hvd_imgcls.config import load_config
-from hvd_imgcls.data import opens_without_tensorflow
+from hvd_imgcls.config.model_files import weights_notes
+from hvd_imgcls.data import image_shape_of, opens_without_tensorflow
 from hvd_imgcls.environment.topology import Topology, launched_rank_and_size
 from hvd_imgcls.plan import available_cores, describe_plan
 from hvd_imgcls.workflows.startup.images import open_run_images, plan_run
@@ -40,8 +41,14 @@ def run(arguments: argparse.Namespace) -> None:
     if not opens_without_tensorflow(config.data.source):
         import_tensorflow_quietly(arguments.verbosity)
     topology = Topology.on_hosts(0, size, ranks_per_host)
-    plan = plan_run(config, open_run_images(config), topology, num_cores=num_cores)
-    text = json.dumps(plan.to_json(), indent=2) if arguments.json else describe_plan(plan, config)
+    images = open_run_images(config)
+    plan = plan_run(config, images, topology, num_cores=num_cores)
+    if arguments.json:
+        text = json.dumps(plan.to_json(), indent=2)
+    else:
+        shape = image_shape_of(images.labelled, config)
+        notes = weights_notes(config.model, shape, plan.num_classes)
+        text = "\n".join([describe_plan(plan, config), *(f"note: {note}" for note in notes)])
     if rank == 0:
         sys.stdout.write(text + "\n")
 

@@ -102,7 +102,7 @@ def build_keras_file(
             f"{(None, *image_shape)}; change data.image_size or data.num_channels, or use "
             "another file"
         )
-    model = _in_precision(model, keras.config.dtype_policy().name)
+    model = in_precision(model, keras.config.dtype_policy().name)
     model, changes = with_logits(
         model, num_classes, config.replace_head, image_shape=image_shape, origin=str(path)
     )
@@ -131,7 +131,7 @@ def _with_images(
     return model
 
 
-def _in_precision(model: keras.Model, policy: str) -> keras.Model:
+def in_precision(model: keras.Model, policy: str) -> keras.Model:
     """Returns the model with layers that compute in a dtype policy, and the same weights."""
     names = policies_of(model)
     if policy in names or not names.intersection(_POLICIES):
@@ -158,10 +158,11 @@ def digests_of_files(config: Model) -> dict[str, str]:
 
     A file that cannot be read has the hash "(cannot be read)".
     """
-    return {str(path): _digest(path) for path in files_of(config).values()}
+    return {str(path): digest_or_reason(path) for path in files_of(config).values()}
 
 
-def _digest(path: Path) -> str:
+def digest_or_reason(path: Path) -> str:
+    """Returns the hash of a file, or "(cannot be read)"."""
     try:
         return digest(path)
     except OSError:

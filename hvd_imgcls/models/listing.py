@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,14 +12,13 @@ from typing import Any
 import keras
 
 from hvd_imgcls.config.models import KerasApplication
+from hvd_imgcls.config.models.imagenet_files import IMAGENET, NUM_IMAGENET_CLASSES
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.models import build_model
-from hvd_imgcls.models.applications import APPLICATIONS
+from hvd_imgcls.models.applications.known import APPLICATIONS
+from hvd_imgcls.models.keras_hub_presets import is_installed, presets
 from hvd_imgcls.models.multiply_adds import count_multiply_adds
 from hvd_imgcls.models.table import MODELS
-
-APPLICATION_CLASSES = 1000
-"""Classes of ImageNet, which the models of `keras.applications` were designed for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +41,8 @@ class Row:
     """One model of the list.
 
     Attributes:
-        name: Value of `model.name` or, for models of `keras.applications`, `model.application`.
+        name: Value of `model.name`; of `model.application` for models of `keras.applications`, of
+            `model.preset` for those of KerasHub.
         description: One line.
         image_size: Height and width that the numbers are for; None without numbers.
         num_channels: Channels; None without numbers.
@@ -49,6 +50,8 @@ class Row:
         num_parameters: Total number of weights, including moving statistics.
         num_trainable_parameters: Number of trainable weights.
         multiply_adds: Multiply-adds for one image (see `count_multiply_adds`).
+        weights: Published weights that can be had by name: a value of `model.weights` or
+            `model.preset`.
         problem: Why there are no numbers, if the model cannot be built for such images.
     """
 
@@ -60,6 +63,7 @@ class Row:
     num_parameters: int | None = None
     num_trainable_parameters: int | None = None
     multiply_adds: int | None = None
+    weights: str | None = None
     problem: str | None = None
 
 
@@ -78,12 +82,41 @@ def list_models(request: Request) -> Iterator[Row]:
             )
 
 
+def known_applications() -> Iterator[Row]:
+    """Yields every model of `keras.applications` with its default sizes, without building it."""
+    for name, application in APPLICATIONS.items():
+        yield Row(
+            name=name,
+            description=f"weights: {IMAGENET}",
+            image_size=application.image_size,
+            num_channels=3,
+            num_classes=NUM_IMAGENET_CLASSES,
+            num_trainable_parameters=application.num_parameters,
+            weights=IMAGENET,
+        )
+
+
+def known_presets() -> Iterator[Row]:
+    """Yields KerasHub's presets of image classifiers; none if it is not installed."""
+    if not is_installed():
+        return
+    for name, preset in sorted(presets().items()):
+        metadata = preset["metadata"]
+        yield Row(
+            name=name,
+            description=metadata["description"],
+            num_parameters=metadata["params"],
+            weights=name,
+        )
+
+
 def list_applications(request: Request) -> Iterator[Row]:
     """Yields every model of `keras.applications`; each takes seconds to build."""
     for name, application in APPLICATIONS.items():
         section = KerasApplication(name="keras_application", application=name)
-        defaults = (application.image_size, APPLICATION_CLASSES)
-        yield _measured(name, f"keras.applications.{name}", section, request, defaults)
+        defaults = (application.image_size, NUM_IMAGENET_CLASSES)
+        row = _measured(name, f"weights: {IMAGENET}", section, request, defaults)
+        yield dataclasses.replace(row, weights=IMAGENET)
 
 
 def _measured(

@@ -10,11 +10,12 @@ import keras
 
 from hvd_imgcls.config import models as sections
 from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.models.applications.building import build_keras_application
 from hvd_imgcls.models.autoencoder import build_cae
 from hvd_imgcls.models.cifar_resnet import build_cifar_resnet
 from hvd_imgcls.models.fast_cnn import build_fast_cnn
 from hvd_imgcls.models.files import build_keras_file
-from hvd_imgcls.models.keras_application import build_keras_application
+from hvd_imgcls.models.keras_hub import build_keras_hub
 from hvd_imgcls.models.plain_cnn import build_plain_cnn
 from hvd_imgcls.models.resnet import build_resnet
 from hvd_imgcls.models.small_cnn import build_small_cnn
@@ -133,11 +134,15 @@ MODELS = {
     },
     "keras_application": Entry(
         build=build_keras_application,
-        description="any model of keras.applications, with weights from your file or random ones",
+        description="any model of keras.applications, with ImageNet weights or from your file",
     ),
     "keras_file": Entry(
         build=build_keras_file,
         description="a model from a .keras file, with a last layer for your classes",
+    ),
+    "keras_hub": Entry(
+        build=build_keras_hub,
+        description="an image classifier of KerasHub, by preset or from a directory",
     ),
     "given": Entry(
         build=_refuse_given,

@@ -77,7 +77,7 @@ def layer_decay_multipliers(model: keras.Model, decay: float) -> Callable[[Any],
         id(variable): decay ** (len(blocks) - 1 - depth)
         for depth, block in enumerate(blocks)
         for layer in block
-        for variable in layer.weights
+        for variable in getattr(layer, "weights", ())
     }
     return lambda variable: multipliers[id(variable)]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hvd_imgcls.config.models import KerasApplication, KerasFile
+from hvd_imgcls.config.models import KerasApplication, KerasFile, KerasHub
 from hvd_imgcls.config.schema import RunConfig
 from hvd_imgcls.plan import arithmetic
 from hvd_imgcls.plan.hosts import HostShares
@@ -41,7 +41,10 @@ def _count(number: int, thing: str, things: str | None = None) -> str:
 def _model(config: RunConfig) -> str:
     model = config.model
     if isinstance(model, KerasApplication):
-        return f"{model.name} {model.application}"
+        weights = "random weights" if model.weights is None else f"weights {model.weights}"
+        return f"{model.name} {model.application}, {weights}"
+    if isinstance(model, KerasHub):
+        return f"{model.name} {model.preset}"
     return f"{model.name} {model.path}" if isinstance(model, KerasFile) else model.name
 
 

@@ -19,7 +19,7 @@ from hvd_imgcls.config.models.networks import (
     SmallCnn,
     Vit,
 )
-from hvd_imgcls.config.models.ready_made import GivenModel, KerasApplication, KerasFile
+from hvd_imgcls.config.models.ready_made import GivenModel, KerasApplication, KerasFile, KerasHub
 
 Model = Annotated[
     SmallCnn
@@ -31,6 +31,7 @@ Model = Annotated[
     | Cae
     | KerasApplication
     | KerasFile
+    | KerasHub
     | GivenModel,
     pydantic.Field(discriminator="name"),
 ]
@@ -42,6 +43,7 @@ __all__ = [
     "GivenModel",
     "KerasApplication",
     "KerasFile",
+    "KerasHub",
     "Model",
     "PlainCnn",
     "ResNet",

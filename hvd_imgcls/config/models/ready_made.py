@@ -14,7 +14,7 @@ from hvd_imgcls.config.sections import STRICT, HalfOpenFraction, NonEmptyStr
 class KerasApplication:
     """A model of `keras.applications`, including its own normalisation of pixels.
 
-    Nothing is downloaded. Requires images with three channels and no `data.normalization`.
+    Requires images with three channels and no `data.normalization`.
     """
 
     name: Literal["keras_application"]
@@ -24,10 +24,12 @@ class KerasApplication:
     """The name of the model in Keras 3.15."""
 
     weights: NonEmptyStr | None = None
-    """Weights file (`.weights.h5`, `.keras` or Keras 2's `.h5`), or null for random weights.
+    """`imagenet`, a weights file (`.weights.h5`, `.keras`, Keras 2's `.h5`), or null for random.
 
-    It may hold the whole model, for any number of classes, or the model without its top
-    ("notop"). The last layer is new unless the file's has the right number of classes.
+    `imagenet`: the weights published with Keras, which is the only thing that a run downloads; the
+    last layer is new unless there are 1,000 classes. A file may hold the whole model, for any
+    number of classes, or the model without its top ("notop"). The last layer is new unless the
+    file's has the right number of classes.
     """
 
     dropout: HalfOpenFraction | None = None
@@ -58,6 +60,25 @@ class KerasFile:
     """Whether the model in the file takes raw pixels in 0 to 255, like all models of this package.
 
     If false, `data.normalization` is prepended to it; if true, it must be omitted.
+    """
+
+
+@dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
+class KerasHub:
+    """An image classifier of KerasHub, including its own normalisation of pixels.
+
+    Requires `pip install 'hvd_imgcls[kerashub]'`, and no `data.normalization`. The last layer is
+    new unless the preset's has the right number of classes.
+    """
+
+    name: Literal["keras_hub"]
+    """Name of the model."""
+
+    preset: NonEmptyStr
+    """A preset that `hvd-imgcls models` lists, which is downloaded from Kaggle, or a directory.
+
+    The directory is one that `save_to_preset` of an image classifier has written. Classes that are
+    not of Keras or KerasHub are rejected.
     """
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hvd_imgcls.config.callbacks import CsvLogger, EarlyStopping, ReduceOnPlateau
-from hvd_imgcls.config.models import GivenModel, KerasApplication, KerasFile
+from hvd_imgcls.config.models import GivenModel, KerasApplication, KerasFile, KerasHub
 from hvd_imgcls.config.normalization import UnitRange
 from hvd_imgcls.config.schedules import ConstantSchedule
 from hvd_imgcls.config.schema import RunConfig
@@ -32,7 +32,7 @@ def require_one_normalization(config: RunConfig) -> None:
     fix = "remove data.normalization"
     if isinstance(model, KerasFile) and model.normalization_in_model:
         fix += ", or set model.normalization_in_model to false if the file needs it"
-    elif not isinstance(model, KerasApplication | GivenModel):
+    elif not isinstance(model, KerasApplication | KerasHub | GivenModel):
         return
     raise ConfigError(
         "data.normalization",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hvd_imgcls import distributed, logs
 from hvd_imgcls.config import RunConfig, to_tree, to_yaml
-from hvd_imgcls.data import ImageSource
+from hvd_imgcls.data import ImageSource, image_shape_of
 from hvd_imgcls.environment import record as environment_record
 from hvd_imgcls.files.atomic import write_text
 from hvd_imgcls.files.json_files import append_json_lines, write_json
@@ -22,6 +22,7 @@ from hvd_imgcls.versions import code_version
 from hvd_imgcls.workflows.progress import Board, Record
 from hvd_imgcls.workflows.startup.images import RunImages, open_run_images, plan_run
 from hvd_imgcls.workflows.startup.ranks import Ranks
+from hvd_imgcls.workflows.training.weights_download import fetch_weights
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ def begin(
     verbosity: logs.Verbosity = logs.Verbosity.NORMAL,
     resumed: Mapping[str, State] | None = None,
 ) -> Run:
-    """Opens the images, creates the run directory, and prints the plan.
+    """Opens the images, downloads weights, creates the run directory, and prints the plan.
 
     Collective: every rank must call this with equal arguments.
 
@@ -103,6 +104,7 @@ def begin(
     Raises:
         ConfigError: If the configuration does not suit the data, the ranks, or an existing
             run.
+        CheckpointError: If published weights cannot be downloaded.
         RankMismatchError: If values differ between ranks.
     """
     record, states = Record(), StateRegistry()
@@ -114,6 +116,8 @@ def begin(
     source = images.labelled
     plan = (plan or plan_run(config, images, topology)).on_host(topology, ranks.threads)
     _require_same(config, plan, source, collectives)
+    # Before the run directory, so that a failure leaves none behind.
+    fetch_weights(config.model, image_shape_of(source, config), plan.num_classes, collectives)
     files = _begin_run_dir(config, plan, pipeline_name, collectives, verbosity)
     logger.info("%s", describe_plan(plan, config))
     for note in source.notes:

@@ -9,8 +9,8 @@ from hvd_imgcls.config.models import KerasApplication
 from hvd_imgcls.config.models.applications import ApplicationName
 from hvd_imgcls.errors import CheckpointError, ConfigError
 from hvd_imgcls.models import build_model
-from hvd_imgcls.models.application_weights import correct_efficientnet
-from hvd_imgcls.models.applications import APPLICATIONS, preprocess
+from hvd_imgcls.models.applications.known import APPLICATIONS, preprocess
+from hvd_imgcls.models.applications.weights_files import correct_efficientnet
 from tests.unit.models.precision import precision
 
 SHAPE = (32, 32, 3)

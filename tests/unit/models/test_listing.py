@@ -7,7 +7,7 @@ import pytest
 from hvd_imgcls import cli
 from hvd_imgcls.config.models import Cae
 from hvd_imgcls.models import build_model, listing
-from hvd_imgcls.models.applications import APPLICATIONS
+from hvd_imgcls.models.applications.known import APPLICATIONS
 from hvd_imgcls.models.multiply_adds import count_multiply_adds
 from hvd_imgcls.models.table import MODELS
 
@@ -19,6 +19,7 @@ def few(monkeypatch):
     monkeypatch.setattr(listing, "MODELS", {name: MODELS[name] for name in names})
     quick = {"MobileNet": APPLICATIONS["MobileNet"]}
     monkeypatch.setattr(listing, "APPLICATIONS", quick)
+    monkeypatch.setattr(listing, "is_installed", lambda: False)
 
 
 def test_every_model_has_one_line_and_a_name_that_is_its_sections():
@@ -31,12 +32,14 @@ def test_every_model_has_one_line_and_a_name_that_is_its_sections():
 
 
 @pytest.mark.usefixtures("few")
-def test_list_has_a_line_for_every_model_and_the_names_of_the_applications(capsys):
+def test_list_has_a_line_for_every_model_and_application(capsys):
     assert cli.main(["models"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[1:5]] == list(listing.MODELS)
     assert "32 x 32 x 3       10   2,117,962         21.9 M  two convolutions" in lines[1]
-    assert set(APPLICATIONS) <= set(" ".join(lines[5:]).split())
+    (mobilenet,) = (line for line in lines if line.startswith("MobileNet"))
+    assert "224 x 224 x 3    1,000   4,231,976" in mobilenet
+    assert mobilenet.endswith("weights: imagenet")
 
 
 @pytest.mark.usefixtures("few")
@@ -51,7 +54,19 @@ def test_list_as_json_has_the_numbers_for_the_images_asked_for(capsys):
     assert (rows["cae"]["image_size"], rows["cae"]["num_classes"]) == (30, 4)
     assert "model.patch_size: got 4" in rows["vit"]["problem"]
     assert rows["vit"]["multiply_adds"] is rows["keras_file"]["multiply_adds"] is None
-    assert tree["applications"] == list(APPLICATIONS)
+    (mobilenet,) = tree["applications"]
+    assert mobilenet["name"] == "MobileNet"
+    assert mobilenet["weights"] == "imagenet"
+    # Howard et al. 2017 (arXiv:1704.04861, table 4): 4.2 million.
+    assert mobilenet["num_trainable_parameters"] == 4_231_976
+
+
+@pytest.mark.slow
+def test_known_numbers_of_the_applications_are_those_of_the_built_models():
+    known = {row.name: row.num_trainable_parameters for row in listing.known_applications()}
+    request = listing.Request()
+    built = {row.name: row.num_trainable_parameters for row in listing.list_applications(request)}
+    assert known == built
 
 
 @pytest.mark.usefixtures("few")

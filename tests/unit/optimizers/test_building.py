@@ -103,6 +103,19 @@ def test_blocks_of_a_sequential_model_are_its_layers_with_kernels():
     assert last_kernel_layer(model) is layers[2]
 
 
+def test_layer_decay_of_a_model_with_operations_that_are_no_layers():
+    images = keras.Input((4, 4, 3))
+    features = keras.layers.Conv2D(2, 3, name="stem")(keras.ops.flip(images, -1))[:, 0, 0]
+    model = keras.Model(images, keras.layers.Dense(2, name="logits")(features))
+    multiplier_of = layer_decay_multipliers(model, 0.5)
+    assert {v.path: multiplier_of(v) for v in model.trainable_variables} == {
+        "stem/kernel": 0.5,
+        "stem/bias": 0.5,
+        "logits/kernel": 1,
+        "logits/bias": 1,
+    }
+
+
 def test_model_that_does_not_tell_its_order_is_refused():
     class Own(keras.Model):
         def call(self, images):

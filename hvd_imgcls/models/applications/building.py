@@ -9,9 +9,12 @@ import keras
 
 from hvd_imgcls.config.models import KerasApplication
 from hvd_imgcls.config.models.applications import ApplicationName
-from hvd_imgcls.errors import ConfigError, first_line
-from hvd_imgcls.models.application_weights import load_application_weights
-from hvd_imgcls.models.applications import APPLICATIONS, preprocess
+from hvd_imgcls.config.models.imagenet_files import IMAGENET, keras_models_folder
+from hvd_imgcls.errors import CheckpointError, ConfigError, first_line
+from hvd_imgcls.models.applications.imagenet_download import fetch
+from hvd_imgcls.models.applications.imagenet_sources import published_file
+from hvd_imgcls.models.applications.known import APPLICATIONS, preprocess
+from hvd_imgcls.models.applications.weights_files import Loaded, load_application_weights
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +30,7 @@ def build_keras_application(
     """Builds a model of `keras.applications` with a last layer for our classes.
 
     Layers between the pooling and the last layer are kept (such as VGG's dense layers).
+    ImageNet weights are downloaded if they are not in Keras's folder.
 
     Args:
         config: Which model, its weights, and dropout.
@@ -40,13 +44,15 @@ def build_keras_application(
 
     Raises:
         ConfigError: If the model cannot be built for such images.
-        CheckpointError: If the weights file does not fit the model.
+        CheckpointError: If the weights file does not fit the model, or cannot be downloaded.
     """
     images = keras.Input(shape=image_shape, name="images")
     application = _build(config.application, images, num_classes)
     head = last_weighted_layer(application)
     has_head_weights = False
-    if config.weights is not None:
+    if config.weights == IMAGENET:
+        has_head_weights = _load_imagenet(application, head, config, image_shape).has_head
+    elif config.weights is not None:
         loaded = load_application_weights(application, head, config.application, config.weights)
         has_head_weights = loaded.has_head
         logger.info("%s", loaded.text)
@@ -91,6 +97,31 @@ def _build(name: ApplicationName, images: Any, num_classes: int) -> keras.Model:
             expected=f"images that {name} can be built for ({first_line(error)})",
             fix="increase it, or choose another model",
         ) from error
+
+
+def _load_imagenet(
+    model: keras.Model, head: Any, config: KerasApplication, image_shape: tuple[int, int, int]
+) -> Loaded:
+    """Loads the published weights."""
+    file = published_file(config.application, image_shape[:2], model.output_shape[-1])
+    path = fetch(file, keras_models_folder())
+    try:
+        loaded = load_application_weights(model, head, config.application, str(path))
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{error}; for model.weights: {IMAGENET}, delete it, and it is downloaded again"
+        ) from error
+    logger.info("%s", loaded.text)
+    if loaded.has_head:
+        logger.info("the last layer is that of ImageNet, for its classes in their order")
+    if loaded.new_below_head:
+        logger.warning(
+            "%s: layers before the last one are new, because the published ones are for 224 by "
+            "224 pixels: %s; set data.image_size to 224 to use them",
+            config.application,
+            ", ".join(loaded.new_below_head),
+        )
+    return loaded
 
 
 def last_weighted_layer(model: keras.Model) -> Any:

@@ -35,10 +35,12 @@ class Loaded:
 
     Attributes:
         has_head: Whether the last layer's weights come from the file.
+        new_below_head: Names of weights of other layers that are not in the file, all in the top.
         text: The result as text.
     """
 
     has_head: bool
+    new_below_head: tuple[str, ...]
     text: str
 
 
@@ -76,8 +78,12 @@ def load_application_weights(model: keras.Model, head: Any, name: str, filename:
         if id(variable) in missing_ids:
             variable.assign(value)
     correct_efficientnet(model)
-    has_head = not any(id(v) in missing_ids for v in head.weights)
-    return Loaded(has_head, _describe(path, len(variables), [v.path for v in missing]))
+    head_ids = {id(v) for v in head.weights}
+    return Loaded(
+        has_head=not head_ids & missing_ids,
+        new_below_head=tuple(v.path for v in missing if id(v) not in head_ids),
+        text=_describe(path, len(variables), [v.path for v in missing]),
+    )
 
 
 def _describe(path: Path, num_weights: int, missing: list[str]) -> str:

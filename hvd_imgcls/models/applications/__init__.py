@@ -1,0 +1,1 @@
+"""The models of `keras.applications`, and their published weights."""
