@@ -12,21 +12,12 @@ from pathlib import Path
 from hvd_imgcls.errors import ConfigError, DataError
 
 # By name only: readers find out what a file really contains.
-_JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
-_OTHERS = (
-    ".png",
-    ".bmp",
-    ".gif",
-    ".webp",
-    ".tif",
-    ".tiff",
-    ".ppm",
-    ".pgm",
-    ".pbm",
-    ".jxl",
-    ".avif",
-)
-IMAGE_SUFFIXES = frozenset((*_JPEG, *_OTHERS, ".heic"))
+_JPEG = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo")
+_JPEG_2000 = (".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx")
+_HEIC = (".heic", ".heif", ".hif")
+_OTHERS = (".png", ".apng", ".bmp", ".dib", ".gif", ".webp", ".tif", ".tiff", ".avif", ".jxl")
+_PORTABLE = (".ppm", ".pgm", ".pbm", ".pnm")
+IMAGE_SUFFIXES = frozenset((*_JPEG, *_JPEG_2000, *_HEIC, *_OTHERS, *_PORTABLE))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
