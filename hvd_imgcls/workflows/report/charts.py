@@ -196,6 +196,7 @@ def calibration_chart(metrics: Mapping[str, Any]) -> Chart | None:
         y=[row["accuracy"] for row in bins],
         name="this model",
         mode="lines+markers",
+        error_y=_error_bars(bins),
         customdata=[row["count"] for row in bins],
         hovertemplate="confidence %{x:.3f}, accuracy %{y:.3f}<br>%{customdata:,} images",
     )
@@ -204,9 +205,23 @@ def calibration_chart(metrics: Mapping[str, Any]) -> Chart | None:
     return Chart(
         "calibration",
         "Calibration",
-        f"Accuracy by confidence; the expected calibration error is {error:.4f}.",
+        "Accuracy by confidence, with 95 % confidence intervals; the expected calibration error "
+        f"is {error:.4f}.",
         framed(figure),
     )
+
+
+def _error_bars(bins: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Returns the confidence intervals of the accuracies; None from earlier versions' files."""
+    if any("intervals" not in row for row in bins):
+        return None
+    ends = [(row["accuracy"], *row["intervals"]["accuracy"]) for row in bins]
+    return {
+        "array": [high - value for value, _, high in ends],
+        "arrayminus": [value - low for value, low, _ in ends],
+        "thickness": 1,
+        "width": 3,
+    }
 
 
 def framed(figure: go.Figure, *, height: int = _HEIGHT) -> go.Figure:
