@@ -13,7 +13,7 @@ from hvd_imgcls.workflows.report.reading import RunRecord
 
 MOST_CURVES = 10
 MOST_CLASSES_OF_MATRIX = 40
-_HEIGHT = 380
+_HEIGHT = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +228,8 @@ def framed(figure: go.Figure, *, height: int = _HEIGHT) -> go.Figure:
     """Applies the common layout: size, margins, legend."""
     figure.update_layout(
         height=height,
-        margin={"l": 56, "r": 12, "t": 12, "b": 76},
+        # The tool bar is 28 pixels high and must not lie over the data.
+        margin={"l": 56, "r": 12, "t": 32, "b": 76},
         legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"},
         hovermode="closest",
         template="none",
