@@ -1,4 +1,7 @@
-"""`hvd-imgcls plan PIPELINE [--size N] [--ranks-per-host M] [--json] [--key.path value ...]`."""
+"""`hvd-imgcls plan PIPELINE [--size N] [--ranks-per-host M] [--json] [--key.path value ...]`.
+
+With `--num-train`, `--num-held-out` and `--num-classes`, it needs no images.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,11 @@ import sys
 
 from hvd_imgcls.commands.overrides import add_pipeline
 from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
-from hvd_imgcls.config import load_config
+from hvd_imgcls.config import RunConfig, load_config
 from hvd_imgcls.data import opens_without_tensorflow
+from hvd_imgcls.data.sources.counts import CountedImages
 from hvd_imgcls.environment.topology import Topology, launched_rank_and_size
+from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.plan import available_cores, describe_plan
 from hvd_imgcls.workflows.startup.images import open_run_images, plan_run
 
@@ -27,6 +32,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="M",
         help="ranks per host, on hosts like this one; default: one per core",
     )
+    counts = parser.add_argument_group(
+        "without the images", "numbers to plan with where there are no images; all three together"
+    )
+    counts.add_argument(
+        "--num-train", type=positive, metavar="N", help="images in the training split"
+    )
+    counts.add_argument(
+        "--num-held-out", type=positive, metavar="M", help="images in the held-out split"
+    )
+    counts.add_argument("--num-classes", type=positive, metavar="C", help="number of classes")
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
 
 
@@ -37,13 +52,47 @@ def run(arguments: argparse.Namespace) -> None:
     num_cores = available_cores()
     ranks_per_host = min(size, arguments.ranks_per_host or num_cores)
     config = load_config(arguments.pipeline, arguments.overrides)
-    if not opens_without_tensorflow(config.data.source):
+    counted = _counted(arguments, config)
+    if counted is None and not opens_without_tensorflow(config.data.source):
         import_tensorflow_quietly(arguments.verbosity)
     topology = Topology.on_hosts(0, size, ranks_per_host)
-    plan = plan_run(config, open_run_images(config), topology, num_cores=num_cores)
-    text = json.dumps(plan.to_json(), indent=2) if arguments.json else describe_plan(plan, config)
+    images = open_run_images(config, source=counted)
+    plan = plan_run(config, images, topology, num_cores=num_cores)
+    not_checked = counted.not_checked if counted else []
+    if arguments.json:
+        extra = {"not_checked": not_checked} if counted else {}
+        text = json.dumps({**plan.to_json(), **extra}, indent=2)
+    else:
+        text = describe_plan(plan, config, not_checked)
     if rank == 0:
         sys.stdout.write(text + "\n")
+
+
+def _counted(arguments: argparse.Namespace, config: RunConfig) -> CountedImages | None:
+    """Returns a source with the given numbers of images, None if there are none.
+
+    Raises:
+        ConfigError: If only some of the numbers are given, or they do not suit the configuration.
+    """
+    numbers = {
+        name: getattr(arguments, name) for name in ("num_train", "num_held_out", "num_classes")
+    }
+    given = [_option(name) for name, number in numbers.items() if number is not None]
+    missing = [_option(name) for name, number in numbers.items() if number is None]
+    if not given:
+        return None
+    if missing:
+        raise ConfigError(
+            " and ".join(missing),
+            got=f"only {' and '.join(given)}",
+            expected="the number of training images, of held-out images and of classes",
+            fix=f"add {' and '.join(missing)}, or omit {' and '.join(given)}",
+        )
+    return CountedImages(config, **numbers)
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def positive(text: str) -> int:
