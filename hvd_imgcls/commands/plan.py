@@ -14,6 +14,7 @@ from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
 from hvd_imgcls.config import RunConfig, load_config
 from hvd_imgcls.data import opens_without_tensorflow
 from hvd_imgcls.data.sources.counts import CountedImages
+from hvd_imgcls.environment.affinity import launched_local_size
 from hvd_imgcls.environment.topology import Topology, launched_rank_and_size
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.plan import available_cores, describe_plan
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ranks-per-host",
         type=positive,
         metavar="M",
-        help="ranks per host, on hosts like this one; default: one per core",
+        help="ranks per host, on hosts like this one; default: as launched, or one per core",
     )
     counts = parser.add_argument_group(
         "without the images", "numbers to plan with where there are no images; all three together"
@@ -50,7 +51,8 @@ def run(arguments: argparse.Namespace) -> None:
     rank, launched_size = launched_rank_and_size()
     size = arguments.size or launched_size
     num_cores = available_cores()
-    ranks_per_host = min(size, arguments.ranks_per_host or num_cores)
+    launched_here = launched_local_size() if arguments.size is None else None
+    ranks_per_host = min(size, arguments.ranks_per_host or launched_here or num_cores)
     config = load_config(arguments.pipeline, arguments.overrides)
     counted = _counted(arguments, config)
     if counted is None and not opens_without_tensorflow(config.data.source):

@@ -154,8 +154,9 @@ def _evaluation(plan: Plan) -> str:
 
 def _threads(plan: Plan) -> str:
     threads = plan.threads
+    each = f", {_count(threads.intra_op, 'core')} each"
     return (
         f"{_count(threads.num_cores, 'core')} for {_count(plan.local_size, 'rank')}"
-        f"{', one core each' if 1 < plan.local_size <= threads.num_cores else ''}: "
+        f"{each if 1 < plan.local_size <= threads.num_cores else ''}: "
         f"per rank intra-op {threads.intra_op}, inter-op {threads.inter_op}, data {threads.data}"
     )

@@ -25,7 +25,6 @@ from hvd_imgcls.data.sources.class_list import CLASS_NAMES_KEY
 from hvd_imgcls.data.sources.file_source import FileSource, printable
 from hvd_imgcls.errors import BadImagesError, ConfigError, DataError
 from hvd_imgcls.files.atomic import replacing, require_writable
-from hvd_imgcls.plan import available_cores, share_cores
 from hvd_imgcls.workflows.preparing.inspector import DEFAULT_SECONDS_PER_FILE, Inspector
 from hvd_imgcls.workflows.startup.ranks import join_ranks
 
@@ -94,9 +93,12 @@ def check_data(
     examples = [(split, e) for split in SPLITS for e in range(source.num_examples(split))]
     pieces = [examples[first : first + _PIECE] for first in range(0, len(examples), _PIECE)]
     logger.info("%s images in %s classes", f"{len(examples):,}", f"{len(source.class_names):,}")
-    threads = share_cores(available_cores(), topology.local_size)
     rows = _inspect(
-        source, pieces[topology.rank :: topology.size], threads.data, max_pixels, seconds_per_file
+        source,
+        pieces[topology.rank :: topology.size],
+        ranks.threads.data,
+        max_pixels,
+        seconds_per_file,
     )
 
     # The root merges the rows and broadcasts the result.
