@@ -145,10 +145,9 @@ class Cutout:
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class ColourJitter:
-    """Changes brightness, contrast, saturation and hue, in this order.
+    """Changes brightness, contrast, saturation and hue, in an order drawn for every image.
 
-    The formulas are torchvision's, which also draws the order at random. By default all strengths
-    are 0 and images are unchanged.
+    As torchvision's `ColorJitter`. By default all strengths are 0 and images are unchanged.
     """
 
     name: Literal["colour_jitter"]
