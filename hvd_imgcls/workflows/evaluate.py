@@ -186,8 +186,9 @@ def describe_metrics(metrics: dict[str, Any]) -> str:
             f"{num_examples:,} images are NaN or infinite{left_out}"
         )
     low, high = metrics["intervals"]["top1"]
+    level = f"{100 * metrics['intervals']['level']:.0f} %"
     return (
         f"held-out accuracy {metrics['top1']:.4f} ({metrics['num_correct']:,} of "
-        f"{num_examples:,}; {metrics['intervals']['level']:.0%} CI {low:.4f} to {high:.4f}), "
+        f"{num_examples:,}; {level} CI {low:.4f} to {high:.4f}), "
         f"loss {metrics['loss']:.4f}{left_out}"
     )

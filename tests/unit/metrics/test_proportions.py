@@ -66,7 +66,7 @@ def test_without_errors_the_interval_of_the_accuracy_is_no_point_and_the_bootstr
     assert metrics["intervals"]["top1"] == [pytest.approx(0.98941, abs=5e-6), 1.0]
     assert metrics["intervals"]["top5"] == metrics["intervals"]["top1"]
     assert {"balanced_accuracy", "macro_f1", "roc_auc"} <= set(metrics["intervals"]["degenerate"])
-    assert "(359 of 359; 95% CI 0.9894 to 1.0000)" in describe_metrics(metrics)
+    assert "(359 of 359; 95 % CI 0.9894 to 1.0000)" in describe_metrics(metrics)
 
 
 def test_classes_slices_and_bins_have_intervals_of_their_own_counts():

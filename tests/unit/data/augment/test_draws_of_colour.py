@@ -72,10 +72,12 @@ def test_all_strengths_of_an_image_are_drawn_independently_and_at_once():
 @pytest.mark.parametrize("hue", [0.0, 0.1])
 def test_all_orders_are_equally_likely(hue):
     # torchvision's ColorJitter.get_params: a random permutation of the four changes.
-    part = sections.ColourJitter(
-        name="colour_jitter", brightness=0.4, contrast=0.4, saturation=0.4, hue=hue
-    )
+    strengths = dict.fromkeys(NAMES, 0.4)
+    part = sections.ColourJitter(name="colour_jitter", hue=hue, probability=0.5, **strengths)
     *amounts, order = drawn(part, SHAPE)
+    # Those that are jittered, in case that the order depends on it.
+    is_jittered = amounts[0] != ONE
+    *amounts, order = (number[is_jittered] for number in (*amounts, order))
     orders = list(itertools.permutations(range(4 if hue else 3)))
     assert have_probabilities(order, dict.fromkeys(orders, 1 / len(orders)))
     assert not have_probabilities(order, {orders[0]: 1})
