@@ -23,10 +23,11 @@ from hvd_imgcls.data.order.splits import SPLITS, Split
 from hvd_imgcls.data.sources.byte_ranges import PackedImages
 from hvd_imgcls.data.sources.class_list import CLASS_NAMES_KEY
 from hvd_imgcls.data.sources.file_source import FileSource, printable
+from hvd_imgcls.data.sources.folder_scan import FolderProblem, describe_problems
 from hvd_imgcls.errors import BadImagesError, ConfigError, DataError
 from hvd_imgcls.files.atomic import replacing, require_writable
-from hvd_imgcls.plan import available_cores, share_cores
 from hvd_imgcls.workflows.preparing.inspector import DEFAULT_SECONDS_PER_FILE, Inspector
+from hvd_imgcls.workflows.startup.large_images import note_on_large_files
 from hvd_imgcls.workflows.startup.ranks import join_ranks
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ MANIFEST_SCHEMA = pa.schema(
     ]
 )
 _MAX_NAMED = 20
+_USUAL_IMAGE_SIZE = 224
 # Distributed in pieces, so that every rank and process gets both small and large files.
 _PIECE = 64
 
@@ -61,8 +63,10 @@ def check_data(
     max_pixels: int,
     seconds_per_file: float = DEFAULT_SECONDS_PER_FILE,
     verbosity: logs.Verbosity = logs.Verbosity.NORMAL,
+    problems: Sequence[FolderProblem] = (),
+    overwrites: bool = False,
 ) -> pa.Table:
-    """Inspects every image, writes the manifest and reports the bad images.
+    """Inspects every image, writes the manifest and reports all that is wrong.
 
     Collective: every rank must call this with equal arguments.
 
@@ -72,13 +76,15 @@ def check_data(
         max_pixels: Larger images are rejected by their header.
         seconds_per_file: Files that take longer are reported as bad.
         verbosity: How much is logged.
+        problems: What is wrong with class folders, reported with the bad images.
+        overwrites: Whether an existing file is replaced by the manifest.
 
     Returns:
         The manifest, on all ranks.
 
     Raises:
-        ConfigError: If the manifest cannot be written.
-        BadImagesError: If there are bad images; the manifest is still written.
+        ConfigError: If the manifest cannot be written or exists.
+        BadImagesError: If there are bad images or other problems; the manifest is still written.
     """
     # Set up ranks and logging.
     ranks = join_ranks(verbosity)
@@ -88,15 +94,21 @@ def check_data(
     )
 
     # Fails now, not after hours, if the manifest cannot be written.
-    distributed.agreement.on_root(collectives, lambda: _write(None, manifest_path))
+    manifest_path = manifest_path.absolute()
+    distributed.agreement.on_root(
+        collectives, lambda: _require_writable(manifest_path, overwrites=overwrites)
+    )
 
     # Every rank inspects its pieces, in one process per core.
     examples = [(split, e) for split in SPLITS for e in range(source.num_examples(split))]
     pieces = [examples[first : first + _PIECE] for first in range(0, len(examples), _PIECE)]
     logger.info("%s images in %s classes", f"{len(examples):,}", f"{len(source.class_names):,}")
-    threads = share_cores(available_cores(), topology.local_size)
     rows = _inspect(
-        source, pieces[topology.rank :: topology.size], threads.data, max_pixels, seconds_per_file
+        source,
+        pieces[topology.rank :: topology.size],
+        ranks.threads.data,
+        max_pixels,
+        seconds_per_file,
     )
 
     # The root merges the rows and broadcasts the result.
@@ -107,10 +119,11 @@ def check_data(
     table = table.replace_schema_metadata({CLASS_NAMES_KEY: pinned})
     distributed.agreement.on_root(collectives, lambda: _write(table, manifest_path))
     logger.log(logs.RESULT, "%s", describe_manifest(table))
-    for note in source.notes:
+    about_size = _note_on_large_images(table) if topology.is_root else None
+    for note in (*source.notes, *([about_size] if about_size else [])):
         logger.info("note: %s", note)
     logger.log(logs.RESULT, "manifest written to %s", manifest_path)
-    _require_good(table, manifest_path)
+    _require_good(table, manifest_path, problems)
     return table
 
 
@@ -134,6 +147,18 @@ def describe_manifest(table: pa.Table) -> str:
         lines.append("  warnings: " + _counts(remarks))
     lines += _in_both_splits(rows)
     return "\n".join(lines)
+
+
+def _note_on_large_images(table: pa.Table) -> str | None:
+    """Returns a note if most images are far larger than a network of the usual size needs."""
+    columns = ["path", "path_bytes", "height", "width", "problem"]
+    sides = [
+        (Path(os.fsdecode(row["path_bytes"] or row["path"])), min(row["height"], row["width"]))
+        for row in table.select(columns).to_pylist()
+        if row["problem"] is None
+    ]
+    what = f"{len(sides):,} images that can be read"
+    return note_on_large_files(sides, _USUAL_IMAGE_SIZE, what)
 
 
 def _in_both_splits(rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -228,6 +253,20 @@ def _path_columns(source: FileSource | PackedImages, split: Split, example: int)
     return {"path": text, "path_bytes": None if text == absolute else os.fsencode(absolute)}
 
 
+def _require_writable(path: Path, *, overwrites: bool) -> None:
+    """Raises an error if the manifest cannot be written, or would replace a file unasked."""
+    is_folder = os.path.isdir(path)
+    if is_folder or (os.path.exists(path) and not overwrites):
+        raise ConfigError(
+            "--manifest",
+            got=f"{path}, which exists",
+            expected="a new file",
+            fix="choose another name with --manifest FILE"
+            + ("" if is_folder else ", or overwrite it with --force"),
+        )
+    _write(None, path)
+
+
 def _write(table: pa.Table | None, path: Path) -> None:
     """Writes the manifest atomically; None only checks that it can be written."""
     try:
@@ -252,17 +291,19 @@ def _to_bytes(table: pa.Table) -> bytes:
     return buffer.getvalue()
 
 
-def _require_good(table: pa.Table, manifest_path: Path) -> None:
+def _require_good(table: pa.Table, manifest_path: Path, problems: Sequence[FolderProblem]) -> None:
     bad = [
         f"{row['path']}: {row['problem']}"
         for row in table.select(["path", "problem"]).to_pylist()
         if row["problem"] is not None
     ]
-    if not bad:
-        return
-    named = "\n  ".join(bad[:_MAX_NAMED])
-    more = f"\n  and {len(bad) - _MAX_NAMED:,} more" if len(bad) > _MAX_NAMED else ""
-    raise BadImagesError(
-        f"{len(bad):,} of {table.num_rows:,} images cannot be read:\n  {named}{more}\n"
-        f"  to fix it: replace or remove them; {manifest_path} lists all in the column `problem`"
-    )
+    parts = [describe_problems(problems)] if problems else []
+    if bad:
+        named = "\n  ".join(bad[:_MAX_NAMED])
+        more = f"\n  and {len(bad) - _MAX_NAMED:,} more" if len(bad) > _MAX_NAMED else ""
+        parts.append(
+            f"{len(bad):,} of {table.num_rows:,} images cannot be read:\n  {named}{more}\n  to "
+            f"fix it: replace or remove them; {manifest_path} lists all in the column `problem`"
+        )
+    if parts:
+        raise BadImagesError("\n".join(parts))

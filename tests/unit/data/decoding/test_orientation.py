@@ -14,47 +14,15 @@ from hvd_imgcls.data.decoding.decode import decode_shrunk, decode_whole, decode_
 from hvd_imgcls.data.decoding.exif import jpeg_orientation
 from hvd_imgcls.data.decoding.options import DecodingOptions
 from hvd_imgcls.data.decoding.windows import Window
-from tests.unit.data.decoding.pictures import photograph, psnr
-
-PICTURE = photograph(200, 150)
-_TURNS = {
-    1: None,
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_90,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_270,
-}
-FORMATS = {
-    "JPEG": {"quality": 97},
-    "MPO": {"quality": 97},
-    "PNG": {},
-    "WEBP": {"lossless": True},
-    "TIFF": {},
-    "AVIF": {"quality": 95},
-}
-
-
-def stored(orientation, kind="JPEG", tag=True, **options):
-    """Returns the picture as a camera stores it that was held in this orientation."""
-    image, turn = Image.fromarray(PICTURE), _TURNS[orientation]
-    exif = Image.Exif()
-    exif[271], exif[305] = "maker", "software"
-    if tag:
-        exif[274] = orientation
-    file = io.BytesIO()
-    turned = image if turn is None else image.transpose(turn)
-    turned.save(file, kind, exif=exif, **(FORMATS[kind] | options))
-    return file.getvalue()
+from tests.unit.data.decoding.orientations import FORMATS, PICTURE, TURNS, stored
+from tests.unit.data.decoding.pictures import psnr
 
 
 def orientation_of(content):
     return int(jpeg_orientation(tf.constant(content)))
 
 
-@pytest.mark.parametrize("orientation", _TURNS)
+@pytest.mark.parametrize("orientation", TURNS)
 @pytest.mark.parametrize("kind", FORMATS)
 def test_whole_images_and_windows_are_upright(kind, orientation):
     contents = tf.constant(stored(orientation, kind))
