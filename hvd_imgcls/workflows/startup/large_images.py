@@ -32,39 +32,39 @@ def note_on_large_images(source: ImageSource, config: RunConfig) -> str | None:
     if not isinstance(source, FileSource) or size is None or not source.num_examples("train"):
         return None
     number = source.num_examples("train")
-    sampled = [
-        source.path_of("train", number * i // _NUM_SAMPLED)
-        for i in range(min(_NUM_SAMPLED, number))
-    ]
-    large = [path for path in sampled if _shorter_side(path) >= TIMES_TOO_LARGE * size]
-    if 2 * len(large) < len(sampled):
-        return None
-    what = f"{len(large)} of {len(sampled)} training images looked at"
-    return describe_large_images(what, large, size)
+    some = sorted({number * i // _NUM_SAMPLED for i in range(_NUM_SAMPLED)})
+    paths = [source.path_of("train", example) for example in some]
+    sides = [(path, _shorter_side(path)) for path in paths]
+    return note_on_large_files(sides, size, f"{len(sides)} training images looked at")
 
 
-def describe_large_images(what: str, paths: Sequence[Path], image_size: int) -> str | None:
-    """Returns what is too large, the command that makes them smaller, and what it saves.
+def note_on_large_files(
+    sides: Sequence[tuple[Path, int]], image_size: int, what: str
+) -> str | None:
+    """Returns a note if at least half of the files are too large, else None.
+
+    It has the command that makes them smaller, and what that saves, measured on some of them.
 
     Args:
-        what: Which images; the subject of the sentence.
-        paths: Some of them, of which a few are measured.
-        image_size: Height and width that the network receives, in pixels.
-
-    Returns:
-        One sentence; None if none of them can be decoded.
+        sides: Files with their shorter sides in pixels.
+        image_size: Height and width of the network's images, in pixels.
+        what: What the files are.
     """
+    smallest = TIMES_TOO_LARGE * image_size
+    paths = [path for path, side in sides if side >= smallest]
+    if not paths or 2 * len(paths) < len(sides):
+        return None
     max_side = 64 * -(-9 * image_size // 256)
     measured = _measure(paths, image_size, max_side)
     if measured is None:
         return None
     (now_bytes, now_ms), (then_bytes, then_ms) = measured
     return (
-        f"{len(paths):,} of the {what} have a shorter side of at least {TIMES_TOO_LARGE * image_size} pixels, "
-        f"{TIMES_TOO_LARGE} times that of the network's images; "
-        f"`hvd-imgcls prepare SOURCE DEST --max-side {max_side}` would make them smaller, "
-        f"{now_bytes / 1e6:.2f} to {then_bytes / 1e6:.2f} MB and {now_ms:.1f} to {then_ms:.1f} ms "
-        f"of decoding per image ({_NUM_MEASURED} measured)"
+        f"{len(paths):,} of {what} have a shorter side of at least {smallest} pixels, "
+        f"{TIMES_TOO_LARGE} times that of the network's images; `hvd-imgcls prepare SOURCE DEST "
+        f"--max-side {max_side}` would make them smaller: {now_bytes / 1e6:.2f} to "
+        f"{then_bytes / 1e6:.2f} MB and {now_ms:.1f} to {then_ms:.1f} ms of decoding per image "
+        f"({_NUM_MEASURED} measured)"
     )
 
 
