@@ -23,6 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="directory for metrics, curves and predictions; default: RUN_DIR; for a model "
         "file, metrics are only printed",
     )
+    parser.add_argument(
+        "--class-map",
+        metavar="OLD=NEW",
+        action="append",
+        default=[],
+        help="the model's class OLD is called NEW in these images; can be repeated",
+    )
     add_overrides(parser)
 
 
@@ -39,10 +46,12 @@ def run(arguments: argparse.Namespace) -> None:
     install_sigterm_grace()
     import_tensorflow_quietly(arguments.verbosity)
     from hvd_imgcls.workflows.evaluate import evaluate_file
+    from hvd_imgcls.workflows.evaluating.choice import Choice
 
     evaluate_file(
         trained.config,
         trained.model_path,
+        choice=Choice(class_names=trained.class_names, class_map=tuple(arguments.class_map)),
         pictures_path=None if updated is None else updated.pictures,
         is_trusted=arguments.trust_model,
         files=None if out_path is None else EvaluationFiles(out_path, suffix),

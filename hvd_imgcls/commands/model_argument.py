@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from hvd_imgcls.commands.text_files import read_lines
 from hvd_imgcls.config import RunConfig, load_config
 from hvd_imgcls.errors import CheckpointError, ConfigError
-from hvd_imgcls.run_directory.paths import EvaluationFiles, RunDir
+from hvd_imgcls.files.class_lists import listed, misplaced, read_class_list
+from hvd_imgcls.run_directory.classes import class_names_of, class_names_of_run, run_of
+from hvd_imgcls.run_directory.paths import RunDir
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,7 +59,10 @@ def add_trained(parser: argparse.ArgumentParser) -> None:
         help="pipeline file that defines preprocessing; default: that of the run",
     )
     parser.add_argument(
-        "--classes", type=Path, metavar="FILE", help="text file with one class name per line"
+        "--classes",
+        type=Path,
+        metavar="FILE",
+        help="class names of the model: a text file with one per line, or a JSON list",
     )
     parser.add_argument(
         "--trust-model",
@@ -82,7 +85,7 @@ def find_trained(arguments: argparse.Namespace) -> Trained:
     """
     target: Path = arguments.target
     is_file = target.suffix == ".keras" or (target / "saved_model.pb").is_file()
-    run_path = _run_of(target) if is_file else target
+    run_path = run_of(target) if is_file else target
     model_path = target if is_file else _model_of_run(RunDir(target), ema=arguments.ema)
     pipeline = arguments.pipeline or (run_path and RunDir(run_path).config)
     if pipeline is None:
@@ -101,16 +104,8 @@ def find_trained(arguments: argparse.Namespace) -> Trained:
         config=load_config(pipeline, arguments.overrides, is_of_run=arguments.pipeline is None),
         model_path=model_path,
         run_path=run_path,
-        class_names=_class_names(arguments.classes, run_path),
+        class_names=_class_names(arguments.classes, model_path, run_path),
     )
-
-
-def _run_of(model_path: Path) -> Path | None:
-    """Returns the run directory that contains a model file, directly or in `checkpoints`."""
-    for folder in (model_path.parent, model_path.parent.parent):
-        if RunDir(folder).config.is_file():
-            return folder
-    return None
 
 
 def _model_of_run(files: RunDir, *, ema: bool | None) -> Path:
@@ -123,15 +118,23 @@ def _model_of_run(files: RunDir, *, ema: bool | None) -> Path:
     return files.model if ema else files.model_without_ema
 
 
-def _class_names(path: Path | None, run_path: Path | None) -> tuple[str, ...]:
-    if path is not None:
-        return tuple(line for line in read_lines("--classes", path, "the name of a class") if line)
-    if run_path is None:
-        return ()
-    files = RunDir(run_path)
-    if files.classes.is_file():
-        return tuple(json.loads(files.classes.read_text(encoding="utf-8")))
-    metrics = EvaluationFiles(run_path).metrics
-    if metrics.is_file():
-        return tuple(json.loads(metrics.read_text(encoding="utf-8"))["class_names"])
-    return ()
+def _class_names(path: Path | None, model_path: Path, run_path: Path | None) -> tuple[str, ...]:
+    """Returns the names in `--classes`, or those in the files of the model.
+
+    Raises:
+        ConfigError: If the former contradict the latter.
+    """
+    if path is None:
+        return class_names_of_run(run_path) if run_path else class_names_of(model_path)
+    names = read_class_list("--classes", path)
+    of_model = class_names_of(model_path)
+    wrong = misplaced(of_model, names)
+    if of_model and (wrong is not None or len(names) != len(of_model)):
+        raise ConfigError(
+            "--classes",
+            got=f"{path} with {listed(names)}",
+            expected=f"the {len(of_model):,} classes of the model, in their order: "
+            f"{listed(of_model)}",
+            fix="omit --classes: the model comes with its classes",
+        )
+    return names

@@ -11,7 +11,7 @@ from hvd_imgcls.commands.overrides import add_overrides
 from hvd_imgcls.commands.plan import positive
 from hvd_imgcls.commands.sigterm import install_sigterm_grace
 from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
-from hvd_imgcls.commands.text_files import read_lines
+from hvd_imgcls.files.text_files import lines_of, read_lines
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
         words.append("-")
         lines = read_lines("--list", arguments.list, "the path of an image", any_bytes=True)
     elif "-" in words:
-        lines = sys.stdin.buffer.read().decode("utf-8", "surrogateescape").split("\n")
+        lines = lines_of(sys.stdin.buffer.read(), any_bytes=True)
 
     install_sigterm_grace()
     import_tensorflow_quietly(arguments.verbosity)

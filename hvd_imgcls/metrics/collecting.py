@@ -35,6 +35,8 @@ class Collector:
             system's directory for temporary files if None. The file is unlinked at once and
             disappears with this process.
         max_bytes: Maximum size in memory.
+        averaged_classes: Classes over which metrics are averaged, if the examples are of a subset
+            of the classes; None for all.
     """
 
     def __init__(
@@ -45,8 +47,10 @@ class Collector:
         capacity: int,
         directory: Path | None = None,
         max_bytes: int = MAX_BYTES_IN_MEMORY,
+        averaged_classes: Integers | None = None,
     ) -> None:
         self.num_classes = num_classes
+        self.averaged_classes = averaged_classes
         self.num_examples = num_examples
         self.times_unreadable = np.zeros(num_examples, np.int64)
         self._parts: list[Examples] = []

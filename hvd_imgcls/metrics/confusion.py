@@ -51,7 +51,9 @@ def metrics_per_class(confusion: Integers, class_names: Sequence[str]) -> list[d
     ]
 
 
-def averages(per_class: Sequence[dict[str, Any]], num_correct: int) -> dict[str, dict[str, float]]:
+def averages(
+    per_class: Sequence[dict[str, Any]], num_correct: int, classes: Integers | None = None
+) -> dict[str, dict[str, float]]:
     """Returns macro, micro and weighted averages of precision, recall and F1.
 
     As in scikit-learn: averages over the classes that have examples or are predicted, with
@@ -61,8 +63,10 @@ def averages(per_class: Sequence[dict[str, Any]], num_correct: int) -> dict[str,
     Args:
         per_class: Result of `metrics_per_class`.
         num_correct: Number of correctly predicted examples.
+        classes: Classes to average over; None for all. Examples of these classes only.
     """
-    present = [row for row in per_class if row["support"] or row["num_predicted"]]
+    rows = per_class if classes is None else [per_class[number] for number in classes.tolist()]
+    present = [row for row in rows if row["support"] or row["num_predicted"]]
     num_examples = sum(row["support"] for row in present)
     names = ("precision", "recall", "f1")
     return {

@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 
 from hvd_imgcls.distributed import Collectives
+from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.files.class_lists import repeated
 from hvd_imgcls.metrics.calibration import calibration
 from hvd_imgcls.metrics.collecting import Collector
 from hvd_imgcls.metrics.confusion import (
+    Integers,
     averages,
     balanced_accuracy,
     cohens_kappa,
@@ -83,7 +86,9 @@ def evaluate(
 
     Raises:
         BadImagesError: If no example could be decoded.
+        ConfigError: If the class names do not fit the collected predictions.
     """
+    _require_names(class_names, collector.num_classes)
     examples = gather_examples(collector, collectives)
     not_finite = ~np.isfinite(examples.losses) | ~np.isfinite(examples.brier)
     metrics: dict[str, Any] = {
@@ -95,7 +100,8 @@ def evaluate(
         names = {"class_names": list(class_names)}
         return Evaluated({**metrics, **dict.fromkeys(HEADLINES), **names}, examples, None)
     metrics |= _probability_metrics(examples)
-    metrics |= _decision_metrics(examples, class_names)
+    averaged = collector.averaged_classes
+    metrics |= _decision_metrics(examples, class_names, averaged)
     groupings = {name: Grouping(of, examples) for name, of in (columns or {}).items()}
     rankings = gather_rankings(collector, examples, collectives, list(groupings.values()))
     _add_rankings(metrics, rankings)
@@ -104,18 +110,33 @@ def evaluate(
             row["thresholds"] = operating_points(of_class.ranking, targets)
     if groupings:
         metrics["slices"] = {
-            name: metrics_by_group(grouping, examples, class_names, areas)
+            name: metrics_by_group(grouping, examples, class_names, areas, averaged)
             for (name, grouping), areas in zip(
                 groupings.items(), rankings.areas_by_group, strict=True
             )
         }
     metrics["intervals"] = {"level": LEVEL, **_wilson_intervals(examples, len(class_names))}
     if with_intervals:
-        metrics["intervals"] |= _bootstrap_intervals(examples, rankings, collectives, seed)
+        metrics["intervals"] |= _bootstrap_intervals(
+            examples, rankings, collectives, seed, averaged
+        )
     return Evaluated(metrics, examples, rankings)
 
 
-def _decision_metrics(examples: Examples, class_names: Sequence[str]) -> dict[str, Any]:
+def _require_names(class_names: Sequence[str], num_classes: int) -> None:
+    twice = repeated(class_names)
+    if len(class_names) != num_classes or twice is not None:
+        raise ConfigError(
+            "class_names",
+            got=f"{len(class_names):,} names" + (f", {twice!r} twice" if twice is not None else ""),
+            expected=f"a name of its own for each of the {num_classes:,} classes",
+            fix="pass them in the order of the columns of the probabilities",
+        )
+
+
+def _decision_metrics(
+    examples: Examples, class_names: Sequence[str], averaged: Integers | None
+) -> dict[str, Any]:
     confusion = confusion_matrix(examples.labels, examples.predicted, len(class_names))
     per_class = metrics_per_class(confusion, class_names)
     num_correct = int(np.trace(confusion))
@@ -126,7 +147,7 @@ def _decision_metrics(examples: Examples, class_names: Sequence[str]) -> dict[st
         "balanced_accuracy": balanced_accuracy(per_class),
         "matthews_correlation": matthews_correlation(confusion),
         "cohens_kappa": cohens_kappa(confusion),
-        "averages": averages(per_class, num_correct),
+        "averages": averages(per_class, num_correct, averaged),
         "per_class": per_class,
         "class_names": list(class_names),
         "confusion_matrix": confusion.tolist(),
@@ -164,13 +185,19 @@ def _wilson_intervals(examples: Examples, num_classes: int) -> dict[str, Any]:
 
 
 def _bootstrap_intervals(
-    examples: Examples, rankings: Rankings, collectives: Collectives, seed: int
+    examples: Examples,
+    rankings: Rankings,
+    collectives: Collectives,
+    seed: int,
+    averaged: Integers | None,
 ) -> dict[str, Any]:
     """Returns the intervals of the others; the ranks divide the resamples. Collective."""
     topology, count = collectives.topology, num_resamples(len(examples))
     own = range(topology.rank, count, topology.size)
     by_rank = collectives.gather_json(
-        resampled_metrics(examples, len(rankings.classes), seed=seed, numbers=own)
+        resampled_metrics(
+            examples, len(rankings.classes), seed=seed, numbers=own, averaged=averaged
+        )
     )
     together = {name: [v for part in by_rank for v in part.get(name, ())] for name in by_rank[0]}
     if rankings.resampled is not None:

@@ -86,7 +86,7 @@ def gather_rankings(
         collectives: Communication between the ranks.
         groupings: Slices of the examples.
     """
-    num_classes = collector.num_classes
+    num_classes, averaged = collector.num_classes, collector.averaged_classes
     # In the order in which the ranks hold them, rank by rank.
     numbers = gather_rows(collectives, "numbers", collector.examples().numbers)
     places = np.searchsorted(examples.numbers, numbers)
@@ -98,7 +98,8 @@ def gather_rankings(
     local: dict[int, dict[str, Any]] = {}
     for number, scores in classes_over_ranks(collectives, collector.scores):
         is_positive = labels == number
-        micro.add(scores)
+        if averaged is None or number in averaged:
+            micro.add(scores)
         local[number] = {
             "class": _to_json(rank_class(number, scores, labels, support)),
             "areas": [

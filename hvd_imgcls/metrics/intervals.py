@@ -41,7 +41,12 @@ def resample(num_examples: int, *, seed: int, number: int) -> Integers:
 
 
 def resampled_metrics(
-    examples: Examples, num_classes: int, *, seed: int, numbers: Iterable[int]
+    examples: Examples,
+    num_classes: int,
+    *,
+    seed: int,
+    numbers: Iterable[int],
+    averaged: Integers | None = None,
 ) -> dict[str, list[float]]:
     """Returns the headline metrics that are not proportions, of some resamples, by name.
 
@@ -50,7 +55,12 @@ def resampled_metrics(
         num_classes: Number of classes.
         seed: Seed of the evaluation.
         numbers: Numbers of the resamples.
+        averaged: Classes over which F1 is averaged; None for all.
     """
+    counted = np.ones(num_classes, np.bool_)
+    if averaged is not None:
+        counted[:] = False
+        counted[averaged] = True
     metrics: dict[str, list[float]] = {}
     is_correct = examples.is_correct
     for number in numbers:
@@ -59,7 +69,7 @@ def resampled_metrics(
         right = np.bincount(labels[is_correct[drawn]], minlength=num_classes)
         support = np.bincount(labels, minlength=num_classes)
         num_predicted = np.bincount(predicted, minlength=num_classes)
-        has_any, is_present = support > 0, support + num_predicted > 0
+        has_any, is_present = support > 0, counted & (support + num_predicted > 0)
         row = {
             "loss": examples.losses[drawn].sum() / len(drawn),
             "balanced_accuracy": (right[has_any] / support[has_any]).mean(),

@@ -68,6 +68,7 @@ def metrics_by_group(
     examples: Examples,
     class_names: Sequence[str],
     areas: Sequence[Sequence[float | None]],
+    averaged: Integers | None = None,
 ) -> list[dict[str, Any]]:
     """Returns the metrics of each group.
 
@@ -76,6 +77,7 @@ def metrics_by_group(
         examples: All examples, in order.
         class_names: `[num_classes]`.
         areas: Areas under the ROC curve by class and group, `[num_classes][num_groups]`.
+        averaged: Classes over which metrics are averaged; None for all.
     """
     rows = []
     for place, value in enumerate(grouping.values):
@@ -99,7 +101,7 @@ def metrics_by_group(
                     else None,
                 },
                 "balanced_accuracy": balanced_accuracy(per_class),
-                "macro_f1": averages(per_class, num_correct)["macro"]["f1"],
+                "macro_f1": averages(per_class, num_correct, averaged)["macro"]["f1"],
                 "roc_auc": math.fsum(defined_areas) / len(defined_areas) if defined_areas else None,
                 "expected_calibration_error": calibration(inside.confidences, inside.is_correct)[
                     "expected_calibration_error"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -20,13 +21,16 @@ from hvd_imgcls.errors import alike_on_all_ranks
 from hvd_imgcls.files.json_files import to_json
 from hvd_imgcls.metrics import Collector, Evaluated, ThresholdTargets, evaluate
 from hvd_imgcls.plan import EvaluationPlan
+from hvd_imgcls.run_directory.classes import class_names_of
 from hvd_imgcls.run_directory.paths import EvaluationFiles
+from hvd_imgcls.workflows.evaluating.choice import Choice, with_classes_of_model
 from hvd_imgcls.workflows.evaluating.files import with_examples, write_evaluation
 from hvd_imgcls.workflows.evaluating.notable_images import write_pictures
 from hvd_imgcls.workflows.quarantine import report_held_out
 from hvd_imgcls.workflows.startup.images import open_run_images, plan_evaluation
 from hvd_imgcls.workflows.startup.ranks import Ranks, join_ranks
 from hvd_imgcls.workflows.trained_model.loading import (
+    class_names_of_saved_model,
     digest_of_model,
     load_saved_model,
     load_trained_model,
@@ -40,6 +44,7 @@ def evaluate_file(
     config: RunConfig,
     model_path: Path,
     *,
+    choice: Choice | None = None,
     files: EvaluationFiles | None = None,
     pictures_path: Path | None = None,
     is_trusted: bool = False,
@@ -52,6 +57,7 @@ def evaluate_file(
     Args:
         config: Defines the data and the evaluation batch size.
         model_path: A `.keras` file, or a SavedModel that `hvd-imgcls export` wrote.
+        choice: The classes of the model, and how those of the images are called.
         files: Where the root writes the results; if None, it only prints the metrics.
         pictures_path: Where the root writes thumbnails of notable images, or None.
         is_trusted: Whether to load code in the model; required for a SavedModel.
@@ -62,14 +68,21 @@ def evaluate_file(
 
     Raises:
         CheckpointError: If the file is not a model or does not fit the data.
+        DataError: If the images have classes that the model does not know.
     """
     # Set up ranks and logging.
     ranks = join_ranks(verbosity)
     collectives, topology, threads = ranks.collectives, ranks.topology, ranks.threads
 
-    # Open the data and make the plan.
+    # Open the data, match its classes with those of the model by name, and make the plan.
     opened = open_run_images(config, collectives=collectives, num_threads=threads.data)
-    source = opened.whole
+    choice = choice or Choice()
+    with alike_on_all_ranks():
+        class_names = choice.class_names or class_names_of(model_path)
+        if not class_names and model_path.is_dir() and is_trusted:
+            class_names = class_names_of_saved_model(model_path)
+        source = with_classes_of_model(opened.whole, choice, class_names)
+    opened = dataclasses.replace(opened, whole=source)
     plan = plan_evaluation(config, opened, topology.size)
     distributed.agreement.require_same(
         collectives,
@@ -77,6 +90,7 @@ def evaluate_file(
             "configuration": to_tree(config),
             "model": digest_of_model(model_path),
             "data": source.fingerprint,
+            "classes": list(source.class_names),
         },
         "use the same files on every rank",
     )
@@ -141,6 +155,7 @@ def evaluate_model(
         num_classes=len(source.class_names),
         num_examples=plan.num_examples,
         capacity=int((blocks >= 0).sum()),
+        averaged_classes=source.averaged_classes,
     )
     batches = iter(dataset)
     for number, examples in zip(numbers.tolist(), blocks, strict=True):

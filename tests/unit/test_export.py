@@ -14,6 +14,7 @@ from hvd_imgcls import logs
 from hvd_imgcls.config import parse_config
 from hvd_imgcls.data.decoding.image_files import make_evaluation_decoder
 from hvd_imgcls.errors import CheckpointError, ConfigError, DataError, SetupError
+from hvd_imgcls.run_directory.classes import class_names_of
 from hvd_imgcls.workflows.export import export_model
 from hvd_imgcls.workflows.exporting import formats
 from hvd_imgcls.workflows.exporting.job import ExportJob
@@ -153,7 +154,19 @@ def test_it_runs_in_plain_tensorflow(exported, config, tmp_path):
 def test_it_has_the_class_names_and_a_plain_model(exported):
     directory, _ = exported
     assert (directory / "classes.txt").read_text() == "cat\ndog\nnewt\n"
+    assert class_names_of(directory / "model.keras") == NAMES
+    assert class_names_of(directory / "saved_model") == NAMES
     assert keras.models.load_model(directory / "model.keras").output_shape == (None, 3)
+
+
+def test_names_with_line_breaks_stay_whole(config, model_path, tmp_path):
+    names = ("black\ncat", "a\u2028b", "c, d")
+    directory = tmp_path / "to"
+    export_model(
+        ExportJob(config=config, model_path=model_path, class_names=names, directory=directory)
+    )
+    assert len((directory / "classes.txt").read_text().splitlines()) == 3
+    assert class_names_of(directory / "model.keras") == names
 
 
 def test_without_images_it_is_checked_with_made_up_ones(config, model_path, tmp_path):

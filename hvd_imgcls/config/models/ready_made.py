@@ -53,7 +53,8 @@ class KerasFile:
     replace_head: Literal["auto", "always", "never"] = "auto"
     """Whether the last dense layer is replaced by a new one.
 
-    `auto`: only if its number of units differs from the number of classes.
+    `auto`: only if its number of units differs from the number of classes, or if the file is that
+    of a run or an export with other class names.
     """
 
     normalization_in_model: bool = True

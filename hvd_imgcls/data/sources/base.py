@@ -67,6 +67,14 @@ class LabelledImages(ABC):
         """The image files, with the same example numbers; None if there are none."""
         return None
 
+    @property
+    def averaged_classes(self) -> Numbers | None:
+        """Classes over which metrics are averaged, `[classes]`, int64; None for all.
+
+        Differs from None if the images are of a subset of the classes of the evaluated model.
+        """
+        return None
+
     def columns(self, split: Split) -> Mapping[str, Sequence[str | None]]:
         """Returns additional columns of the examples: values by column."""
         del split

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from hvd_imgcls.data.order.splits import Numbers
 from hvd_imgcls.errors import DataError
+from hvd_imgcls.files.class_lists import listed
 
 # Metadata key of a Parquet file that pins the class list, as JSON.
 CLASS_NAMES_KEY = b"class_names"
@@ -35,7 +36,8 @@ def resolve_labels(
         where: Name of the column for error messages.
 
     Raises:
-        DataError: If a label is missing, unknown or out of range, or a class has two names.
+        DataError: If a label is missing, unknown or out of range, a class has two names, or the
+            names of the rows contradict the class list.
     """
     empty = pc.indices_nonzero(pc.is_null(labels)).to_pylist()
     if empty:
@@ -45,6 +47,8 @@ def resolve_labels(
         return _of_text(labels.cast(pa.string()).to_pylist(), pinned, where)
     if pinned is None and names is not None:
         pinned = _names_of(numbers, names.to_pylist(), where)
+    elif pinned is not None and names is not None:
+        _require_agreement(numbers, names.to_pylist(), pinned, where)
     return _of_numbers(numbers, pinned, where)
 
 
@@ -115,6 +119,23 @@ def _names_of(labels: Numbers, names: Sequence[str | None], where: str) -> tuple
             )
     largest = max(first_row, default=-1)
     return tuple(str(names[first_row[i]]) if i in first_row else str(i) for i in range(largest + 1))
+
+
+def _require_agreement(
+    labels: Numbers, names: Sequence[str | None], pinned: Sequence[str], where: str
+) -> None:
+    """Raises an error if a row names a class that has another number in the class list.
+
+    Other names for all classes are allowed: the list may rename them.
+    """
+    number_of = {name: number for number, name in enumerate(pinned)}
+    for row, (label, name) in enumerate(zip(labels.tolist(), names, strict=True)):
+        if name in number_of and number_of[name] != label:
+            raise DataError(
+                f"{where}, row {row + 1}: label {label} is called {name!r}, which is number "
+                f"{number_of[name]} in the class list ({listed(pinned)}); order the list by the "
+                "labels, or correct the row"
+            )
 
 
 def _some(names: Sequence[str]) -> str:

@@ -50,6 +50,11 @@ class SourceWrapper(LabelledImages):
         """Returns the columns of the wrapped source."""
         return self._source.columns(split)
 
+    @property
+    def averaged_classes(self) -> Numbers | None:
+        """Classes over which metrics are averaged."""
+        return self._source.averaged_classes
+
     def name_of(self, split: Split, example: int) -> str:
         """Returns the wrapped source's name of an example."""
         return self._source.name_of(split, example)

@@ -8,6 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from hvd_imgcls.files.class_lists import listed
 from hvd_imgcls.workflows.report.charts import Chart, format_number, framed
 from hvd_imgcls.workflows.report.page import write_page
 from hvd_imgcls.workflows.report.reading import RunRecord, read_run
@@ -43,6 +44,7 @@ def write_comparison(run_paths: Sequence[Path], out_path: Path) -> None:
         rows=[_row(run, name) for run, name in zip(runs, names, strict=True)],
         names=names,
         differences=_differences(runs),
+        warnings=_warnings(runs, names),
     )
 
 
@@ -86,6 +88,29 @@ def _differences(runs: Sequence[RunRecord]) -> list[tuple[str, list[str]]]:
     keys = sorted(set().union(*flat) - {"run_dir"})
     rows = [(key, [str(of_run.get(key, "-")) for of_run in flat]) for key in keys]
     return [(key, values) for key, values in rows if len(set(values)) > 1]
+
+
+def _warnings(runs: Sequence[RunRecord], names: Sequence[str]) -> list[str]:
+    """Returns what makes the metrics of the runs incomparable, as sentences."""
+    evaluated = [(run, name) for run, name in zip(runs, names, strict=True) if run.metrics]
+    found = []
+    for run, name in evaluated[1:]:
+        first, first_name = evaluated[0]
+        of_first, of_run = first.metrics.get("class_names", []), run.metrics.get("class_names", [])
+        if of_first != of_run:
+            found.append(
+                f"{name} has other classes ({listed(of_run)}) than {first_name} "
+                f"({listed(of_first)}): their metrics are not comparable."
+            )
+        elif _images_of(first) != _images_of(run):
+            found.append(f"{name} has other training or held-out images than {first_name}.")
+    return found
+
+
+def _images_of(run: RunRecord) -> tuple[Any, ...]:
+    """Returns what identifies the images of a run: the held-out ones' number, a hash if known."""
+    fingerprint = run.launches[0].get("data_fingerprint") if run.launches else None
+    return run.metrics.get("num_examples"), fingerprint
 
 
 def _leaves(value: Any, prefix: str = "") -> list[tuple[str, Any]]:

@@ -50,7 +50,7 @@ def load_trained_model(
     if not all(fits(shape, wanted) for shape, wanted in zip(shapes, expected, strict=True)):
         raise CheckpointError(
             f"{path}: a model from {shapes[0]} to {shapes[1]}, but the data "
-            f"require {expected[0]} to {expected[1]}; use the pipeline it was trained with"
+            f"require {expected[0]} to {expected[1]}; {_what_to_change(shapes, expected)}"
         )
     changed, changes = with_logits(
         model, num_classes, "never", image_shape=image_shape, origin=str(path)
@@ -60,6 +60,16 @@ def load_trained_model(
     # If nothing needs to change, the model is used unmodified.
     model = changed if changes else model
     return hvd.accelerate(model) if is_accelerated else model
+
+
+def _what_to_change(shapes: Any, expected: Any) -> str:
+    """Returns the fix for a model whose input or output shape is not the expected one."""
+    if fits(shapes[0], expected[0]) and len(shapes[1] or ()) == 2:
+        return (
+            f"add --classes FILE with the names of its {shapes[1][1]} classes, one per line, in "
+            "the order of its outputs"
+        )
+    return "use the pipeline it was trained with"
 
 
 def load_model_of_any_images(
@@ -127,6 +137,17 @@ def load_saved_model(
         return loaded.signatures["images"](images=tf.cast(batch, tf.uint8))["logits"]
 
     return predict
+
+
+def class_names_of_saved_model(path: Path) -> tuple[str, ...]:
+    """Returns the class names that `hvd-imgcls export` stored in a SavedModel; empty if none."""
+    try:
+        signature = tf.saved_model.load(str(path)).signatures["class_names"]
+        names = signature()["class_names"].numpy().tolist()
+    except (OSError, KeyError, ValueError, tf.errors.OpError):
+        # Loading the model itself reports what is wrong.
+        return ()
+    return tuple(name.decode() for name in names)
 
 
 def digest_of_model(path: Path) -> str:

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
 import keras
 
 import hvd_imgcls.keras as hvd
 from hvd_imgcls import distributed
 from hvd_imgcls.config import RunConfig
-from hvd_imgcls.config.models import FastCnn
+from hvd_imgcls.config.models import FastCnn, KerasFile, Model
 from hvd_imgcls.data import image_shape_of
 from hvd_imgcls.data.pipeline.first_images import first_images
-from hvd_imgcls.errors import alike_on_all_ranks
+from hvd_imgcls.errors import CheckpointError, alike_on_all_ranks
+from hvd_imgcls.files.class_lists import listed
 from hvd_imgcls.losses import build_loss
 from hvd_imgcls.models import accept_given_model, build_model
 from hvd_imgcls.models.fast_cnn import whiten
 from hvd_imgcls.optimizers.recipe import build_recipe
 from hvd_imgcls.plan import Plan
 from hvd_imgcls.plan.position import Position
+from hvd_imgcls.run_directory.classes import class_names_of
 from hvd_imgcls.schedules import build_schedule
 from hvd_imgcls.workflows.training.phase import Phase
 from hvd_imgcls.workflows.training.run import Run
+
+logger = logging.getLogger(__name__)
 
 # As many as in Jordan 2024 (arXiv:2404.00498).
 NUM_WHITENING_IMAGES = 5000
@@ -47,7 +56,8 @@ def make_model(run: Run, given: keras.Model | None) -> keras.Model:
     image_shape, num_classes = image_shape_of(run.source, config), plan.num_classes
     if given is None:
         with alike_on_all_ranks():
-            model = build_model(config.model, image_shape, num_classes, config.data.normalization)
+            section = _with_head_for(config.model, run.source.class_names)
+            model = build_model(section, image_shape, num_classes, config.data.normalization)
     else:
         model = accept_given_model(given, image_shape, num_classes, config.train.precision)
     if given is None and isinstance(config.model, FastCnn):
@@ -56,6 +66,26 @@ def make_model(run: Run, given: keras.Model | None) -> keras.Model:
     if config.synchronization.batch_normalization == "synchronized":
         hvd.synchronize_batch_normalization(model)
     return hvd.accelerate(model)
+
+
+def _with_head_for(section: Model, class_names: Sequence[str]) -> Model:
+    """Returns the section of a model, with a new last layer if its classes are others.
+
+    The number of classes of a run that was trained before says nothing about which they are.
+
+    Raises:
+        CheckpointError: If the last layer must be kept.
+    """
+    if not isinstance(section, KerasFile) or section.replace_head == "always":
+        return section
+    of_file = class_names_of(Path(section.path).expanduser())
+    if not of_file or of_file == tuple(class_names):
+        return section
+    difference = f"its classes are {listed(of_file)}, not {listed(class_names)}"
+    if section.replace_head == "never":
+        raise CheckpointError(f"{section.path}: {difference}; set model.replace_head to auto")
+    logger.info("%s: %s", section.path, difference)
+    return dataclasses.replace(section, replace_head="always")
 
 
 def _whiten_on_root(run: Run, model: keras.Model) -> None:

@@ -81,6 +81,15 @@ def test_class_list_comes_from_the_configuration_then_the_file_then_the_names(tm
     assert open_table(path, class_names=("x", "y")).class_names == ("x", "y")
 
 
+def test_a_class_list_that_the_names_of_the_rows_contradict_is_refused(tmp_path):
+    columns = {"path": ["1", "2", "3"], "label": [0, 1, 1], "class_name": ["cat", "dog", "dog"]}
+    with pytest.raises(DataError, match=r"row 1: label 0 is called 'cat', .* number 1 .*dog, cat"):
+        open_table(write(tmp_path, columns), class_names=("dog", "cat"))
+    path = write(tmp_path, columns, metadata={"class_names": '["dog", "cat"]'})
+    with pytest.raises(DataError, match=r"row 1: label 0 is called 'cat'"):
+        open_table(path)
+
+
 def test_what_check_data_found_bad_is_left_out(tmp_path):
     path = write(
         tmp_path,

@@ -69,6 +69,43 @@ def test_images_labels_and_names_of_records(tmp_path):
     assert read(tf.constant([5, 1], tf.int64)).numpy().tolist() == [image_of(5), image_of(2)]
 
 
+def write_named(folder, train, held_out):
+    """Writes one record per name, with ascending labels."""
+    for split, names in (("train", train), ("validation", held_out)):
+        examples = [
+            example_of(image_of(n + 50 * (split == "train")), n, **{"image/class/text": name})
+            for n, name in enumerate(names)
+        ]
+        write(folder / f"{split}-00000-of-00001", examples)
+
+
+@pytest.mark.parametrize(
+    ("train", "held_out", "names", "said"),
+    [
+        ([b"cat", b"dog"], [b"dog", b"cat"], None, r"validation.*record 0: .*'dog', but .*'cat'"),
+        ([b"cat", b"dog"], [b"cat", b"wolf"], None, r"validation.*record 1: .*'wolf', but .*'dog'"),
+        ([b"cat", b"cat"], [b"cat"], None, "'cat' for several labels"),
+        ([b"cat", b"dog"], [b"cat"], "dog\ncat\n", r"train.*record 0: .*'cat', but .*'dog'"),
+        ([b"cat", b"dog"], [b"cat"], "dog\r\ndog\r\n", "'dog' in lines 1 and 2"),
+    ],
+)
+def test_names_that_contradict_each_other_are_refused(tmp_path, train, held_out, names, said):
+    write_named(tmp_path, train, held_out)
+    options = {}
+    if names is not None:
+        (tmp_path / "names.txt").write_text(names)
+        options = {"class_names_file": str(tmp_path / "names.txt")}
+    with pytest.raises((ConfigError, DataError), match=said):
+        open_files(tmp_path, **options)
+
+
+def test_a_list_may_rename_the_classes_and_be_written_by_any_editor(tmp_path):
+    write_named(tmp_path, [b"n01", b"n02"], [b"n01"])
+    (tmp_path / "names.txt").write_bytes(b"\xef\xbb\xbfcat\r\ndog \r\n\r\n")
+    source = open_files(tmp_path, class_names_file=str(tmp_path / "names.txt"))
+    assert source.class_names == ("cat", "dog")
+
+
 def test_the_index_is_made_once_and_again_when_a_file_changes(tmp_path):
     write_good(tmp_path)
     first = open_files(tmp_path)

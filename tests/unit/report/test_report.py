@@ -268,6 +268,18 @@ def test_runs_are_compared(run, tmp_path):
         assert problems == []
 
 
+def test_runs_on_other_classes_or_images_are_not_compared_in_silence(run, tmp_path):
+    same = write_run(tmp_path / "same", 10, 300)
+    classes = write_run(tmp_path / "classes", 9, 300)
+    images = write_run(tmp_path / "images", 10, 290)
+    page = tmp_path / "comparison.html"
+    write_comparison([run, same], page)
+    assert 'aria-label="Warnings"' not in page.read_text()
+    write_comparison([run, classes, images], page)
+    assert "classes has other classes (" in page.read_text()
+    assert "images has other training or held-out images than run." in page.read_text()
+
+
 def test_a_run_that_has_only_begun_has_a_page(tmp_path):
     files = RunDir(tmp_path)
     write_text(files.config, to_yaml(parse_config(PIPELINE, [], origin="x.yaml")))

@@ -15,6 +15,7 @@ from hvd_imgcls.data.order.splits import Numbers, Split
 from hvd_imgcls.data.sources.byte_ranges import ByteRanges, PackedImages
 from hvd_imgcls.data.sources.tfrecord.index import Keys, indexed
 from hvd_imgcls.errors import ConfigError, DataError
+from hvd_imgcls.files.class_lists import listed, read_class_list, repeated
 
 INDEX_DIR = ".hvd-imgcls-index"
 _SHARD = re.compile(r"(.*)-(\d{5,})-of-(\d{5,})(.*)")
@@ -62,6 +63,9 @@ class TfRecords(PackedImages):
         }
         self._class_names = tuple(class_names or self._names_in(rows["train"]))
         self._require_labels(first_label)
+        if class_names or not rows["train"]["class_name"].null_count:
+            for split, table in rows.items():
+                self._require_names(split, table, is_named_by_records=not class_names)
         self._checksums = {split: table["checksum"].to_numpy() for split, table in rows.items()}
 
     @property
@@ -120,7 +124,37 @@ class TfRecords(PackedImages):
                 f"{self._files['train'][0].parent}: {distinct.num_rows} pairs of label and "
                 f"image/class/text for {number} labels; set data.source.class_names_file"
             )
-        return [str(name) for name in distinct.sort_by("label")["name"].to_pylist()]
+        names = [str(name) for name in distinct.sort_by("label")["name"].to_pylist()]
+        twice = repeated(names)
+        if twice is not None:
+            raise DataError(
+                f"{self._files['train'][0].parent}: image/class/text is {twice!r} for several "
+                "labels; set data.source.class_names_file"
+            )
+        return names
+
+    def _require_names(self, split: Split, rows: pa.Table, *, is_named_by_records: bool) -> None:
+        """Raises an error if a record's class name contradicts the class list."""
+        number_of = {name: number for number, name in enumerate(self._class_names)}
+        pairs = pa.table(
+            {
+                "label": self._labels[split],
+                "name": rows["class_name"],
+                "example": np.arange(rows.num_rows),
+            }
+        )
+        distinct = pairs.group_by(["label", "name"]).aggregate([("example", "min")])
+        for row in distinct.sort_by("example_min").to_pylist():
+            label, name = row["label"], row["name"]
+            # A list in a file may have other names than the records, but not in another order.
+            expected = -1 if is_named_by_records else label
+            if name is not None and number_of.get(name, expected) != label:
+                raise DataError(
+                    f"{self.name_of(split, row['example_min'])}: image/class/text is {name!r}, "
+                    f"but the class of its label is {self._class_names[label]!r} in the class list "
+                    f"({listed(self._class_names)}); correct the records, or set "
+                    "data.source.class_names_file"
+                )
 
     def _require_labels(self, first_label: int) -> None:
         for split, labels in self._labels.items():
@@ -159,8 +193,13 @@ def open_tfrecord(config: TfRecordSource) -> TfRecords:
         files,
         index_of_splits(files, folder, config),
         first_label=config.first_label,
-        class_names=_read_names(config.class_names_file),
+        class_names=_class_names(config),
     )
+
+
+def _class_names(config: TfRecordSource) -> Sequence[str] | None:
+    path = config.class_names_file
+    return read_class_list("data.source.class_names_file", Path(path)) if path else None
 
 
 def index_of_splits(
@@ -222,18 +261,3 @@ def _files_of(folder: Path, pattern: str, key: str) -> list[Path]:
         )
     require_all_shards(files)
     return files
-
-
-def _read_names(path: str | None) -> list[str] | None:
-    if path is None:
-        return None
-    try:
-        lines = Path(path).expanduser().read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            "data.source.class_names_file",
-            got=path,
-            expected=f"a text file in UTF-8 with one name per line ({error})",
-            fix="correct it",
-        ) from error
-    return [line.strip() for line in lines if line.strip()]
