@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hvd_imgcls.commands.model_argument import add_trained, find_trained
+from hvd_imgcls.commands.model_argument import add_trained, find_trained, has_other_images
 from hvd_imgcls.commands.overrides import add_overrides
 from hvd_imgcls.commands.sigterm import install_sigterm_grace
 from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
@@ -30,6 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="the model's class OLD is called NEW in these images; can be repeated",
     )
+    parser.add_argument(
+        "--split",
+        choices=("held_out", "all"),
+        help="evaluate the held-out images, or all; default: held_out for the images of the run, "
+        "and for other images that come with a held-out split, else all",
+    )
     add_overrides(parser)
 
 
@@ -51,7 +57,12 @@ def run(arguments: argparse.Namespace) -> None:
     evaluate_file(
         trained.config,
         trained.model_path,
-        choice=Choice(class_names=trained.class_names, class_map=tuple(arguments.class_map)),
+        choice=Choice(
+            class_names=trained.class_names,
+            class_map=tuple(arguments.class_map),
+            split=arguments.split,
+            has_other_images=has_other_images(trained, arguments.overrides),
+        ),
         pictures_path=None if updated is None else updated.pictures,
         is_trusted=arguments.trust_model,
         files=None if out_path is None else EvaluationFiles(out_path, suffix),

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hvd_imgcls.config import RunConfig, load_config
+from hvd_imgcls.config.sources import Source
 from hvd_imgcls.errors import CheckpointError, ConfigError
 from hvd_imgcls.files.class_lists import listed, misplaced, read_class_list
 from hvd_imgcls.run_directory.classes import class_names_of, class_names_of_run, run_of
@@ -106,6 +109,32 @@ def find_trained(arguments: argparse.Namespace) -> Trained:
         run_path=run_path,
         class_names=_class_names(arguments.classes, model_path, run_path),
     )
+
+
+def has_other_images(trained: Trained, overrides: Sequence[str]) -> bool:
+    """Returns whether the images are others than those that a model was trained with.
+
+    Without a run, they are those of the pipeline file, unless the command line changes them. The
+    same images with a split of their own, such as another `held_out_fraction`, are not others.
+
+    Args:
+        trained: The model.
+        overrides: Arguments that change its configuration.
+    """
+    source = trained.config.data.source
+    if any(word.startswith("--data.source.held_out_fraction") for word in overrides):
+        return False
+    if trained.run_path is None:
+        return any(word.startswith("--data.source") or word == "--data" for word in overrides)
+    own = load_config(RunDir(trained.run_path).config, is_of_run=True).data.source
+    return _place(source) != _place(own)
+
+
+def _place(source: Source) -> tuple[str, ...]:
+    """Returns where images come from, regardless of how they are split."""
+    keys = ("path", "dataset", "data_dir")
+    values = [str(value) for key in keys if (value := getattr(source, key, None)) is not None]
+    return source.name, *(os.path.realpath(os.path.expanduser(value)) for value in values)
 
 
 def _model_of_run(files: RunDir, *, ema: bool | None) -> Path:

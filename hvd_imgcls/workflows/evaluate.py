@@ -23,7 +23,7 @@ from hvd_imgcls.metrics import Collector, Evaluated, ThresholdTargets, evaluate
 from hvd_imgcls.plan import EvaluationPlan
 from hvd_imgcls.run_directory.classes import class_names_of
 from hvd_imgcls.run_directory.paths import EvaluationFiles
-from hvd_imgcls.workflows.evaluating.choice import Choice, with_classes_of_model
+from hvd_imgcls.workflows.evaluating.choice import Choice, choose_images, with_classes_of_model
 from hvd_imgcls.workflows.evaluating.files import with_examples, write_evaluation
 from hvd_imgcls.workflows.evaluating.notable_images import write_pictures
 from hvd_imgcls.workflows.quarantine import report_held_out
@@ -57,7 +57,7 @@ def evaluate_file(
     Args:
         config: Defines the data and the evaluation batch size.
         model_path: A `.keras` file, or a SavedModel that `hvd-imgcls export` wrote.
-        choice: The classes of the model, and how those of the images are called.
+        choice: Which images, the classes of the model, and how those of the images are called.
         files: Where the root writes the results; if None, it only prints the metrics.
         pictures_path: Where the root writes thumbnails of notable images, or None.
         is_trusted: Whether to load code in the model; required for a SavedModel.
@@ -81,7 +81,8 @@ def evaluate_file(
         class_names = choice.class_names or class_names_of(model_path)
         if not class_names and model_path.is_dir() and is_trusted:
             class_names = class_names_of_saved_model(model_path)
-        source = with_classes_of_model(opened.whole, choice, class_names)
+        chosen = choose_images(opened.whole, choice)
+        source = with_classes_of_model(chosen.source, choice, class_names)
     opened = dataclasses.replace(opened, whole=source)
     plan = plan_evaluation(config, opened, topology.size)
     distributed.agreement.require_same(
@@ -104,7 +105,8 @@ def evaluate_file(
             model = load_trained_model(model_path, *images, is_trusted=is_trusted)
             predict = make_predict(model, config.evaluation.views)
     evaluated = evaluate_model(predict, source, config, plan, ranks=ranks)
-    logger.log(logs.RESULT, "%s", describe_metrics(evaluated.metrics))
+    described = describe_metrics(evaluated.metrics, chosen.what)
+    logger.log(logs.RESULT, "%s (%s)", described, chosen.how_many)
     metrics = with_examples(evaluated, source)
     if files is None:
         logger.log(logs.RESULT, "%s", to_json(metrics))
@@ -191,19 +193,24 @@ def evaluate_model(
     )
 
 
-def describe_metrics(metrics: dict[str, Any]) -> str:
-    """Formats the metrics on one line."""
+def describe_metrics(metrics: dict[str, Any], what: str = "held-out accuracy") -> str:
+    """Formats the metrics on one line.
+
+    Args:
+        metrics: Return value of an evaluation.
+        what: What the accuracy is called.
+    """
     unreadable, num_examples = metrics["num_unreadable"], metrics["num_examples"]
     left_out = f"; {unreadable:,} unreadable left out" if unreadable else ""
     if metrics["num_not_finite"]:
         return (
-            f"held-out accuracy: undefined; the outputs for {metrics['num_not_finite']:,} of "
+            f"{what}: undefined; the outputs for {metrics['num_not_finite']:,} of "
             f"{num_examples:,} images are NaN or infinite{left_out}"
         )
     low, high = metrics["intervals"]["top1"]
     level = f"{100 * metrics['intervals']['level']:.0f} %"
     return (
-        f"held-out accuracy {metrics['top1']:.4f} ({metrics['num_correct']:,} of "
+        f"{what} {metrics['top1']:.4f} ({metrics['num_correct']:,} of "
         f"{num_examples:,}; {level} CI {low:.4f} to {high:.4f}), "
         f"loss {metrics['loss']:.4f}{left_out}"
     )

@@ -27,9 +27,11 @@ class LabelledImages(ABC):
 
     Attributes:
         division: How the examples are divided over hosts; None if every rank can read all.
+        is_split_at_random: Whether a random fraction is held out, rather than given images.
     """
 
     division: Division | None = None
+    is_split_at_random: bool = False
 
     @property
     @abstractmethod

@@ -29,6 +29,8 @@ class Digits(ArraySource):
         split_seed: Seed of the random split.
     """
 
+    is_split_at_random = True
+
     def __init__(self, held_out_fraction: float, split_seed: int) -> None:
         self._split_seed = split_seed
         self._held_out_fraction = held_out_fraction

@@ -29,6 +29,7 @@ class FileSource(EncodedSource):
         labels: Their labels, `[examples]`, int64.
         notes: Remarks about the data for the user.
         columns: Additional columns of each split's files.
+        is_split_at_random: Whether a random fraction is held out, rather than given images.
     """
 
     def __init__(
@@ -39,7 +40,10 @@ class FileSource(EncodedSource):
         labels: Mapping[Split, Numbers],
         notes: Sequence[str],
         columns: Mapping[Split, Mapping[str, Sequence[str | None]]] | None = None,
+        *,
+        is_split_at_random: bool = False,
     ) -> None:
+        self.is_split_at_random = is_split_at_random
         self._root = root
         self._columns = columns or {}
         self._class_names = tuple(class_names)

@@ -60,6 +60,7 @@ def _open(config: ImageFolderSource) -> tuple[FileSource, list[FolderProblem]]:
         {split: [files[index] for index in chosen] for split, chosen in chosen_of.items()},
         {split: labels[chosen] for split, chosen in chosen_of.items()},
         _notes(scan.left_out),
+        is_split_at_random=True,
     )
     return source, scan.problems
 

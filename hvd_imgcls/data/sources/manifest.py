@@ -60,6 +60,7 @@ def open_manifest(config: ManifestSource) -> FileSource:
             split: {name: [values[row] for row in chosen] for name, values in columns.items()}
             for split, chosen in rows.items()
         },
+        is_split_at_random=split_of is None,
     )
 
 

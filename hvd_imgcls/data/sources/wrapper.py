@@ -22,6 +22,7 @@ class SourceWrapper(LabelledImages):
     def __init__(self, source: ImageSource) -> None:
         self._source = source
         self.division = source.division
+        self.is_split_at_random = source.is_split_at_random
 
     @property
     def class_names(self) -> Sequence[str]:
