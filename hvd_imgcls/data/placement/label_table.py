@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
@@ -16,9 +17,9 @@ from hvd_imgcls.config.placement import Hybrid, Vertical
 from hvd_imgcls.data.order.splits import Numbers, Split
 from hvd_imgcls.data.sources.base import EncodedSource
 from hvd_imgcls.data.sources.class_list import pinned_class_names, resolve_labels
-from hvd_imgcls.data.sources.manifest import read_table, require_column
+from hvd_imgcls.data.sources.tables import as_text, find_column, read_table, require_column
 from hvd_imgcls.data.sources.wrapper import EncodedWrapper
-from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from hvd_imgcls.distributed import Collectives
@@ -99,14 +100,19 @@ def read_label_table(config: Vertical | Hybrid) -> tuple[tuple[str, ...], pa.Tab
     table = read_table(path, "data.placement.table")
     for key, name in (("id_column", config.id_column), ("label_column", config.label_column)):
         require_column(table, name, f"data.placement.{key}", path)
-    has_names = config.class_name_column in table.column_names
     class_names, labels = resolve_labels(
         table[config.label_column],
-        table[config.class_name_column] if has_names else None,
-        config.class_names or pinned_class_names(table.schema.metadata),
+        find_column(table, config.class_name_column, path),
+        pinned_class_names(config.class_names, "data.placement.class_names", table.schema.metadata),
         f"{path}, column {config.label_column}",
     )
-    names = table[config.id_column].cast(pa.string())
+    names = pa.array(as_text(table[config.id_column], f"{path}, column {config.id_column}"))
+    if names.null_count:
+        row = pc.indices_nonzero(pc.is_null(names))[0].as_py()
+        raise DataError(
+            f"{path}, row {row + 1}: no image name; add one to column {config.id_column} or "
+            "remove the row"
+        )
     if len(names.unique()) != len(names):
         counts = {row["values"]: row["counts"] for row in names.value_counts().to_pylist()}
         raise ConfigError(

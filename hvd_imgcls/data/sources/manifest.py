@@ -8,14 +8,19 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.parquet as pq
 
 from hvd_imgcls.config.sources import ManifestSource
 from hvd_imgcls.data.order.splits import Numbers, Split
 from hvd_imgcls.data.sources.class_list import pinned_class_names, resolve_labels
 from hvd_imgcls.data.sources.file_source import FileSource
 from hvd_imgcls.data.sources.splitting import split_by_fraction
+from hvd_imgcls.data.sources.tables import (
+    as_text,
+    find_column,
+    plain,
+    read_table,
+    require_column,
+)
 from hvd_imgcls.errors import ConfigError, DataError
 
 # Columns of a table written by `check-data`.
@@ -34,22 +39,25 @@ def open_manifest(config: ManifestSource) -> FileSource:
     table = read_table(path, "data.source.path")
     require_column(table, config.path_column, "data.source.path_column", path)
     require_column(table, config.label_column, "data.source.label_column", path)
-    table, notes = _without_bad(table)
+    table, notes = _without_bad(table, path)
     split_of, other = _split_rows(table, config, path)
     if other is not None:
         notes.append(other)
     class_names, labels = resolve_labels(
         table[config.label_column],
-        _column(table, config.class_name_column),
-        config.class_names or pinned_class_names(table.schema.metadata),
+        find_column(table, config.class_name_column, path),
+        pinned_class_names(config.class_names, "data.source.class_names", table.schema.metadata),
         f"{path}, column {config.label_column}",
     )
     rows = split_of or split_by_fraction(labels, config.held_out_fraction, config.split_seed)
     files = _files(table, config, path)
     _require_distinct(files, labels, rows, path)
-    for name in config.slice_columns:
-        require_column(table, name, "data.source.slice_columns", path)
-    columns = {name: table[name].cast(pa.string()).to_pylist() for name in config.slice_columns}
+    columns = {
+        name: as_text(
+            require_column(table, name, "data.source.slice_columns", path), f"{path}, column {name}"
+        )
+        for name in config.slice_columns
+    }
     return FileSource(
         Path(config.root).expanduser() if config.root else path.parent,
         class_names,
@@ -64,68 +72,20 @@ def open_manifest(config: ManifestSource) -> FileSource:
     )
 
 
-def read_table(path: Path, key: str) -> pa.Table:
-    """Reads a table; values of a CSV file are strings.
+def _without_bad(table: pa.Table, path: Path) -> tuple[pa.Table, list[str]]:
+    """Leaves out images that `check-data` found to be bad.
 
-    Args:
-        path: A `.csv` file, or else a Parquet file.
-        key: Configuration key that names it, for error messages.
-
-    Raises:
-        ConfigError: If it cannot be read.
+    Other tables may have a column of the same name.
     """
-    try:
-        if path.suffix.lower() == ".csv":
-            with path.open(encoding="utf-8-sig") as file:
-                header = file.readline()
-            names = pyarrow.csv.read_csv(pa.BufferReader(header.encode())).column_names
-            options = pyarrow.csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True
-            )
-            parsing = pyarrow.csv.ParseOptions(newlines_in_values=True)
-            return pyarrow.csv.read_csv(path, convert_options=options, parse_options=parsing)
-        return pq.read_table(path)
-    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise ConfigError(
-            key,
-            got=str(path),
-            expected=f"a .csv file in UTF-8 with a header, or a .parquet file ({reason})",
-            fix="pass the table that lists the images",
-        ) from error
-
-
-def _column(table: pa.Table, name: str) -> pa.ChunkedArray | None:
-    return table[name] if name in table.column_names else None
-
-
-def require_column(table: pa.Table, name: str, key: str, path: Path) -> None:
-    """Raises an error if a table lacks a column.
-
-    Args:
-        table: The table.
-        name: Name of the column.
-        key: Configuration key that names it.
-        path: File of the table.
-
-    Raises:
-        ConfigError: If the column does not exist.
-    """
-    if name not in table.column_names:
-        raise ConfigError(
-            key,
-            got=name,
-            expected=f"a column of {path}, which has {', '.join(table.column_names)}",
-            fix="correct the name",
-        )
-
-
-def _without_bad(table: pa.Table) -> tuple[pa.Table, list[str]]:
-    """Leaves out images that `check-data` found to be bad."""
-    problems = _column(table, PROBLEM_COLUMN)
-    if problems is None or not pa.types.is_string(problems.type):
+    problems = find_column(table, PROBLEM_COLUMN, path)
+    if problems is None:
         return table, []
-    good = table.filter(pc.is_null(problems))
+    if PATH_BYTES_COLUMN not in table.column_names:
+        return table, [
+            f"the column {PROBLEM_COLUMN} is not used: the table is not one of check-data, which "
+            f"has a column {PATH_BYTES_COLUMN}"
+        ]
+    good = table.filter(pc.is_null(plain(problems, f"{path}, column {PROBLEM_COLUMN}")))
     number = table.num_rows - good.num_rows
     return good, ([f"{number:,} images left out that check-data found to be bad"] if number else [])
 
@@ -137,8 +97,8 @@ def _split_rows(
     name = config.split_column or _DEFAULT_SPLIT_COLUMN
     if config.split_column is None and name not in table.column_names:
         return None, None
-    require_column(table, name, "data.source.split_column", path)
-    values = table[name].cast(pa.string())
+    column = require_column(table, name, "data.source.split_column", path)
+    values = plain(column, f"{path}, column {name}").cast(pa.string())
     rows: dict[Split, Numbers] = {}
     value_of: dict[Split, tuple[str, str]] = {
         "train": ("train_value", config.train_value),
@@ -161,9 +121,10 @@ def _split_rows(
 
 
 def _files(table: pa.Table, config: ManifestSource, path: Path) -> list[str]:
-    files: list[str | None] = table[config.path_column].cast(pa.string()).to_pylist()
-    raw = _column(table, PATH_BYTES_COLUMN)
-    if raw is not None and pa.types.is_binary(raw.type):
+    where = f"{path}, column {config.path_column}"
+    files = as_text(table[config.path_column], where)
+    raw = find_column(table, PATH_BYTES_COLUMN, path)
+    if raw is not None and (pa.types.is_binary(raw.type) or pa.types.is_large_binary(raw.type)):
         files = [
             os.fsdecode(own) if own is not None else file
             for own, file in zip(raw.to_pylist(), files, strict=True)
