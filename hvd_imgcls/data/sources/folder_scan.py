@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from hvd_imgcls.data.sources.file_source import printable
 from hvd_imgcls.errors import ConfigError, DataError
@@ -18,6 +19,20 @@ _JPEG_2000 = (".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx")
 _HEIC = (".heic", ".heif", ".hif")
 _OTHERS = (".png", ".apng", ".bmp", ".dib", ".gif", ".webp", ".tif", ".tiff", ".avif", ".jxl")
 _PORTABLE = (".ppm", ".pgm", ".pbm", ".pnm")
+# Written by network storage, archives, file systems and desktops. Some contain thumbnails.
+SYSTEM_FOLDERS = frozenset(
+    (
+        "@eaDir",
+        "@Recycle",
+        "@tmp",
+        "#recycle",
+        "#snapshot",
+        "__MACOSX",
+        "lost+found",
+        "$RECYCLE.BIN",
+        "System Volume Information",
+    )
+)
 IMAGE_SUFFIXES = frozenset((*_JPEG, *_JPEG_2000, *_HEIC, *_OTHERS, *_PORTABLE))
 
 
@@ -42,13 +57,19 @@ class Scan:
         class_names: Names of the class folders, sorted.
         files: Image files of each class, relative to the folder, sorted.
         left_out: Number of other files, by suffix.
-        problems: Unreadable folders and classes without images.
+        problems: Unreadable folders, classes without images, and classes with the same folder.
+        system_folders: Number of folders of `SYSTEM_FOLDERS`, by name.
+        folders: All folders with their class, by device and inode.
+        links: Images that are links, by the path that they point to.
     """
 
     class_names: list[str]
     files: list[list[str]]
     left_out: Counter[str] = field(default_factory=Counter)
     problems: list[FolderProblem] = field(default_factory=list)
+    system_folders: Counter[str] = field(default_factory=Counter)
+    folders: dict[tuple[int, int], tuple[str, str]] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
 
 
 def describe_problems(problems: Sequence[FolderProblem]) -> str:
@@ -67,7 +88,8 @@ def describe_problems(problems: Sequence[FolderProblem]) -> str:
 def scan_class_folders(folder: Path, key: str) -> Scan:
     """Scans every class folder and its subfolders.
 
-    Hidden files and folders, whose names begin with a dot, are skipped silently.
+    Hidden files and folders, whose names begin with a dot, are skipped silently, and
+    `SYSTEM_FOLDERS` with a note. A folder that a class contains twice, by a link, counts once.
 
     Args:
         folder: Folder with one folder per class.
@@ -86,7 +108,10 @@ def scan_class_folders(folder: Path, key: str) -> Scan:
             expected="a readable folder",
             fix="pass the folder that contains one subfolder per class",
         ) from error
+    system = [entry.name for entry in entries if entry.name in SYSTEM_FOLDERS]
+    entries = [entry for entry in entries if entry.name not in SYSTEM_FOLDERS]
     scan = Scan(class_names=[entry.name for entry in entries if _is_folder(entry)], files=[])
+    scan.system_folders.update(system)
     scan.left_out.update(
         f"{_suffix(entry.name) or 'file'} next to the class folders"
         for entry in entries
@@ -113,11 +138,13 @@ def scan_class_folders(folder: Path, key: str) -> Scan:
 def _images_of_class(folder: Path, name: str, scan: Scan) -> list[str]:
     """Returns the images of a class; what is left out and what is wrong is added to the scan."""
     images = []
-    for file, can_be_read in _walk(folder, name, frozenset(), scan.problems):
-        if not can_be_read:
+    for file, kind in _walk(folder, name, name, scan):
+        if kind == "special":
             scan.left_out["pipe, socket or device"] += 1
         elif _suffix(file) in IMAGE_SUFFIXES:
             images.append(file)
+            if kind == "link":
+                scan.links[_target_of(folder / file)] = file
         else:
             scan.left_out[_suffix(file) or "without a suffix"] += 1
     return images
@@ -127,23 +154,31 @@ def _suffix(name: str) -> str:
     return os.path.splitext(name)[1].lower()
 
 
-def _walk(
-    root: Path, inside: str, above: frozenset[tuple[int, int]], problems: list[FolderProblem]
-) -> Iterator[tuple[str, bool]]:
-    """Yields the entries below `root / inside` and whether each is a file or link, not a pipe.
+def _target_of(link: Path) -> str:
+    """Returns the path that a link points to, with links in folders above it resolved."""
+    folder = os.path.realpath(link.parent)
+    return os.path.normpath(os.path.join(folder, os.readlink(link)))
 
-    Names are relative to `root`. Links are followed, but not in cycles. Folders that cannot be
-    read are added to `problems`.
+
+def _walk(
+    root: Path, inside: str, class_name: str, scan: Scan
+) -> Iterator[tuple[str, Literal["file", "link", "special"]]]:
+    """Yields the entries below `root / inside`: files, links, and pipes and the like.
+
+    Names are relative to `root`. Links to folders are followed, but no folder is visited twice.
+    Folders that cannot be read, or belong to two classes, are added to the problems of the scan.
     """
     path = root / inside
     try:
         status = path.stat()
         identity = (status.st_dev, status.st_ino)
-        if identity in above:
+        if identity in scan.folders:
+            _note_second_visit(root, inside, class_name, scan.folders[identity], scan.problems)
             return
+        scan.folders[identity] = inside, class_name
         entries = [(e, _is_folder(e)) for e in sorted(os.scandir(path), key=_bytes_of)]
     except OSError as error:
-        problems.append(
+        scan.problems.append(
             FolderProblem(
                 what=f"{printable(error.filename or path)}: cannot be read ({error.strerror})",
                 fix="make it readable or remove it",
@@ -154,14 +189,35 @@ def _walk(
         relative = f"{inside}/{entry.name}"
         if entry.name[0] == ".":
             continue
-        if is_folder:
-            yield from _walk(root, relative, above | {identity}, problems)
-        elif entry.is_symlink() or entry.is_file():
+        if is_folder and entry.name in SYSTEM_FOLDERS:
+            scan.system_folders[entry.name] += 1
+        elif is_folder:
+            yield from _walk(root, relative, class_name, scan)
+        elif entry.is_symlink():
             # A broken link with the name of an image: reading it reports the error.
-            yield relative, True
+            yield relative, "link"
         else:
             # Reading a pipe would block forever.
-            yield relative, False
+            yield relative, "file" if entry.is_file() else "special"
+
+
+def _note_second_visit(
+    root: Path,
+    inside: str,
+    class_name: str,
+    before: tuple[str, str],
+    problems: list[FolderProblem],
+) -> None:
+    """Adds a problem if a folder that was visited before belongs to another class."""
+    first, first_class = before
+    if first_class != class_name:
+        problems.append(
+            FolderProblem(
+                what=f"{printable(root / inside)}: the same folder as {printable(root / first)}, "
+                "of another class",
+                fix="remove one of the two",
+            )
+        )
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -17,6 +17,12 @@ from hvd_imgcls.data.sources.folder_scan import (
     describe_problems,
     scan_class_folders,
 )
+from hvd_imgcls.data.sources.split_folders import (
+    flat_splits_note,
+    require_classes,
+    require_different_folders,
+    shared_images,
+)
 from hvd_imgcls.data.sources.splitting import split_by_fraction
 from hvd_imgcls.errors import DataError
 
@@ -50,6 +56,7 @@ def _open(config: ImageFolderSource) -> tuple[FileSource, list[FolderProblem]]:
     root = Path(config.path).expanduser()
     if config.train_folder is not None and config.held_out_folder is not None:
         return _of_split_folders(root, config.train_folder, config.held_out_folder)
+    require_classes(root)
     scan = scan_class_folders(root, "data.source.path")
     class_names = _not_empty(scan)
     files, labels = _flatten(scan, class_names, "")
@@ -59,7 +66,7 @@ def _open(config: ImageFolderSource) -> tuple[FileSource, list[FolderProblem]]:
         class_names,
         {split: [files[index] for index in chosen] for split, chosen in chosen_of.items()},
         {split: labels[chosen] for split, chosen in chosen_of.items()},
-        _notes(scan.left_out),
+        [*_notes(scan), *flat_splits_note(root)],
         is_split_at_random=True,
     )
     return source, scan.problems
@@ -68,6 +75,7 @@ def _open(config: ImageFolderSource) -> tuple[FileSource, list[FolderProblem]]:
 def _of_split_folders(
     root: Path, train_folder: str, held_out_folder: str
 ) -> tuple[FileSource, list[FolderProblem]]:
+    require_different_folders(root, train_folder, held_out_folder)
     train = scan_class_folders(root / train_folder, "data.source.train_folder")
     held_out = scan_class_folders(root / held_out_folder, "data.source.held_out_folder")
     known = set(train.class_names)
@@ -85,9 +93,10 @@ def _of_split_folders(
     labels: dict[Split, Numbers] = {}
     files["train"], labels["train"] = _flatten(train, class_names, train_folder + "/")
     files["held_out"], labels["held_out"] = _flatten(held_out, class_names, held_out_folder + "/")
-    notes = _notes(train.left_out + held_out.left_out)
+    notes = _notes(train, held_out)
     source = FileSource(root, class_names, files, labels, notes)
-    return source, train.problems + held_out.problems + unknown
+    both = shared_images(train, held_out, root, train_folder, held_out_folder)
+    return source, train.problems + held_out.problems + unknown + both
 
 
 def _not_empty(scan: Scan) -> list[str]:
@@ -108,8 +117,14 @@ def _flatten(scan: Scan, class_names: Sequence[str], prefix: str) -> tuple[list[
     return files, np.array(labels, dtype=np.int64)
 
 
-def _notes(left_out: Counter[str]) -> list[str]:
-    if not left_out:
-        return []
-    kinds = ", ".join(f"{count} {kind}" for kind, count in left_out.most_common(5))
-    return [f"{left_out.total():,} files left out that are not images: {kinds}"]
+def _notes(*scans: Scan) -> list[str]:
+    left_out = sum((scan.left_out for scan in scans), Counter[str]())
+    system_folders = sum((scan.system_folders for scan in scans), Counter[str]())
+    notes = []
+    if left_out:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in left_out.most_common(5))
+        notes.append(f"{left_out.total():,} files left out that are not images: {kinds}")
+    if system_folders:
+        names = ", ".join(f"{name} ({count})" for name, count in system_folders.most_common())
+        notes.append(f"folders left out that a system has created: {names}")
+    return notes

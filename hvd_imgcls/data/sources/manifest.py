@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
@@ -51,7 +52,8 @@ def open_manifest(config: ManifestSource) -> FileSource:
     )
     rows = split_of or split_by_fraction(labels, config.held_out_fraction, config.split_seed)
     files = _files(table, config, path)
-    _require_distinct(files, labels, rows, path)
+    root = Path(config.root).expanduser() if config.root else path.parent
+    _require_distinct(files, labels, rows, path, root)
     columns = {
         name: as_text(
             require_column(table, name, "data.source.slice_columns", path), f"{path}, column {name}"
@@ -59,7 +61,7 @@ def open_manifest(config: ManifestSource) -> FileSource:
         for name in config.slice_columns
     }
     return FileSource(
-        Path(config.root).expanduser() if config.root else path.parent,
+        root,
         class_names,
         {split: [files[row] for row in chosen] for split, chosen in rows.items()},
         {split: labels[chosen] for split, chosen in rows.items()},
@@ -98,6 +100,13 @@ def _split_rows(
     if config.split_column is None and name not in table.column_names:
         return None, None
     column = require_column(table, name, "data.source.split_column", path)
+    if config.train_value == config.held_out_value:
+        raise ConfigError(
+            "data.source.held_out_value",
+            got=config.held_out_value,
+            expected="another value than that of the training images",
+            fix="correct it, or data.source.train_value",
+        )
     values = plain(column, f"{path}, column {name}").cast(pa.string())
     rows: dict[Split, Numbers] = {}
     value_of: dict[Split, tuple[str, str]] = {
@@ -136,13 +145,18 @@ def _files(table: pa.Table, config: ManifestSource, path: Path) -> list[str]:
 
 
 def _require_distinct(
-    files: list[str], labels: Numbers, rows: dict[Split, Numbers], path: Path
+    files: list[str], labels: Numbers, rows: dict[Split, Numbers], path: Path, root: Path
 ) -> None:
-    """Raises an error if an image is listed twice: with two labels, or in both splits."""
+    """Raises an error if an image is listed twice: with two labels, or in both splits.
+
+    Also by different paths, if a folder in one of them is a link.
+    """
+    real_folder = functools.cache(os.path.realpath)
     first_row: dict[str, int] = {}
     for chosen in rows.values():
         for row in chosen.tolist():
-            before = first_row.setdefault(os.path.normpath(files[row]), row)
+            folder, name = os.path.split(os.path.normpath(root / files[row]))
+            before = first_row.setdefault(os.path.join(real_folder(folder), name), row)
             if before != row:
                 labelled = f"labels {labels[before]} and {labels[row]}"
                 raise DataError(

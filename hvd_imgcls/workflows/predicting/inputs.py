@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from hvd_imgcls.data.sources.folder_scan import IMAGE_SUFFIXES
+from hvd_imgcls.data.sources.folder_scan import IMAGE_SUFFIXES, SYSTEM_FOLDERS
 from hvd_imgcls.errors import ConfigError, DataError
 
 STANDARD_INPUT = "-"
@@ -18,8 +18,8 @@ def list_images(words: Sequence[str], lines: Iterable[str]) -> list[str]:
 
     A file is taken unchanged, even if it does not exist: its row then holds the error. A folder
     stands for all files with an image suffix in it and its subfolders, in byte order of their
-    paths, without hidden ones and without following links to a folder twice. A pattern with
-    `*`, `?` or `[` stands for its matches, sorted; `**` matches any folders.
+    paths, without hidden ones, without `SYSTEM_FOLDERS` and without following links to a folder
+    twice. A pattern with `*`, `?` or `[` stands for its matches, sorted; `**` matches any folders.
 
     Args:
         words: Arguments of the command line; `-` stands for `lines`.
@@ -58,7 +58,9 @@ def _images_below(folder: str) -> list[str]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and name not in SYSTEM_FOLDERS
+        )
         found += [
             os.path.join(parent, name)
             for name in names

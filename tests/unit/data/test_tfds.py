@@ -59,6 +59,7 @@ def test_without_a_version_the_newest_is_taken(data_dir):
         ({"dataset": "cifar10:3.0.2"}, r"data.source.dataset: got 'cifar10:3.0.2'.*tfds build"),
         ({"dataset": "hvd_digits:2.0.0"}, r"hvd_digits has version 1.0.0"),
         ({"held_out_split": "val"}, r"held_out_split: got 'val', expected one of train, test"),
+        ({"held_out_split": "train"}, r"held_out_split: got 'train', expected other files"),
         ({"label_key": "y"}, r"label_key: got 'y', expected one of image, label"),
     ],
 )

@@ -10,7 +10,12 @@ from typing import Any
 from hvd_imgcls.config.sources import TfdsSource
 from hvd_imgcls.data.order.splits import Split
 from hvd_imgcls.data.sources.byte_ranges import PackedImages
-from hvd_imgcls.data.sources.tfrecord.source import TfRecords, index_of_splits, require_all_shards
+from hvd_imgcls.data.sources.tfrecord.source import (
+    TfRecords,
+    index_of_splits,
+    require_all_shards,
+    require_different_files,
+)
 from hvd_imgcls.errors import ConfigError, DataError, SetupError
 
 OWN_DATASET = "hvd_digits"
@@ -48,6 +53,7 @@ def open_tfds(config: TfdsSource) -> PackedImages:
     }
     class_names = _names_of(info, config)
     files = {split: _files_of(info, name, split) for split, name in split_names.items()}
+    require_different_files(files, "data.source.held_out_split", config.held_out_split)
     tables_of = index_of_splits(files, folder, config)
     for split, name in split_names.items():
         number = sum(table.num_rows for table in tables_of[split])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -181,14 +182,7 @@ def open_tfrecord(config: TfRecordSource) -> TfRecords:
         "train": _files_of(folder, config.train_files, "train_files"),
         "held_out": _files_of(folder, config.held_out_files, "held_out_files"),
     }
-    both = set(files["train"]) & set(files["held_out"])
-    if both:
-        raise ConfigError(
-            "data.source.held_out_files",
-            got=config.held_out_files,
-            expected="other files than the training files",
-            fix=f"{min(both)} is in both; correct the patterns",
-        )
+    require_different_files(files, "data.source.held_out_files", config.held_out_files)
     return TfRecords(
         files,
         index_of_splits(files, folder, config),
@@ -228,6 +222,35 @@ def scan_when_needed(path: Path, keys: Keys) -> pa.Table:
     from hvd_imgcls.data.sources.tfrecord.scanning import scan_array_record, scan_tfrecord
 
     return (scan_array_record if ".array_record" in path.name else scan_tfrecord)(path, keys)
+
+
+def require_different_files(files: Mapping[Split, Sequence[Path]], key: str, value: str) -> None:
+    """Raises an error if a file is in both splits, also by a link.
+
+    Args:
+        files: Files of each split.
+        key: Configuration key of the held-out files.
+        value: Its value.
+
+    Raises:
+        ConfigError: Naming the file.
+    """
+    first = {(status.st_dev, status.st_ino): file for file, status in _statuses(files["train"])}
+    for file, status in _statuses(files["held_out"]):
+        same = first.get((status.st_dev, status.st_ino))
+        if same is not None:
+            raise ConfigError(
+                key,
+                got=value,
+                expected="other files than the training files",
+                fix=f"{file} is in both"
+                + (f", by a link, as {same}" if same != file else "")
+                + "; correct it",
+            )
+
+
+def _statuses(files: Sequence[Path]) -> list[tuple[Path, os.stat_result]]:
+    return [(file, file.stat()) for file in files]
 
 
 def require_all_shards(files: Sequence[Path]) -> None:
