@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from hvd_imgcls import __version__
+from hvd_imgcls.commands.argument_order import END_OF_OPTIONS, options_first
 from hvd_imgcls.environment.topology import launched_rank_and_size
 from hvd_imgcls.errors import HvdImgclsError, PeerFailedError, RootFailedError
 from hvd_imgcls.failures import process_state, root_cause
@@ -148,7 +149,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     _add_verbosity(parser)
     module.add_arguments(parser)
     others, overrides = _split_overrides(words, parser)
-    arguments = parser.parse_args(others)
+    arranged = options_first(others, parser)
+    if parser.get_default("overrides") is not None:
+        _require_known_options(arranged, parser)
+    arguments = parser.parse_args(arranged)
     if hasattr(arguments, "overrides"):
         arguments.overrides = overrides
     exit_code: int | None = module.run(arguments)
@@ -221,7 +225,22 @@ def _split_overrides(
         return list(words), []
     from hvd_imgcls.config import split_overrides
 
-    return split_overrides(words)
+    end = words.index(END_OF_OPTIONS) if END_OF_OPTIONS in words else len(words)
+    others, overrides = split_overrides(words[:end])
+    return [*others, *words[end:]], overrides
+
+
+def _require_known_options(words: Sequence[str], parser: argparse.ArgumentParser) -> None:
+    """Raises an error that names the key if an option is neither an option nor a whole key."""
+    from hvd_imgcls.config.reading.problems import other_key
+
+    known = {string for action in parser._actions for string in action.option_strings}
+    for word in words[: words.index(END_OF_OPTIONS)]:
+        option = word.partition("=")[0]
+        if option.startswith("--") and option not in known:
+            meant = other_key(option.removeprefix("--"))
+            if meant is not None:
+                raise UsageError(f"unrecognized arguments: {option}; did you mean --{meant}?")
 
 
 def _add_verbosity(parser: argparse.ArgumentParser) -> None:

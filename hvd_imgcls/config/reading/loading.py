@@ -239,9 +239,10 @@ def _validate(tree: dict[str, Any], changed: Sequence[walk.Path], origin: str) -
                 return _COMMAND_LINE
         return f"in {origin}"
 
+    unknown = list(walk.unknown_keys(tree))
     found = [
         problems.unknown_key(path, value, known, place_of(path))
-        for path, value, known in walk.unknown_keys(tree)
+        for path, value, known in unknown[: problems.MAX_LISTED]
     ]
     try:
         # Through JSON, because in strict mode only JSON input may turn into sections and tuples.
@@ -251,5 +252,7 @@ def _validate(tree: dict[str, Any], changed: Sequence[walk.Path], origin: str) -
             if details["type"] != "unexpected_keyword_argument":
                 found.append(problems.from_pydantic(details, place_of))
     if found:
-        raise problems.ConfigProblemsError(origin, found)
+        raise problems.ConfigProblemsError(
+            origin, found, num_others=max(0, len(unknown) - problems.MAX_LISTED)
+        )
     return config

@@ -13,6 +13,35 @@ from pydantic_core import ErrorDetails
 from hvd_imgcls.config.reading import walk
 from hvd_imgcls.errors import ConfigError
 
+MAX_LISTED = 20
+
+# Names of keys in other libraries.
+_CALLED_ELSEWHERE = {
+    "lr": "schedule.base_learning_rate",
+    "learning_rate": "schedule.base_learning_rate",
+    "batch_size": "train.global_batch_size",
+    "batch": "train.global_batch_size",
+    "epochs": "train.num_epochs",
+    "max_epochs": "train.num_epochs",
+    "steps": "train.num_steps",
+    "max_steps": "train.num_steps",
+    "wd": "optimizer.weight_decay",
+    "weight_decay": "optimizer.weight_decay",
+    "label_smoothing": "loss.label_smoothing",
+    "warmup": "schedule.warmup_epochs",
+    "img_size": "data.image_size",
+    "imgsz": "data.image_size",
+    "input_size": "data.image_size",
+    "data_dir": "data.source.path",
+    "data_path": "data.source.path",
+    "val_split": "data.source.held_out_fraction",
+    "validation_split": "data.source.held_out_fraction",
+    "output_dir": "run_dir",
+    "save_dir": "run_dir",
+    "amp": "train.precision",
+    "fp16": "train.precision",
+}
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
@@ -39,15 +68,19 @@ class ConfigProblemsError(ConfigError):
 
     Args:
         origin: File that the configuration comes from.
-        problems: The problems, at least one.
+        problems: The problems, at least one, of which the first 20 are described.
+        num_others: Number of further problems.
     """
 
-    def __init__(self, origin: str, problems: Sequence[Problem]) -> None:
+    def __init__(self, origin: str, problems: Sequence[Problem], *, num_others: int = 0) -> None:
         self.origin = origin
         self.problems = tuple(problems)
         self.key = problems[0].key
-        heading = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        lines = [f"{origin}: {heading}", *(f"  {problem}" for problem in problems)]
+        total = len(problems) + num_others
+        heading = "1 problem" if total == 1 else f"{total:,} problems"
+        lines = [f"{origin}: {heading}", *(f"  {one}" for one in problems[:MAX_LISTED])]
+        if total > MAX_LISTED:
+            lines.append(f"  and {total - MAX_LISTED:,} more")
         Exception.__init__(self, "\n".join(lines))
 
 
@@ -55,6 +88,18 @@ def suggestion(word: Any, candidates: Sequence[str]) -> str | None:
     """Returns the candidate closest to `word`, or None if none is close."""
     close = difflib.get_close_matches(str(word), candidates, n=1, cutoff=0.5)
     return close[0] if close else None
+
+
+def other_key(word: Any) -> str | None:
+    """Returns the key elsewhere that a word stands for, None if there is none.
+
+    It is called so in other libraries, or is the name of exactly one key.
+    """
+    plain = str(word).replace("-", "_").lower()
+    if plain in _CALLED_ELSEWHERE:
+        return _CALLED_ELSEWHERE[plain]
+    places = [path for path in walk.all_keys() if path[-1] == plain]
+    return walk.dotted(places[0]) if len(places) == 1 else None
 
 
 def shown(value: Any) -> str:
@@ -65,8 +110,11 @@ def shown(value: Any) -> str:
 
 def unknown_key(path: walk.Path, value: Any, known: Sequence[str], place: str) -> Problem:
     """Returns the problem for an unknown key."""
-    meant = suggestion(path[-1], known)
-    fix = f"did you mean {walk.dotted((*path[:-1], meant))!r}?" if meant else "remove it"
+    # A name that is known elsewhere says more than one that is spelled alike.
+    meant = other_key(path[-1])
+    if meant in (None, walk.dotted(path)) and (close := suggestion(path[-1], known)):
+        meant = walk.dotted((*path[:-1], close))
+    fix = f"did you mean {meant!r}?" if meant not in (None, walk.dotted(path)) else "remove it"
     return Problem(
         key=walk.dotted(path),
         got=f"{shown(value)} for an unknown key",

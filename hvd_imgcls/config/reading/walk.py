@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -85,6 +86,22 @@ def _unknown_below(
             yield from _unknown_below((*path, key), child, known[key])
         else:
             yield (*path, key), child, tuple(known)
+
+
+@functools.cache
+def all_keys() -> tuple[Path, ...]:
+    """Returns the paths of all keys, in the order of the schema, each once."""
+    return tuple(dict.fromkeys(_keys_below((), RunConfig)))
+
+
+def _keys_below(path: Path, section: type) -> Iterator[Path]:
+    for name, annotation in field_types(section).items():
+        element = element_of(annotation)
+        below = sections_of(annotation if element is None else element)
+        inside = (*path, name) if element is None or not below else (*path, name, 0)
+        yield (*path, name)
+        for one in below:
+            yield from _keys_below(inside, one)
 
 
 def without_union_tags(location: Sequence[str | int]) -> Path:

@@ -13,6 +13,8 @@ from typing import Literal
 from hvd_imgcls.data.sources.file_source import printable
 from hvd_imgcls.errors import ConfigError, DataError
 
+_MAX_LISTED = 20
+
 # By name only: readers find out what a file really contains.
 _JPEG = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo")
 _JPEG_2000 = (".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx")
@@ -80,7 +82,9 @@ def describe_problems(problems: Sequence[FolderProblem]) -> str:
     """
     if len(problems) == 1:
         return f"{problems[0].what}; {problems[0].fix}"
-    lines = "\n  ".join(problem.what for problem in problems)
+    lines = "\n  ".join(problem.what for problem in problems[:_MAX_LISTED])
+    if len(problems) > _MAX_LISTED:
+        lines += f"\n  and {len(problems) - _MAX_LISTED:,} more"
     fixes = "; ".join(dict.fromkeys(problem.fix for problem in problems))
     return f"{len(problems):,} problems with class folders:\n  {lines}\n  to fix it: {fixes}"
 

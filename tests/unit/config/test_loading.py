@@ -236,3 +236,42 @@ def test_runs_from_before_a_key_existed_are_read_as_what_they_did(tmp_path):
     assert (old.resize, old.exif_orientation) == ("bilinear", "ignore")
     path.write_text(to_yaml(load_config(path)))
     assert load_config(path, is_of_run=True).data == new
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("optimizer.lr", "schedule.base_learning_rate"),
+        ("train.learning_rate", "schedule.base_learning_rate"),
+        ("train.batch_size", "train.global_batch_size"),
+        ("model.image_size", "data.image_size"),
+        ("data.views", "evaluation.views"),
+        ("epochs", "train.num_epochs"),
+        ("train.sed", "train.seed"),
+    ],
+)
+def test_a_key_of_another_section_or_library_is_named(key, meant):
+    with pytest.raises(ConfigError, match=f"did you mean {meant!r}"):
+        parse_config(PIPELINE, [f"--{key}=1"], origin="x.yaml")
+
+
+def test_a_key_that_an_optimizer_does_not_have_is_not_suggested_again():
+    with pytest.raises(ConfigError) as raised:
+        parse_config(PIPELINE, ["--optimizer={name: muon, wd: 1}"], origin="x.yaml")
+    assert "'optimizer.wd'" not in str(raised.value)
+
+
+def test_thousands_of_problems_are_not_thousands_of_lines():
+    text = PIPELINE + "".join(f"key_{number}: 1\n" for number in range(60_005))
+    with pytest.raises(ConfigError) as raised:
+        parse_config(text, [], origin="x.yaml")
+    lines = str(raised.value).splitlines()
+    assert lines[0] == "x.yaml: 60,005 problems"
+    assert lines[-1] == "  and 59,985 more"
+    assert len(lines) == 22
+
+
+def test_a_pipeline_file_may_have_a_byte_order_mark_and_cr_lf(tmp_path):
+    path = tmp_path / "p.yaml"
+    path.write_bytes(b"\xef\xbb\xbf" + PIPELINE.lstrip().replace("\n", "\r\n").encode())
+    assert load_config(path) == parse_config(PIPELINE, origin="x.yaml")
