@@ -12,7 +12,7 @@ import sys
 from hvd_imgcls.commands.overrides import add_pipeline
 from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
 from hvd_imgcls.config import RunConfig, load_config
-from hvd_imgcls.config.model_files import weights_notes
+from hvd_imgcls.config.model_files import missing_files, require_files, weights_notes
 from hvd_imgcls.data import image_shape_of, opens_without_tensorflow
 from hvd_imgcls.data.sources.counts import CountedImages
 from hvd_imgcls.environment.affinity import launched_local_size
@@ -56,12 +56,14 @@ def run(arguments: argparse.Namespace) -> None:
     ranks_per_host = min(size, arguments.ranks_per_host or launched_here or num_cores)
     config = load_config(arguments.pipeline, arguments.overrides)
     counted = _counted(arguments, config)
+    if counted is None:
+        require_files(config.model)
     if counted is None and not opens_without_tensorflow(config.data.source):
         import_tensorflow_quietly(arguments.verbosity)
     topology = Topology.on_hosts(0, size, ranks_per_host)
     images = open_run_images(config, source=counted)
     plan = plan_run(config, images, topology, num_cores=num_cores)
-    not_checked = counted.not_checked if counted else []
+    not_checked = [*counted.not_checked, *missing_files(config.model)] if counted else []
     if arguments.json:
         extra = {"not_checked": not_checked} if counted else {}
         text = json.dumps({**plan.to_json(), **extra}, indent=2)

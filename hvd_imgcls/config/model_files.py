@@ -38,6 +38,15 @@ def require_files(config: Model) -> None:
             )
 
 
+def missing_files(config: Model) -> tuple[str, ...]:
+    """Returns the files of the model that are not on this machine, as phrases."""
+    return tuple(
+        f"{key}: {path}, which is not on this machine"
+        for key, path in files_of(config).items()
+        if not path.is_file()
+    )
+
+
 def _or_imagenet(config: Model) -> str:
     return f", or be {IMAGENET}" if isinstance(config, KerasApplication) else ""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.metrics.examples import (
     Examples,
     cross_entropies,
@@ -22,6 +23,32 @@ Integers = npt.NDArray[np.int64]
 
 MAX_BYTES_IN_MEMORY = 2**30
 """Above this size, the probabilities of a rank are stored in a file: 134,217,728 values."""
+
+
+SUM_TOLERANCE = 1e-3
+"""Tolerance of a sum of probabilities: float16 has steps of 5e-4 below 1."""
+
+
+def require_distributions(probabilities: Floats) -> None:
+    """Raises an error unless all finite rows `[rows, num_classes]` are non-negative and sum to 1.
+
+    Raises:
+        ConfigError: Naming the first wrong row.
+    """
+    with np.errstate(invalid="ignore"):
+        sums = probabilities.sum(axis=-1, dtype=np.float64)
+        least = probabilities.min(axis=-1)
+        is_wrong = np.isfinite(sums) & ((np.abs(sums - 1) > SUM_TOLERANCE) | (least < 0))
+    wrong = np.flatnonzero(is_wrong)
+    if len(wrong):
+        row = int(wrong[0])
+        raise ConfigError(
+            "probabilities",
+            got=f"row {row} with the sum {sums[row]:.6g} and the least value {least[row]:.6g}"
+            + (f", and {len(wrong) - 1:,} more rows" if len(wrong) > 1 else ""),
+            expected="non-negative values that sum to 1",
+            fix="apply softmax to logits, or pass them to `add`",
+        )
 
 
 class Collector:
@@ -80,7 +107,11 @@ class Collector:
             numbers: Example numbers, `[block_size]`; negative ones are padding.
             labels: `[block_size]`.
             logits: `[block_size, num_classes]`.
+
+        Raises:
+            ConfigError: If a label or a number is out of range, or there are more than announced.
         """
+        self._require_valid(numbers[numbers >= 0], labels[numbers >= 0], logits[numbers >= 0])
         is_real = numbers >= 0
         numbers, labels, logits = numbers[is_real], labels[is_real], logits[is_real]
         self._add(numbers, labels, softmax(logits), cross_entropies(labels, logits))
@@ -91,14 +122,54 @@ class Collector:
         Args:
             numbers: Example numbers, `[block_size]`.
             labels: `[block_size]`.
-            probabilities: `[block_size, num_classes]`, float64.
+            probabilities: `[block_size, num_classes]`, float64. Rows that are not finite make
+                the metrics undefined; others sum to 1, up to 0.001.
+
+        Raises:
+            ConfigError: If a row is no distribution, a label or a number is out of range, or there
+                are more than announced.
         """
+        self._require_valid(numbers, labels, probabilities)
+        require_distributions(probabilities)
         losses = losses_of_probabilities(labels, probabilities)
         self._add(numbers, labels, probabilities, losses)
 
     def leave_out(self, numbers: Integers) -> None:
         """Records examples that could not be decoded, `[left_out]`."""
         np.add.at(self.times_unreadable, numbers, 1)
+
+    def _require_valid(
+        self, numbers: Integers, labels: Integers, outputs: npt.NDArray[np.floating]
+    ) -> None:
+        """Raises an error if a block does not fit the announced numbers."""
+        expected = len(numbers), self.num_classes
+        if outputs.shape != expected or labels.shape != expected[:1]:
+            raise ConfigError(
+                "probabilities",
+                got=f"shapes {numbers.shape}, {labels.shape} and {outputs.shape}",
+                expected=f"numbers {expected[:1]}, labels {expected[:1]} and outputs {expected}",
+                fix="pass one row per example and one column per class",
+            )
+        for name, values, limit in (
+            ("labels", labels, self.num_classes),
+            ("numbers", numbers, self.num_examples),
+        ):
+            wrong = np.flatnonzero((values < 0) | (values >= limit))
+            if len(wrong):
+                raise ConfigError(
+                    name,
+                    got=f"{values[wrong[0]]} in row {wrong[0]}",
+                    expected=f"0 to {limit - 1}",
+                    fix="correct it; they are counted from 0",
+                )
+        most = self._scores.shape[1]
+        if self._length + len(numbers) > most:
+            raise ConfigError(
+                "capacity",
+                got=f"{most:,}, but {self._length + len(numbers):,} examples",
+                expected="at least the number of examples that this rank adds",
+                fix="increase it",
+            )
 
     def _add(
         self, numbers: Integers, labels: Integers, probabilities: Floats, losses: Floats

@@ -8,14 +8,13 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from hvd_imgcls.config.image_sizes import require_size_for_model
 from hvd_imgcls.config.models import FastCnn
-from hvd_imgcls.errors import ConfigError
 
 WHITENING = "whitening"
 # Added to the variances of the patches; Jordan 2024 (arXiv:2404.00498), section 3.3.
 _EPSILON = 5e-4
 _PATCH = 2
-_MIN_SIZE = 24
 
 
 def build_fast_cnn(
@@ -41,13 +40,7 @@ def build_fast_cnn(
     Raises:
         ConfigError: If the images are too small for three blocks.
     """
-    if min(image_shape[:2]) < _MIN_SIZE:
-        raise ConfigError(
-            "model.name",
-            got=f"fast_cnn for images of {image_shape[0]} x {image_shape[1]} pixels",
-            expected=f"images of at least {_MIN_SIZE} x {_MIN_SIZE}",
-            fix="choose another model: hvd-imgcls models",
-        )
+    require_size_for_model(config, image_shape)
     layers = keras.layers
     images = keras.Input(shape=image_shape, name="images")
     features = layers.Conv2D(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 
+from hvd_imgcls.config.image_sizes import require_size_for_model
 from hvd_imgcls.config.models import SmallCnn
 
 
@@ -27,7 +28,11 @@ def build_small_cnn(
     Returns:
         A model from images `[batch, height, width, channels]` with pixels 0 .. 255 to
         logits `[batch, num_classes]`, float32 in every precision.
+
+    Raises:
+        ConfigError: If the images have a single row or column.
     """
+    require_size_for_model(config, image_shape)
     layers = keras.layers
     first, second = config.num_filters
     images = keras.Input(shape=image_shape, name="images")

@@ -6,8 +6,8 @@ from typing import Any
 
 import keras
 
+from hvd_imgcls.config.image_sizes import require_size_for_model
 from hvd_imgcls.config.models import Vit
-from hvd_imgcls.errors import ConfigError
 
 LAYER_NORM_EPSILON = 1e-6
 """As in the published code of Dosovitskiy et al. 2020."""
@@ -40,7 +40,7 @@ def build_vit(
     Raises:
         ConfigError: If height or width is not a multiple of the patch size.
     """
-    _require_whole_patches(config.patch_size, image_shape)
+    require_size_for_model(config, image_shape)
     layers = keras.layers
     images = keras.Input(shape=image_shape, name="images")
     features = _embed_patches(normalize(images), config)
@@ -51,17 +51,6 @@ def build_vit(
     features = layers.GlobalAveragePooling1D(name="pooling")(features)
     logits = layers.Dense(num_classes, dtype="float32", name="logits")(features)
     return keras.Model(images, logits, name="vit")
-
-
-def _require_whole_patches(patch_size: int, image_shape: tuple[int, int, int]) -> None:
-    height, width, _ = image_shape
-    if height % patch_size or width % patch_size:
-        raise ConfigError(
-            "model.patch_size",
-            got=patch_size,
-            expected=f"a divisor of the images' height and width ({height} and {width} pixels)",
-            fix="change it, or data.image_size",
-        )
 
 
 def _embed_patches(pixels: Any, config: Vit) -> Any:

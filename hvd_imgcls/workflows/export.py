@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hvd_imgcls import logs
+from hvd_imgcls.config.image_sizes import require_size_for_views
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.files.atomic import write_text
 from hvd_imgcls.files.json_files import write_json
@@ -49,6 +50,7 @@ def export_model(job: ExportJob, images: Mapping[str, bytes] | None = None) -> d
     model, image_shape = load_model_of_any_images(
         job.model_path, len(job.class_names), is_trusted=job.is_trusted, is_accelerated=False
     )
+    require_size_for_views(job.config.evaluation.views, image_shape)
     checked = dict(itertools.islice((images or made_up_images(image_shape)).items(), NUM_CHECKED))
     pixels = pixels_of(checked, job, image_shape)
     job.directory.mkdir(parents=True, exist_ok=True)

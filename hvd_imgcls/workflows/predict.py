@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from hvd_imgcls import distributed, logs
 from hvd_imgcls.config import to_tree
+from hvd_imgcls.config.image_sizes import require_size_for_views
 from hvd_imgcls.data.sources.file_source import FileSource
 from hvd_imgcls.doctor.machine import ipv4_addresses
-from hvd_imgcls.errors import alike_on_all_ranks
+from hvd_imgcls.errors import BadImagesError, alike_on_all_ranks
 from hvd_imgcls.workflows.predicting.inputs import list_images
 from hvd_imgcls.workflows.predicting.job import Job
 from hvd_imgcls.workflows.predicting.journal import Journal
@@ -52,12 +53,13 @@ def predict_files(
         verbosity: How much is logged.
 
     Returns:
-        Number of images, number of unreadable images, seconds, and images by rank.
+        Number of images, number of unreadable images, the first error, seconds, and images by rank.
 
     Raises:
         DataError: If a folder or pattern contains no image.
         CheckpointError: If the file is not a model, or one for other images or classes.
         ConfigError: If the journal at this place belongs to a different prediction.
+        BadImagesError: If no image has a prediction; the output is still written.
     """
     # Set up ranks and logging.
     ranks = join_ranks(verbosity)
@@ -78,6 +80,7 @@ def predict_files(
         model, image_shape = load_model_of_any_images(
             job.model_path, len(job.class_names), is_trusted=job.is_trusted
         )
+        require_size_for_views(job.config.evaluation.views, image_shape)
     journal = _open_journal(job, images, collectives)
     pieces = None if journal is None else _make_pieces(job, journal, len(images))
 
@@ -104,6 +107,11 @@ def predict_files(
     for line in describe_prediction(result):
         logger.log(logs.RESULT, "%s", line)
     collectives.barrier()
+    if result["num_images"] == result["num_unreadable"]:
+        raise BadImagesError(
+            f"none of the {result['num_images']:,} images has a prediction; the column error of "
+            f"{job.out_path} says why, the first one is {result['first_error']}"
+        )
     return result
 
 
@@ -180,6 +188,7 @@ def _conclude(job: Job, images: Sequence[str], journal: Journal, seconds: float)
     return {
         "num_images": len(images),
         "num_unreadable": sum(one.error is not None for one in predictions),
+        "first_error": next((o.error for o in predictions if o.error is not None), None),
         "seconds": round(seconds, 3),
         "images_by_rank": dict(sorted(by_rank.items(), key=lambda item: int(item[0]))),
         "out": str(job.out_path),

@@ -83,3 +83,40 @@ def test_without_numbers_everything_is_checked(capsys):
 def test_what_is_missing_or_contradicts_is_named(pipeline, capsys, words, said):
     assert cli.exit_code_of(lambda: cli.main(["plan", pipeline(), *words])) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--model", "{name: keras_file, path: absent.keras}"], "absent.keras: no such file"),
+        (["--data.image_size", "1"], "expected images of at least 2 x 2"),
+        (["--model", "{name: fast_cnn}"], "expected images of at least 24 x 24"),
+        (["--model", "{name: vit, patch_size: 3}"], "model.patch_size: got 3"),
+        (
+            [
+                *("--evaluation.views", "flip_and_shift", "--data.image_size", "1"),
+                *("--model", "{name: plain_cnn}"),
+            ],
+            "evaluation.views: got 'flip_and_shift for images of 1 x 1 pixels'",
+        ),
+        (["--augment", "[{name: random_crop, padding: 9}]"], "augment.0.padding: got 9"),
+        (["--augment", "[{name: cutout, size: 9}]"], "augment.0.size: got 9"),
+    ],
+)
+def test_what_a_run_would_refuse_is_refused(tmp_path, capsys, options, said):
+    for name in ("a", "b"):
+        for number in range(40):
+            path = tmp_path / "images" / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    words = ["plan", str(tmp_path / "p.yaml"), *options]
+    text = PIPELINE.replace("SOURCE", "{name: image_folder, path: %s}" % (tmp_path / "images"))
+    (tmp_path / "p.yaml").write_text(text.replace("image_size: 32", "image_size: 8"))
+    assert cli.exit_code_of(lambda: cli.main(words)) in (2, 4)
+    assert said in capsys.readouterr().err
+
+
+def test_a_plan_from_numbers_says_which_file_of_the_model_is_not_here(pipeline, capsys):
+    model = "{name: keras_file, path: absent.keras}"
+    assert cli.main(["plan", pipeline(), *NUMBERS, "--model", model]) == 0
+    assert "model.path: absent.keras, which is not on this machine" in capsys.readouterr().out

@@ -35,7 +35,9 @@ def make_random_crop(section: RandomCrop, image_shape: tuple[int, int, int], key
             f"{key}.padding",
             got=padding,
             expected=f"less than the {height} x {width} pixels of an image",
-            fix=f"use at most {max(1, min(height, width) // 4)}",
+            fix=f"use at most {max(1, min(height, width) // 4)}"
+            if min(height, width) > 1
+            else "remove random_crop",
         )
 
     def draw(words: tf.Tensor) -> Parameters:

@@ -10,8 +10,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hvd_imgcls.config import RunConfig
+from hvd_imgcls.config.image_sizes import require_image_size, require_size_for_views
 from hvd_imgcls.config.placement import Hybrid, Vertical
-from hvd_imgcls.data import ImageSource, host_shares_of, make_plan_for, open_images, open_source
+from hvd_imgcls.data import (
+    ImageSource,
+    host_shares_of,
+    image_shape_of,
+    make_plan_for,
+    open_images,
+    open_source,
+)
 from hvd_imgcls.data.sources.counts import CountedImages
 from hvd_imgcls.data.sources.subset import labelled_part
 from hvd_imgcls.environment.topology import Topology
@@ -104,6 +112,7 @@ def plan_run(
         ConfigError: If the configuration does not fit the images or the ranks.
         DataError: If a split is empty or there are fewer than two classes.
     """
+    require_image_size(config, image_shape_of(images.whole, config))
     return make_plan_for(
         images.whole if uses_all_images else images.labelled,
         config,
@@ -114,7 +123,12 @@ def plan_run(
 
 
 def plan_evaluation(config: RunConfig, images: RunImages, size: int) -> EvaluationPlan:
-    """Returns how the held-out split is evaluated on `size` ranks."""
+    """Returns how the held-out split is evaluated on `size` ranks.
+
+    Raises:
+        ConfigError: If the images are too small for `evaluation.views`.
+    """
+    require_size_for_views(config.evaluation.views, image_shape_of(images.whole, config))
     return make_evaluation_plan(
         config,
         num_examples=images.whole.num_examples("held_out"),

@@ -171,7 +171,6 @@ BAD_BYTES = {
     ),
     "cut_tail": (lambda p: os.truncate(p, p.stat().st_size - 3), "record 2: truncated"),
     "cut_header": (lambda p: os.truncate(p, second_record(p) + 5), "record 1: truncated"),
-    "empty_file": (lambda p: os.truncate(p, 0), "empty file"),
     "gzip": (lambda p: p.write_bytes(gzip.compress(p.read_bytes())), "compressed with gzip"),
 }
 BAD_RECORDS = {
@@ -196,6 +195,18 @@ def test_damaged_files_are_named_with_the_record(tmp_path, case):
     damage_file, message = BAD_BYTES[case]
     damage_file(path)
     with pytest.raises(DataError, match=f"train-00001-of-00002[:,] ?{message}"):
+        open_files(tmp_path)
+
+
+def test_a_shard_may_have_no_records_but_not_all_of_a_split(tmp_path):
+    write_good(tmp_path, num_shards=2)
+    write(tmp_path / "train-00001-of-00002", [])
+    source = open_files(tmp_path)
+    assert source.labels("train").tolist() == [0, 2, 1]
+    assert source.read("train", np.array([2])) == [image_of(4)]
+    assert f"1 files have no records, such as {tmp_path}/train-00001-of-00002" in source.notes
+    os.truncate(tmp_path / "validation-00000-of-00001", 0)
+    with pytest.raises(DataError, match=r"validation-00000-of-00001: empty file, and no other"):
         open_files(tmp_path)
 
 

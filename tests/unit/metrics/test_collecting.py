@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hvd_imgcls.distributed.single_process import SingleProcessCollectives
-from hvd_imgcls.errors import BadImagesError
+from hvd_imgcls.errors import BadImagesError, ConfigError
 from hvd_imgcls.metrics import Collector, evaluate
 from hvd_imgcls.metrics.examples import cross_entropies
 
@@ -99,3 +99,34 @@ def test_of_equal_probabilities_the_first_class_is_predicted_and_only_it_is_righ
     assert examples.predicted.tolist() == [0, 0]
     assert examples.places.tolist() == [0, 3]
     assert metrics_of(collector)["top1"] == 0.5
+
+
+def test_probabilities_are_distributions_and_labels_are_classes():
+    good, labels, numbers = np.full((3, 4), 0.25), np.array([0, 1, 3]), np.arange(3)
+    collector_of(3).add_probabilities(numbers, labels, good.astype(np.float16))
+    wrong = good.copy()
+    wrong[1, 2] = 0.5
+    negative = good + [[-0.5, 0.5, 0, 0]]
+    for values, said in ((wrong, "row 1 with the sum 1.25"), (negative, "least value -0.25")):
+        with pytest.raises(ConfigError, match=f"probabilities: got .*{said}.*apply softmax"):
+            collector_of(3).add_probabilities(numbers, labels, values)
+    for add in (collector_of(3).add_probabilities, collector_of(3).add):
+        with pytest.raises(ConfigError, match=r"labels: got '4 in row 2', expected 0 to 3"):
+            add(numbers, np.array([0, 1, 4]), good)
+        with pytest.raises(ConfigError, match=r"labels: got '-1 in row 0'"):
+            add(numbers, np.array([-1, 1, 3]), good)
+        with pytest.raises(ConfigError, match=r"numbers: got '3 in row 2', expected 0 to 2"):
+            add(np.array([0, 1, 3]), labels, good)
+        with pytest.raises(ConfigError, match=r"outputs \(3, 4\)"):
+            add(numbers, labels, good[:, :3])
+        with pytest.raises(ConfigError, match="capacity: got '3, but 4 examples'"):
+            add(np.array([0, 1, 2, 2]), np.array([0, 1, 2, 3]), np.full((4, 4), 0.25))
+
+
+def test_every_class_has_one_name():
+    labels, logits = random_outputs(8)
+    for names in (NAMES[:3], ("a", "b", "c", "a")):
+        collector = collector_of(8)
+        collector.add(np.arange(8), labels, logits)
+        with pytest.raises(ConfigError, match="class_names: got"):
+            evaluate(collector, names, SingleProcessCollectives())

@@ -10,12 +10,8 @@ from typing import Any
 from hvd_imgcls.config.sources import TfdsSource
 from hvd_imgcls.data.order.splits import Split
 from hvd_imgcls.data.sources.byte_ranges import PackedImages
-from hvd_imgcls.data.sources.tfrecord.source import (
-    TfRecords,
-    index_of_splits,
-    require_all_shards,
-    require_different_files,
-)
+from hvd_imgcls.data.sources.tfrecord.files import require_all_shards, require_different_files
+from hvd_imgcls.data.sources.tfrecord.source import TfRecords, index_of_splits
 from hvd_imgcls.errors import ConfigError, DataError, SetupError
 
 OWN_DATASET = "hvd_digits"

@@ -64,11 +64,12 @@ def scan_array_record(path: Path, keys: Keys) -> pa.Table:
 
 
 def _walk(path: Path) -> Iterator[int]:
-    """Yields the start of every record's data, using only the lengths."""
+    """Yields the start of every record's data, using only the lengths.
+
+    A file without records is empty: writers with more shards than records create such files.
+    """
     size = path.stat().st_size
     with path.open("rb") as file:
-        if size == 0:
-            raise DataError(f"{path}: empty file; copy or create it again")
         if file.read(2) == _GZIP:
             raise DataError(f"{path}: compressed with gzip; decompress it, for example with gunzip")
         begin, number = 0, 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,12 +12,16 @@ import xxhash
 from hvd_imgcls.config.sources import TfdsSource, TfRecordSource
 from hvd_imgcls.data.order.splits import Numbers, Split
 from hvd_imgcls.data.sources.byte_ranges import ByteRanges, PackedImages
+from hvd_imgcls.data.sources.tfrecord.files import (
+    empty_files,
+    files_of,
+    require_different_files,
+)
 from hvd_imgcls.data.sources.tfrecord.index import Keys, indexed
-from hvd_imgcls.errors import ConfigError, DataError
+from hvd_imgcls.errors import DataError
 from hvd_imgcls.files.class_lists import listed, read_class_list, repeated
 
 INDEX_DIR = ".hvd-imgcls-index"
-_SHARD = re.compile(r"(.*)-(\d{5,})-of-(\d{5,})(.*)")
 
 
 class TfRecords(PackedImages):
@@ -45,6 +47,7 @@ class TfRecords(PackedImages):
     ) -> None:
         self._files = files
         rows = {split: pa.concat_tables(tables[split]) for split in tables}
+        self._empty = {split: empty_files(files[split], tables[split]) for split in tables}
         self._first_rows: dict[Split, Numbers] = {}
         ranges = {}
         for split, table in rows.items():
@@ -76,9 +79,13 @@ class TfRecords(PackedImages):
 
     @property
     def notes(self) -> Sequence[str]:
-        """Duplicate images."""
+        """Empty files and duplicate images."""
         train, held_out = self._checksums["train"], self._checksums["held_out"]
-        notes = []
+        notes = [
+            f"{len(empty):,} files have no records, such as {empty[0]}"
+            for empty in [[*self._empty["train"], *self._empty["held_out"]]]
+            if empty
+        ]
         if repeated := len(train) - len(np.unique(train)):
             notes.append(f"{repeated:,} training images are duplicates")
         if both := len(np.intersect1d(train, held_out)):
@@ -179,8 +186,8 @@ def open_tfrecord(config: TfRecordSource) -> TfRecords:
     """
     folder = Path(config.path).expanduser()
     files: dict[Split, list[Path]] = {
-        "train": _files_of(folder, config.train_files, "train_files"),
-        "held_out": _files_of(folder, config.held_out_files, "held_out_files"),
+        "train": files_of(folder, config.train_files, "train_files"),
+        "held_out": files_of(folder, config.held_out_files, "held_out_files"),
     }
     require_different_files(files, "data.source.held_out_files", config.held_out_files)
     return TfRecords(
@@ -222,65 +229,3 @@ def scan_when_needed(path: Path, keys: Keys) -> pa.Table:
     from hvd_imgcls.data.sources.tfrecord.scanning import scan_array_record, scan_tfrecord
 
     return (scan_array_record if ".array_record" in path.name else scan_tfrecord)(path, keys)
-
-
-def require_different_files(files: Mapping[Split, Sequence[Path]], key: str, value: str) -> None:
-    """Raises an error if a file is in both splits, also by a link.
-
-    Args:
-        files: Files of each split.
-        key: Configuration key of the held-out files.
-        value: Its value.
-
-    Raises:
-        ConfigError: Naming the file.
-    """
-    first = {(status.st_dev, status.st_ino): file for file, status in _statuses(files["train"])}
-    for file, status in _statuses(files["held_out"]):
-        same = first.get((status.st_dev, status.st_ino))
-        if same is not None:
-            raise ConfigError(
-                key,
-                got=value,
-                expected="other files than the training files",
-                fix=f"{file} is in both"
-                + (f", by a link, as {same}" if same != file else "")
-                + "; correct it",
-            )
-
-
-def _statuses(files: Sequence[Path]) -> list[tuple[Path, os.stat_result]]:
-    return [(file, file.stat()) for file in files]
-
-
-def require_all_shards(files: Sequence[Path]) -> None:
-    """Raises an error if files are called `...-00003-of-00010` and one of the ten is missing."""
-    present = set(files)
-    sets = {
-        (file.parent, match[1], len(match[2]), int(match[3]), match[3] + match[4])
-        for file in files
-        if (match := _SHARD.fullmatch(file.name))
-    }
-    for folder, begin, width, total, end in sorted(sets):
-        for index in range(total):
-            expected = folder / f"{begin}-{index:0{width}}-of-{end}"
-            if expected not in present:
-                raise DataError(
-                    f"{expected}: missing, one of {total:,} shards of a dataset; copy it here"
-                )
-
-
-def _files_of(folder: Path, pattern: str, key: str) -> list[Path]:
-    files = sorted(
-        (file for file in folder.glob(pattern) if file.is_file() and file.name[0] != "."),
-        key=lambda file: str(file).encode(errors="surrogateescape"),
-    )
-    if not files:
-        raise ConfigError(
-            f"data.source.{key}",
-            got=pattern,
-            expected=f"a glob pattern of files in {folder}",
-            fix="correct data.source.path or the pattern",
-        )
-    require_all_shards(files)
-    return files
