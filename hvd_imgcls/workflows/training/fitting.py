@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 _MOST_UNMOVED = 0.05
 
 
-def fit(run: Run, phase: Phase, given: Sequence[keras.callbacks.Callback] = ()) -> None:
+def fit(run: Run, phase: Phase, given: Sequence[keras.callbacks.Callback] = ()) -> Freezer:
     """Compiles the model of a phase and trains it to the end of the plan.
 
     Layers are frozen as configured. A callback may stop training early. If the
@@ -38,6 +38,9 @@ def fit(run: Run, phase: Phase, given: Sequence[keras.callbacks.Callback] = ()) 
         run: The run.
         phase: The training.
         given: The user's own callbacks, the same on all ranks.
+
+    Returns:
+        What froze layers of the model; none are frozen any more.
 
     Raises:
         ConfigError: If no layer matches a name that is to be frozen.
@@ -69,7 +72,8 @@ def fit(run: Run, phase: Phase, given: Sequence[keras.callbacks.Callback] = ()) 
         if model.stop_training:
             break
     callbacks.end()
-    freezer.freeze([])
+    freezer.thaw()
+    return freezer
 
 
 def _compile_for(
