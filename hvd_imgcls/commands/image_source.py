@@ -13,7 +13,9 @@ from hvd_imgcls.config.sources import ImageFolderSource, Source
 from hvd_imgcls.data import open_source, opens_without_tensorflow
 from hvd_imgcls.data.sources.byte_ranges import PackedImages
 from hvd_imgcls.data.sources.file_source import FileSource
-from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.data.sources.folder_scan import FolderProblem
+from hvd_imgcls.data.sources.image_folder import open_image_folder
+from hvd_imgcls.errors import ConfigError, alike_on_all_ranks
 
 
 def add_source(parser: argparse.ArgumentParser) -> None:
@@ -61,8 +63,14 @@ def source_of(arguments: argparse.Namespace) -> Source:
         ) from error
 
 
-def open_named(arguments: argparse.Namespace) -> FileSource | PackedImages:
+def open_named(
+    arguments: argparse.Namespace, *, problems: list[FolderProblem] | None = None
+) -> FileSource | PackedImages:
     """Opens the image files of SOURCE.
+
+    Args:
+        arguments: Those that `add_source` added.
+        problems: Where to add what is wrong with class folders. If None, it is an error.
 
     Raises:
         ConfigError: If SOURCE has no image files.
@@ -71,6 +79,9 @@ def open_named(arguments: argparse.Namespace) -> FileSource | PackedImages:
     named = source_of(arguments)
     if not opens_without_tensorflow(named):
         import_tensorflow_quietly(arguments.verbosity)
+    if isinstance(named, ImageFolderSource):
+        with alike_on_all_ranks():
+            return open_image_folder(named, problems=problems)
     source = open_source(named)
     if isinstance(source, FileSource | PackedImages):
         return source

@@ -1,4 +1,7 @@
-"""`hvd-imgcls plan PIPELINE [--size N] [--ranks-per-host M] [--json] [--key.path value ...]`."""
+"""`hvd-imgcls plan PIPELINE [--size N] [--ranks-per-host M] [--json] [--key.path value ...]`.
+
+With `--num-train`, `--num-held-out` and `--num-classes`, it needs no images.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,13 @@ import sys
 
 from hvd_imgcls.commands.overrides import add_pipeline
 from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
-from hvd_imgcls.config import load_config
+from hvd_imgcls.config import RunConfig, load_config
 from hvd_imgcls.config.model_files import weights_notes
 from hvd_imgcls.data import image_shape_of, opens_without_tensorflow
+from hvd_imgcls.data.sources.counts import CountedImages
+from hvd_imgcls.environment.affinity import launched_local_size
 from hvd_imgcls.environment.topology import Topology, launched_rank_and_size
+from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.plan import available_cores, describe_plan
 from hvd_imgcls.workflows.startup.images import open_run_images, plan_run
 
@@ -26,8 +32,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ranks-per-host",
         type=positive,
         metavar="M",
-        help="ranks per host, on hosts like this one; default: one per core",
+        help="ranks per host, on hosts like this one; default: as launched, or one per core",
     )
+    counts = parser.add_argument_group(
+        "without the images", "numbers to plan with where there are no images; all three together"
+    )
+    counts.add_argument(
+        "--num-train", type=positive, metavar="N", help="images in the training split"
+    )
+    counts.add_argument(
+        "--num-held-out", type=positive, metavar="M", help="images in the held-out split"
+    )
+    counts.add_argument("--num-classes", type=positive, metavar="C", help="number of classes")
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
 
 
@@ -36,21 +52,53 @@ def run(arguments: argparse.Namespace) -> None:
     rank, launched_size = launched_rank_and_size()
     size = arguments.size or launched_size
     num_cores = available_cores()
-    ranks_per_host = min(size, arguments.ranks_per_host or num_cores)
+    launched_here = launched_local_size() if arguments.size is None else None
+    ranks_per_host = min(size, arguments.ranks_per_host or launched_here or num_cores)
     config = load_config(arguments.pipeline, arguments.overrides)
-    if not opens_without_tensorflow(config.data.source):
+    counted = _counted(arguments, config)
+    if counted is None and not opens_without_tensorflow(config.data.source):
         import_tensorflow_quietly(arguments.verbosity)
     topology = Topology.on_hosts(0, size, ranks_per_host)
-    images = open_run_images(config)
+    images = open_run_images(config, source=counted)
     plan = plan_run(config, images, topology, num_cores=num_cores)
+    not_checked = counted.not_checked if counted else []
     if arguments.json:
-        text = json.dumps(plan.to_json(), indent=2)
+        extra = {"not_checked": not_checked} if counted else {}
+        text = json.dumps({**plan.to_json(), **extra}, indent=2)
     else:
         shape = image_shape_of(images.labelled, config)
         notes = weights_notes(config.model, shape, plan.num_classes)
-        text = "\n".join([describe_plan(plan, config), *(f"note: {note}" for note in notes)])
+        plan_text = describe_plan(plan, config, not_checked)
+        text = "\n".join([plan_text, *(f"note: {note}" for note in notes)])
     if rank == 0:
         sys.stdout.write(text + "\n")
+
+
+def _counted(arguments: argparse.Namespace, config: RunConfig) -> CountedImages | None:
+    """Returns a source with the given numbers of images, None if there are none.
+
+    Raises:
+        ConfigError: If only some of the numbers are given, or they do not suit the configuration.
+    """
+    numbers = {
+        name: getattr(arguments, name) for name in ("num_train", "num_held_out", "num_classes")
+    }
+    given = [_option(name) for name, number in numbers.items() if number is not None]
+    missing = [_option(name) for name, number in numbers.items() if number is None]
+    if not given:
+        return None
+    if missing:
+        raise ConfigError(
+            " and ".join(missing),
+            got=f"only {' and '.join(given)}",
+            expected="the number of training images, of held-out images and of classes",
+            fix=f"add {' and '.join(missing)}, or omit {' and '.join(given)}",
+        )
+    return CountedImages(config, **numbers)
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def positive(text: str) -> int:

@@ -72,10 +72,12 @@ class RandomFlip:
     """Flips vertically (upside down) instead of horizontally."""
 
     alternating: bool = False
-    """Whether images flipped in even epochs are left unflipped in the next one, and vice versa.
+    """Whether every image is flipped in every other epoch.
 
-    The network then sees both versions of each image once in every two epochs (Jordan 2024,
-    arXiv:2404.00498, section 3.6). Requires `probability` 0.5.
+    In the first epoch, half of the images are flipped; in the second, fourth, ... those that were
+    not flipped in the first, in the third, fifth, ... those that were. The network then sees both
+    versions of each image in any two consecutive epochs (Jordan 2024, arXiv:2404.00498, section
+    3.6). Requires `probability` 0.5.
     """
 
     def __post_init__(self) -> None:
@@ -143,10 +145,9 @@ class Cutout:
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class ColourJitter:
-    """Changes brightness, contrast, saturation and hue, in this order.
+    """Changes brightness, contrast, saturation and hue, in an order drawn for every image.
 
-    The formulas are torchvision's, which also draws the order at random. By default all strengths
-    are 0 and images are unchanged.
+    As torchvision's `ColorJitter`. By default all strengths are 0 and images are unchanged.
     """
 
     name: Literal["colour_jitter"]

@@ -1,4 +1,4 @@
-"""Pins ranks that share a host to separate cores.
+"""Pins ranks that share a host to separate cores, and detects ranks that the launcher has bound.
 
 Threads of two ranks on the same cores delay each other: on two cores, a 5 ms step of two ranks
 took 17 ms, and 11 ms with each rank pinned to one core (2026-11-21, docs/benchmarks.md).
@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hvd_imgcls.environment.topology import RANK_VARIABLES
 
 SWITCH = "HVD_IMGCLS_PIN"
 """Environment variable; 0 disables pinning."""
 
-# Launchers that do not bind ranks to cores, and their variables for the local rank. Open MPI
+# Launchers that may not bind ranks to cores, and their variables for the local rank. Open MPI
 # binds ranks itself unless given `--bind-to none`; then a rank sees all cores.
 _HOROVODRUN = ("HOROVOD_LOCAL_RANK", "HOROVOD_LOCAL_SIZE")
 _OPEN_MPI = ("OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE")
+_HYDRA = ("MPI_LOCALRANKID", "MPI_LOCALNRANKS")
 
 _before_pinning: frozenset[int] | None = None
 
@@ -51,6 +55,8 @@ def pin_to_share(environment: Mapping[str, str] | None = None) -> None:
     environment = os.environ if environment is None else environment
     if _before_pinning is not None or environment.get(SWITCH) == "0":
         return
+    if is_bound(environment):
+        return
     cores = os.sched_getaffinity(0)
     for rank_variable, size_variable in (_HOROVODRUN, _OPEN_MPI):
         if rank_variable not in environment or size_variable not in environment:
@@ -64,6 +70,89 @@ def pin_to_share(environment: Mapping[str, str] | None = None) -> None:
         return
 
 
-def cores_of_local_ranks() -> frozenset[int]:
-    """Returns the cores that the ranks of this host share: those of this process before pinning."""
+def own_cores() -> frozenset[int]:
+    """Returns the cores that this process could use before it was pinned."""
     return _before_pinning or frozenset(os.sched_getaffinity(0))
+
+
+def is_bound(environment: Mapping[str, str] | None = None) -> bool:
+    """Returns whether the launcher has bound this rank to some of the cores it may use itself.
+
+    The launcher is the closest ancestor without the variables of a rank in its environment. If
+    that process belongs to another user (Slurm), it may be allowed more cores than the whole job;
+    the answer is then False.
+    """
+    environment = os.environ if environment is None else environment
+    if RANK_VARIABLES.isdisjoint(environment):
+        return False
+    process = os.getppid()
+    try:
+        while process > 1 and _is_of_a_rank(process):
+            process = _parent_of(process)
+        return process > 0 and own_cores() < os.sched_getaffinity(process)
+    except OSError:
+        return False
+
+
+def num_cores_of_local_ranks(local_size: int | None = None) -> int:
+    """Returns how many cores the ranks of this host share, as far as this rank can see.
+
+    A rank that the launcher has bound sees only its own cores; the others are taken to have as
+    many. `shares_of_bound` is exact, once the ranks have joined.
+
+    Args:
+        local_size: Number of ranks on the host; by default as announced by the launcher, or 1.
+    """
+    own = len(own_cores())
+    if not is_bound():
+        return own
+    return min(os.cpu_count() or own, own * (local_size or launched_local_size() or 1))
+
+
+def launched_local_size(environment: Mapping[str, str] | None = None) -> int | None:
+    """Returns the number of ranks on this host that the launcher announces, None without one."""
+    environment = os.environ if environment is None else environment
+    for _, variable in (_HOROVODRUN, _OPEN_MPI, _HYDRA):
+        if variable in environment:
+            return int(environment[variable])
+    return None
+
+
+def shares_of_bound(cores_by_rank: Sequence[frozenset[int]]) -> tuple[int, list[int]] | None:
+    """Returns the number of cores of a host and of each of its ranks; None if none is bound.
+
+    A core that several ranks may use is divided between them. The cores of a rank are rounded
+    down, but at least one.
+
+    Args:
+        cores_by_rank: The cores that each rank of the host may use, before pinning.
+
+    >>> shares_of_bound([frozenset({0}), frozenset({1})])
+    (2, [1, 1])
+    >>> shares_of_bound([frozenset({0, 1}), frozenset({0, 1}), frozenset({2, 3, 4})])
+    (5, [1, 1, 3])
+    """
+    if len(set(cores_by_rank)) == 1:
+        return None
+    everything = frozenset().union(*cores_by_rank)
+    users = {core: sum(core in cores for cores in cores_by_rank) for core in everything}
+    # Sums of a few reciprocals: a third three times must be one.
+    shares = [int(sum(1 / users[core] for core in cores) + 1e-9) for cores in cores_by_rank]
+    return len(everything), [max(1, share) for share in shares]
+
+
+def _is_of_a_rank(process: int) -> bool:
+    """Whether a process has the variables of a rank, such as a shell that a rank is started by.
+
+    Raises:
+        OSError: If it belongs to another user.
+    """
+    content = Path(f"/proc/{process}/environ").read_bytes()
+    names = {entry.partition(b"=")[0].decode(errors="replace") for entry in content.split(b"\0")}
+    return not names.isdisjoint(RANK_VARIABLES)
+
+
+def _parent_of(process: int) -> int:
+    # After the name in brackets, which may contain anything: the state and the parent.
+    fields = Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    return int(fields[1])

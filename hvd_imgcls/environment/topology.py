@@ -21,6 +21,8 @@ _RANK_AND_SIZE_VARIABLES = (
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
     ("PMI_RANK", "PMI_SIZE"),
 )
+RANK_VARIABLES = frozenset(rank for rank, _ in _RANK_AND_SIZE_VARIABLES)
+"""Variables of which a rank has at least one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hvd_imgcls.metrics.proportions import wilson_interval
+
 NUM_BINS = 15
 """As in Guo et al. 2017 (arXiv:1706.04599, section 4)."""
 
@@ -45,6 +47,7 @@ def calibration(
             "to": (index + 1) / num_bins,
             "count": count,
             "accuracy": right / count if count else None,
+            "intervals": {"accuracy": wilson_interval(right, count)},
             "confidence": math.fsum(part.tolist()) / count if count else None,
         }
         bins.append(row)

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hvd_imgcls.metrics.proportions import wilson_interval
+
 Integers = npt.NDArray[np.int64]
 
 
@@ -19,7 +21,7 @@ def confusion_matrix(labels: Integers, predicted: Integers, num_classes: int) ->
 
 
 def metrics_per_class(confusion: Integers, class_names: Sequence[str]) -> list[dict[str, Any]]:
-    """Returns precision, recall, F1 and support of every class, in order.
+    """Returns precision, recall, F1, support and confidence intervals of every class, in order.
 
     None where undefined: the recall of a class without examples, the precision of a class that
     is never predicted, and F1 if both are undefined.
@@ -38,6 +40,10 @@ def metrics_per_class(confusion: Integers, class_names: Sequence[str]) -> list[d
             "precision": _ratio(true, num_predicted),
             "recall": _ratio(true, has),
             "f1": _ratio(2 * true, has + num_predicted),
+            "intervals": {
+                "precision": wilson_interval(true, num_predicted),
+                "recall": wilson_interval(true, has),
+            },
         }
         for name, true, has, num_predicted in zip(
             class_names, right, support, predicted, strict=True

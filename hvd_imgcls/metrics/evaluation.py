@@ -20,16 +20,17 @@ from hvd_imgcls.metrics.confusion import (
     matthews_correlation,
     metrics_per_class,
 )
-from hvd_imgcls.metrics.examples import Examples, mean, top_k
+from hvd_imgcls.metrics.examples import Examples, mean, num_within, top_k
 from hvd_imgcls.metrics.gathering import Rankings, gather_examples, gather_rankings
 from hvd_imgcls.metrics.intervals import (
-    LEVEL,
+    degenerate,
     intervals,
     num_resamples,
     resampled_macro_auc,
     resampled_metrics,
 )
 from hvd_imgcls.metrics.one_class import one_vs_one_auc
+from hvd_imgcls.metrics.proportions import LEVEL, wilson_interval
 from hvd_imgcls.metrics.ranking import average_precision, roc_auc
 from hvd_imgcls.metrics.slices import Columns, Grouping, metrics_by_group
 from hvd_imgcls.metrics.thresholds import ThresholdTargets, operating_points
@@ -76,7 +77,7 @@ def evaluate(
         class_names: `[num_classes]`.
         collectives: Communication between the ranks.
         seed: Seed of the bootstrap.
-        with_intervals: Whether to compute confidence intervals of the headline metrics.
+        with_intervals: Whether to compute the bootstrap intervals; others are always computed.
         columns: Columns of the examples that define slices.
         targets: Recalls and precisions for which the threshold of each class is reported.
 
@@ -108,8 +109,9 @@ def evaluate(
                 groupings.items(), rankings.areas_by_group, strict=True
             )
         }
+    metrics["intervals"] = {"level": LEVEL, **_wilson_intervals(examples, len(class_names))}
     if with_intervals:
-        metrics["intervals"] = _intervals(examples, rankings, collectives, seed)
+        metrics["intervals"] |= _bootstrap_intervals(examples, rankings, collectives, seed)
     return Evaluated(metrics, examples, rankings)
 
 
@@ -155,10 +157,16 @@ def _add_rankings(metrics: dict[str, Any], rankings: Rankings) -> None:
     }
 
 
-def _intervals(
+def _wilson_intervals(examples: Examples, num_classes: int) -> dict[str, Any]:
+    """Returns the intervals of the headline metrics that are proportions."""
+    ks = {"top1": 1, **({"top5": 5} if num_classes > 5 else {})}
+    return {name: wilson_interval(num_within(examples, k), len(examples)) for name, k in ks.items()}
+
+
+def _bootstrap_intervals(
     examples: Examples, rankings: Rankings, collectives: Collectives, seed: int
 ) -> dict[str, Any]:
-    """Returns bootstrap intervals; the ranks divide the resamples. Collective."""
+    """Returns the intervals of the others; the ranks divide the resamples. Collective."""
     topology, count = collectives.topology, num_resamples(len(examples))
     own = range(topology.rank, count, topology.size)
     by_rank = collectives.gather_json(
@@ -169,7 +177,11 @@ def _intervals(
         together["roc_auc"] = resampled_macro_auc(
             rankings.resampled, collectives, num_examples=len(examples), seed=seed, count=count
         )
-    return {"level": LEVEL, "num_resamples": count, **intervals(together)}
+    return {
+        "num_resamples": count,
+        "degenerate": degenerate(together),
+        **intervals(together),
+    }
 
 
 def _mean_of_defined(values: Sequence[float | None]) -> float | None:

@@ -138,7 +138,12 @@ def examples_of(
 
 def top_k(examples: Examples, k: int) -> float:
     """Returns the fraction of examples whose label is among the `k` most probable classes."""
-    return int((examples.places < k).sum()) / len(examples)
+    return num_within(examples, k) / len(examples)
+
+
+def num_within(examples: Examples, k: int) -> int:
+    """Returns the number of examples whose label is among the `k` most probable classes."""
+    return int((examples.places < k).sum())
 
 
 def mean(values: Floats) -> float:

@@ -1,4 +1,4 @@
-"""Bootstrap confidence intervals of metrics, seeded.
+"""Bootstrap confidence intervals of metrics that are not proportions, seeded.
 
 Every resample has its own random generator, seeded with its number: any rank draws the same.
 """
@@ -12,12 +12,12 @@ import numpy.typing as npt
 
 from hvd_imgcls.distributed import Collectives
 from hvd_imgcls.metrics.examples import Examples
+from hvd_imgcls.metrics.proportions import LEVEL
 from hvd_imgcls.metrics.transpose import gather_rows
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-LEVEL = 0.95
 # Recommended for 2.5 % on both sides by Efron and Tibshirani 1993, "An Introduction to the
 # Bootstrap", section 14.3; fewer if it would take minutes, never below the second number.
 _RESAMPLES, _LEAST_RESAMPLES, _MAX_DRAWS = 1000, 200, 10**9
@@ -43,7 +43,7 @@ def resample(num_examples: int, *, seed: int, number: int) -> Integers:
 def resampled_metrics(
     examples: Examples, num_classes: int, *, seed: int, numbers: Iterable[int]
 ) -> dict[str, list[float]]:
-    """Returns the headline metrics of some resamples, by name.
+    """Returns the headline metrics that are not proportions, of some resamples, by name.
 
     Args:
         examples: All examples, in order.
@@ -52,7 +52,7 @@ def resampled_metrics(
         numbers: Numbers of the resamples.
     """
     metrics: dict[str, list[float]] = {}
-    is_correct, in_top5 = examples.is_correct, examples.places < 5
+    is_correct = examples.is_correct
     for number in numbers:
         drawn = resample(len(examples), seed=seed, number=number)
         labels, predicted = examples.labels[drawn], examples.predicted[drawn]
@@ -61,8 +61,6 @@ def resampled_metrics(
         num_predicted = np.bincount(predicted, minlength=num_classes)
         has_any, is_present = support > 0, support + num_predicted > 0
         row = {
-            "top1": right.sum() / len(drawn),
-            **({"top5": in_top5[drawn].sum() / len(drawn)} if num_classes > 5 else {}),
             "loss": examples.losses[drawn].sum() / len(drawn),
             "balanced_accuracy": (right[has_any] / support[has_any]).mean(),
             "macro_f1": (2 * right[is_present] / (support + num_predicted)[is_present]).mean(),
@@ -86,6 +84,22 @@ def intervals(by_number: Mapping[str, Sequence[float]]) -> dict[str, list[float]
         for name, values in by_number.items()
         if not np.isnan(values).all()
     }
+
+
+def degenerate(by_number: Mapping[str, Sequence[float]]) -> list[str]:
+    """Returns the metrics whose values are equal in all resamples.
+
+    Their interval is a point, which says nothing about the uncertainty: if no example is wrong,
+    none is in any resample.
+
+    Args:
+        by_number: Values of the resamples by name; NaN where undefined.
+    """
+    distinct = {
+        name: {value for value in values if not np.isnan(value)}
+        for name, values in by_number.items()
+    }
+    return sorted(name for name, values in distinct.items() if len(values) == 1)
 
 
 class ResampledAuc:

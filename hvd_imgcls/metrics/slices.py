@@ -16,7 +16,8 @@ from hvd_imgcls.metrics.confusion import (
     confusion_matrix,
     metrics_per_class,
 )
-from hvd_imgcls.metrics.examples import Examples, mean, top_k
+from hvd_imgcls.metrics.examples import Examples, mean, num_within, top_k
+from hvd_imgcls.metrics.proportions import wilson_interval
 from hvd_imgcls.metrics.ranking import rank, roc_auc
 
 Floats = npt.NDArray[np.float64]
@@ -81,7 +82,7 @@ def metrics_by_group(
         inside = examples[grouping.places == place]
         confusion = confusion_matrix(inside.labels, inside.predicted, len(class_names))
         per_class = metrics_per_class(confusion, class_names)
-        num_correct = int(np.trace(confusion))
+        num_correct, has_top5 = int(np.trace(confusion)), len(class_names) > 5
         defined = [of_class[place] for of_class in areas]
         defined_areas = [area for area in defined if area is not None]
         rows.append(
@@ -90,7 +91,13 @@ def metrics_by_group(
                 "num_examples": len(inside),
                 "loss": mean(inside.losses),
                 "top1": num_correct / len(inside),
-                "top5": top_k(inside, 5) if len(class_names) > 5 else None,
+                "top5": top_k(inside, 5) if has_top5 else None,
+                "intervals": {
+                    "top1": wilson_interval(num_correct, len(inside)),
+                    "top5": wilson_interval(num_within(inside, 5), len(inside))
+                    if has_top5
+                    else None,
+                },
                 "balanced_accuracy": balanced_accuracy(per_class),
                 "macro_f1": averages(per_class, num_correct)["macro"]["f1"],
                 "roc_auc": math.fsum(defined_areas) / len(defined_areas) if defined_areas else None,

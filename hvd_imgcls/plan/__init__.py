@@ -5,7 +5,7 @@ from hvd_imgcls.plan.describe import describe_plan
 from hvd_imgcls.plan.hosts import HostShares
 from hvd_imgcls.plan.learning_rate import learning_rate_at, milestone_steps, warmup_start
 from hvd_imgcls.plan.making import EvaluationPlan, Plan, make_evaluation_plan, make_plan
-from hvd_imgcls.plan.threads import Threads, available_cores, share_cores
+from hvd_imgcls.plan.threads import Threads, available_cores, share_cores, within_quota
 
 __all__ = [
     "EvaluationPlan",
@@ -21,4 +21,5 @@ __all__ = [
     "milestone_steps",
     "share_cores",
     "warmup_start",
+    "within_quota",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hvd_imgcls.config.models import KerasApplication, KerasFile, KerasHub
 from hvd_imgcls.config.schema import RunConfig
 from hvd_imgcls.plan import arithmetic
@@ -10,8 +12,14 @@ from hvd_imgcls.plan.learning_rate import describe_learning_rate
 from hvd_imgcls.plan.making import Plan
 
 
-def describe_plan(plan: Plan, config: RunConfig) -> str:
-    """Returns a description of the run, one topic per line."""
+def describe_plan(plan: Plan, config: RunConfig, not_checked: Sequence[str] = ()) -> str:
+    """Returns a description of the run, one topic per line.
+
+    Args:
+        plan: The plan.
+        config: The configuration that it was made from.
+        not_checked: What could not be checked, as noun phrases.
+    """
     rows = [
         ("ranks", _ranks(plan)),
         ("data", _data(plan, config)),
@@ -28,6 +36,7 @@ def describe_plan(plan: Plan, config: RunConfig) -> str:
         ("gradients", _gradients(plan, config)),
         ("evaluation", _evaluation(plan)),
         ("threads", _threads(plan)),
+        *([("not checked", "; ".join(not_checked))] if not_checked else []),
     ]
     width = max(len(subject) for subject, _ in rows) + 2
     return "\n".join(["plan:", *(f"  {subject:<{width}}{text}" for subject, text in rows)])
@@ -148,8 +157,9 @@ def _evaluation(plan: Plan) -> str:
 
 def _threads(plan: Plan) -> str:
     threads = plan.threads
+    each = f", {_count(threads.intra_op, 'core')} each"
     return (
         f"{_count(threads.num_cores, 'core')} for {_count(plan.local_size, 'rank')}"
-        f"{', one core each' if 1 < plan.local_size <= threads.num_cores else ''}: "
+        f"{each if 1 < plan.local_size <= threads.num_cores else ''}: "
         f"per rank intra-op {threads.intra_op}, inter-op {threads.inter_op}, data {threads.data}"
     )

@@ -174,7 +174,7 @@ def make_plan(
         ),
         seed=train.seed,
         check_every_steps=train.check_every_steps,
-        threads=share_cores(num_cores or available_cores(), topology.local_size),
+        threads=share_cores(num_cores or available_cores(topology.local_size), topology.local_size),
         hosts=hosts,
     )
 

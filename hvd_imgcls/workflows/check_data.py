@@ -8,7 +8,6 @@ import logging
 import os
 import tempfile
 import threading
-from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,10 +22,11 @@ from hvd_imgcls.data.order.splits import SPLITS, Split
 from hvd_imgcls.data.sources.byte_ranges import PackedImages
 from hvd_imgcls.data.sources.class_list import CLASS_NAMES_KEY
 from hvd_imgcls.data.sources.file_source import FileSource, printable
+from hvd_imgcls.data.sources.folder_scan import FolderProblem, describe_problems
 from hvd_imgcls.errors import BadImagesError, ConfigError, DataError
 from hvd_imgcls.files.atomic import replacing, require_writable
-from hvd_imgcls.plan import available_cores, share_cores
 from hvd_imgcls.workflows.preparing.inspector import DEFAULT_SECONDS_PER_FILE, Inspector
+from hvd_imgcls.workflows.preparing.manifest_summary import describe_manifest, note_on_large_images
 from hvd_imgcls.workflows.startup.ranks import join_ranks
 
 logger = logging.getLogger(__name__)
@@ -61,8 +61,10 @@ def check_data(
     max_pixels: int,
     seconds_per_file: float = DEFAULT_SECONDS_PER_FILE,
     verbosity: logs.Verbosity = logs.Verbosity.NORMAL,
+    problems: Sequence[FolderProblem] = (),
+    overwrites: bool = False,
 ) -> pa.Table:
-    """Inspects every image, writes the manifest and reports the bad images.
+    """Inspects every image, writes the manifest and reports all that is wrong.
 
     Collective: every rank must call this with equal arguments.
 
@@ -72,13 +74,15 @@ def check_data(
         max_pixels: Larger images are rejected by their header.
         seconds_per_file: Files that take longer are reported as bad.
         verbosity: How much is logged.
+        problems: What is wrong with class folders, reported with the bad images.
+        overwrites: Whether an existing file is replaced by the manifest.
 
     Returns:
         The manifest, on all ranks.
 
     Raises:
-        ConfigError: If the manifest cannot be written.
-        BadImagesError: If there are bad images; the manifest is still written.
+        ConfigError: If the manifest cannot be written or exists.
+        BadImagesError: If there are bad images or other problems; the manifest is still written.
     """
     # Set up ranks and logging.
     ranks = join_ranks(verbosity)
@@ -88,15 +92,21 @@ def check_data(
     )
 
     # Fails now, not after hours, if the manifest cannot be written.
-    distributed.agreement.on_root(collectives, lambda: _write(None, manifest_path))
+    manifest_path = manifest_path.absolute()
+    distributed.agreement.on_root(
+        collectives, lambda: _require_writable(manifest_path, overwrites=overwrites)
+    )
 
     # Every rank inspects its pieces, in one process per core.
     examples = [(split, e) for split in SPLITS for e in range(source.num_examples(split))]
     pieces = [examples[first : first + _PIECE] for first in range(0, len(examples), _PIECE)]
     logger.info("%s images in %s classes", f"{len(examples):,}", f"{len(source.class_names):,}")
-    threads = share_cores(available_cores(), topology.local_size)
     rows = _inspect(
-        source, pieces[topology.rank :: topology.size], threads.data, max_pixels, seconds_per_file
+        source,
+        pieces[topology.rank :: topology.size],
+        ranks.threads.data,
+        max_pixels,
+        seconds_per_file,
     )
 
     # The root merges the rows and broadcasts the result.
@@ -107,53 +117,12 @@ def check_data(
     table = table.replace_schema_metadata({CLASS_NAMES_KEY: pinned})
     distributed.agreement.on_root(collectives, lambda: _write(table, manifest_path))
     logger.log(logs.RESULT, "%s", describe_manifest(table))
-    for note in source.notes:
+    about_size = note_on_large_images(table) if topology.is_root else None
+    for note in (*source.notes, *([about_size] if about_size else [])):
         logger.info("note: %s", note)
     logger.log(logs.RESULT, "manifest written to %s", manifest_path)
-    _require_good(table, manifest_path)
+    _require_good(table, manifest_path, problems)
     return table
-
-
-def describe_manifest(table: pa.Table) -> str:
-    """Summarises the images as lines of text: counts, formats, sizes."""
-    rows = table.select(
-        ["path", "split", "checksum", "format", "height", "width", "problem", "remarks"]
-    ).to_pylist()
-    good = [row for row in rows if row["problem"] is None]
-    formats = Counter(row["format"] for row in good)
-    lines = [f"{len(good):,} of {len(rows):,} images can be read"]
-    if good:
-        lines.append("  formats: " + _counts(formats))
-        shorter = sorted(min(row["height"], row["width"]) for row in good)
-        lines.append(
-            f"  shorter side: {shorter[0]} to {shorter[-1]} pixels, median "
-            f"{shorter[len(shorter) // 2]}"
-        )
-    remarks = Counter(r for row in good for r in row["remarks"].split(", ") if r)
-    if remarks:
-        lines.append("  warnings: " + _counts(remarks))
-    lines += _in_both_splits(rows)
-    return "\n".join(lines)
-
-
-def _in_both_splits(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Returns a line on held-out images that are also in the training split (data leakage)."""
-    of_training = {row["checksum"]: row["path"] for row in rows if row["split"] == "train"}
-    both = [
-        (row["path"], of_training[row["checksum"]])
-        for row in rows
-        if row["split"] == "held_out" and row["checksum"] and row["checksum"] in of_training
-    ]
-    if not both:
-        return []
-    return [
-        f"  {len(both):,} held-out images are also in the training split, byte for byte, such as "
-        f"{both[0][0]}, identical to {both[0][1]}"
-    ]
-
-
-def _counts(counter: Counter[str]) -> str:
-    return ", ".join(f"{name} {count:,}" for name, count in counter.most_common())
 
 
 def _inspect(
@@ -228,6 +197,20 @@ def _path_columns(source: FileSource | PackedImages, split: Split, example: int)
     return {"path": text, "path_bytes": None if text == absolute else os.fsencode(absolute)}
 
 
+def _require_writable(path: Path, *, overwrites: bool) -> None:
+    """Raises an error if the manifest cannot be written, or would replace a file unasked."""
+    is_folder = os.path.isdir(path)
+    if is_folder or (os.path.exists(path) and not overwrites):
+        raise ConfigError(
+            "--manifest",
+            got=f"{path}, which exists",
+            expected="a new file",
+            fix="choose another name with --manifest FILE"
+            + ("" if is_folder else ", or overwrite it with --force"),
+        )
+    _write(None, path)
+
+
 def _write(table: pa.Table | None, path: Path) -> None:
     """Writes the manifest atomically; None only checks that it can be written."""
     try:
@@ -252,17 +235,19 @@ def _to_bytes(table: pa.Table) -> bytes:
     return buffer.getvalue()
 
 
-def _require_good(table: pa.Table, manifest_path: Path) -> None:
+def _require_good(table: pa.Table, manifest_path: Path, problems: Sequence[FolderProblem]) -> None:
     bad = [
         f"{row['path']}: {row['problem']}"
         for row in table.select(["path", "problem"]).to_pylist()
         if row["problem"] is not None
     ]
-    if not bad:
-        return
-    named = "\n  ".join(bad[:_MAX_NAMED])
-    more = f"\n  and {len(bad) - _MAX_NAMED:,} more" if len(bad) > _MAX_NAMED else ""
-    raise BadImagesError(
-        f"{len(bad):,} of {table.num_rows:,} images cannot be read:\n  {named}{more}\n"
-        f"  to fix it: replace or remove them; {manifest_path} lists all in the column `problem`"
-    )
+    parts = [describe_problems(problems)] if problems else []
+    if bad:
+        named = "\n  ".join(bad[:_MAX_NAMED])
+        more = f"\n  and {len(bad) - _MAX_NAMED:,} more" if len(bad) > _MAX_NAMED else ""
+        parts.append(
+            f"{len(bad):,} of {table.num_rows:,} images cannot be read:\n  {named}{more}\n  to "
+            f"fix it: replace or remove them; {manifest_path} lists all in the column `problem`"
+        )
+    if parts:
+        raise BadImagesError("\n".join(parts))

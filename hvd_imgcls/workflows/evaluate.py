@@ -126,7 +126,7 @@ def evaluate_model(
         ranks: The ranks, which must hold equal weights.
         quarantine_path: File to which the root appends the images that `data.bad_examples:
             quarantine` excludes, or None.
-        with_intervals: Whether to compute confidence intervals of the headline metrics.
+        with_intervals: Whether to compute the bootstrap intervals; others are always computed.
 
     Raises:
         DataError: If an image cannot be decoded; with `quarantine`, if there are too many.
@@ -185,7 +185,10 @@ def describe_metrics(metrics: dict[str, Any]) -> str:
             f"held-out accuracy: undefined; the outputs for {metrics['num_not_finite']:,} of "
             f"{num_examples:,} images are NaN or infinite{left_out}"
         )
+    low, high = metrics["intervals"]["top1"]
+    level = f"{100 * metrics['intervals']['level']:.0f} %"
     return (
         f"held-out accuracy {metrics['top1']:.4f} ({metrics['num_correct']:,} of "
-        f"{num_examples:,}), loss {metrics['loss']:.4f}{left_out}"
+        f"{num_examples:,}; {level} CI {low:.4f} to {high:.4f}), "
+        f"loss {metrics['loss']:.4f}{left_out}"
     )

@@ -7,15 +7,17 @@ import sys
 import pyarrow.parquet as pq
 import pytest
 
+from hvd_imgcls.data.sources.class_list import CLASS_NAMES_KEY
 from hvd_imgcls.workflows.prepare import prepare
 from tests.support.folders import open_folder
 from tests.support.program import running
 from tests.unit.data.images import encoded, write_class_folders
 
 
-def check(folder, manifest, size):
-    words = [sys.executable, "-m", "hvd_imgcls", "check-data", str(folder), "--manifest"]
-    with running([*words, str(manifest)], size=size, cwd=folder.parent) as program:
+def check(folder, manifest, size, *options):
+    words = [sys.executable, "-m", "hvd_imgcls", "check-data", str(folder), *options]
+    words += ["--manifest", str(manifest)] if manifest else []
+    with running(words, size=size, cwd=folder.parent) as program:
         return program.wait(120), program.output
 
 
@@ -23,10 +25,15 @@ def check(folder, manifest, size):
 def test_bad_images_are_named_once_and_the_manifest_is_that_of_one_rank(tmp_path):
     folder = tmp_path / "images"
     write_class_folders(folder, {"a": 70, "b": 70})
+    (folder / "c" / "inner").mkdir(parents=True)
+    (folder / "d").mkdir()
     (folder / "a" / "cut.jpg").write_bytes(encoded(".jpg", 1)[:300])
     (folder / "b" / "gone.jpg").symlink_to(folder / "nowhere.jpg")
     exit_code, output = check(folder, tmp_path / "two.parquet", 2)
     assert exit_code == 3, output
+    assert output.count("2 problems with class folders") == 1, output
+    for name in ("c", "d"):
+        assert output.count(f"{folder}/{name}: no image files in it") == 1, output
     assert output.count("2 of 142 images cannot be read") == 1, output
     assert output.count(f"{folder}/a/cut.jpg: Invalid JPEG data, size 300") == 1, output
     assert output.count(f"{folder}/b/gone.jpg: No such file or directory") == 1, output
@@ -38,10 +45,24 @@ def test_bad_images_are_named_once_and_the_manifest_is_that_of_one_rank(tmp_path
     one, two = (pq.read_table(tmp_path / f"{name}.parquet") for name in ("one", "two"))
     assert one.equals(two)
     assert one.num_rows == 142
-    for name in ("a/cut.jpg", "b/gone.jpg"):
-        (folder / name).unlink()
-    exit_code, output = check(folder, tmp_path / "one.parquet", 1)
+    assert two.schema.metadata[CLASS_NAMES_KEY] == b'["a", "b"]'
+
+
+@pytest.mark.ranks(2)
+def test_an_existing_file_is_replaced_only_if_told_so(tmp_path):
+    folder = tmp_path / "images"
+    write_class_folders(folder, {"a": 3, "b": 3})
+    (tmp_path / "manifest.parquet").write_text("mine")
+    exit_code, output = check(folder, None, 2)
+    assert exit_code == 2, output
+    assert output.count(f"--manifest: got '{tmp_path}/manifest.parquet, which exists'") == 1
+    assert "choose another name with --manifest FILE, or overwrite it with --force" in output
+    assert "images can be read" not in output
+    assert (tmp_path / "manifest.parquet").read_text() == "mine"
+    exit_code, output = check(folder, None, 1, "--force")
     assert exit_code == 0, output
+    assert f"manifest written to {tmp_path}/manifest.parquet" in output
+    assert pq.read_table(tmp_path / "manifest.parquet").num_rows == 6
 
 
 @pytest.mark.ranks(2)

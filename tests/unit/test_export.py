@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -10,12 +12,14 @@ import tensorflow as tf
 
 from hvd_imgcls import logs
 from hvd_imgcls.config import parse_config
+from hvd_imgcls.data.decoding.image_files import make_evaluation_decoder
 from hvd_imgcls.errors import CheckpointError, ConfigError, DataError, SetupError
 from hvd_imgcls.workflows.export import export_model
 from hvd_imgcls.workflows.exporting import formats
 from hvd_imgcls.workflows.exporting.job import ExportJob
 from hvd_imgcls.workflows.predict import predict_files
 from hvd_imgcls.workflows.predicting.job import Job
+from tests.unit.data.decoding import bmp_files, orientations, variants
 from tests.unit.data.images import encoded
 
 PIPELINE = """
@@ -102,10 +106,52 @@ def test_probabilities_are_those_of_predict_on_100_images(
         assert row["predictions"][0]["class"] == name.decode()
 
 
-def test_it_has_the_class_names_and_loads_without_this_package(exported):
+PLAIN_TENSORFLOW = """
+import json, pathlib, sys
+import tensorflow as tf
+signatures = tf.saved_model.load(sys.argv[1]).signatures
+names = signatures["class_names"]()["class_names"].numpy()
+found = {"names": [name.decode() for name in names]}
+for path in map(pathlib.Path, sys.argv[2:]):
+    try:
+        results = signatures["serving_default"](image_bytes=tf.constant([path.read_bytes()]))
+        found[path.name] = results["probabilities"].numpy()[0].tolist()
+    except tf.errors.InvalidArgumentError as error:
+        found[path.name] = error.message
+assert not [name for name in sys.modules if name.startswith("hvd_imgcls")]
+print(json.dumps(found))
+"""
+
+
+def test_it_runs_in_plain_tensorflow(exported, config, tmp_path):
+    """In a new process: pictures however they are stored, in every format that it promises."""
     directory, _ = exported
-    names = tf.saved_model.load(str(directory / "saved_model")).signatures["class_names"]()
-    assert [name.decode() for name in names["class_names"].numpy()] == list(NAMES)
+    contents = {f"{number}.jpg": orientations.stored(number) for number in range(1, 9)}
+    contents |= {
+        f"{name}.file": variants.VARIANTS[name]
+        for name in ("PNG: RGB", "WebP: lossless", "JPEG: YCCK", "JPEG: grey", "GIF: one image")
+    }
+    contents["BMP.file"] = bmp_files.FILES["24 bits"][0]
+    paths = [tmp_path / name for name in contents]
+    for path in paths:
+        path.write_bytes(contents[path.name])
+    words = [sys.executable, "-c", PLAIN_TENSORFLOW, directory / "saved_model", *paths]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=120)
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found.pop("names") == list(NAMES)
+    assert "an exported model reads JPEG" in found.pop("GIF: one image.file")
+    for number in range(2, 9):
+        np.testing.assert_allclose(found[f"{number}.jpg"], found["1.jpg"], atol=0.01)
+    decode = make_evaluation_decoder(config, (12, 12, 3))
+    nothing = tf.constant(0, tf.int64)
+    images = tf.stack([decode(tf.constant(contents[name]), nothing, nothing) for name in found])
+    of_images = tf.saved_model.load(str(directory / "saved_model")).signatures["images"]
+    expected = of_images(images=images)["probabilities"].numpy()
+    np.testing.assert_allclose(list(found.values()), expected, atol=1e-6)
+
+
+def test_it_has_the_class_names_and_a_plain_model(exported):
+    directory, _ = exported
     assert (directory / "classes.txt").read_text() == "cat\ndog\nnewt\n"
     assert keras.models.load_model(directory / "model.keras").output_shape == (None, 3)
 

@@ -52,9 +52,9 @@ class Transform:
     compile_as_whole: bool = True
     """Whether `change_images` is compiled as a whole; False if it compiles its own parts."""
 
-    in_pairs_of_epochs: Callable[[Parameters, tf.Tensor], Parameters] | None = None
-    """Optional. If given, random words are drawn once for two epochs; takes the result of `draw`
-    and whether this is the second epoch, scalar bool, and returns the parameters.
+    alternate: Callable[[Parameters, tf.Tensor], Parameters] | None = None
+    """Optional. If given, all epochs have the random words of the first; takes the result of `draw`
+    and whether this is the second, fourth, ... epoch, scalar bool, and returns the parameters.
     """
 
     mixes: bool = False

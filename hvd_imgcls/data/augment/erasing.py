@@ -23,7 +23,7 @@ def make_random_erasing(
     """Returns a transform that erases a rectangle of random area, aspect ratio and position.
 
     Height and width are `round(sqrt(area * ratio))` and `round(sqrt(area / ratio))`, each
-    smaller than the image's (algorithm 1 of the paper).
+    smaller than the image's, as in torchvision's `RandomErasing.get_params`.
 
     Args:
         section: Its configuration.

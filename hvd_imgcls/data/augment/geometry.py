@@ -71,15 +71,15 @@ def make_random_flip(section: RandomFlip, image_shape: tuple[int, int, int], key
         (chosen,) = parameters
         return tf.where(chosen[:, None, None, None], tf.reverse(images, [axis]), images)
 
-    def turn_over(parameters: Parameters, is_second: tf.Tensor) -> Parameters:
+    def turn_over(parameters: Parameters, is_even: tf.Tensor) -> Parameters:
         (chosen,) = parameters
-        return (tf.math.logical_xor(chosen, is_second),)
+        return (tf.math.logical_xor(chosen, is_even),)
 
     return Transform(
         num_words=1,
         draw=draw,
         change_images=flip,
-        in_pairs_of_epochs=turn_over if section.alternating else None,
+        alternate=turn_over if section.alternating else None,
     )
 
 

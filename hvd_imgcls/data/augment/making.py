@@ -87,14 +87,17 @@ def make_augment(
         for index, (transform, own) in enumerate(
             zip(transforms, tf.split(words, numbers), strict=True)
         ):
-            if transform.in_pairs_of_epochs is None:
+            if transform.alternate is None:
                 drawn.append(transform.draw(own))
                 continue
             first = sum(numbers[:index])
-            of_pair = uniform_words(
-                examples, seed=seed, epoch=epoch // 2, streams=streams[first:][: numbers[index]]
+            of_first_epoch = uniform_words(
+                examples,
+                seed=seed,
+                epoch=tf.zeros_like(epoch),
+                streams=streams[first:][: numbers[index]],
             )
-            drawn.append(transform.in_pairs_of_epochs(transform.draw(of_pair), epoch % 2 == 1))
+            drawn.append(transform.alternate(transform.draw(of_first_epoch), epoch % 2 == 1))
         return drawn
 
     draw = compiled(draw)

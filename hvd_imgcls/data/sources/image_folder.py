@@ -10,66 +10,100 @@ import numpy as np
 
 from hvd_imgcls.config.sources import ImageFolderSource
 from hvd_imgcls.data.order.splits import Numbers, Split
-from hvd_imgcls.data.sources.file_source import FileSource
-from hvd_imgcls.data.sources.folder_scan import Scan, scan_class_folders
+from hvd_imgcls.data.sources.file_source import FileSource, printable
+from hvd_imgcls.data.sources.folder_scan import (
+    FolderProblem,
+    Scan,
+    describe_problems,
+    scan_class_folders,
+)
 from hvd_imgcls.data.sources.splitting import split_by_fraction
 from hvd_imgcls.errors import DataError
 
 
-def open_image_folder(config: ImageFolderSource) -> FileSource:
+def open_image_folder(
+    config: ImageFolderSource, *, problems: list[FolderProblem] | None = None
+) -> FileSource:
     """Returns the images in class folders, split by folder or within each class.
 
     Classes are sorted by the bytes of their names.
 
     Args:
         config: The folder and how it is split.
+        problems: Where to add what is wrong with class folders, which are then left out. If
+            None, or if no class is left, it is an error.
 
     Raises:
         ConfigError: If a folder cannot be read.
-        DataError: If it is empty, or the splits have different classes.
+        DataError: If it is empty. With all problems of class folders: unreadable ones, empty
+            ones, and held-out classes that the training split does not have.
     """
+    source, found = _open(config)
+    if found and (problems is None or not source.class_names):
+        raise DataError(describe_problems(found))
+    if problems is not None:
+        problems += found
+    return source
+
+
+def _open(config: ImageFolderSource) -> tuple[FileSource, list[FolderProblem]]:
     root = Path(config.path).expanduser()
     if config.train_folder is not None and config.held_out_folder is not None:
         return _of_split_folders(root, config.train_folder, config.held_out_folder)
     scan = scan_class_folders(root, "data.source.path")
-    files, labels = _flatten(scan, scan.class_names, "")
+    class_names = _not_empty(scan)
+    files, labels = _flatten(scan, class_names, "")
     chosen_of = split_by_fraction(labels, config.held_out_fraction, config.split_seed)
-    return FileSource(
+    source = FileSource(
         root,
-        scan.class_names,
+        class_names,
         {split: [files[index] for index in chosen] for split, chosen in chosen_of.items()},
         {split: labels[chosen] for split, chosen in chosen_of.items()},
         _notes(scan.left_out),
     )
+    return source, scan.problems
 
 
-def _of_split_folders(root: Path, train_folder: str, held_out_folder: str) -> FileSource:
+def _of_split_folders(
+    root: Path, train_folder: str, held_out_folder: str
+) -> tuple[FileSource, list[FolderProblem]]:
     train = scan_class_folders(root / train_folder, "data.source.train_folder")
     held_out = scan_class_folders(root / held_out_folder, "data.source.held_out_folder")
-    unknown = [name for name in held_out.class_names if name not in set(train.class_names)]
-    if unknown:
-        raise DataError(
-            f"{root / held_out_folder / unknown[0]}: no class of this name in "
-            f"{root / train_folder}; the classes of both folders must have the same names"
+    known = set(train.class_names)
+    unknown = [
+        FolderProblem(
+            what=f"{printable(root / held_out_folder / name)}: no class of this name in "
+            f"{printable(root / train_folder)}",
+            fix="the classes of both folders must have the same names",
         )
+        for name in held_out.class_names
+        if name not in known
+    ]
+    class_names = _not_empty(train)
     files: dict[Split, list[str]] = {}
     labels: dict[Split, Numbers] = {}
-    files["train"], labels["train"] = _flatten(train, train.class_names, train_folder + "/")
-    files["held_out"], labels["held_out"] = _flatten(
-        held_out, train.class_names, held_out_folder + "/"
-    )
+    files["train"], labels["train"] = _flatten(train, class_names, train_folder + "/")
+    files["held_out"], labels["held_out"] = _flatten(held_out, class_names, held_out_folder + "/")
     notes = _notes(train.left_out + held_out.left_out)
-    return FileSource(root, train.class_names, files, labels, notes)
+    source = FileSource(root, class_names, files, labels, notes)
+    return source, train.problems + held_out.problems + unknown
+
+
+def _not_empty(scan: Scan) -> list[str]:
+    """Returns the classes that have images."""
+    return [name for name, files in zip(scan.class_names, scan.files, strict=True) if files]
 
 
 def _flatten(scan: Scan, class_names: Sequence[str], prefix: str) -> tuple[list[str], Numbers]:
+    """Returns the files of some classes, and their labels."""
     label_of = {name: label for label, name in enumerate(class_names)}
-    files = [prefix + file for of_class in scan.files for file in of_class]
-    labels = [
-        label_of[name]
+    pairs = [
+        (prefix + file, label_of[name])
         for name, of_class in zip(scan.class_names, scan.files, strict=True)
-        for _ in of_class
+        if name in label_of
+        for file in of_class
     ]
+    files, labels = [file for file, _ in pairs], [label for _, label in pairs]
     return files, np.array(labels, dtype=np.int64)
 
 

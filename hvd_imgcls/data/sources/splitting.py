@@ -36,7 +36,7 @@ def choose_held_out(labels: Numbers, fraction: float, seed: int) -> np.ndarray:
     """
     counts = np.bincount(labels)
     is_held_out = np.zeros(len(labels), dtype=bool)
-    by_class = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
+    by_class = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts))[:-1]
     for label, (of_class, number) in enumerate(
         zip(by_class, num_held_out(counts, fraction), strict=True)
     ):

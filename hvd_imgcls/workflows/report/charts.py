@@ -13,7 +13,7 @@ from hvd_imgcls.workflows.report.reading import RunRecord
 
 MOST_CURVES = 10
 MOST_CLASSES_OF_MATRIX = 40
-_HEIGHT = 380
+_HEIGHT = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +196,7 @@ def calibration_chart(metrics: Mapping[str, Any]) -> Chart | None:
         y=[row["accuracy"] for row in bins],
         name="this model",
         mode="lines+markers",
+        error_y=_error_bars(bins),
         customdata=[row["count"] for row in bins],
         hovertemplate="confidence %{x:.3f}, accuracy %{y:.3f}<br>%{customdata:,} images",
     )
@@ -204,16 +205,31 @@ def calibration_chart(metrics: Mapping[str, Any]) -> Chart | None:
     return Chart(
         "calibration",
         "Calibration",
-        f"Accuracy by confidence; the expected calibration error is {error:.4f}.",
+        "Accuracy by confidence, with 95 % confidence intervals; the expected calibration error "
+        f"is {error:.4f}.",
         framed(figure),
     )
+
+
+def _error_bars(bins: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Returns the confidence intervals of the accuracies; None from earlier versions' files."""
+    if any("intervals" not in row for row in bins):
+        return None
+    ends = [(row["accuracy"], *row["intervals"]["accuracy"]) for row in bins]
+    return {
+        "array": [high - value for value, _, high in ends],
+        "arrayminus": [value - low for value, low, _ in ends],
+        "thickness": 1,
+        "width": 3,
+    }
 
 
 def framed(figure: go.Figure, *, height: int = _HEIGHT) -> go.Figure:
     """Applies the common layout: size, margins, legend."""
     figure.update_layout(
         height=height,
-        margin={"l": 56, "r": 12, "t": 12, "b": 76},
+        # The tool bar is 28 pixels high and must not lie over the data.
+        margin={"l": 56, "r": 12, "t": 32, "b": 76},
         legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"},
         hovermode="closest",
         template="none",

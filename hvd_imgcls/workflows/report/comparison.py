@@ -70,6 +70,7 @@ def _row(run: RunRecord, name: str) -> dict[str, Any]:
     return {
         "name": name,
         "top1": metrics.get("top1"),
+        "intervals": {"top1": metrics.get("intervals", {}).get("top1")},
         "loss": metrics.get("loss"),
         "roc_auc": (metrics.get("roc_auc") or {}).get("macro"),
         "size": plan.get("size"),

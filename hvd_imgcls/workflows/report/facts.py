@@ -42,10 +42,15 @@ def headline(run: RunRecord) -> list[dict[str, str]]:
 
 
 def _interval(metrics: Mapping[str, Any], key: str) -> str:
-    ends = metrics.get("intervals", {}).get(key)
+    intervals = metrics.get("intervals", {})
+    ends = intervals.get(key)
     if ends is None:
         return ""
-    return f"{metrics['intervals']['level']:.0%} CI: {ends[0]:.3f} to {ends[1]:.3f}"
+    name = f"{intervals['level']:.0%} CI"
+    # Earlier versions did not list them.
+    if key in intervals.get("degenerate", ()) or ends[0] == ends[1]:
+        return f"no {name}: all resamples are equal"
+    return f"{name}: {ends[0]:.3f} to {ends[1]:.3f}"
 
 
 def what_was_run(run: RunRecord) -> Rows:
@@ -95,7 +100,11 @@ def table_of_classes(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Returns one row per class."""
     columns = ("support", "precision", "recall", "f1", "roc_auc", "average_precision")
     return [
-        {"name": row["name"], **{name: row.get(name) for name in columns}}
+        {
+            "name": row["name"],
+            **{name: row.get(name) for name in columns},
+            "intervals": row.get("intervals", {}),
+        }
         for row in metrics.get("per_class", ())
     ]
 

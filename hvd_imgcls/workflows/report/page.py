@@ -33,6 +33,7 @@ def write_page(out_path: Path, template: str, charts: Sequence[Chart], **values:
         lstrip_blocks=True,
     )
     environment.filters["figure"] = _figure
+    environment.filters["interval"] = _interval
     text = environment.get_template(template).render(
         style=Markup((_FOLDER / "style.css").read_text(encoding="utf-8")),
         script=Markup((_FOLDER / "page.js").read_text(encoding="utf-8")),
@@ -51,6 +52,11 @@ def _for_script(value: Any) -> Markup:
     for character, escaped in {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}.items():
         text = text.replace(character, escaped)
     return Markup(text)
+
+
+def _interval(ends: Sequence[float]) -> str:
+    """Formats a confidence interval for a table."""
+    return f"{ends[0]:.3f} to {ends[1]:.3f}"
 
 
 def _figure(value: float | None) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from hvd_imgcls.config import RunConfig
 from hvd_imgcls.config.placement import Hybrid, Vertical
 from hvd_imgcls.data import ImageSource, host_shares_of, make_plan_for, open_images, open_source
+from hvd_imgcls.data.sources.counts import CountedImages
 from hvd_imgcls.data.sources.subset import labelled_part
 from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.plan import EvaluationPlan, Plan, make_evaluation_plan
@@ -63,7 +64,9 @@ def open_run_images(
         from hvd_imgcls.data.placement.placing import place
 
         source = place(source, config, collectives)
-    elif isinstance(config.data.placement, Vertical | Hybrid):
+    elif isinstance(config.data.placement, Vertical | Hybrid) and not isinstance(
+        source, CountedImages
+    ):
         from hvd_imgcls.data.placement.label_table import read_label_table
 
         num_classes = len(read_label_table(config.data.placement)[0])

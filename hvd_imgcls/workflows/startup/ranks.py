@@ -41,7 +41,7 @@ def join_ranks(verbosity: logs.Verbosity) -> Ranks:
     """
     collectives = distributed.start()
     logs.start(collectives.topology, verbosity=verbosity)
-    threads = distributed.devices.take_share(collectives.topology)
+    threads = distributed.devices.take_share(collectives)
     return Ranks(collectives=collectives, threads=threads)
 
 
@@ -55,5 +55,5 @@ def use_single_process(verbosity: logs.Verbosity) -> Ranks:
     """
     collectives = SingleProcessCollectives()
     logs.start(collectives.topology, verbosity=verbosity)
-    threads = distributed.devices.take_share(collectives.topology)
+    threads = distributed.devices.take_share(collectives)
     return Ranks(collectives=collectives, threads=threads)

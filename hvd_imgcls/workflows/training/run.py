@@ -21,6 +21,7 @@ from hvd_imgcls.state_registry import State, StateRegistry
 from hvd_imgcls.versions import code_version
 from hvd_imgcls.workflows.progress import Board, Record
 from hvd_imgcls.workflows.startup.images import RunImages, open_run_images, plan_run
+from hvd_imgcls.workflows.startup.large_images import note_on_large_images
 from hvd_imgcls.workflows.startup.ranks import Ranks
 from hvd_imgcls.workflows.training.weights_download import fetch_weights
 
@@ -124,6 +125,9 @@ def begin(
         logger.info("note: %s", note)
     hosts = collectives.gather_json(environment_record.host_name())
     if topology.is_root:
+        about_size = note_on_large_images(source, config)
+        if about_size is not None:
+            logger.info("note: %s", about_size)
         launch = environment_record.describe_launch(hosts, source.fingerprint)
         append_json_lines(files.launches, [launch])
         write_json(files.classes, list(source.class_names))

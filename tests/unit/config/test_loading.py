@@ -226,3 +226,13 @@ def test_tree_holds_every_default():
 )
 def test_split_overrides_in_any_order_finds_them(words):
     assert split_overrides(words) == (["x.yaml", "--json"], ["--train.seed", "3", "--run_dir=a"])
+
+
+def test_runs_from_before_a_key_existed_are_read_as_what_they_did(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(PIPELINE)
+    new, old = load_config(path).data, load_config(path, is_of_run=True).data
+    assert (new.resize, new.exif_orientation) == ("antialias", "apply")
+    assert (old.resize, old.exif_orientation) == ("bilinear", "ignore")
+    path.write_text(to_yaml(load_config(path)))
+    assert load_config(path, is_of_run=True).data == new

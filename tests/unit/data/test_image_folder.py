@@ -145,6 +145,41 @@ def test_folders_that_cannot_be_trained_on_are_refused(tmp_path, names, keywords
         open_folder(tmp_path, **keywords)
 
 
+def test_all_that_is_wrong_is_named_at_once(tmp_path):
+    make_files(tmp_path, ["train/a/1.jpg", "train/b/1.jpg", "train/c/x.txt", "train/d/e"])
+    make_files(tmp_path, ["val/a/1.jpg", "val/bb/1.jpg", "val/cc/1.jpg", "val/c/1.jpg"])
+    (tmp_path / "val" / "b").mkdir()
+    folders = {"train_folder": "train", "held_out_folder": "val"}
+    with pytest.raises(DataError) as raised:
+        open_folder(tmp_path, **folders)
+    lines = str(raised.value).splitlines()
+    assert lines[0] == "5 problems with class folders:"
+    assert lines[1:6] == [
+        f"  {tmp_path}/train/c: no image files in it",
+        f"  {tmp_path}/train/d: no image files in it",
+        f"  {tmp_path}/val/b: no image files in it",
+        f"  {tmp_path}/val/bb: no class of this name in {tmp_path}/train",
+        f"  {tmp_path}/val/cc: no class of this name in {tmp_path}/train",
+    ]
+    assert lines[6].startswith("  to fix it: remove the folder or add images")
+    assert lines[6].endswith("the classes of both folders must have the same names")
+    assert len(lines) == 7
+    # As check-data opens it: what is left can be checked.
+    problems = []
+    source = ImageFolderSource(name="image_folder", path=str(tmp_path), **folders)
+    folder = open_image_folder(source, problems=problems)
+    assert [f"  {problem.what}" for problem in problems] == lines[1:6]
+    assert folder.class_names == ("a", "b")
+    assert names_of(folder, "held_out", tmp_path) == ["val/a/1.jpg"]
+
+
+def test_folders_without_any_image_are_an_error_even_for_a_check(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    with pytest.raises(DataError, match="2 problems with class folders"):
+        open_image_folder(ImageFolderSource(name="image_folder", path=str(tmp_path)), problems=[])
+
+
 def test_a_missing_folder_is_a_wrong_key(tmp_path):
     with pytest.raises(ConfigError, match=r"data.source.path: .*No such file or directory"):
         open_folder(tmp_path / "nowhere")

@@ -116,7 +116,7 @@ def test_describe_of_several_ranks_names_everything():
         "warmup over 44 steps to 0.025",
         "ranks compared every 100 steps",
         "1 block of 64 per rank, 153 padded",
-        "16 cores for 4 ranks, one core each: per rank intra-op 4, inter-op 2, data 4",
+        "16 cores for 4 ranks, 4 cores each: per rank intra-op 4, inter-op 2, data 4",
     ):
         assert said in text
 

@@ -33,6 +33,10 @@ optimizer: {name: sgd}
 schedule: {name: constant, base_learning_rate: 0.1}
 train: {global_batch_size: 8, num_epochs: 3}
 """
+# The names of the charts whose tool bar is visible, in JavaScript.
+VISIBLE_TOOL_BARS = """[...document.querySelectorAll(".modebar-group:first-child")]
+    .filter((group) => getComputedStyle(group).opacity * getComputedStyle(group.parentNode).opacity)
+    .map((group) => group.closest(".js-plotly-plot").id)"""
 # What a page must not run or show as it is.
 NASTY = "</script><script>alert(1)</script>&<b>"
 
@@ -99,7 +103,7 @@ def run(tmp_path_factory):
 
 
 @contextlib.contextmanager
-def opened(path, *, width=1400, scheme="light"):
+def opened(path, *, width=1400, scheme="light", is_phone=False):
     """Yields the page, and what it complained about or asked for."""
     from playwright.sync_api import sync_playwright
 
@@ -107,7 +111,11 @@ def opened(path, *, width=1400, scheme="light"):
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
         context = browser.new_context(
-            viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True
+            viewport={"width": width, "height": 900},
+            color_scheme=scheme,
+            offline=True,
+            is_mobile=is_phone,
+            has_touch=is_phone,
         )
         page = context.new_page()
         page.on("console", lambda message: problems.append(message.text))
@@ -165,7 +173,9 @@ def test_table_of_classes_sorts_by_mouse_and_by_keyboard(run, tmp_path):
         button = table.get_by_role("button", name="recall")
 
         def shown():
-            return [float(text) for text in table.locator("td:nth-child(4)").all_inner_texts()]
+            cells = table.locator("td:nth-child(4)").all_inner_texts()
+            # Below the number is its interval.
+            return [float(text.split()[0]) for text in cells]
 
         button.click()
         assert shown() == pytest.approx(recalls, abs=5e-5)
@@ -173,6 +183,34 @@ def test_table_of_classes_sorts_by_mouse_and_by_keyboard(run, tmp_path):
         button.focus()
         page.keyboard.press("Enter")
         assert shown() == pytest.approx(recalls[::-1], abs=5e-5)
+        assert problems == []
+
+
+@needs_browser
+@pytest.mark.parametrize(("page_of", "is_phone"), [("run", False), ("comparison", True)])
+def test_tool_bars_are_seen_under_the_pointer_and_never_lie_over_the_data(
+    run, tmp_path, page_of, is_phone
+):
+    path = tmp_path / "page.html"
+    if page_of == "run":
+        write_report(run, path)
+    else:
+        write_comparison([run, run], path)
+    with opened(path, width=400 if is_phone else 1400, is_phone=is_phone) as (page, problems):
+        charts = page.locator(".js-plotly-plot")
+        page.add_style_tag(content="* { transition: none !important; }")
+        assert page.evaluate(VISIBLE_TOOL_BARS) == []
+        for chart in charts.all():
+            name = chart.get_attribute("id")
+            if is_phone:
+                chart.tap()
+            else:
+                chart.hover()
+            assert page.evaluate(VISIBLE_TOOL_BARS) == [name]
+            bar = chart.locator(".modebar").bounding_box()
+            data = chart.locator(".nsewdrag").bounding_box()
+            assert bar["y"] + bar["height"] <= data["y"]
+            assert bar["y"] >= chart.bounding_box()["y"]
         assert problems == []
 
 

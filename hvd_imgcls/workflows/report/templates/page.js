@@ -17,6 +17,7 @@ function themed(layout) {
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: colour("--ink"), family: "system-ui, sans-serif", size: 12 },
     hoverlabel: { font: { family: "system-ui, sans-serif" } },
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("--faint"), activecolor: colour("--accent") },
     colorway: dark.matches ? COLOURS.dark : COLOURS.light,
     xaxis: { ...layout.xaxis, ...axis },
     yaxis: { ...layout.yaxis, ...axis },
@@ -28,7 +29,7 @@ function drawAll() {
   const scale = dark.matches ? [[0, "#1e2125"], [1, "#7fb2f5"]] : [[0, "#ffffff"], [1, "#1a5fb4"]];
   for (const [name, chart] of Object.entries(charts)) {
     const data = chart.data.map((trace) => (trace.type === "heatmap" ? { ...trace, colorscale: scale } : trace));
-    Plotly.react(name, data, themed(chart.layout), { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] });
+    Plotly.react(name, data, themed(chart.layout), { responsive: true, displaylogo: false, displayModeBar: "hover", modeBarButtonsToRemove: ["select2d", "lasso2d"] });
   }
 }
 
@@ -58,5 +59,11 @@ function sortBy(header) {
 for (const button of document.querySelectorAll("th button")) {
   button.addEventListener("click", () => sortBy(button.closest("th")));
 }
+// A finger does not hover: the tool bar of the chart that was touched last is shown.
+document.addEventListener("pointerdown", (event) => {
+  for (const figure of document.querySelectorAll("figure")) {
+    figure.classList.toggle("touched", event.pointerType === "touch" && figure.contains(event.target));
+  }
+}, true);
 drawAll();
 dark.addEventListener("change", drawAll);

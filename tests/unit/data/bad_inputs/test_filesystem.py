@@ -143,6 +143,22 @@ def test_a_class_folder_without_the_right_to_read_it_is_an_error(folder):
         path.chmod(0o755)  # so that whoever is not root can remove it
 
 
+def test_all_folders_without_the_right_to_read_them_are_named(folder):
+    paths = [folder / "train" / "a", folder / "train" / "b" / "inner", folder / "held_out" / "a"]
+    paths[1].mkdir(parents=True)
+    for path in paths:
+        path.chmod(0)
+    try:
+        with without_rights(), pytest.raises(DataError) as raised:
+            open_folder(folder)
+    finally:
+        for path in paths:
+            path.chmod(0o755)
+    lines = [f"  {path}: cannot be read (Permission denied)" for path in paths]
+    assert str(raised.value).splitlines()[1:4] == lines
+    assert "to fix it: make it readable or remove it" in str(raised.value)
+
+
 def test_a_path_that_is_too_long_is_an_error(folder):
     place = os.open(folder / "train" / "a", os.O_RDONLY)
     for _ in range(20):  # 5,020 bytes, of 4,096 that the system allows

@@ -10,8 +10,8 @@ from PIL import Image
 from hvd_imgcls.data.decoding.decode import decode_shrunk, decode_window
 from hvd_imgcls.data.decoding.options import DecodingOptions
 from hvd_imgcls.data.decoding.windows import Window, centre_window
+from tests.unit.data.decoding.pictures import jpeg_of, photograph, psnr
 from tests.unit.data.images import encoded
-from tests.unit.data.pictures_of_formats import jpeg_of, photograph, psnr
 
 METHODS = {"antialias": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
