@@ -60,6 +60,8 @@ def run(settings: Settings) -> dict[str, Any]:
             fix="pip install 'hvd_imgcls[bench]', or pip install simplejpeg; "
             "or skip the row: --only b c d e f g h",
         )
+    if "j" in settings.only:
+        loaders.require_ffcv(settings)
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="hvd-imgcls-bench-") as directory:
         folder = Path(directory)

@@ -25,8 +25,9 @@ OURS = "hvd_imgcls.bench.inputs.decoding_arms"
 TORCHVISION, FFCV = (f"hvd_imgcls.bench.inputs.{name}_arms" for name in ("torchvision", "ffcv"))
 TORCHVISION_GOAL, FFCV_GOAL = 1.3, 1.0
 VALUES = ("uint8", "float")
+KINDS = {"pil": "PIL images", "tensors": "tensors"}
 # Worker processes of the DataLoader; the faster of the two counts.
-WORKERS = ("0", "1")
+WORKERS = {"0": "no worker", "1": "one worker"}
 MAX_SIDE = 500
 # FFCV's files: part of the images that is JPEG.
 FILES = {"FFCV, JPEG": "1", "FFCV, half of the images as pixels": "0.5"}
@@ -40,16 +41,16 @@ def torchvision(settings: Settings, folder: Path) -> dict[str, Any]:
     results = {}
     for value in VALUES:
         arms = {
-            f"torchvision, {kind}, {workers} workers": [
+            f"torchvision, {KINDS[kind]}, {WORKERS[workers]}": [
                 *(kind, value, workers, str(photographs / "train")),
                 *numbers,
             ]
-            for kind in ("pil", "tensors")
+            for kind in KINDS
             for workers in WORKERS
         }
         times = _take_turns(value, photographs, arms, TORCHVISION, python, settings.pairs)
         for kind, goal in (("pil", TORCHVISION_GOAL), ("tensors", None)):
-            names = [name for name in arms if f" {kind}," in name]
+            names = [name for name in arms if f" {KINDS[kind]}," in name]
             fastest = min(names, key=lambda name: statistics.median(times[name]["cpu"]))
             results[f"i, {value}: ours / {fastest}"] = speed_ratio(
                 times, "ours", fastest, goal=goal, unit="images"
@@ -61,28 +62,34 @@ def torchvision(settings: Settings, folder: Path) -> dict[str, Any]:
     return results
 
 
-def ffcv(settings: Settings, folder: Path) -> dict[str, Any]:
-    """Row j: speed of training batches from record files relative to FFCV's own files.
+def require_ffcv(settings: Settings) -> Path:
+    """Returns the interpreter of an environment with FFCV.
 
     Raises:
-        SetupError: If there is no environment with FFCV.
+        SetupError: If there is none.
     """
     if settings.ffcv_python is None:
         raise SetupError(
             "row j needs an environment with FFCV",
             fix="--ffcv-python PYTHON; docs/benchmarks.md says how to build it",
         )
+    return settings.ffcv_python
+
+
+def ffcv(settings: Settings, folder: Path) -> dict[str, Any]:
+    """Row j: speed of training batches from record files relative to FFCV's own files."""
+    python = require_ffcv(settings)
     records, files = folder / f"records of {MAX_SIDE}", {}
     prepare_records(folder / "photographs", records, ["--max-side", str(MAX_SIDE)])
     for name, part in FILES.items():
         files[name] = str(folder / f"{part}.beton")
         words = ["write", str(folder / "photographs" / "train"), files[name], part]
-        _write(settings.ffcv_python, words)
+        _write(python, words)
     numbers = [str(_images_per_turn(folder / "photographs")), str(BATCH_SIZE)]
     results = {}
     for value in VALUES:
         arms = {name: [value, file, *numbers] for name, file in files.items()}
-        times = _take_turns(value, records, arms, FFCV, settings.ffcv_python, settings.pairs)
+        times = _take_turns(value, records, arms, FFCV, python, settings.pairs)
         for name, goal in zip(files, (FFCV_GOAL, None), strict=True):
             results[f"j, {value}: ours / {name}"] = speed_ratio(
                 times, "ours", name, goal=goal, unit="images"
