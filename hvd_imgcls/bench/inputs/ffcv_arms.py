@@ -55,9 +55,11 @@ def loader_of(file: str, batch_size: int, *, as_floats: bool) -> Any:
         as_floats: Whether images are normalised float32 instead of uint8.
     """
     decoder = RandomResizedCropRGBImageDecoder((IMAGE_SIZE, IMAGE_SIZE))
-    image: list[Any] = [decoder, RandomHorizontalFlip(), ToTensor(), ToTorchImage()]
+    image: list[Any] = [decoder, RandomHorizontalFlip()]
     if as_floats:
+        # Compiled on the CPU: behind `ToTensor`, which is not, FFCV 1.0.2 never gets ready.
         image.append(NormalizeImage(np.array(_MEAN), np.array(_DEVIATION), np.float32))
+    image += [ToTensor(), ToTorchImage()]
     return Loader(
         file,
         batch_size=batch_size,
