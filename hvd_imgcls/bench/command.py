@@ -60,32 +60,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"alternating pairs to measure (default: 9; {TIME_TO_ACCURACY}: 1)",
     )
     _add_arguments_of_input(parser)
-    of_peers = parser.add_argument_group("bench peers")
-    of_peers.add_argument(
-        "--without",
-        nargs="+",
-        choices=["torch"],
-        metavar="PEER",
-        help="skip torch (several gigabytes)",
-    )
-    time_to_accuracy_group = parser.add_argument_group(f"bench {TIME_TO_ACCURACY}")
-    time_to_accuracy_group.add_argument(
-        "--target", type=float, help="target accuracy, 0 to 1 (default: 0.9)"
-    )
-    time_to_accuracy_group.add_argument(
-        "--pipeline", type=Path, help="our pipeline (default: pipelines/cifar10_fast.yaml)"
-    )
-    time_to_accuracy_group.add_argument(
-        "--override", nargs="+", metavar="KEY.PATH=VALUE", help="overrides of the pipeline"
-    )
-    time_to_accuracy_group.add_argument(
-        "--plain-epochs", type=int, help="epochs of the plain script's schedule (default: 30)"
-    )
-    parser.add_argument("--out", type=Path, help="JSON file for the results and their conditions")
-
-
-def _add_arguments_of_input(parser: argparse.ArgumentParser) -> None:
-    _add_arguments_of_input(parser)
     _add_arguments_of_comparisons(parser)
     parser.add_argument("--out", type=Path, help="JSON file for the results and their conditions")
 
@@ -125,9 +99,6 @@ def _add_arguments_of_input(parser: argparse.ArgumentParser) -> None:
         metavar="PYTHON",
         help="interpreter of an environment with FFCV, for j",
     )
-
-
-def _add_arguments_of_input(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_arguments_of_comparisons(parser: argparse.ArgumentParser) -> None:
