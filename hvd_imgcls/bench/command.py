@@ -15,6 +15,7 @@ from hvd_imgcls import logs
 from hvd_imgcls.bench.comparisons import peers, precision, scaling, time_to_accuracy
 from hvd_imgcls.bench.evaluations import evaluate
 from hvd_imgcls.bench.inputs import input as input_bench
+from hvd_imgcls.bench.inputs.settings import OWN_ROWS, ROWS, Settings
 from hvd_imgcls.bench.steps import step
 from hvd_imgcls.environment.processor import processor_name
 from hvd_imgcls.environment.topology import Topology
@@ -36,6 +37,8 @@ TIME_TO_ACCURACY = "time-to-accuracy"
 OWN_OPTIONS = {
     "only": ["input"],
     "data": ["input"],
+    "torch_python": ["input"],
+    "ffcv_python": ["input"],
     "cifar": ["input", TIME_TO_ACCURACY],
     "without": ["peers"],
     "target": [TIME_TO_ACCURACY],
@@ -56,16 +59,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         help=f"alternating pairs to measure (default: 9; {TIME_TO_ACCURACY}: 1)",
     )
+    _add_arguments_of_input(parser)
+    _add_arguments_of_comparisons(parser)
+    parser.add_argument("--out", type=Path, help="JSON file for the results and their conditions")
+
+
+def _add_arguments_of_input(parser: argparse.ArgumentParser) -> None:
     of_input = parser.add_argument_group("bench input")
     of_input.add_argument(
         "--only",
         nargs="+",
-        choices=input_bench.ROWS,
+        choices=ROWS,
         metavar="ROW",
-        help="rows to measure, of a to e",
+        help="rows to measure, of a to j (default: a to h, and those with a given environment)",
     )
     of_input.add_argument(
-        "--data", type=Path, metavar="FOLDER", help="JPEG files for a and b (default: synthetic)"
+        "--data",
+        type=Path,
+        metavar="FOLDER",
+        help="JPEG files for a, b and f to j (default: synthetic)",
     )
     of_input.add_argument(
         "--cifar",
@@ -74,6 +86,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="CIFAR-10 in train/ and test/ for d (default: random pixels in memory); "
         f"for {TIME_TO_ACCURACY}: the dataset to train on",
     )
+    of_input.add_argument(
+        "--torch-python",
+        type=Path,
+        metavar="PYTHON",
+        help="interpreter of an environment with torchvision, for i (default with --only i: "
+        "installed into the cache, several gigabytes)",
+    )
+    of_input.add_argument(
+        "--ffcv-python",
+        type=Path,
+        metavar="PYTHON",
+        help="interpreter of an environment with FFCV, for j",
+    )
+
+
+def _add_arguments_of_comparisons(parser: argparse.ArgumentParser) -> None:
     of_peers = parser.add_argument_group("bench peers")
     of_peers.add_argument(
         "--without",
@@ -95,7 +123,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     time_to_accuracy_group.add_argument(
         "--plain-epochs", type=int, help="epochs of the plain script's schedule (default: 30)"
     )
-    parser.add_argument("--out", type=Path, help="JSON file for the results and their conditions")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -141,12 +168,16 @@ def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
         module: Any = BENCHMARKS[arguments.name]
         results: dict[str, Any] = module.run(arguments.pairs)
         return results
+    environments = {"i": arguments.torch_python, "j": arguments.ffcv_python}
+    default = [*OWN_ROWS, *(row for row, python in environments.items() if python)]
     return input_bench.run(
-        input_bench.Settings(
+        Settings(
             pairs=arguments.pairs,
-            only=sorted(set(arguments.only or input_bench.ROWS)),
+            only=sorted(set(arguments.only or default)),
             data=arguments.data,
             cifar=arguments.cifar,
+            torch_python=arguments.torch_python,
+            ffcv_python=arguments.ffcv_python,
         )
     )
 

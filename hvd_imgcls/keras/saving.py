@@ -74,14 +74,25 @@ def portable(model: keras.Model) -> keras.Model:
     """Returns a model whose saved file plain Keras can load, without this package.
 
     This is the model itself, including its optimizer, if loss, optimizer and schedule are
-    Keras's own. Otherwise it is an uncompiled model with the same layers: with an unknown loss,
-    Keras could not load the model at all. A subclass of `keras.Model` needs its own
-    code in any case, and is returned unchanged.
+    Keras's own, and the optimizer was built for the variables that are trainable. Otherwise it is
+    an uncompiled model with the same layers: with an unknown loss, Keras could not load the
+    model at all, and it would drop the state of an optimizer of other variables, with a warning. A
+    subclass of `keras.Model` needs its own code in any case, and is returned unchanged.
     """
     is_of_keras = "hvd_imgcls>" not in json.dumps(model.get_compile_config())
-    if is_of_keras or not getattr(model, "inputs", None):
+    if not getattr(model, "inputs", None) or (is_of_keras and _optimizer_fits(model)):
         return model
     return keras.Model(model.inputs, model.outputs, name=model.name)
+
+
+def _optimizer_fits(model: keras.Model) -> bool:
+    """Whether the optimizer has state for the trainable variables, not for those of before."""
+    optimizer = getattr(model, "optimizer", None)
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    if optimizer is None or not optimizer.built:
+        return True
+    built_for = {id(variable) for variable in optimizer._trainable_variables}
+    return built_for == {id(variable) for variable in model.trainable_variables}
 
 
 def write_portable(path: Path, model: keras.Model) -> None:

@@ -91,15 +91,22 @@ class _Lookahead(Extension):
         slow = {id(variable) for variable in self.__dict__.get("_slow_weights", ())}
         return [variable for variable in optimizer.variables if id(variable) not in slow]
 
-    def _backend_apply_gradients(
-        self, grads: Sequence[Any], trainable_variables: Sequence[Any]
+    def _backend_update_step(
+        self, grads: Sequence[Any], trainable_variables: Sequence[Any], learning_rate: Any
     ) -> None:
-        """Updates the weights, then the slow weights."""
-        super()._backend_apply_gradients(grads, trainable_variables)  # type: ignore[misc]
+        """Updates the weights, then the slow weights.
+
+        Keras averages the weights (`use_ema`) and increments its counter after this.
+        """
+        super()._backend_update_step(  # type: ignore[misc]
+            grads, trainable_variables, learning_rate
+        )
         optimizer: Any = self
-        # Keras increments its counter after this.
         finished = tf.cast(tf.convert_to_tensor(optimizer.iterations), tf.int64) + 1
-        pairs = list(zip(trainable_variables, self.__dict__["_slow_weights"], strict=True))
+        # All of them, even those without a gradient in this step.
+        pairs = list(
+            zip(optimizer._trainable_variables, self.__dict__["_slow_weights"], strict=True)
+        )
 
         def follow() -> tf.Tensor:
             kept = self._slow_fraction(tf.cast(finished, tf.float32))

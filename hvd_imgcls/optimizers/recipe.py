@@ -86,9 +86,11 @@ def _with_own_options(optimizer: Any, config: Optimizer, model: keras.Model) -> 
     if isinstance(config, Adam):
         return optimizer
     if config.name == "muon":
-        # Keras expects regular expressions; this is the path of one variable.
-        kernels = [v for v in last_kernel_layer(model).trainable_variables if len(v.shape) > 1]
-        optimizer.exclude_layers = [f"^{re.escape(v.path)}$" for v in kernels]
+        # Keras would take all matrices, such as the biases of attention. It expects regular
+        # expressions; these are the paths of single variables.
+        last = {id(variable) for variable in last_kernel_layer(model).trainable_variables}
+        others = [v for v in model.trainable_variables if id(v) in last or not is_kernel(v)]
+        optimizer.exclude_layers = [f"^{re.escape(v.path)}$" for v in others if len(v.shape) == 2]
     if isinstance(config, Sgd) and config.weight_decay_kind == "l2":
         optimizer = _with_l2(optimizer, config)
     elif config.weight_decay_on == "kernels":

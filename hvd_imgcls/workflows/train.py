@@ -82,10 +82,10 @@ def train(
     # Train.
     trained = make_model(run, model)
     pretrain(run, trained)
-    fit(run, labelled_phase(run, trained), callbacks)
+    freezer = fit(run, labelled_phase(run, trained), callbacks)
 
     # Evaluate and save: identical models on all ranks, exact metrics, files, report.
-    result = finish_run(run, trained)
+    result = finish_run(run, trained, freezer)
     if run.is_root and config.logging.report:
         write_report(run.files.path, run.files.report)
     return result

@@ -64,6 +64,60 @@ def test_fused_synchronized_equals_the_plain_one_on_the_whole_batch(policy, tole
             np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance * np.abs(theirs).max())
 
 
+def with_padding():
+    """Returns the same as `fused_and_synchronized`, with padding on every rank."""
+    import keras
+    import tensorflow as tf
+
+    import hvd_imgcls.keras as hvd
+    from hvd_imgcls.keras.layers.present_examples import counting
+    from hvd_imgcls.keras.layers.sync_batch_normalization import synchronize_batch_normalization
+
+    keras.config.set_dtype_policy("float32")
+    random = np.random.default_rng(5)
+    x = (random.normal(size=(6, 5, 4, 3)) * [1, 2, 3] + [0, 10, 100]).astype(np.float32)
+    upstream = random.normal(size=x.shape).astype(np.float32)
+    # Rank 0 has two examples and padding, rank 1 nothing but padding.
+    present = [[True, False, True, False], [False, False]][hvd.rank()]
+    rows = PARTS[2][hvd.rank()]
+    real = [0, 2]
+
+    def run(layer, part, part_upstream, weights):
+        images = tf.constant(part)
+
+        @tf.function
+        def step():
+            with tf.GradientTape() as tape, counting(tf.constant(weights, tf.float32)):
+                tape.watch(images)
+                out = layer(images, training=True)
+                loss = tf.reduce_sum(out * part_upstream)
+            return out, *tape.gradient(loss, [images, layer.gamma.value])
+
+        results = [value.numpy() for value in step()]
+        return [*results, layer.moving_mean.numpy(), layer.moving_variance.numpy()]
+
+    plain = keras.layers.BatchNormalization(momentum=0.5)
+    expected = run(plain, x[real], upstream[real], [1, 1])
+    layer = keras.layers.BatchNormalization(momentum=0.5)
+    model = keras.Sequential([keras.Input(x.shape[1:]), layer])
+    synchronize_batch_normalization(model)
+    hvd.accelerate(model)
+    mask = np.array(present, np.float32)[:, None, None, None]
+    actual = run(layer, x[rows], upstream[rows] * mask, present)
+    actual[2] = hvd.allreduce(actual[2], op=hvd.Sum).numpy()
+    return [actual[0][present], actual[1][present], *actual[2:]], expected, actual[1]
+
+
+def test_padding_has_no_part_in_synchronized_moments():
+    (actual, expected, gradient), (idle, *_, idle_gradient) = run_on_ranks(with_padding)
+    for ours, theirs in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=3e-5 * np.abs(theirs).max())
+    for ours, theirs in zip(idle[2:], expected[2:], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=3e-5 * np.abs(theirs).max())
+    assert not gradient[[1, 3]].any()
+    assert not idle_gradient.any()
+
+
 def average_statistics():
     import keras
 

@@ -72,7 +72,7 @@ def test_rows_are_in_the_order_of_the_images_and_bad_ones_say_why(alone, folder)
     assert len(rows) == 61
     assert [row["image"] for row in rows] == sorted(row["image"] for row in rows)
     bad = {row["image"]: row["error"] for row in rows if row["error"]}
-    assert bad["images/cat/007.jpg"] == "Input is empty."
+    assert bad["images/cat/007.jpg"] == "empty file"
     assert set(bad) == {"images/cat/007.jpg", "images/dog/030.jpg"}
     for row in rows:
         probabilities = [one["probability"] for one in row["predictions"]]

@@ -33,7 +33,7 @@ TORCH = "PyTorch DDP over gloo"
 GOALS = {HOROVOD: 1.2, WORKERS: 1.4, TORCH: 1.0}
 
 CACHE = Path("~/.cache/hvd-imgcls/peers")
-TF_KERAS, PYTORCH = "tf-keras==2.21.*", "torch==2.13.*"
+TF_KERAS, PYTORCH, TORCHVISION = "tf-keras==2.21.*", "torch==2.13.*", "torchvision"
 
 
 def run(rounds: int, *, without: Sequence[str] = ()) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def run(rounds: int, *, without: Sequence[str] = ()) -> dict[str, Any]:
         WORKERS: functools.partial(_workers, tf_keras),
     }
     if "torch" not in without:
-        arms[TORCH] = functools.partial(_torch, _torch_python(cache))
+        arms[TORCH] = functools.partial(_torch, torch_python(cache))
     logger.info("%s, global batch %d, 2 processes: %d rounds ...", NETWORK, GLOBAL_BATCH, rounds)
     rates = measure_rates(arms, rounds=rounds, global_batch=GLOBAL_BATCH)
     return {
@@ -82,21 +82,31 @@ def _install(command: list[str], folder: Path, requirement: str) -> None:
         )
 
 
-def _torch_python(cache: Path) -> Path:
-    """Returns the Python interpreter of an environment with PyTorch."""
+def torch_python(cache: Path, *, with_torchvision: bool = False) -> Path:
+    """Returns the Python interpreter of an environment with PyTorch, installed if necessary.
+
+    Args:
+        cache: Folder of the environments.
+        with_torchvision: Whether torchvision is required too.
+
+    Raises:
+        SetupError: If it could not be installed.
+    """
     python = cache / "torch" / "bin" / "python"
+    needed = "import torch, torchvision" if with_torchvision else "import torch"
     works = (
         python.exists()
         and not subprocess.run(
-            [str(python), "-c", "import torch"], capture_output=True, check=False
+            [str(python), "-c", needed], capture_output=True, check=False
         ).returncode
     )
     if works:
         return python
     logger.info("installing %s into %s: several gigabytes ...", PYTORCH, cache / "torch")
     subprocess.run([sys.executable, "-m", "venv", str(cache / "torch")], check=True)
+    others = [TORCHVISION] if with_torchvision else []
     finished = subprocess.run(
-        [str(python), "-m", "pip", "install", "-q", PYTORCH, "numpy"],
+        [str(python), "-m", "pip", "install", "-q", PYTORCH, "numpy", *others],
         capture_output=True,
         text=True,
         check=False,
@@ -104,7 +114,7 @@ def _torch_python(cache: Path) -> Path:
     if finished.returncode:
         raise SetupError(
             f"{PYTORCH} could not be installed: {finished.stderr.strip()[-400:]}",
-            fix="skip it: --without torch",
+            fix="skip it: `bench peers --without torch`, or `bench input` without row i",
         )
     return python
 

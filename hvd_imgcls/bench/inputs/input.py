@@ -5,59 +5,43 @@
 - c: small images augmented in whole batches / one by one, as usual.
 - d: a training step on real data / on synthetic data in memory.
 - e: the exact order of an epoch / `shuffle` of tf.data: time and memory.
+- f: how close decoded windows are to Pillow's antialiased resize of the whole image.
+- g: CPU time of decoding a window with antialiasing / without, as before.
+- h: memory while one picture of 12 megapixels is decoded.
+- i: training batches from JPEG files / torchvision's transforms in a DataLoader.
+- j: training batches from record files / FFCV from its own files.
 
-In a to d every arm is a separate process. They take turns on one core, keep their iterators,
-and a turn ends when all prefetching has finished. Wall-clock and CPU time are reported; goals
-refer to CPU time, which is less affected by other programs on the machine.
+In a to d, g, i and j every arm is a separate process. They take turns on one core, keep their
+iterators, and a turn ends when all prefetching has finished. Wall-clock and CPU time are
+reported; goals refer to CPU time, which is less affected by other programs on the machine.
 """
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import logging
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from hvd_imgcls import logs
+from hvd_imgcls.bench.inputs import antialiasing, loaders
 from hvd_imgcls.bench.inputs.photographs import link_photographs, write_synthetic
-from hvd_imgcls.bench.measuring.launching import environment, run_module
+from hvd_imgcls.bench.inputs.settings import OTHER_ROWS, Settings
+from hvd_imgcls.bench.measuring.launching import prepare_records, run_module
 from hvd_imgcls.bench.measuring.ratio import alternating_order, ratio_of_pairs
-from hvd_imgcls.bench.measuring.turns import Arm, Times, measure, speed_ratio, time_ratio
-from hvd_imgcls.errors import HvdImgclsError, SetupError
+from hvd_imgcls.bench.measuring.turns import core_of_arms, speed_ratio, take_turns, time_ratio
+from hvd_imgcls.errors import SetupError
 
 logger = logging.getLogger(__name__)
 
-ROWS = ("a", "b", "c", "d", "e")
 # Row d: steps per turn, for some seconds of work.
 STEPS = {"digits_cnn": 600, "cifar10_small_cnn": 40}
 # Row e: ImageNet's number of images, and a number that must still fit into memory.
 NUM_EXAMPLES, MANY_EXAMPLES = 1_300_000, 100_000_000
 _PIPELINES = Path(__file__).parents[3] / "pipelines"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Settings:
-    """Command-line settings.
-
-    Attributes:
-        pairs: Measured turns of every arm.
-        only: Rows to measure.
-        data: Folder with JPEG files; synthetic photographs when None.
-        cifar: Folder with CIFAR-10 in class folders; random pixels in memory when None.
-    """
-
-    pairs: int
-    only: Sequence[str] = ROWS
-    data: Path | None = None
-    cifar: Path | None = None
 
 
 def run(settings: Settings) -> dict[str, Any]:
@@ -74,12 +58,14 @@ def run(settings: Settings) -> dict[str, Any]:
         raise SetupError(
             "simplejpeg, the baseline decoder of row a, is not installed",
             fix="pip install 'hvd_imgcls[bench]', or pip install simplejpeg; "
-            "or skip the row: --only b c d e",
+            "or skip the row: --only b c d e f g h",
         )
+    if "j" in settings.only:
+        loaders.require_ffcv(settings)
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="hvd-imgcls-bench-") as directory:
         folder = Path(directory)
-        if {"a", "b"} & set(settings.only):
+        if {"a", "b", *OTHER_ROWS} & set(settings.only):
             results["photographs"] = _prepare_photographs(settings.data, folder)
             logger.info("%s", results["photographs"])
         for line in settings.only:
@@ -94,7 +80,7 @@ def run(settings: Settings) -> dict[str, Any]:
 
 def decoding(settings: Settings, folder: Path) -> dict[str, Any]:
     """Line a."""
-    times = _take_turns(
+    times = take_turns(
         "hvd_imgcls.bench.inputs.decoding_arms",
         {name: [name, str(folder / "photographs")] for name in ("simplejpeg", "uint8", "float")},
         settings.pairs,
@@ -109,8 +95,8 @@ def decoding(settings: Settings, folder: Path) -> dict[str, Any]:
 
 def records(settings: Settings, folder: Path) -> dict[str, Any]:
     """Line b."""
-    _prepare_records(folder / "photographs", folder / "records")
-    times = _take_turns(
+    prepare_records(folder / "photographs", folder / "records")
+    times = take_turns(
         "hvd_imgcls.bench.inputs.decoding_arms",
         {
             "record files": ["uint8", str(folder / "records")],
@@ -126,7 +112,7 @@ def small_images(settings: Settings, folder: Path) -> dict[str, Any]:
     """Line c."""
     del folder
     names = ("in batches", "one by one")
-    times = _take_turns(
+    times = take_turns(
         "hvd_imgcls.bench.inputs.small_image_arms", {name: [name] for name in names}, settings.pairs
     )
     return {"c, in batches / one by one": speed_ratio(times, *names, goal=10.0, unit="images")}
@@ -143,7 +129,7 @@ def steps(settings: Settings, folder: Path) -> dict[str, Any]:
                 f"{path} does not exist", fix="run the benchmark in a checkout of hvd_imgcls"
             )
         of_cifar = [str(settings.cifar)] if settings.cifar and "cifar10" in pipeline else []
-        times = _take_turns(
+        times = take_turns(
             "hvd_imgcls.bench.inputs.fit_arms",
             {name: [name, str(path), str(number), *of_cifar] for name in ("real", "synthetic")},
             settings.pairs,
@@ -188,26 +174,16 @@ _LINES: Mapping[str, Callable[[Settings, Path], dict[str, Any]]] = {
     "c": small_images,
     "d": steps,
     "e": order,
+    "f": antialiasing.accuracy,
+    "g": antialiasing.time,
+    "h": antialiasing.memory,
+    "i": loaders.torchvision,
+    "j": loaders.ffcv,
 }
 
 
-def core_of_arms() -> int:
-    """Returns the core on which all arms take turns: the last one, which hosts use least."""
-    return max(os.sched_getaffinity(0))
-
-
-def _take_turns(module: str, arms: Mapping[str, Sequence[str]], pairs: int) -> dict[str, Times]:
-    logger.info("%s: %d turns of each ...", " and ".join(arms), pairs)
-    with contextlib.ExitStack() as processes:
-        started = [
-            processes.enter_context(Arm(name, module, words, core_of_arms()))
-            for name, words in arms.items()
-        ]
-        return measure(started, pairs)
-
-
 def _prepare_photographs(data: Path | None, folder: Path) -> str:
-    """Writes the images for rows a and b to `photographs`; returns a description."""
+    """Writes the images for rows a, b, i and j to `photographs`; returns a description."""
     origin = "JPEG files of " + str(data)
     if data is None:
         origin = "synthetic JPEG files of about 500 x 375 pixels"
@@ -218,20 +194,6 @@ def _prepare_photographs(data: Path | None, folder: Path) -> str:
     number = link_photographs(data.expanduser(), folder / "photographs")
     sizes = [path.stat().st_size for path in (folder / "photographs").glob("train/*/*")]
     return f"{number} {origin}, {sum(sizes) / number / 1e3:.0f} kB on average"
-
-
-def _prepare_records(photographs: Path, destination: Path) -> None:
-    words = [str(photographs), str(destination), "--train-folder", "train"]
-    command = [sys.executable, "-m", "hvd_imgcls", "prepare", *words, "--held-out-folder"]
-    done = subprocess.run(
-        [*command, "held_out"],
-        env=environment(1, os.environ),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise HvdImgclsError(f"hvd-imgcls prepare failed:\n{done.stdout}{done.stderr}")
 
 
 def _order_of(arm: str, num_examples: int, *, num_batches: int) -> dict[str, float]:

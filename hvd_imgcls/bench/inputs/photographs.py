@@ -61,20 +61,20 @@ def write_synthetic(destination: Path, number: int = SYNTHETIC_FILES + len(CLASS
         (destination / f"{i:05}.jpg").write_bytes(made_up_photograph(i))
 
 
-def made_up_photograph(number: int) -> bytes:
-    """Returns a JPEG of about 500 by 375 pixels: noise with the spectrum of photographs.
+def made_up_photograph(number: int, size: tuple[int, int] | None = None) -> bytes:
+    """Returns a JPEG: noise with the spectrum of photographs.
 
-    Amplitudes fall with 1 / frequency, as they do in natural images (Field 1987, J. Opt. Soc.
     Amplitudes fall with 1 / frequency, as in natural images (Field 1987, J. Opt. Soc.
     Am. A 4:2379), colours vary less than brightness, and there are a few sharp edges.
 
     Args:
         number: Its seed.
+        size: Height and width in pixels; about 375 by 500 when None.
     """
     from PIL import Image
 
     random = np.random.default_rng([0x70686F746F, number])
-    height, width = _SIZES[random.integers(len(_SIZES))]
+    height, width = size or _SIZES[random.integers(len(_SIZES))]
     rough = random.uniform(0.85, 1.15)
     planes = [_noise(random, height, width, rough) for _ in range(3)]
     rows, columns = np.mgrid[:height, :width]

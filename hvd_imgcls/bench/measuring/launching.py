@@ -16,7 +16,13 @@ from hvd_imgcls.errors import HvdImgclsError, SetupError
 
 
 def run_module(
-    module: str, arguments: Sequence[str], *, size: int, threads: int, timeout_seconds: float
+    module: str,
+    arguments: Sequence[str],
+    *,
+    size: int,
+    threads: int,
+    timeout_seconds: float,
+    variables: Mapping[str, str] | None = None,
 ) -> Any:
     """Runs a module in `size` new processes and returns the JSON that it wrote.
 
@@ -26,6 +32,7 @@ def run_module(
         size: Number of ranks; one is started without a launcher.
         threads: Intra-op threads of each process.
         timeout_seconds: Maximum duration.
+        variables: More environment variables.
 
     Raises:
         SetupError: If horovodrun is missing.
@@ -37,7 +44,7 @@ def run_module(
         command = [*launcher(size), sys.executable, "-m", module, *words]
         finished = subprocess.run(
             command,
-            env=environment(threads, os.environ),
+            env=environment(threads, os.environ) | dict(variables or {}),
             capture_output=True,
             text=True,
             timeout=timeout_seconds,
@@ -50,6 +57,30 @@ def run_module(
                 + "\n".join(output)
             )
         return json.loads(result.read_text())
+
+
+def prepare_records(folder: Path, destination: Path, options: Sequence[str] = ()) -> None:
+    """Runs `hvd-imgcls prepare` on the splits `train` and `held_out` of a folder.
+
+    Args:
+        folder: Folder of the splits.
+        destination: Folder of the record files.
+        options: Other options of `prepare`.
+
+    Raises:
+        HvdImgclsError: If it fails, with its output.
+    """
+    splits = ["--train-folder", "train", "--held-out-folder", "held_out"]
+    words = [str(folder), str(destination), *splits, *options]
+    done = subprocess.run(
+        [sys.executable, "-m", "hvd_imgcls", "prepare", *words],
+        env=environment(1, os.environ),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise HvdImgclsError(f"hvd-imgcls prepare failed:\n{done.stdout}{done.stderr}")
 
 
 def launcher(size: int) -> list[str]:

@@ -228,6 +228,6 @@ def _refuse_colour(key: str, got: object, image_shape: tuple[int, int, int], *, 
     )
 
 
-# One change at a time, image by image: all changes in one function take minutes to compile, because
-# XLA recomputes earlier changes for every use of a pixel.
+# One change at a time, image by image: one function for all changes took 48 s to compile, and this
+# one 0.6 s (64 images of 224 x 224; CONTRIBUTING.md, decisions).
 _compiled_change = compiled(change_colours)

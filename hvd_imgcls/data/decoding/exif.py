@@ -13,6 +13,7 @@ import tensorflow as tf
 _ORIENTATION = 274  # EXIF tag
 _BYTE, _SHORT = 1, 3  # TIFF types
 _NOWHERE = -1
+_LARGEST_OFFSET = 2**24
 
 
 def jpeg_orientation(contents: tf.Tensor) -> tf.Tensor:
@@ -82,7 +83,10 @@ def _of_jpeg(contents: tf.Tensor) -> tf.Tensor:
         is_metadata = (segment[0] == 0xFF) & (segment[1] >= 0xE0)
         return length, tf.where(is_exif, place + 10, _NOWHERE), is_metadata
 
-    return _of_tiff(contents, _walk(contents, 2, step))
+    # Cameras write EXIF data first: a loop would take 0.1 ms.
+    is_first = (_text_at(contents, 2, 2) == b"\xff\xe1") & (_text_at(contents, 6, 6) == b"Exif\0\0")
+    found = tf.cond(is_first, lambda: tf.constant(12), lambda: _walk(contents, 2, step))
+    return _of_tiff(contents, found)
 
 
 def _of_png(contents: tf.Tensor) -> tf.Tensor:
@@ -152,18 +156,19 @@ def _of_tiff(contents: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
     def read() -> tf.Tensor:
         header = _bytes_at(contents, start, 8)
         is_big = header[0] == ord("M")
-
-        def number(digits: tf.Tensor) -> tf.Tensor:
-            return tf.where(is_big, _number(digits, True), _number(digits, False))
-
-        directory = start + tf.clip_by_value(number(header[4:8]), 0, 2**24)
-        num_entries = number(_bytes_at(contents, directory, 2))
+        weights = tf.where(is_big, [2**24, 2**16, 2**8, 1], [1, 2**8, 2**16, 2**24])
+        of_two = tf.where(is_big, [2**8, 1], [1, 2**8])
+        offset = tf.reduce_sum(header[4:8] * weights)
+        directory = start + tf.clip_by_value(offset, 0, _LARGEST_OFFSET)
+        num_entries = tf.reduce_sum(_bytes_at(contents, directory, 2) * of_two)
         rest = tf.strings.length(contents) - (directory + 2)
         num_entries = tf.maximum(tf.minimum(num_entries, rest // 12), 0)
         table = tf.io.decode_raw(_text_at(contents, directory + 2, 12 * num_entries), tf.uint8)
-        entries = tf.cast(tf.reshape(table, [-1, 12]), tf.int32)
-        tag, kind = number(entries[:, 0:2]), number(entries[:, 2:4])
-        value = tf.where(kind == _BYTE, entries[:, 8], number(entries[:, 8:10]))
+        # Each entry: tag, type, number of values (4 bytes), and the value.
+        pairs = tf.cast(tf.reshape(table, [-1, 6, 2]), tf.int32)
+        numbers = tf.reduce_sum(pairs * of_two, axis=-1)
+        tag, kind = numbers[:, 0], numbers[:, 1]
+        value = tf.where(kind == _BYTE, pairs[:, 4, 0], numbers[:, 4])
         is_it = (tag == _ORIENTATION) & ((kind == _SHORT) | (kind == _BYTE))
         # The first one counts, and nothing but 1 to 8.
         value = tf.concat([tf.boolean_mask(value, is_it), [1]], axis=0)[0]

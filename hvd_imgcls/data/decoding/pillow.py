@@ -72,18 +72,17 @@ def decode_with_pillow(content: bytes, max_pixels: int, is_upright: bool) -> Pix
         raise DataError("JPEG XL, which is not supported; convert it")
     if not content:
         raise DataError("empty file")
+    # AVIF may have the brands of its container.
     is_heif = content[4:8] == b"ftyp" and content[8:12] in _HEIF_BRANDS
-    if is_heif and not register_heif():
+    if is_heif and b"avif" not in content[:64] and not register_heif():
         raise DataError("HEIC, which requires pillow-heif: pip install 'hvd_imgcls[heic]'")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(content), formats=_installed_formats()) as image:
-                require_allowed(image.size, max_pixels)
-                _say_once(image.format or "")
-                image.load()
-                orientation = image.getexif().get(_ORIENTATION, 1) if is_upright else 1
-                return _turned(_to_rgb(image), orientation)
+        with Image.open(io.BytesIO(content), formats=_installed_formats()) as image:
+            require_allowed(image.size, max_pixels)
+            _say_once(image.format or "")
+            image.load()
+            orientation = image.getexif().get(_ORIENTATION, 1) if is_upright else 1
+            return _turned(_to_rgb(image), orientation)
     except DataError:
         raise
     except UnidentifiedImageError:
@@ -135,6 +134,9 @@ def _turned(pixels: Pixels, orientation: int) -> Pixels:
 
 @functools.cache
 def _installed_formats() -> tuple[str, ...]:
+    """Returns the formats that can be read; called once, before the first image."""
+    # For all threads: the filters of `catch_warnings` would be mixed up between them.
+    warnings.filterwarnings("ignore", module="PIL")
     Image.init()
     register_heif()
     return tuple(name for name in PILLOW_FORMATS if name in Image.OPEN)
@@ -154,7 +156,7 @@ def register_heif() -> bool:
 @functools.cache
 def _say_once(format_name: str) -> None:
     logger.info(
-        "note: %s images are decoded by Pillow, which is slower than TensorFlow; "
-        "`hvd-imgcls prepare --max-side` converts them once",
+        "note: %s images that TensorFlow cannot decode are decoded by Pillow, which is slower; "
+        "`hvd-imgcls prepare` converts them once",
         format_name,
     )

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from hvd_imgcls import distributed
 from hvd_imgcls.distributed import ReduceOp
+from hvd_imgcls.keras.layers.present_examples import present_examples
 from hvd_imgcls.keras.layers.sync_batch_normalization import SyncBatchNormalization
 
 # Dtypes that the kernels of FusedBatchNormV3 support; statistics are always float32.
@@ -39,6 +40,20 @@ class _Fused:
         _move(layer, mean, variance)
         return outputs
 
+    def _moments(self, inputs: tf.Tensor, mask: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns mean and variance over the examples that count, `[channels]`."""
+        present = present_examples()
+        if present is not None:
+            present = tf.reshape(present, [-1] + [1] * (len(inputs.shape) - 2))
+            mask = present if mask is None else tf.logical_and(tf.cast(mask, tf.bool), present)
+        return self._masked_moments(inputs, mask)
+
+    def _masked_moments(
+        self, inputs: tf.Tensor, mask: tf.Tensor | None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Like `_moments`, with everything that counts in the mask."""
+        return super()._moments(inputs, mask)  # type: ignore[misc]
+
     def _normalize(
         self, inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -61,16 +76,48 @@ class FusedBatchNormalization(_Fused, keras.layers.BatchNormalization):
     def _normalize(
         self, inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        result = tf.raw_ops.FusedBatchNormV3(
-            x=inputs,
-            scale=gamma,
-            offset=beta,
-            mean=[],
-            variance=[],
-            epsilon=epsilon,
-            is_training=True,
+        def fused() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            result = tf.raw_ops.FusedBatchNormV3(
+                x=inputs,
+                scale=gamma,
+                offset=beta,
+                mean=[],
+                variance=[],
+                epsilon=epsilon,
+                is_training=True,
+            )
+            return result.y, result.batch_mean, _without_bessel(result.batch_variance, inputs)
+
+        def composed() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            values = tf.cast(inputs, tf.float32)
+            mean, variance = self._moments(values, None)
+            outputs = tf.nn.batch_normalization(values, mean, variance, beta, gamma, epsilon)
+            return tf.cast(outputs, inputs.dtype), mean, variance
+
+        present = present_examples()
+        return fused() if present is None else tf.cond(tf.reduce_all(present), fused, composed)
+
+    def _masked_moments(
+        self, inputs: tf.Tensor, mask: tf.Tensor | None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        if mask is None or present_examples() is None:
+            return super()._masked_moments(inputs, mask)
+        layer: Any = self
+        axes = list(layer._reduction_axes)
+        weights = tf.broadcast_to(tf.cast(mask, inputs.dtype)[..., tf.newaxis], tf.shape(inputs))
+        count = tf.reduce_sum(weights, axes, keepdims=True)
+        total = tf.reduce_sum(weights * inputs, axes, keepdims=True)
+        mean = tf.math.divide_no_nan(total, count)
+        squares = tf.reduce_sum(weights * tf.square(inputs - mean), axes)
+        count = tf.reshape(count, [-1])
+        variance = tf.math.divide_no_nan(squares, count)
+        # A batch of nothing but padding leaves the moving statistics as they are.
+        moving = (tf.cast(one, inputs.dtype) for one in (layer.moving_mean, layer.moving_variance))
+        of_batch = tf.reshape(mean, [-1]), variance
+        mean, variance = (
+            tf.where(count > 0, new, old) for new, old in zip(of_batch, moving, strict=True)
         )
-        return result.y, result.batch_mean, _without_bessel(result.batch_variance, inputs)
+        return mean, variance
 
 
 class FusedSyncBatchNormalization(_Fused, SyncBatchNormalization):
@@ -158,7 +205,8 @@ def _normalize_over_ranks(
         The outputs, and mean and variance over all ranks, `[channels]` float32, without
         gradient.
     """
-    count, mean, variance = _moments_over_ranks(tf.stop_gradient(inputs))
+    present = present_examples()
+    count, mean, variance = _moments_over_ranks(tf.stop_gradient(inputs), present)
 
     @tf.custom_gradient
     def normalize(values: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor) -> tuple[tf.Tensor, Any]:
@@ -185,6 +233,8 @@ def _normalize_over_ranks(
             through_moments = _transform(
                 values, factor * sums[0], factor * sums[1], mean, variance, epsilon
             )
+            if present is not None:
+                through_moments *= tf.reshape(tf.cast(present, values.dtype), [-1, 1, 1, 1])
             own = fixed.scale_backprop, fixed.offset_backprop
             return fixed.x_backprop - through_moments, *own
 
@@ -193,12 +243,33 @@ def _normalize_over_ranks(
     return normalize(inputs, gamma, beta), mean, variance
 
 
-def _moments_over_ranks(inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+def _moments_over_ranks(
+    inputs: tf.Tensor, present: tf.Tensor | None
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Returns count, mean and variance over all ranks, float32. Collective.
 
     The ranks' own moments are combined in float64, so that the difference of the
     squares keeps enough precision even if the mean is large compared with the spread.
     """
+    channels = inputs.shape[-1]
+    if present is None:
+        own = _sums_of_rank(inputs)
+    else:
+        # Without communication in it, so that the ranks need not agree.
+        own = tf.cond(
+            tf.reduce_all(present),
+            lambda: _sums_of_rank(inputs),
+            lambda: _sums_of_rank(tf.boolean_mask(inputs, present)),
+        )
+    sums = _sum_over_ranks(own, "moments")
+    count = sums[-1]
+    mean, squares = sums[:channels] / count, sums[channels : 2 * channels] / count
+    variance = tf.maximum(squares - mean * mean, 0.0)
+    return tf.cast(count, tf.float32), tf.cast(mean, tf.float32), tf.cast(variance, tf.float32)
+
+
+def _sums_of_rank(inputs: tf.Tensor) -> tf.Tensor:
+    """Returns the sums of values and squares per channel, and the count, `[2 channels + 1]`."""
     channels = inputs.shape[-1]
     own = tf.raw_ops.FusedBatchNormV3(
         x=inputs,
@@ -209,14 +280,12 @@ def _moments_over_ranks(inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Ten
         is_training=True,
     )
     count = tf.cast(_count(inputs), tf.float64)
-    mean = tf.cast(own.batch_mean, tf.float64)
+    # For no values at all, the operation returns NaN.
+    mean = tf.where(count > 0, tf.cast(own.batch_mean, tf.float64), 0.0)
+    variance = tf.where(count > 0, tf.cast(own.batch_variance, tf.float64), 0.0)
     # The operation returns the squares divided by `count - 1`; 0 for a single value.
-    squares = tf.cast(own.batch_variance, tf.float64) * (count - 1.0) + count * mean * mean
-    sums = _sum_over_ranks(tf.concat([count * mean, squares, [count]], 0), "moments")
-    count = sums[-1]
-    mean, squares = sums[:channels] / count, sums[channels : 2 * channels] / count
-    variance = tf.maximum(squares - mean * mean, 0.0)
-    return tf.cast(count, tf.float32), tf.cast(mean, tf.float32), tf.cast(variance, tf.float32)
+    squares = variance * (count - 1.0) + count * mean * mean
+    return tf.concat([count * mean, squares, [count]], 0)
 
 
 def _sum_over_ranks(tensor: tf.Tensor, what: str) -> tf.Tensor:

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from hvd_imgcls import distributed
+from hvd_imgcls.keras.layers.present_examples import counting
 
 
 def average_moving_statistics(model: keras.Model, *, weight: float = 1.0) -> None:
@@ -38,7 +39,9 @@ def average_moving_statistics(model: keras.Model, *, weight: float = 1.0) -> Non
 
 
 def recalibrate(model: keras.Model, batches: Iterable[Any], *, num_batches: int) -> None:
-    """Replaces the moving statistics with the plain mean over some batches of all ranks.
+    """Replaces the moving statistics with the mean over some batches of all ranks.
+
+    Examples of weight 0 do not count; batches are weighted by the number of the others.
 
     The weights do not change. Useful if the moving statistics lag behind the
     weights: after short training at a high learning rate, or for averaged weights
@@ -48,7 +51,8 @@ def recalibrate(model: keras.Model, batches: Iterable[Any], *, num_batches: int)
 
     Args:
         model: A built model, with the same weights on all ranks.
-        batches: Yields (images, ...) of this rank, as in training; read `num_batches` times.
+        batches: Yields (images, targets) or (images, targets, weights) of this rank, as in
+            training; read `num_batches` times.
         num_batches: At least 1.
     """
     layers = _layers_of(model)
@@ -57,23 +61,30 @@ def recalibrate(model: keras.Model, batches: Iterable[Any], *, num_batches: int)
     variables = _statistics_of(layers)
     momenta = [layer.momentum for layer in layers]
     sums = np.zeros(sum(int(np.prod(variable.shape)) for variable in variables), np.float64)
+    total = 0.0
     try:
         for layer in layers:
             layer.momentum = 0.0  # the moving statistics become those of the last batch
 
         @tf.function
-        def forward(images: tf.Tensor) -> None:
-            model(images, training=True)
+        def forward(images: tf.Tensor, weights: tf.Tensor) -> None:
+            with counting(weights):
+                model(images, training=True)
 
         batch = iter(batches)
         for _ in range(num_batches):
-            forward(next(batch)[0])
-            sums += _flat(variables)
+            images, *others = next(batch)
+            present = others[1] if len(others) > 1 else tf.ones(tf.shape(images)[:1])
+            forward(images, present)
+            number = float(tf.math.count_nonzero(present))
+            sums += number * _flat(variables)
+            total += number
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
-    _assign(variables, sums / num_batches)
-    average_moving_statistics(model)
+    if total:
+        _assign(variables, sums / total)
+    average_moving_statistics(model, weight=total)
 
 
 def unmoved_fraction(model: keras.Model, num_batches: int) -> float:

@@ -45,7 +45,8 @@ class SyncBatchNormalization(keras.layers.BatchNormalization):
             count = tf.cast(tf.size(inputs) // channels, inputs.dtype)
         else:
             weights = tf.cast(mask, inputs.dtype)[..., tf.newaxis]
-            count = tf.reduce_sum(weights)
+            weights = tf.broadcast_to(weights, tf.shape(inputs))
+            count = tf.reduce_sum(weights) / channels
         sums = tf.reduce_sum(inputs * weights, axes)
         total = _sum_over_ranks(tf.concat([sums, [count]], 0), "sums")
         mean = total[:-1] / total[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from hvd_imgcls.data.bad_examples.unreadable import naming_unreadable_images
 from hvd_imgcls.data.pipeline.dataset import Start, training_dataset
 from hvd_imgcls.keras.graph.building import build_for
 from hvd_imgcls.keras.layers.moving_statistics import unmoved_fraction
+from hvd_imgcls.keras.layers.present_examples import ignoring_weight_zero, layers_that_see_all
 from hvd_imgcls.workflows.training.callbacks import make_callbacks
 from hvd_imgcls.workflows.training.freezing import Freezer, Segment, carry_over, segments
 from hvd_imgcls.workflows.training.one_training import OneTraining
@@ -24,9 +26,10 @@ logger = logging.getLogger(__name__)
 
 # Maximum fraction of the moving statistics that may be initial values at the end.
 _MOST_UNMOVED = 0.05
+_MAX_NAMED = 5
 
 
-def fit(run: Run, phase: Phase, given: Sequence[keras.callbacks.Callback] = ()) -> None:
+def fit(run: Run, phase: Phase, given: Sequence[keras.callbacks.Callback] = ()) -> Freezer:
     """Compiles the model of a phase and trains it to the end of the plan.
 
     Layers are frozen as configured. A callback may stop training early. If the
@@ -38,6 +41,9 @@ def fit(run: Run, phase: Phase, given: Sequence[keras.callbacks.Callback] = ()) 
         run: The run.
         phase: The training.
         given: The user's own callbacks, the same on all ranks.
+
+    Returns:
+        What froze layers of the model; none are frozen any more.
 
     Raises:
         ConfigError: If no layer matches a name that is to be frozen.
@@ -60,16 +66,37 @@ def fit(run: Run, phase: Phase, given: Sequence[keras.callbacks.Callback] = ()) 
     all_segments = segments(phase.config.fine_tuning.freeze, phase.plan.num_epochs)
     # For a completed training, the last segment: its state must still be restored.
     remaining = [s for s in all_segments if position.epoch < s.last_epoch] or all_segments[-1:]
-    for segment in remaining:
-        _compile_for(segment, phase, freezer, optimizer)
-        optimizer = model.optimizer
-        if run.is_root:
-            _warn_of_lagging_statistics(segment, phase)
-        _fit_segment(segment, run, phase, callbacks)
-        if model.stop_training:
-            break
+    with ignoring_weight_zero(model) if _may_have_weight_zero(phase) else contextlib.nullcontext():
+        for segment in remaining:
+            _compile_for(segment, phase, freezer, optimizer)
+            optimizer = model.optimizer
+            if run.is_root:
+                _warn_of_lagging_statistics(segment, phase)
+            _fit_segment(segment, run, phase, callbacks)
+            if model.stop_training:
+                break
     callbacks.end()
-    freezer.freeze([])
+    freezer.thaw()
+    return freezer
+
+
+def _may_have_weight_zero(phase: Phase) -> bool:
+    """Whether batches may contain padding or blank images; notes which layers would see them."""
+    config, plan = phase.config, phase.plan
+    is_padded = config.train.last_batch == "weighted" and bool(
+        plan.num_train_examples % plan.global_batch_size
+    )
+    if not is_padded and config.data.bad_examples != "quarantine":
+        return False
+    unknown = layers_that_see_all(phase.model)
+    if unknown:
+        logger.info(
+            "note: if one of these layers computes across the batch, it also sees %s, which have "
+            "weight 0: %s",
+            "padding" if is_padded else "blank images in place of bad ones",
+            ", ".join(unknown[:_MAX_NAMED]),
+        )
+    return True
 
 
 def _compile_for(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +71,25 @@ class Freezer:
             for layer in _leaves(model)
             if layer.trainable
         ]
+        self._patterns: tuple[str, ...] = ()
+
+    @contextlib.contextmanager
+    def as_trained(self) -> Iterator[None]:
+        """Context manager in which the layers are frozen as in the last training, then restored.
+
+        A frozen layer normalises with its moving statistics, which do not change.
+        """
+        self.freeze(self._patterns)
+        try:
+            yield
+        finally:
+            self.thaw()
+
+    def thaw(self) -> None:
+        """Restores the initial state of all layers."""
+        patterns = self._patterns
+        self.freeze(())
+        self._patterns = patterns
 
     def freeze(self, patterns: Sequence[str]) -> int:
         """Freezes the matching layers and restores the initial state of all others.
@@ -85,6 +105,7 @@ class Freezer:
         Raises:
             ConfigError: If a pattern matches no layer.
         """
+        self._patterns = tuple(patterns)
         for layer, variables in self._trainable:
             layer.trainable = True
             for variable, was_trainable in variables:

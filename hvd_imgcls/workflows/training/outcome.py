@@ -24,6 +24,7 @@ from hvd_imgcls.workflows.evaluating.files import with_examples, write_evaluatio
 from hvd_imgcls.workflows.evaluating.notable_images import write_pictures
 from hvd_imgcls.workflows.progress.summary import describe_run, summarize
 from hvd_imgcls.workflows.trained_model.test_time_augmentation import make_predict
+from hvd_imgcls.workflows.training.freezing import Freezer
 from hvd_imgcls.workflows.training.run import Run
 from hvd_imgcls.workflows.training.watching import draw_outcome
 
@@ -47,13 +48,18 @@ class TrainResult:
     metrics_without_ema: dict[str, Any] | None = None
 
 
-def finish_run(run: Run, model: keras.Model) -> TrainResult:
+def finish_run(run: Run, model: keras.Model, freezer: Freezer) -> TrainResult:
     """Evaluates and saves a trained model.
 
     With averaged weights, both models are evaluated and saved; the averaged one is the
     model of the run.
 
     Collective: every rank must call this. All ranks wait until the files are written.
+
+    Args:
+        run: The run.
+        model: The model, whose layers are not frozen any more.
+        freezer: What froze them in training.
 
     Raises:
         RankMismatchError: If the weights differ between ranks.
@@ -62,6 +68,7 @@ def finish_run(run: Run, model: keras.Model) -> TrainResult:
     files, metrics_without_ema = run.files, None
     quarantine_path: Path | None = files.quarantine
     if run.config.train.ema is not None:
+        _settle_as_trained(run, model, freezer)
         _, metrics_without_ema = _evaluate_and_save(
             run,
             model,
@@ -71,6 +78,7 @@ def finish_run(run: Run, model: keras.Model) -> TrainResult:
         )
         quarantine_path = None
         take_averages(model)
+    _settle_as_trained(run, model, freezer)
     digest, metrics = _evaluate_and_save(
         run, model, files.model, EvaluationFiles(files.path), quarantine_path
     )
@@ -104,7 +112,6 @@ def _evaluate_and_save(
 
     Collective: every rank must call this.
     """
-    settle_moving_statistics(run, model)
     digest = _require_same_weights(model, run.collectives)
     if run.is_root:
         # Before the evaluation: an unreadable held-out image must not cost the model.
@@ -121,6 +128,12 @@ def _evaluate_and_save(
     if run.is_root:
         write_evaluation(files, evaluated, run.source)
     return digest, with_examples(evaluated, run.source)
+
+
+def _settle_as_trained(run: Run, model: keras.Model, freezer: Freezer) -> None:
+    """Settles the moving statistics of the layers that were trained last. Collective."""
+    with freezer.as_trained():
+        settle_moving_statistics(run, model)
 
 
 def settle_moving_statistics(run: Run, model: keras.Model) -> None:

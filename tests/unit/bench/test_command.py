@@ -15,6 +15,7 @@ NUM_TRAIN, NUM_TEST = 260, 20
     [
         ["step", "--only", "a"],
         ["step", "--data", "x"],
+        ["peers", "--torch-python", "x"],
         ["step", "--plain-epochs", "3"],
         ["input", "--only", "z"],
         ["peers", "--cifar", "x"],

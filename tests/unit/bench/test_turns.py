@@ -1,12 +1,17 @@
+import ast
 import hashlib
 import os
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
-from hvd_imgcls.bench.measuring.turns import Arm, measure, speed_ratio, time_ratio
-from hvd_imgcls.bench.measuring.window import others_run, wait_until_at_rest
+from hvd_imgcls.bench.measuring import window
+from hvd_imgcls.bench.measuring.turns import Arm, _command, measure, speed_ratio, time_ratio
+from hvd_imgcls.bench.measuring.window import cpu_seconds, others_run, wait_until_at_rest
 from hvd_imgcls.errors import HvdImgclsError
 
 
@@ -52,6 +57,34 @@ def test_rest_begins_when_the_last_thread_stops():
     assert wall <= time.perf_counter()
 
 
+def test_the_time_of_children_counts():
+    child = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    began = cpu_seconds()
+    deadline = time.perf_counter() + 30
+    while cpu_seconds() - began < 0.2:
+        assert time.perf_counter() < deadline
+        assert others_run()
+        time.sleep(0.05)
+    child.kill()
+    child.wait()
+    assert time.process_time() - began < 0.2
+
+
+def test_other_environments_run_the_file_and_can_import_the_protocol():
+    python, script = _command("tests.support.arm", Path("/environment/bin/python"))
+    assert python == "/environment/bin/python"
+    assert Path(script).samefile(Path(__file__).parents[2] / "support" / "arm.py")
+    tree = ast.parse(Path(window.__file__).read_text())
+    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    imported |= {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+    assert {name.split(".")[0] for name in imported} <= sys.stdlib_module_names
+
+
 TIMES = {"fast": {"wall": [0.1, 0.1], "cpu": [0.05, 0.05]},
          "slow": {"wall": [0.4, 0.4], "cpu": [0.1, 0.1]}}  # fmt: skip
 
@@ -72,3 +105,9 @@ def test_time_of_steps_is_judged_by_cpu_time_and_below_one_is_faster():
     assert result["reached"]
     assert "fast 50.00, slow 100.00" in result["text"]
     assert not time_ratio(TIMES, "slow", "fast", goal=1.03)["reached"]
+
+
+def test_ratios_without_a_goal_are_not_judged():
+    result = time_ratio(TIMES, "slow", "fast", goal=None, unit="image")
+    assert not {"goal", "reached"} & set(result)
+    assert "ms per image" in result["text"]

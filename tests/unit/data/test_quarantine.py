@@ -196,7 +196,7 @@ def test_every_bad_image_is_listed_once_with_where_it_was_seen_first(spoilt, tmp
         assert line["reason"]
         assert (line["epoch"], line["step"]) == (1, order.index(line["example"]) // 8 + 1)
         assert (line["split"], line["rank"]) == ("train", 0)
-    assert {line["example"]: line["reason"] for line in lines}[3] == "Input is empty."
+    assert {line["example"]: line["reason"] for line in lines}[3] == "empty file"
 
 
 def test_too_many_bad_images_end_the_run_with_number_limit_and_names(spoilt, tmp_path):

@@ -93,4 +93,4 @@ def test_a_bad_image_of_a_decoded_part_is_explained(tmp_path):
     assert part.unreadable("train").tolist() == [2]
     assert part.encoded.name_of("train", 2) == bad
     (reason,) = why_left_out(part, config, "train", [(2, 0)])
-    assert reason.startswith("Unknown image file format")
+    assert reason.startswith("unknown image format")
