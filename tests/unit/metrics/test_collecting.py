@@ -106,7 +106,7 @@ def test_probabilities_are_distributions_and_labels_are_classes():
     collector_of(3).add_probabilities(numbers, labels, good.astype(np.float16))
     wrong = good.copy()
     wrong[1, 2] = 0.5
-    negative = good + [[-0.5, 0.5, 0, 0]]
+    negative = good + np.array([-0.5, 0.5, 0, 0])
     for values, said in ((wrong, "row 1 with the sum 1.25"), (negative, "least value -0.25")):
         with pytest.raises(ConfigError, match=f"probabilities: got .*{said}.*apply softmax"):
             collector_of(3).add_probabilities(numbers, labels, values)

@@ -101,6 +101,7 @@ def empty_files(files: Sequence[Path], tables: Sequence[pa.Table]) -> list[Path]
     empty = [file for file, table in zip(files, tables, strict=True) if not table.num_rows]
     if len(empty) == len(files):
         raise DataError(
-            f"{files[0]}: empty file, and no other file of its split has records; copy or create them"
+            f"{files[0]}: empty file, and no other file of its split has records; "
+            "copy or create them"
         )
     return empty
