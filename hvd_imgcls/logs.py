@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from hvd_imgcls.environment.topology import Topology
+from hvd_imgcls.files.outside import open_to_append
 
 LOGGER_NAME = "hvd_imgcls"
 RESULT = (logging.INFO + logging.WARNING) // 2
@@ -67,6 +68,7 @@ def add_file(path: Path, topology: Topology, *, verbosity: Verbosity = Verbosity
         topology: This rank.
         verbosity: How much it logs.
     """
+    open_to_append(path).close()  # Not a link to another file, nor a pipe.
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setLevel(logging.DEBUG if verbosity is Verbosity.VERBOSE else logging.INFO)
     form = f"%(asctime)s %(levelname)s {_prefix(topology)}%(message)s"

@@ -11,6 +11,7 @@ from hvd_imgcls.commands.model_argument import add_trained, find_trained
 from hvd_imgcls.commands.overrides import add_overrides
 from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
 from hvd_imgcls.errors import DataError
+from hvd_imgcls.files.outside import MAX_IMAGE_BYTES, read_bytes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,6 +63,6 @@ def _read(words: Sequence[str]) -> dict[str, bytes]:
 
     images = itertools.islice(list_images(words, ()), NUM_CHECKED)
     try:
-        return {image: Path(image).read_bytes() for image in images}
+        return {image: read_bytes(Path(image), MAX_IMAGE_BYTES) for image in images}
     except OSError as error:
         raise DataError(f"{error.filename}: {error.strerror}; give existing images") from None

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from hvd_imgcls.errors import ConfigError
-from hvd_imgcls.files.atomic import replacing
+from hvd_imgcls.files import atomic
 
 SMALL_SIDE = 128
 """Small images are magnified by a whole factor, up to this many pixels."""
@@ -104,14 +104,10 @@ def require_writable(path: Path) -> None:
         raise ConfigError(
             "--out", got=str(path), expected="a name ending in .png", fix="use such a name"
         )
-    is_new = not path.exists()
     try:
-        with path.open("ab"):
-            pass
+        atomic.require_writable(path)
     except OSError as error:
         raise _unwritable(path, error) from error
-    if is_new:
-        path.unlink()
 
 
 def write_sheet(sheet: Image.Image, path: Path) -> None:
@@ -121,7 +117,7 @@ def write_sheet(sheet: Image.Image, path: Path) -> None:
         ConfigError: If the file cannot be written.
     """
     try:
-        with replacing(path) as partial:
+        with atomic.replacing(path) as partial:
             sheet.save(partial, format="PNG")
     except OSError as error:
         raise _unwritable(path, error) from error

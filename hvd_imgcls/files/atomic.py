@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
+
+from hvd_imgcls.files.outside import UnsuitableFileError, kind_of
 
 
 @contextlib.contextmanager
@@ -15,14 +19,19 @@ def replacing(path: Path, *, keeps_suffix: bool = False) -> Iterator[Path]:
     Both the file and its directory entry are synced to disk before this returns. If the `with`
     block raises, `path` stays unchanged and the temporary file is deleted.
 
+    The temporary file is new and empty: what has its name, such as a file of a killed process or
+    a link to another file, is deleted, not written to.
+
     Args:
-        path: The file to write.
+        path: The file to write; a link to another file is replaced, not followed.
         keeps_suffix: Whether the temporary file has the suffix of `path`, for writers that
             derive the format from it. Otherwise the suffix is `.partial`, which no pattern of
             data files matches.
     """
     name = f".partial.{path.name}" if keeps_suffix else f".{path.name}.partial"
     partial = path.with_name(name)
+    _require_replaceable(path)
+    _create(partial)
     try:
         yield partial
         _sync(partial)
@@ -46,8 +55,27 @@ def write_bytes(path: Path, content: bytes) -> None:
 def require_writable(path: Path) -> None:
     """Raises an OSError if `replacing` could not write to the directory of `path`."""
     partial = path.with_name(f".{path.name}.partial")
-    partial.touch()
+    _require_replaceable(path)
+    _create(partial)
     partial.unlink()
+
+
+def _require_replaceable(path: Path) -> None:
+    """Raises an error if a folder, a pipe or a device would be replaced by a file."""
+    try:
+        mode = os.lstat(path).st_mode
+    except (OSError, ValueError):
+        return  # Creating the temporary file tells what is wrong.
+    kind = None if stat.S_ISLNK(mode) else kind_of(mode)
+    if kind is not None:
+        raise UnsuitableFileError(errno.EEXIST, f"{kind}, not a regular file", path)
+
+
+def _create(partial: Path) -> None:
+    if "\0" in os.fspath(partial):
+        raise UnsuitableFileError(errno.EINVAL, "a path with a zero byte", partial)
+    partial.unlink(missing_ok=True)
+    os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666))
 
 
 def _sync(path: Path) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.files.json_files import read_json
+from hvd_imgcls.files.outside import MAX_NAMES_BYTES
 from hvd_imgcls.files.text_files import read_lines
 
 _MAX_LISTED = 20
@@ -83,7 +84,7 @@ def _places(names: Sequence[str], name: str) -> str:
 
 def _read_json(key: str, path: Path) -> list[str]:
     try:
-        names = json.loads(path.expanduser().read_text(encoding="utf-8-sig"))
+        names = read_json(path.expanduser(), MAX_NAMES_BYTES)
     except (OSError, ValueError) as error:
         raise _not_names(key, f"{path} ({error})") from error
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

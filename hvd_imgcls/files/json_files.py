@@ -1,4 +1,4 @@
-"""Writes human-readable JSON files."""
+"""Reads JSON files that come from outside, and writes human-readable ones."""
 
 from __future__ import annotations
 
@@ -8,14 +8,49 @@ from pathlib import Path
 from typing import Any
 
 from hvd_imgcls.files.atomic import write_text
+from hvd_imgcls.files.outside import MAX_RESULTS_BYTES, open_to_append, read_text
+
+
+def read_json(path: Path, max_bytes: int = MAX_RESULTS_BYTES) -> Any:
+    """Returns the value in a JSON file.
+
+    Args:
+        path: The file; a byte order mark is ignored.
+        max_bytes: Its largest size, in bytes.
+
+    Raises:
+        OSError: If it cannot be read, is no regular file, or larger.
+        ValueError: If it is not JSON, is nested too deeply, or has NaN or infinite numbers.
+    """
+    return parse_json(read_text(path, max_bytes, "utf-8-sig"))
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Returns the value of a JSON text.
+
+    Raises:
+        ValueError: If it is not JSON, is nested too deeply, or has NaN or infinite numbers.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant}, which is not JSON")
 
 
 def append_json_lines(path: Path, values: Iterable[Any]) -> None:
-    """Appends one line of JSON per value."""
-    with path.open("a", encoding="utf-8") as file:
-        file.writelines(
-            json.dumps(value, allow_nan=False, ensure_ascii=False) + "\n" for value in values
-        )
+    """Appends one line of JSON per value.
+
+    Raises:
+        OSError: If the file cannot be written, or is a link or no regular file.
+    """
+    with open_to_append(path) as file:
+        for value in values:
+            line = json.dumps(value, allow_nan=False, ensure_ascii=False) + "\n"
+            file.write(line.encode())
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.files.outside import MAX_LIST_BYTES, read_bytes
 
 
 def read_lines(key: str, path: Path, holds: str, *, any_bytes: bool = False) -> list[str]:
@@ -20,7 +21,7 @@ def read_lines(key: str, path: Path, holds: str, *, any_bytes: bool = False) -> 
         ConfigError: If the file cannot be read.
     """
     try:
-        content = path.expanduser().read_bytes()
+        content = read_bytes(path.expanduser(), MAX_LIST_BYTES)
         return lines_of(content, any_bytes=any_bytes)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error

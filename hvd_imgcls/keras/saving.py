@@ -13,6 +13,7 @@ import keras
 
 from hvd_imgcls.errors import CheckpointError
 from hvd_imgcls.files.atomic import replacing
+from hvd_imgcls.files.model_archives import require_sound_model
 from hvd_imgcls.keras.communication.compression import Compression
 from hvd_imgcls.keras.layers.sync_batch_normalization import synchronize_batch_normalization
 from hvd_imgcls.keras.optimizer.distributed_optimizer import DistributedOptimizer
@@ -57,11 +58,12 @@ def load_model(
     names = {cls.__name__: cls for cls in custom_optimizers or ()}
     names.update(custom_objects or {})
     try:
+        require_sound_model(Path(filepath))
         optimizer_name = _optimizer_name(Path(filepath))
         if inspect.isfunction(names.get(optimizer_name)):
             names[optimizer_name] = _class_made_by(names[optimizer_name])
         model = keras.models.load_model(filepath, custom_objects=names)
-    except (ValueError, OSError, KeyError, TypeError) as error:
+    except (ValueError, OSError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{filepath}: cannot be loaded: {error}") from error
     synchronize_batch_normalization(model, only_marked=True)
     optimizer = getattr(model, "optimizer", None)

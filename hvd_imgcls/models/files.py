@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from hvd_imgcls.config.model_files import files_of, require_files
 from hvd_imgcls.config.models import KerasFile, Model
 from hvd_imgcls.errors import CheckpointError, first_line
 from hvd_imgcls.files.digest import digest
+from hvd_imgcls.files.model_archives import require_sound_model
 from hvd_imgcls.models.given_model import fits, policies_of
 from hvd_imgcls.models.heads import with_logits
 
@@ -42,16 +42,9 @@ def read_model(
         CheckpointError: If the file is not a model, or contains code and is not trusted.
     """
     try:
+        require_sound_model(path)
         return keras.saving.load_model(path, compile=False, safe_mode=not is_trusted)
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-        ImportError,
-        zipfile.BadZipFile,
-    ) as error:
+    except Exception as error:  # Keras raises anything for a damaged or crafted file.
         reason = first_line(error)
         if "safe_mode" in str(error) or "unsafe" in str(error):
             raise CheckpointError(f"{path}: contains code that would be run; {remedy}") from error

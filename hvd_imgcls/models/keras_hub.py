@@ -6,7 +6,6 @@ KerasHub is an optional dependency, imported only when it is used.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,8 @@ import numpy as np
 
 from hvd_imgcls.config.models import KerasHub
 from hvd_imgcls.errors import CheckpointError, ConfigError, first_line
+from hvd_imgcls.files.json_files import read_json
+from hvd_imgcls.files.outside import MAX_NAMES_BYTES
 from hvd_imgcls.models.files import in_precision
 from hvd_imgcls.models.given_model import fits
 from hvd_imgcls.models.heads import with_logits
@@ -103,7 +104,7 @@ def _require_no_code(folder: Path) -> None:
     """Rejects a preset that names functions or classes of other packages, or contains code."""
     for path in sorted(folder.glob("*.json")):
         try:
-            tree = json.loads(path.read_text(encoding="utf-8"))
+            tree = read_json(path, MAX_NAMES_BYTES)
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{path}: not JSON ({first_line(error)})") from error
         for module, name in _classes_in(tree):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from hvd_imgcls.errors import CheckpointError
 from hvd_imgcls.files.class_lists import read_class_list
+from hvd_imgcls.files.json_files import read_json
+from hvd_imgcls.files.outside import MAX_RESULTS_BYTES
 from hvd_imgcls.run_directory.paths import EvaluationFiles, RunDir
 
 EXPORTED_CLASSES = "classes.json"
@@ -57,7 +58,7 @@ def class_names_of_run(run_path: Path) -> tuple[str, ...]:
     for path in (files.classes, EvaluationFiles(run_path).metrics):
         if path.is_file():
             try:
-                tree = json.loads(path.read_text(encoding="utf-8"))
+                tree = read_json(path, MAX_RESULTS_BYTES)
                 return tuple(tree["class_names"] if isinstance(tree, dict) else tree)
             except (ValueError, KeyError, TypeError) as error:
                 raise CheckpointError(

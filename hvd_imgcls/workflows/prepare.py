@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import xxhash
 
 from hvd_imgcls import distributed, logs
@@ -28,6 +27,8 @@ from hvd_imgcls.data.sources.records.layout import (
 from hvd_imgcls.data.sources.records.reading import Records
 from hvd_imgcls.errors import ConfigError, DataError
 from hvd_imgcls.files.json_files import write_json
+from hvd_imgcls.files.outside import MAX_ENTIRE_BYTES, read_bytes
+from hvd_imgcls.files.parquet_files import read_parquet
 from hvd_imgcls.workflows.preparing.re_encoding import Encoding, encode
 from hvd_imgcls.workflows.preparing.record_writing import Record, write_block, write_rows
 from hvd_imgcls.workflows.startup.ranks import join_ranks
@@ -234,8 +235,8 @@ def _records(
 def _verify(files: RecordsDir, block: Block) -> None:
     """Raises an error unless a file contains what its index rows describe."""
     path = files.block(block.split, block.number)
-    table = pq.read_table(files.part(block.split, block.number))
-    content = path.read_bytes()
+    table = read_parquet(files.part(block.split, block.number))
+    content = read_bytes(path, MAX_ENTIRE_BYTES)
     for position, row in enumerate(table.select(["offset", "size", "checksum"]).to_pylist()):
         image = content[row["offset"] : row["offset"] + row["size"]]
         if xxhash.xxh3_64_intdigest(image) != row["checksum"]:
@@ -249,7 +250,7 @@ def _finish(files: RecordsDir, metadata: RecordsMetadata) -> None:
     """Writes the index and the metadata, and deletes the files needed for resuming."""
     for split in SPLITS:
         parts = [
-            pq.read_table(files.part(split, number)) for number in range(metadata.num_blocks(split))
+            read_parquet(files.part(split, number)) for number in range(metadata.num_blocks(split))
         ]
         index = pa.concat_tables(parts) if parts else INDEX_SCHEMA.empty_table()
         write_rows(files.index(split), index)
@@ -271,7 +272,7 @@ def _divide(
 
     def divide() -> str:
         assignment = write_assignment(files, metadata, num_hosts)
-        blocks = {split: pq.read_table(files.blocks(split)) for split in SPLITS}
+        blocks = {split: read_parquet(files.blocks(split)) for split in SPLITS}
         return describe_assignment(blocks, assignment)
 
     text = distributed.agreement.on_root(collectives, divide)

@@ -18,6 +18,7 @@ import yaml
 from hvd_imgcls.config.reading import problems, strict_yaml, walk
 from hvd_imgcls.config.schema import RunConfig
 from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.files.outside import MAX_SETTINGS_BYTES, read_text
 
 _COMMAND_LINE = "on the command line"
 _ADAPTER = pydantic.TypeAdapter(RunConfig)
@@ -44,7 +45,7 @@ def load_config(
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path, MAX_SETTINGS_BYTES)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             str(path),

@@ -189,6 +189,9 @@ def reason_of(error: tf.errors.OpError | DataError | OSError, content: bytes = b
     message = str(error) if isinstance(error, DataError) else error.message
     text = re.sub(r"\{\{.*?\}\}\s*", "", message)
     text = re.sub(r"\s*\[Op:.*", "", text, flags=re.DOTALL).strip().splitlines()[0]
+    special = re.search(r"/ (an? [a-z ]+, not a regular file); ", text)
+    if special is not None:  # from `FileSource.make_reader`
+        return special[1]
     if "jpeg" in text.lower():
         return jpeg_reason(content) or plain_reason(text)
     return plain_reason(text).removeprefix("DataError: ")

@@ -135,7 +135,7 @@ class _OpenFile:
 
     def __init__(self, path: Path) -> None:
         self.descriptor = -1
-        self.descriptor = os.open(path, os.O_RDONLY)
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
 
     def read(self, size: int, offset: int) -> bytes:
         """Returns bytes at an offset; fewer at the end of the file."""

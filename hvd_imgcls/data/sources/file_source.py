@@ -14,6 +14,7 @@ import xxhash
 
 from hvd_imgcls.data.order.splits import Numbers, Split
 from hvd_imgcls.data.sources.base import EncodedSource
+from hvd_imgcls.data.sources.special_files import special_files
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -49,6 +50,7 @@ class FileSource(EncodedSource):
         self._class_names = tuple(class_names)
         self._files = files
         self._labels = labels
+        self._special: dict[Split, dict[int, str]] = {}
         self._notes = (*notes, *self._notes_on_classes())
 
     @property
@@ -100,11 +102,21 @@ class FileSource(EncodedSource):
         return self._root / self._files[split][example]
 
     def make_reader(self, split: Split) -> Callable[[tf.Tensor], tf.Tensor]:
-        """Returns a function from an example number to the content of its file."""
+        """Returns a function from an example number to the content of its file.
+
+        For a pipe, a device or the like, the function fails at once.
+        """
         import tensorflow as tf
 
         # As bytes: file names need not be valid text in any encoding.
-        paths = tf.constant([os.fsencode(self._root / file) for file in self._files[split]])
+        names = [os.fsencode(self._root / file) for file in self._files[split]]
+        if split not in self._special:
+            self._special[split] = special_files(self._root, self._files[split])
+        for example, what in self._special[split].items():
+            # Below what is no folder there is nothing: opening such a path is an error, and
+            # costs other images nothing.
+            names[example] += f"/ {what}, not a regular file".encode()
+        paths = tf.constant(names)
 
         def read(example: tf.Tensor) -> tf.Tensor:
             return tf.io.read_file(tf.gather(paths, example))

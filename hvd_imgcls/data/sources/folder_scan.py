@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from hvd_imgcls.data.sources.file_source import printable
+from hvd_imgcls.data.sources.special_files import what_is_special
 from hvd_imgcls.errors import ConfigError, DataError
 
 _MAX_LISTED = 20
@@ -199,7 +200,7 @@ def _walk(
             yield from _walk(root, relative, class_name, scan)
         elif entry.is_symlink():
             # A broken link with the name of an image: reading it reports the error.
-            yield relative, "link"
+            yield relative, "link" if what_is_special(root / relative) is None else "special"
         else:
             # Reading a pipe would block forever.
             yield relative, "file" if entry.is_file() else "special"

@@ -10,6 +10,8 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from hvd_imgcls.errors import ConfigError, DataError
+from hvd_imgcls.files.outside import require_regular
+from hvd_imgcls.files.parquet_files import read_parquet
 
 
 def read_table(path: Path, key: str) -> pa.Table:
@@ -39,6 +41,7 @@ def read_table(path: Path, key: str) -> pa.Table:
 
 
 def _read_csv(path: Path) -> pa.Table:
+    require_regular(path)
     parsing = pyarrow.csv.ParseOptions(newlines_in_values=True)
     with pyarrow.csv.open_csv(path, parse_options=parsing) as reader:
         names = reader.schema.names
@@ -53,7 +56,7 @@ def _read_csv(path: Path) -> pa.Table:
 
 def _read_parquet(path: Path) -> pa.Table:
     # Unlike `read_table`, a file can be read that has a column twice, to say which.
-    table = pq.read_table(path) if path.is_dir() else pq.ParquetFile(path).read()
+    table = pq.read_table(path) if path.is_dir() else read_parquet(path)
     for index, field in enumerate(table.schema):
         # Many functions of pyarrow do not support views.
         if _is_view(field.type):

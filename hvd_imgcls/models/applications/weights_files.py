@@ -20,6 +20,7 @@ import keras
 import numpy as np
 
 from hvd_imgcls.errors import CheckpointError, first_line
+from hvd_imgcls.files.model_archives import require_sound_model
 
 # The format written by Keras 2, which is that of the published files.
 _OLD_SUFFIXES = (".h5", ".hdf5")
@@ -94,6 +95,7 @@ def _describe(path: Path, num_weights: int, missing: list[str]) -> str:
 def _load(model: keras.Model, name: str, path: Path) -> int:
     """Loads matching weights and returns how many weights the file contains."""
     try:
+        require_sound_model(path)
         with warnings.catch_warnings():
             # Keras warns about every layer that does not fit; we report them in one line.
             warnings.simplefilter("ignore")

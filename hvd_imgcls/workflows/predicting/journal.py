@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from pathlib import Path
 from typing import Any
 
-from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.errors import ConfigError, first_line
+from hvd_imgcls.files.json_files import parse_json
+from hvd_imgcls.files.outside import open_regular, open_to_append
 from hvd_imgcls.workflows.predicting.work_queue import Rows
 
 
@@ -19,7 +22,7 @@ class Journal:
         job: What is predicted, as JSON; must equal that of an existing file.
 
     Raises:
-        ConfigError: If the file belongs to a different job.
+        ConfigError: If the file belongs to a different job, is damaged, or cannot be written.
     """
 
     def __init__(self, path: Path, job: dict[str, Any]) -> None:
@@ -29,7 +32,10 @@ class Journal:
         self.ranks: dict[int, int] = {}
         """Rank that finished each piece, in this launch or an earlier one."""
         length = self._read(job)
-        self._file = path.open("ab")
+        try:
+            self._file = open_to_append(path)
+        except OSError as error:
+            raise self._unusable(error.strerror or str(error)) from error
         self._file.truncate(length)
         if not length:
             self._append(job)
@@ -50,20 +56,33 @@ class Journal:
 
     def _read(self, job: dict[str, Any]) -> int:
         """Reads the existing file; returns the number of bytes in complete lines."""
-        if not self._path.exists():
+        if not os.path.lexists(self._path):
             return 0
         length = 0
-        with self._path.open("rb") as file:
-            for line in file:
-                if not line.endswith(b"\n"):
-                    break  # The last line of a killed run may be incomplete.
-                value = json.loads(line)
-                if length == 0:
-                    self._require_same(value, job)
-                else:
-                    self._note(value["piece"], value["rank"], value["rows"])
-                length += len(line)
+        try:
+            with io.BufferedReader(open_regular(self._path)) as file:  # type: ignore[type-var]
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        break  # The last line of a killed run may be incomplete.
+                    value = parse_json(line)
+                    if length == 0:
+                        self._require_same(value, job)
+                    else:
+                        self._note(int(value["piece"]), int(value["rank"]), list(value["rows"]))
+                    length += len(line)
+        except OSError as error:
+            raise self._unusable(error.strerror or str(error)) from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise self._unusable(f"damaged: {first_line(error)}") from error
         return length
+
+    def _unusable(self, reason: str) -> ConfigError:
+        return ConfigError(
+            "--out",
+            got=f"{self._path}, the journal of a prediction ({reason})",
+            expected="a regular file that `predict` has written, or none",
+            fix="delete that file, or choose another --out",
+        )
 
     def _require_same(self, before: dict[str, Any], job: dict[str, Any]) -> None:
         differing = [name for name in job if before.get(name) != job[name]]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import stat
+import io
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from hvd_imgcls.data.bad_examples.unreadable import READ_ERRORS, reason_of
 from hvd_imgcls.data.decoding.decode import decode_whole
 from hvd_imgcls.data.decoding.options import DecodingOptions
 from hvd_imgcls.data.decoding.pillow import PILLOW_FORMATS, register_heif
+from hvd_imgcls.files.outside import MAX_IMAGE_BYTES, read_bytes
 
 # Pillow refuses to report the size of very large images. `inspect_file` has its own limit.
 Image.MAX_IMAGE_PIXELS = None
@@ -61,10 +61,7 @@ def inspect_file(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> Facts:
         max_pixels: Larger images are rejected by their header, before decoding.
     """
     try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            return Facts(problem="not a regular file")
-        content = path.read_bytes()
+        content = read_bytes(path, MAX_IMAGE_BYTES)
     except OSError as error:
         return Facts(problem=error.strerror or str(error))
     if not content:
@@ -72,7 +69,7 @@ def inspect_file(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> Facts:
     facts: dict[str, Any] = {
         "num_bytes": len(content),
         "checksum": xxhash.xxh3_64_hexdigest(content),
-        **_from_header(path),
+        **_from_header(content),
     }
     pixels = facts.get("height", 0) * facts.get("width", 0)
     if pixels > max_pixels:
@@ -84,11 +81,11 @@ def inspect_file(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> Facts:
     return Facts(**facts, problem=_decode(content, max_pixels))
 
 
-def _from_header(path: Path) -> dict[str, Any]:
+def _from_header(content: bytes) -> dict[str, Any]:
     """Returns what Pillow reads without decoding; empty if it does not know the format."""
     register_heif()
     try:
-        with warnings.catch_warnings(), Image.open(path) as image:
+        with warnings.catch_warnings(), Image.open(io.BytesIO(content)) as image:
             warnings.simplefilter("ignore")
             return {
                 "format": image.format or "",

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from hvd_imgcls.workflows.report.reading import RunRecord
+from hvd_imgcls.run_directory.paths import EvaluationFiles, RunDir
+from hvd_imgcls.workflows.report.reading import RunRecord, made_from
 
 MOST_CURVES = 10
 MOST_CLASSES_OF_MATRIX = 40
@@ -35,8 +36,18 @@ class Chart:
 
 def learning_charts(run: RunRecord) -> list[Chart]:
     """Returns loss, accuracy, learning rate, throughput and waiting times by epoch."""
-    charts = [
-        _by_epoch(run.pretraining, "pretraining", "Pre-training loss", {"loss": "reconstruction"}),
+    files = RunDir(run.path)
+    with made_from(files.pretraining):
+        before = _by_epoch(
+            run.pretraining, "pretraining", "Pre-training loss", {"loss": "reconstruction"}
+        )
+    with made_from(files.metrics):
+        charts = [before, *_of_epochs(run)]
+    return [chart for chart in charts if chart is not None]
+
+
+def _of_epochs(run: RunRecord) -> list[Chart | None]:
+    return [
         _by_epoch(run.epochs, "loss", "Loss", {"loss": "training", "val_loss": "held out"}),
         _by_epoch(
             run.epochs, "accuracy", "Accuracy", {"accuracy": "training", "val_top1": "held out"}
@@ -51,7 +62,6 @@ def learning_charts(run: RunRecord) -> list[Chart]:
             percent=True,
         ),
     ]
-    return [chart for chart in charts if chart is not None]
 
 
 def _by_epoch(
@@ -250,8 +260,11 @@ def _caption(value: float | None) -> str:
 
 def all_charts(run: RunRecord) -> dict[str, Sequence[Chart]]:
     """Returns the charts of a run by section."""
-    evaluation = [confusion_chart(run.metrics), calibration_chart(run.metrics)]
-    rankings = ranking_charts(run.metrics, run.curves)
+    files = EvaluationFiles(run.path)
+    with made_from(files.metrics):
+        evaluation = [confusion_chart(run.metrics), calibration_chart(run.metrics)]
+    with made_from(files.metrics, files.curves):
+        rankings = ranking_charts(run.metrics, run.curves)
     return {
         "learning": learning_charts(run),
         "evaluation": [*(chart for chart in evaluation if chart is not None), *rankings],

@@ -10,8 +10,8 @@ import plotly.graph_objects as go
 
 from hvd_imgcls.files.class_lists import listed
 from hvd_imgcls.workflows.report.charts import Chart, format_number, framed
-from hvd_imgcls.workflows.report.page import write_page
-from hvd_imgcls.workflows.report.reading import RunRecord, read_run
+from hvd_imgcls.workflows.report.page import page_text, write_page
+from hvd_imgcls.workflows.report.reading import RunRecord, made_from, read_run
 
 _SERIES = {
     "val_top1": "Held-out accuracy",
@@ -34,18 +34,19 @@ def write_comparison(run_paths: Sequence[Path], out_path: Path) -> None:
     """
     runs = [read_run(path) for path in run_paths]
     names = _distinct_names(runs, run_paths)
-    charts = [chart for key in _SERIES if (chart := _chart(key, runs, names)) is not None]
-    write_page(
-        out_path,
-        "comparison.html.j2",
-        charts,
-        title=f"{len(runs)} runs",
-        learning=charts,
-        rows=[_row(run, name) for run, name in zip(runs, names, strict=True)],
-        names=names,
-        differences=_differences(runs),
-        warnings=_warnings(runs, names),
-    )
+    with made_from(*run_paths):
+        charts = [chart for key in _SERIES if (chart := _chart(key, runs, names)) is not None]
+        text = page_text(
+            "comparison.html.j2",
+            charts,
+            title=f"{len(runs)} runs",
+            learning=charts,
+            rows=[_row(run, name) for run, name in zip(runs, names, strict=True)],
+            names=names,
+            differences=_differences(runs),
+            warnings=_warnings(runs, names),
+        )
+    write_page(out_path, text)
 
 
 def _distinct_names(runs: Sequence[RunRecord], paths: Sequence[Path]) -> list[str]:

@@ -10,17 +10,17 @@ import jinja2
 import plotly.offline
 from markupsafe import Markup
 
-from hvd_imgcls.files.atomic import write_text
+from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.files.atomic import write_bytes
 from hvd_imgcls.workflows.report.charts import Chart
 
 _FOLDER = Path(__file__).parent / "templates"
 
 
-def write_page(out_path: Path, template: str, charts: Sequence[Chart], **values: Any) -> None:
-    """Writes a page atomically.
+def page_text(template: str, charts: Sequence[Chart], **values: Any) -> str:
+    """Returns a page, HTML.
 
     Args:
-        out_path: The page.
         template: Name of the template.
         charts: Charts, each drawn into the element with its name.
         values: Values for the template.
@@ -34,14 +34,35 @@ def write_page(out_path: Path, template: str, charts: Sequence[Chart], **values:
     )
     environment.filters["figure"] = _figure
     environment.filters["interval"] = _interval
-    text = environment.get_template(template).render(
+    return environment.get_template(template).render(
         style=Markup((_FOLDER / "style.css").read_text(encoding="utf-8")),
         script=Markup((_FOLDER / "page.js").read_text(encoding="utf-8")),
         plotly=Markup(plotly.offline.get_plotlyjs()),
         charts_json=_for_script({chart.name: chart.figure.to_plotly_json() for chart in charts}),
         **values,
     )
-    write_text(out_path, text)
+
+
+def write_page(out_path: Path, text: str) -> None:
+    """Writes a page atomically.
+
+    Args:
+        out_path: The file.
+        text: From `page_text`.
+
+    Raises:
+        ConfigError: If it cannot be written.
+    """
+    try:
+        # A path need not be text; what stands for its other bytes cannot be encoded.
+        write_bytes(out_path, text.encode("utf-8", "replace"))
+    except OSError as error:
+        raise ConfigError(
+            "--out",
+            got=f"{out_path} ({error.strerror or error})",
+            expected="a file that can be written",
+            fix="choose another one with --out FILE",
+        ) from error
 
 
 def _for_script(value: Any) -> Markup:

@@ -1,17 +1,31 @@
-"""Reads a run directory. Files that do not exist yet are skipped."""
+"""Reads a run directory, possibly somebody else's. Files that do not exist yet are skipped."""
 
 from __future__ import annotations
 
 import base64
-import json
+import contextlib
+import os
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.config.reading import strict_yaml
+from hvd_imgcls.errors import ConfigError, HvdImgclsError, first_line
+from hvd_imgcls.files.json_files import parse_json, read_json
+from hvd_imgcls.files.outside import (
+    MAX_RESULTS_BYTES,
+    MAX_SETTINGS_BYTES,
+    MIB,
+    read_bytes,
+    read_text,
+)
 from hvd_imgcls.run_directory.paths import EvaluationFiles, RunDir
+
+_MAX_SHEET_BYTES = 64 * MIB
+# Other addresses would be loaded from the network, or from the machine of the reader.
+_PICTURE = re.compile(r"data:image/(png|jpeg);base64,[A-Za-z0-9+/=]*")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,7 +33,8 @@ class RunRecord:
     """The contents of a run directory.
 
     Attributes:
-        name: Name of the directory.
+        path: The directory.
+        name: Its name.
         config: The resolved configuration.
         plan: The plan derived from it.
         epochs: Metrics of every epoch.
@@ -34,6 +49,7 @@ class RunRecord:
         quarantined: Images that were left out.
     """
 
+    path: Path
     name: str
     config: dict[str, Any]
     plan: dict[str, Any]
@@ -65,57 +81,88 @@ def read_run(path: Path) -> RunRecord:
         )
     evaluation = EvaluationFiles(path)
     return RunRecord(
+        path=path,
         name=path.resolve().name,
-        config=_read_yaml(files.config),
-        plan=_read_json(files.plan, {}),
-        epochs=_read_lines(files.metrics),
-        pretraining=_read_lines(files.pretraining),
-        summary=_read_json(files.summary, {}),
-        metrics=_read_json(evaluation.metrics, {}),
-        curves=_read_json(evaluation.curves, {}),
-        launches=_read_lines(files.launches),
-        pictures=_read_json(files.pictures, {}),
-        first_batch=_read_picture(files.first_batch),
-        reconstructions=_read_picture(files.reconstructions),
-        quarantined=_read_lines(files.quarantine),
+        config=_read(files.config, _mapping_in_yaml),
+        plan=_read(files.plan, _mapping),
+        epochs=_read(files.metrics, _lines),
+        pretraining=_read(files.pretraining, _lines),
+        summary=_read(files.summary, _mapping),
+        metrics=_read(evaluation.metrics, _mapping),
+        curves=_read(evaluation.curves, _mapping),
+        launches=_read(files.launches, _lines),
+        pictures=_read(files.pictures, _pictures),
+        first_batch=_read(files.first_batch, _sheet),
+        reconstructions=_read(files.reconstructions, _sheet),
+        quarantined=_read(files.quarantine, _lines),
     )
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+@contextlib.contextmanager
+def made_from(*paths: Path) -> Iterator[None]:
+    """Context manager for what is made from the values of files, which need not be what we wrote.
+
+    Args:
+        paths: The files, or their directory.
+
+    Raises:
+        ConfigError: Instead of any other error, naming the files.
+    """
     try:
-        return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError, ValueError) as error:
-        raise _damaged(path, error) from error
+        yield
+    except HvdImgclsError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise ConfigError(
+            "RUN_DIR",
+            got=f"{' or '.join(map(str, paths))} ({reason[:200]})",
+            expected="an undamaged file written by `hvd-imgcls`",
+            fix="restore it, or delete it: the report skips missing files",
+        ) from error
 
 
-def _read_json(path: Path, otherwise: Any) -> Any:
-    if not path.is_file():
-        return otherwise
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise _damaged(path, error) from error
+def _read(path: Path, read: Callable[[Path | None], Any]) -> Any:
+    """Returns what a file contains, or what stands for a file that does not exist."""
+    with made_from(path):
+        return read(path if os.path.lexists(path) else None)
 
 
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    if not path.is_file():
+def _mapping_in_yaml(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    return _require(strict_yaml.read(read_text(path, MAX_SETTINGS_BYTES), origin=str(path)), dict)
+
+
+def _mapping(path: Path | None) -> dict[str, Any]:
+    return {} if path is None else _require(read_json(path), dict)
+
+
+def _lines(path: Path | None) -> list[dict[str, Any]]:
+    if path is None:
         return []
-    try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except ValueError as error:
-        raise _damaged(path, error) from error
+    # Not `splitlines`, which also divides at line breaks that JSON allows in text.
+    lines = read_text(path, MAX_RESULTS_BYTES).split("\n")
+    return [_require(parse_json(line), dict) for line in lines if line.strip()]
 
 
-def _read_picture(path: Path) -> str | None:
-    if not path.is_file():
+def _pictures(path: Path | None) -> dict[str, str]:
+    pictures = _mapping(path)
+    for example, picture in pictures.items():
+        if not _PICTURE.fullmatch(_require(picture, str)):
+            raise ValueError(f"the picture of example {example[:20]} is no data:image/png or jpeg")
+    return pictures
+
+
+def _sheet(path: Path | None) -> str | None:
+    if path is None:
         return None
-    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+    content = base64.b64encode(read_bytes(path, _MAX_SHEET_BYTES)).decode()
+    return f"data:image/png;base64,{content}"
 
 
-def _damaged(path: Path, error: Exception) -> ConfigError:
-    return ConfigError(
-        "RUN_DIR",
-        got=f"{path} ({error})",
-        expected="an undamaged file written by `hvd-imgcls`",
-        fix="restore it, or delete it: the report skips missing files",
-    )
+def _require(value: Any, kind: type) -> Any:
+    if not isinstance(value, kind):
+        names = {dict: "an object", str: "text"}
+        raise TypeError(f"{type(value).__name__}, not {names[kind]}")
+    return value

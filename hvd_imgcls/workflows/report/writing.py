@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from hvd_imgcls.run_directory.paths import EvaluationFiles, RunDir
 from hvd_imgcls.workflows.report.charts import all_charts
 from hvd_imgcls.workflows.report.facts import (
     headline,
@@ -14,8 +15,8 @@ from hvd_imgcls.workflows.report.facts import (
     table_of_classes,
     what_was_run,
 )
-from hvd_imgcls.workflows.report.page import write_page
-from hvd_imgcls.workflows.report.reading import RunRecord, read_run
+from hvd_imgcls.workflows.report.page import page_text, write_page
+from hvd_imgcls.workflows.report.reading import RunRecord, made_from, read_run
 
 
 def write_report(run_path: Path, out_path: Path) -> None:
@@ -29,25 +30,33 @@ def write_report(run_path: Path, out_path: Path) -> None:
         ConfigError: If it is not a run directory, or a file in it is damaged.
     """
     run = read_run(run_path)
+    files, evaluation = RunDir(run_path), EvaluationFiles(run_path)
     charts = all_charts(run)
-    write_page(
-        out_path,
-        "run.html.j2",
-        [chart for section in charts.values() for chart in section],
-        title=run.name,
-        headline=headline(run),
-        facts=what_was_run(run),
-        learning=charts["learning"],
-        evaluation=charts["evaluation"],
-        classes=table_of_classes(run.metrics),
-        slices=slices_tables(run.metrics),
-        galleries=_galleries(run),
-        first_batch=run.first_batch,
-        reconstructions=run.reconstructions,
-        launches=run.launches,
-        quarantined=run.quarantined,
-        config=yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True),
-    )
+    with made_from(evaluation.metrics, files.summary):
+        tiles = headline(run)
+    with made_from(files.launches, files.config, files.plan):
+        facts = what_was_run(run)
+    with made_from(evaluation.metrics):
+        galleries = _galleries(run)
+    with made_from(run_path):
+        text = page_text(
+            "run.html.j2",
+            [chart for section in charts.values() for chart in section],
+            title=run.name,
+            headline=tiles,
+            facts=facts,
+            learning=charts["learning"],
+            evaluation=charts["evaluation"],
+            classes=table_of_classes(run.metrics),
+            slices=slices_tables(run.metrics),
+            galleries=galleries,
+            first_batch=run.first_batch,
+            reconstructions=run.reconstructions,
+            launches=run.launches,
+            quarantined=run.quarantined,
+            config=yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True),
+        )
+    write_page(out_path, text)
 
 
 def _galleries(run: RunRecord) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ import numpy as np
 from hvd_imgcls.config import RunConfig
 from hvd_imgcls.data import ImageSource
 from hvd_imgcls.data.sources.file_source import FileSource
+from hvd_imgcls.files.outside import MAX_IMAGE_BYTES, open_regular, read_bytes
 
 # Sides that many times those of the network's input cost time, and add nothing that can be seen.
 TIMES_TOO_LARGE = 4
@@ -73,7 +74,11 @@ def _shorter_side(path: Path) -> int:
     from PIL import Image
 
     try:
-        with warnings.catch_warnings(), Image.open(path) as image:
+        with (
+            warnings.catch_warnings(),
+            open_regular(path, MAX_IMAGE_BYTES) as file,
+            Image.open(file) as image,
+        ):
             warnings.simplefilter("ignore")
             return min(image.size)
     except Exception:  # Pillow's plug-ins raise arbitrary exceptions; reading will report it.
@@ -100,7 +105,7 @@ def _measure(
 
     chosen = [paths[len(paths) * i // _NUM_MEASURED] for i in range(min(_NUM_MEASURED, len(paths)))]
     try:
-        before = [tf.constant(path.read_bytes()) for path in chosen]
+        before = [tf.constant(read_bytes(path, MAX_IMAGE_BYTES)) for path in chosen]
         shrunk = (decode_shrunk(contents, max_side, DecodingOptions()) for contents in before)
         after = [tf.io.encode_jpeg(image, quality=_QUALITY) for image in shrunk]
         return [(_mean_bytes(files), _milliseconds(decode, files)) for files in (before, after)]

@@ -15,6 +15,7 @@ import hvd_imgcls.keras as hvd
 from hvd_imgcls import distributed, logs
 from hvd_imgcls.data.pipeline.dataset import Start, training_dataset
 from hvd_imgcls.files.json_files import write_json
+from hvd_imgcls.files.outside import MAX_RESULTS_BYTES, read_text
 from hvd_imgcls.keras.checks.consistency import weights_digest
 from hvd_imgcls.keras.saving import write_portable
 from hvd_imgcls.optimizers import take_averages
@@ -174,7 +175,7 @@ def _num_bad_images(run: Run) -> int:
     path = run.files.quarantine
     if not run.is_root or not path.exists():
         return 0
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = read_text(path, MAX_RESULTS_BYTES).splitlines()
     # Pre-training and training may have encountered the same image.
     return len({json.loads(line)["name"] for line in lines})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +16,9 @@ from hvd_imgcls.data.order.splits import SPLITS, Split
 from hvd_imgcls.data.sources.records.layout import BLOCK_SCHEMA, RecordsDir, RecordsMetadata
 from hvd_imgcls.errors import ConfigError, DataError
 from hvd_imgcls.files.atomic import write_text
-from hvd_imgcls.files.json_files import write_json
+from hvd_imgcls.files.json_files import read_json, write_json
+from hvd_imgcls.files.outside import MAX_NAMES_BYTES
+from hvd_imgcls.files.parquet_files import read_parquet
 
 Floats = npt.NDArray[np.float64]
 
@@ -56,13 +57,13 @@ def write_assignment(files: RecordsDir, metadata: RecordsMetadata, num_hosts: in
                 fix=f"prepare into another folder with --examples-per-block {smaller}",
             )
     _remove_old(files)
-    blocks = {split: pq.read_table(files.blocks(split)) for split in SPLITS}
+    blocks = {split: read_parquet(files.blocks(split)) for split in SPLITS}
     assignment = Assignment(
         num_hosts=num_hosts,
         host_of_block={split: divide_blocks(blocks[split], num_hosts) for split in SPLITS},
     )
     for split in SPLITS:
-        index = pq.read_table(files.index(split))
+        index = read_parquet(files.index(split))
         host_of_row = np.array(assignment.host_of_block[split])[index["block"].to_numpy()]
         for host in range(num_hosts):
             rows = index.filter(pa.array(host_of_row == host))
@@ -81,7 +82,7 @@ def read_assignment(files: RecordsDir) -> Assignment:
         DataError: If the files were not assigned, or the file is damaged.
     """
     try:
-        tree = json.loads(files.hosts.read_text(encoding="utf-8"))
+        tree = read_json(files.hosts, MAX_NAMES_BYTES)
         host_of_block = {split: tuple(tree["host_of_block"][split]) for split in SPLITS}
         return Assignment(num_hosts=int(tree["num_hosts"]), host_of_block=host_of_block)
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,8 @@ import pyarrow as pa
 
 from hvd_imgcls.data.order.splits import Split
 from hvd_imgcls.errors import DataError
+from hvd_imgcls.files.json_files import read_json
+from hvd_imgcls.files.outside import MAX_NAMES_BYTES
 
 FORMAT_VERSION = 1
 
@@ -138,7 +139,7 @@ def read_metadata(path: Path) -> RecordsMetadata:
         DataError: If it is missing, damaged or of another version.
     """
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
+        tree = read_json(path, MAX_NAMES_BYTES)
         if tree["format_version"] != FORMAT_VERSION:
             raise DataError(
                 f"{path}: record files of version {tree['format_version']}, expected "

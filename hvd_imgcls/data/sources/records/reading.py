@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import xxhash
 
 from hvd_imgcls.data.order.splits import SPLITS, Numbers, Split
 from hvd_imgcls.data.sources.byte_ranges import ByteRanges, PackedImages
 from hvd_imgcls.data.sources.records.layout import INDEX_SCHEMA, RecordsDir, read_metadata
 from hvd_imgcls.errors import DataError
+from hvd_imgcls.files.parquet_files import read_parquet
 
 
 class Records(PackedImages):
@@ -114,7 +114,7 @@ def read_rows(path: Path) -> pa.Table:
         DataError: If it cannot be read.
     """
     try:
-        return pq.read_table(path)
+        return read_parquet(path)
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path}: cannot be read ({error}); prepare the folder again") from error
 

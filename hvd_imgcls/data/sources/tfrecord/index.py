@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from hvd_imgcls.environment.topology import launched_rank_and_size
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.files.atomic import replacing
+from hvd_imgcls.files.parquet_files import read_parquet
 from hvd_imgcls.logs import Pace
 
 logger = logging.getLogger(__name__)
@@ -133,7 +134,7 @@ def _stamp(file: Path, keys: Keys) -> dict[bytes, bytes]:
 
 def _read(path: Path, stamp: dict[bytes, bytes]) -> pa.Table | None:
     try:
-        table = pq.read_table(path)
+        table = read_parquet(path)
     except (OSError, pa.ArrowException):
         return None
     metadata = table.schema.metadata or {}

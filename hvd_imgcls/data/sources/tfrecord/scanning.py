@@ -21,6 +21,7 @@ from hvd_imgcls.data.dataset_options import on_own_threads
 from hvd_imgcls.data.sources.tfrecord.array_record_file import read_all
 from hvd_imgcls.data.sources.tfrecord.index import ROWS, Keys
 from hvd_imgcls.errors import DataError
+from hvd_imgcls.files.outside import open_regular
 
 _BYTES_BEFORE, _BYTES_AFTER = 12, 4
 _GZIP = b"\x1f\x8b"
@@ -69,7 +70,7 @@ def _walk(path: Path) -> Iterator[int]:
     A file without records is empty: writers with more shards than records create such files.
     """
     size = path.stat().st_size
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         if file.read(2) == _GZIP:
             raise DataError(f"{path}: compressed with gzip; decompress it, for example with gunzip")
         begin, number = 0, 0
