@@ -10,8 +10,11 @@ from typing import Any
 
 from hvd_imgcls.errors import ConfigError, first_line
 from hvd_imgcls.files.json_files import parse_json
-from hvd_imgcls.files.outside import open_regular, open_to_append
+from hvd_imgcls.files.outside import MIB, open_regular, open_to_append
 from hvd_imgcls.workflows.predicting.work_queue import Rows
+
+# A piece of a thousand images with a thousand classes each takes 40 MiB.
+_MAX_LINE_BYTES = 256 * MIB
 
 
 class Journal:
@@ -61,7 +64,9 @@ class Journal:
         length = 0
         try:
             with io.BufferedReader(open_regular(self._path)) as file:  # type: ignore[type-var]
-                for line in file:
+                while line := file.readline(_MAX_LINE_BYTES):
+                    if len(line) == _MAX_LINE_BYTES:
+                        raise ValueError(f"a line of at least {_MAX_LINE_BYTES:,} bytes")
                     if not line.endswith(b"\n"):
                         break  # The last line of a killed run may be incomplete.
                     value = parse_json(line)

@@ -133,7 +133,7 @@ def _most_confused(matrix: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 def ranking_charts(metrics: Mapping[str, Any], curves: Mapping[str, Any]) -> list[Chart]:
     """Returns ROC and precision-recall curves: micro average, and the worst classes."""
-    if not curves:
+    if not curves or not metrics:
         return []
     areas = {row["name"]: row["roc_auc"] for row in metrics["per_class"]}
     shown = sorted(
