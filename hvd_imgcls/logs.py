@@ -14,6 +14,7 @@ from pathlib import Path
 
 from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.files.outside import open_to_append
+from hvd_imgcls.printing import printable_text
 
 LOGGER_NAME = "hvd_imgcls"
 RESULT = (logging.INFO + logging.WARNING) // 2
@@ -54,7 +55,7 @@ def start(topology: Topology, *, verbosity: Verbosity = Verbosity.NORMAL) -> Non
     errors.setLevel(logging.WARNING)
     output.setLevel(_level(topology, verbosity))
     for handler in (output, errors):
-        handler.setFormatter(logging.Formatter(f"{_prefix(topology)}%(message)s"))
+        handler.setFormatter(_PrintableFormatter(f"{_prefix(topology)}%(message)s"))
         _add(handler)
 
 
@@ -72,7 +73,7 @@ def add_file(path: Path, topology: Topology, *, verbosity: Verbosity = Verbosity
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setLevel(logging.DEBUG if verbosity is Verbosity.VERBOSE else logging.INFO)
     form = f"%(asctime)s %(levelname)s {_prefix(topology)}%(message)s"
-    handler.setFormatter(logging.Formatter(form))
+    handler.setFormatter(_PrintableFormatter(form))
     _add(handler)
 
 
@@ -84,6 +85,13 @@ def stop() -> None:
         handler.close()
     logger.propagate = True
     logger.setLevel(logging.NOTSET)
+
+
+class _PrintableFormatter(logging.Formatter):
+    """Escapes control characters, which names of files may contain."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable_text(super().format(record))
 
 
 class Pace:

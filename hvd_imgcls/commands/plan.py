@@ -14,12 +14,14 @@ from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
 from hvd_imgcls.config import RunConfig, load_config
 from hvd_imgcls.config.model_files import missing_files, require_files, weights_notes
 from hvd_imgcls.data import image_shape_of, opens_without_tensorflow
+from hvd_imgcls.data.sources.class_sizes import describe_class_sizes, note_on_class_sizes
 from hvd_imgcls.data.sources.counts import CountedImages
 from hvd_imgcls.environment.affinity import launched_local_size
 from hvd_imgcls.environment.topology import Topology, launched_rank_and_size
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.plan import available_cores, describe_plan
-from hvd_imgcls.workflows.startup.images import open_run_images, plan_run
+from hvd_imgcls.printing import printable_text
+from hvd_imgcls.workflows.startup.images import RunImages, open_run_images, plan_run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,11 +71,26 @@ def run(arguments: argparse.Namespace) -> None:
         text = json.dumps({**plan.to_json(), **extra}, indent=2)
     else:
         shape = image_shape_of(images.labelled, config)
-        notes = weights_notes(config.model, shape, plan.num_classes)
+        notes = [
+            *([] if counted else _on_classes(images, config)),
+            *weights_notes(config.model, shape, plan.num_classes),
+        ]
         plan_text = describe_plan(plan, config, not_checked)
         text = "\n".join([plan_text, *(f"note: {note}" for note in notes)])
+        text = printable_text(text)
     if rank == 0:
         sys.stdout.write(text + "\n")
+
+
+def _on_classes(images: RunImages, config: RunConfig) -> list[str]:
+    """Returns what a plan says about the images per class, as sentences."""
+    labels, names = images.labelled.labels("train"), images.labelled.class_names
+    if images.labelled.division is not None or len(names) != images.num_classes:
+        return []
+    sizes = describe_class_sizes(labels, names)
+    advice = note_on_class_sizes(labels, len(names))
+    weighted = config.train.class_weights == "balanced"
+    return [text for text in (sizes, None if weighted else advice) if text is not None]
 
 
 def _counted(arguments: argparse.Namespace, config: RunConfig) -> CountedImages | None:

@@ -11,7 +11,7 @@ from hvd_imgcls.distributed.collectives import Collectives
 from hvd_imgcls.distributed.process_set import ProcessSet, global_process_set
 from hvd_imgcls.distributed.single_process import SingleProcessCollectives
 from hvd_imgcls.environment import affinity
-from hvd_imgcls.environment.topology import launched_rank_and_size
+from hvd_imgcls.environment.topology import launched_rank_and_size, whole_number
 from hvd_imgcls.errors import SetupError
 from hvd_imgcls.failures import process_state
 
@@ -61,7 +61,31 @@ def start(process_sets: Sequence[ProcessSet] | str | None = None, comm: Any = No
 
 def _launched_by_something_else(environment: Mapping[str, str]) -> bool:
     """Whether a launcher that does not announce its size may have started several processes."""
-    return "PMIX_RANK" in environment or int(environment.get("SLURM_STEP_NUM_TASKS", "1")) > 1
+    return "PMIX_RANK" in environment or _num_tasks(environment) > 1
+
+
+def _num_tasks(environment: Mapping[str, str]) -> int:
+    """Returns the number of tasks of a Slurm step, 1 without one."""
+    return whole_number(environment, "SLURM_STEP_NUM_TASKS", "1")
+
+
+def _require_rendezvous(environment: Mapping[str, str]) -> None:
+    """Raises an error if ranks could not find each other: Horovod would abort after 40 s.
+
+    Raises:
+        SetupError: With the missing variables.
+    """
+    if "HOROVOD_RANK" not in environment or "HOROVOD_SIZE" not in environment:
+        return  # MPI knows where the ranks are.
+    names = ("HOROVOD_GLOO_RENDEZVOUS_ADDR", "HOROVOD_GLOO_RENDEZVOUS_PORT")
+    missing = [name for name in names if not environment.get(name)]
+    if missing:
+        raise SetupError(
+            f"HOROVOD_RANK and HOROVOD_SIZE are set, but not {' and '.join(missing)}, without "
+            "which the ranks do not find each other",
+            fix="start with `horovodrun -np N hvd-imgcls ...`, which sets all of them, or unset "
+            "HOROVOD_RANK and HOROVOD_SIZE to run a single rank",
+        )
 
 
 def _start_horovod(
@@ -73,12 +97,14 @@ def _start_horovod(
             "train separately",
             fix="run `hvd-imgcls install-horovod` in this environment",
         )
+    if comm is None:
+        _require_rendezvous(os.environ)
     for variable, value in _DEFAULT_ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
     from hvd_imgcls.distributed.horovod_backend import HorovodCollectives
 
     collectives = HorovodCollectives(process_sets, comm)
-    expected = max(announced, int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")))
+    expected = max(announced, _num_tasks(os.environ))
     if comm is None and collectives.topology.size < expected:
         raise SetupError(
             f"the launcher started {expected} processes, but Horovod sees "

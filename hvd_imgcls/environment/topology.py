@@ -104,9 +104,43 @@ def launched_rank_and_size(environment: Mapping[str, str] | None = None) -> tupl
 
     Returns:
         `(rank, size)`; `(0, 1)` without a launcher.
+
+    Raises:
+        ConfigError: If the variables hold no rank and size.
     """
     environment = os.environ if environment is None else environment
     for rank_variable, size_variable in _RANK_AND_SIZE_VARIABLES:
         if rank_variable in environment and size_variable in environment:
-            return int(environment[rank_variable]), int(environment[size_variable])
+            rank = whole_number(environment, rank_variable)
+            size = whole_number(environment, size_variable)
+            if not rank < size:
+                raise ConfigError(
+                    rank_variable,
+                    got=rank,
+                    expected=f"0 to {size_variable} - 1, which is {size - 1}",
+                    fix="start with a launcher such as horovodrun, which sets both, or unset both",
+                )
+            return rank, size
     return 0, 1
+
+
+def whole_number(environment: Mapping[str, str], variable: str, default: str = "") -> int:
+    """Returns a number that a launcher has set, 0 or more.
+
+    Args:
+        environment: The variables.
+        variable: The name of one.
+        default: Its value if it is not set.
+
+    Raises:
+        ConfigError: If it is no such number.
+    """
+    value = environment.get(variable, default)
+    if value.isascii() and value.isdigit() and len(value) < 10:
+        return int(value)
+    raise ConfigError(
+        variable,
+        got=value[:100],
+        expected="a whole number, as launchers set it",
+        fix=f"start with a launcher such as horovodrun, or unset {variable}",
+    )

@@ -5,12 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.errors import ConfigError, DataError
 from hvd_imgcls.files.json_files import read_json
 from hvd_imgcls.files.outside import MAX_NAMES_BYTES
 from hvd_imgcls.files.text_files import read_lines
 
+MAX_CLASSES = 100_000
+"""Most classes: five times those of ImageNet-21k. The metrics of each class take memory, and
+labels that are something else, such as numbers of persons, would be classes of one image."""
+
 _MAX_LISTED = 20
+
+
+def require_possible_number(number: int, where: str) -> None:
+    """Raises an error for more classes than can be evaluated.
+
+    Args:
+        number: Number of classes.
+        where: What the labels are from, for the message.
+
+    Raises:
+        DataError: If there are more than `MAX_CLASSES`.
+    """
+    if number > MAX_CLASSES:
+        raise DataError(
+            f"{where}: {number:,} classes, expected at most {MAX_CLASSES:,}; check that the "
+            "labels are those of classes, numbered from 0"
+        )
 
 
 def read_class_list(key: str, path: Path) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from hvd_imgcls.config.reading.consistency import require_consistent
 from hvd_imgcls.config.schema import RunConfig
 from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.errors import ConfigError, DataError
+from hvd_imgcls.files.class_lists import require_possible_number
 from hvd_imgcls.plan import arithmetic
 from hvd_imgcls.plan.hosts import HostShares
 from hvd_imgcls.plan.threads import Threads, available_cores, share_cores
@@ -210,6 +211,7 @@ def _require_data(num_train_examples: int, num_held_out_examples: int, num_class
             raise DataError(
                 f"data.source: the {split} split has no examples; change how it is split"
             )
+    require_possible_number(num_classes, "data.source")
     if num_classes < 2:
         raise DataError(
             f"data.source: got {num_classes} classes, expected at least 2; check the labels"

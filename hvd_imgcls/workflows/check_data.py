@@ -21,6 +21,7 @@ from hvd_imgcls import distributed, logs
 from hvd_imgcls.data.order.splits import SPLITS, Split
 from hvd_imgcls.data.sources.byte_ranges import PackedImages
 from hvd_imgcls.data.sources.class_list import CLASS_NAMES_KEY
+from hvd_imgcls.data.sources.class_sizes import describe_class_sizes, note_on_class_sizes
 from hvd_imgcls.data.sources.file_source import FileSource, printable
 from hvd_imgcls.data.sources.folder_scan import FolderProblem, describe_problems
 from hvd_imgcls.errors import BadImagesError, ConfigError, DataError
@@ -118,7 +119,12 @@ def check_data(
     distributed.agreement.on_root(collectives, lambda: _write(table, manifest_path))
     logger.log(logs.RESULT, "%s", describe_manifest(table))
     about_size = note_on_large_images(table) if topology.is_root else None
-    for note in (*source.notes, *([about_size] if about_size else [])):
+    labels = source.labels("train")
+    sizes = describe_class_sizes(labels, source.class_names)
+    if sizes is not None:
+        logger.log(logs.RESULT, "  training %s", sizes)
+    about_classes = note_on_class_sizes(labels, len(source.class_names))
+    for note in filter(None, (*source.notes, about_classes, about_size)):
         logger.info("note: %s", note)
     logger.log(logs.RESULT, "manifest written to %s", manifest_path)
     _require_good(table, manifest_path, problems)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 from hvd_imgcls.config.callbacks import CsvLogger, EarlyStopping, ReduceOnPlateau
 from hvd_imgcls.config.models import GivenModel, KerasApplication, KerasFile, KerasHub
 from hvd_imgcls.config.normalization import UnitRange
 from hvd_imgcls.config.schedules import ConstantSchedule
 from hvd_imgcls.config.schema import RunConfig
 from hvd_imgcls.errors import ConfigError
+
+_MAX_NAME_BYTES = 255  # of Linux
 
 
 def require_consistent(config: RunConfig) -> None:
@@ -16,8 +20,29 @@ def require_consistent(config: RunConfig) -> None:
     Raises:
         ConfigError: See the functions below.
     """
+    require_possible_run_dir(config.run_dir)
     require_one_normalization(config)
     require_possible_callbacks(config)
+
+
+def require_possible_run_dir(run_dir: str | None) -> None:
+    """Rejects a name that no directory can have.
+
+    Raises:
+        ConfigError: If it is empty, which would be the current directory, has a zero byte, or a
+            part of more than 255 bytes.
+    """
+    if run_dir is None:
+        return
+    longest = max(len(os.fsencode(part)) for part in run_dir.split("/"))
+    if run_dir.strip() and "\0" not in run_dir and longest <= _MAX_NAME_BYTES:
+        return
+    raise ConfigError(
+        "run_dir",
+        got=f"{run_dir[:40]}..., a name of {longest} bytes" if run_dir[40:] else run_dir,
+        expected="the path of a directory, with names of 1 to 255 bytes",
+        fix="correct it, or omit it for runs/NAME-1 and so on",
+    )
 
 
 def require_one_normalization(config: RunConfig) -> None:

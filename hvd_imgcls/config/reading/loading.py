@@ -21,6 +21,7 @@ from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.files.outside import MAX_SETTINGS_BYTES, read_text
 
 _COMMAND_LINE = "on the command line"
+_MAX_INTEGER = 2**32
 _ADAPTER = pydantic.TypeAdapter(RunConfig)
 
 
@@ -203,6 +204,21 @@ def _require_plain(tree: Any, origin: str) -> None:
         ) from error
 
 
+def _require_possible_numbers(tree: Any, origin: str, path: walk.Path = ()) -> None:
+    """Rejects integers whose products, such as epochs times steps, would not fit into 64 bits."""
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree)
+    for key, value in items:
+        if isinstance(value, dict | list):
+            _require_possible_numbers(value, origin, (*path, key))
+        elif isinstance(value, int) and abs(value) > _MAX_INTEGER:
+            raise ConfigError(
+                walk.dotted((*path, key)),
+                got=problems.shown(value),
+                expected=f"a number of at most {_MAX_INTEGER:,}",
+                fix=f"correct it (in {origin} or on the command line)",
+            )
+
+
 def _set(tree: dict[str, Any], path: walk.Path, value: Any) -> None:
     """Sets a value at a path, creating the mappings along it."""
     place: Any = tree
@@ -240,6 +256,7 @@ def _validate(tree: dict[str, Any], changed: Sequence[walk.Path], origin: str) -
                 return _COMMAND_LINE
         return f"in {origin}"
 
+    _require_possible_numbers(tree, origin)
     unknown = list(walk.unknown_keys(tree))
     found = [
         problems.unknown_key(path, value, known, place_of(path))

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from hvd_imgcls.data.order.splits import Numbers
 from hvd_imgcls.data.sources.tables import as_text, is_number, plain, values_type
 from hvd_imgcls.errors import ConfigError, DataError
-from hvd_imgcls.files.class_lists import listed, repeated
+from hvd_imgcls.files.class_lists import listed, repeated, require_possible_number
 
 # Metadata key of a Parquet file that pins the class list, as JSON.
 CLASS_NAMES_KEY = b"class_names"
@@ -129,6 +129,7 @@ def _of_text(
     labels: Sequence[str], pinned: Sequence[str] | None, where: str
 ) -> tuple[tuple[str, ...], Numbers]:
     class_names = tuple(pinned or sorted(set(labels), key=os.fsencode))
+    require_possible_number(len(class_names), where)
     label_of = {name: label for label, name in enumerate(class_names)}
     unknown = next((row for row, name in enumerate(labels) if name not in label_of), None)
     if unknown is not None:
@@ -145,6 +146,7 @@ def _of_numbers(
     _require_range(labels, len(pinned) if pinned is not None else None, where)
     if pinned is None:
         _require_no_gaps(labels, where)
+        require_possible_number(int(labels.max()) + 1, where)
         pinned = [str(label) for label in range(int(labels.max()) + 1)]
     return tuple(pinned), labels
 

@@ -15,6 +15,7 @@ import xxhash
 from hvd_imgcls.data.order.splits import Numbers, Split
 from hvd_imgcls.data.sources.base import EncodedSource
 from hvd_imgcls.data.sources.special_files import special_files
+from hvd_imgcls.printing import printable_name
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -149,5 +150,5 @@ def _nearly_equal(names: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def printable(path: str | Path) -> str:
-    """Returns a path as text, even if it contains bytes that are not UTF-8."""
-    return os.fsencode(path).decode("utf-8", errors="backslashreplace")
+    """Returns a path as text in one line, even if it has control characters or is not UTF-8."""
+    return printable_name(os.fsencode(path).decode("utf-8", errors="backslashreplace"))

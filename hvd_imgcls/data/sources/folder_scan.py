@@ -60,10 +60,11 @@ class Scan:
         class_names: Names of the class folders, sorted.
         files: Image files of each class, relative to the folder, sorted.
         left_out: Number of other files, by suffix.
-        problems: Unreadable folders, classes without images, and classes with the same folder.
+        problems: Unreadable folders, and classes with the same folder.
         system_folders: Number of folders of `SYSTEM_FOLDERS`, by name.
         folders: All folders with their class, by device and inode.
         links: Images that are links, by the path that they point to.
+        empty: Names of the class folders without images, which are no classes.
     """
 
     class_names: list[str]
@@ -73,6 +74,7 @@ class Scan:
     system_folders: Counter[str] = field(default_factory=Counter)
     folders: dict[tuple[int, int], tuple[str, str]] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
+    empty: list[str] = field(default_factory=list)
 
 
 def describe_problems(problems: Sequence[FolderProblem]) -> str:
@@ -102,7 +104,7 @@ def scan_class_folders(folder: Path, key: str) -> Scan:
 
     Raises:
         ConfigError: If the folder cannot be read.
-        DataError: If there are no classes. Other problems are in the result.
+        DataError: If there are no classes with images. Other problems are in the result.
     """
     try:
         entries = sorted((e for e in os.scandir(folder) if e.name[0] != "."), key=_bytes_of)
@@ -131,12 +133,12 @@ def scan_class_folders(folder: Path, key: str) -> Scan:
         num_problems = len(scan.problems)
         scan.files.append(_images_of_class(folder, name, scan))
         if not scan.files[-1] and len(scan.problems) == num_problems:
-            scan.problems.append(
-                FolderProblem(
-                    what=f"{printable(folder / name)}: no image files in it",
-                    fix=f"remove the folder or add images ({', '.join(sorted(IMAGE_SUFFIXES))})",
-                )
-            )
+            scan.empty.append(name)
+    if len(scan.empty) == len(scan.class_names):
+        raise DataError(
+            f"{printable(folder / scan.empty[0])}: no image files in it, nor in any other class "
+            f"folder; add images ({', '.join(sorted(IMAGE_SUFFIXES))})"
+        )
     return scan
 
 

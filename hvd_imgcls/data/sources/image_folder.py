@@ -41,8 +41,8 @@ def open_image_folder(
 
     Raises:
         ConfigError: If a folder cannot be read.
-        DataError: If it is empty. With all problems of class folders: unreadable ones, empty
-            ones, and held-out classes that the training split does not have.
+        DataError: If it has no images. With all problems of class folders: unreadable ones, and
+            held-out classes that the training split does not have.
     """
     source, found = _open(config)
     if found and (problems is None or not source.class_names):
@@ -66,7 +66,7 @@ def _open(config: ImageFolderSource) -> tuple[FileSource, list[FolderProblem]]:
         class_names,
         {split: [files[index] for index in chosen] for split, chosen in chosen_of.items()},
         {split: labels[chosen] for split, chosen in chosen_of.items()},
-        [*_notes(scan), *flat_splits_note(root)],
+        [*_notes(scan), *_on_empty(scan), *flat_splits_note(root)],
         is_split_at_random=True,
     )
     return source, scan.problems
@@ -78,22 +78,23 @@ def _of_split_folders(
     require_different_folders(root, train_folder, held_out_folder)
     train = scan_class_folders(root / train_folder, "data.source.train_folder")
     held_out = scan_class_folders(root / held_out_folder, "data.source.held_out_folder")
-    known = set(train.class_names)
+    known = set(_not_empty(train))
     unknown = [
         FolderProblem(
-            what=f"{printable(root / held_out_folder / name)}: no class of this name in "
-            f"{printable(root / train_folder)}",
+            what=f"{printable(root / held_out_folder / name)}: no class of this name, with images, "
+            f"in {printable(root / train_folder)}",
             fix="the classes of both folders must have the same names",
         )
         for name in held_out.class_names
-        if name not in known
+        if name not in known and name not in held_out.empty
     ]
     class_names = _not_empty(train)
     files: dict[Split, list[str]] = {}
     labels: dict[Split, Numbers] = {}
     files["train"], labels["train"] = _flatten(train, class_names, train_folder + "/")
     files["held_out"], labels["held_out"] = _flatten(held_out, class_names, held_out_folder + "/")
-    notes = _notes(train, held_out)
+    # A class without held-out images is noted by the source.
+    notes = [*_notes(train, held_out), *_on_empty(train)]
     source = FileSource(root, class_names, files, labels, notes)
     both = shared_images(train, held_out, root, train_folder, held_out_folder)
     return source, train.problems + held_out.problems + unknown + both
@@ -115,6 +116,13 @@ def _flatten(scan: Scan, class_names: Sequence[str], prefix: str) -> tuple[list[
     ]
     files, labels = [file for file, _ in pairs], [label for _, label in pairs]
     return files, np.array(labels, dtype=np.int64)
+
+
+def _on_empty(scan: Scan) -> list[str]:
+    if not scan.empty:
+        return []
+    more = f" and {len(scan.empty) - 1:,} more folders" if len(scan.empty) > 1 else ""
+    return [f"no class, because there are no images in it: {printable(scan.empty[0])}{more}"]
 
 
 def _notes(*scans: Scan) -> list[str]:

@@ -17,6 +17,9 @@ import pyarrow.parquet as pq
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.files.atomic import write_bytes
 
+# What begins with one of these is a formula in spreadsheets, which may send or run something. An
+# apostrophe is doubled, so that removing one always gives the text.
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r", "'")
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 
 
@@ -81,10 +84,15 @@ def _as_csv(predictions: Sequence[Prediction], top_k: int) -> bytes:
     for prediction in predictions:
         cells: list[Any] = []
         for name, probability in zip(prediction.classes, prediction.probabilities, strict=True):
-            cells += [name, repr(probability)]
+            cells += [_plain(name), repr(probability)]
         cells += [""] * (2 * top_k - len(cells))
-        writer.writerow([prediction.image, *cells, prediction.error or ""])
+        writer.writerow([_plain(prediction.image), *cells, _plain(prediction.error or "")])
     return text.getvalue().encode("utf-8", errors="surrogateescape")
+
+
+def _plain(text: str) -> str:
+    """Returns a cell of text that no spreadsheet takes for a formula: after an apostrophe."""
+    return f"'{text}" if text.startswith(_FORMULAS) else text
 
 
 def _as_json_lines(predictions: Sequence[Prediction], top_k: int) -> bytes:

@@ -71,9 +71,12 @@ def inspect_file(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> Facts:
         "checksum": xxhash.xxh3_64_hexdigest(content),
         **_from_header(content),
     }
-    pixels = facts.get("height", 0) * facts.get("width", 0)
-    if pixels > max_pixels:
-        size = f"{facts['width']} x {facts['height']}"
+    height, width = facts.get("height", 0), facts.get("width", 0)
+    if abs(height * width) > max_pixels or min(height, width) < 0:
+        size = f"{width} x {height}"
+        # Sizes of a crafted header need not fit into 32 bits, like those of the manifest.
+        if not 0 <= min(height, width) <= max(height, width) < 2**31:
+            facts.update(height=0, width=0)
         return Facts(**facts, problem=f"{size} pixels, more than the {max_pixels:,} allowed")
     kind = facts.get("format", "")
     if kind and kind not in (*_OF_TENSORFLOW, *PILLOW_FORMATS):

@@ -54,3 +54,13 @@ def test_other_formats_and_folders_that_are_not_there_are_refused(tmp_path):
         require_format(tmp_path / "out.xlsx")
     with pytest.raises(ConfigError, match="create the folder"):
         require_format(tmp_path / "gone" / "out.csv")
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1.jpg", "-rf.jpg", "@SUM(A1)", "\t=1", "'quoted"])
+def test_text_is_no_formula_in_a_spreadsheet(tmp_path, name):
+    path = tmp_path / "out.csv"
+    write_predictions(path, [Prediction(name, (name,), (0.5,)), Prediction("a", error=name)], 1)
+    with path.open(newline="") as file:
+        _, first, second = csv.reader(file)
+    assert first == ["'" + name, "'" + name, "0.5", ""]
+    assert second == ["a", "", "", "'" + name]

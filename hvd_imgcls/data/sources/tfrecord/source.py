@@ -19,7 +19,7 @@ from hvd_imgcls.data.sources.tfrecord.files import (
 )
 from hvd_imgcls.data.sources.tfrecord.index import Keys, indexed
 from hvd_imgcls.errors import DataError
-from hvd_imgcls.files.class_lists import listed, read_class_list, repeated
+from hvd_imgcls.files.class_lists import listed, read_class_list, repeated, require_possible_number
 
 INDEX_DIR = ".hvd-imgcls-index"
 
@@ -117,6 +117,7 @@ class TfRecords(PackedImages):
     def _names_in(self, rows: pa.Table) -> list[str]:
         """Returns the class names in the records, or the label numbers."""
         number = int(self._labels["train"].max()) + 1
+        require_possible_number(number, str(self._files["train"][0].parent))
         missing = np.setdiff1d(np.arange(number), self._labels["train"])
         if len(missing):
             raise DataError(
