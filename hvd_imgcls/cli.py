@@ -20,11 +20,12 @@ from typing import NoReturn
 
 from hvd_imgcls import __version__
 from hvd_imgcls.commands.argument_order import END_OF_OPTIONS, options_first
+from hvd_imgcls.commands.surroundings import open_missing_streams, require_tensorflow
 from hvd_imgcls.environment.topology import launched_rank_and_size
 from hvd_imgcls.errors import ConfigError, HvdImgclsError, PeerFailedError, RootFailedError
 from hvd_imgcls.failures import process_state, root_cause
+from hvd_imgcls.files.printing import printable_text
 from hvd_imgcls.logs import Verbosity
-from hvd_imgcls.printing import printable_text
 
 INTERRUPTED = 130
 USAGE_EXIT_CODE = 2
@@ -139,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0  # not reached: --help and --version raise SystemExit
     # Silences TensorFlow's C++ log on every rank; failures are raised as exceptions as well.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1" if "--verbose" in words else "3")
-    _require_tensorflow()
+    require_tensorflow()
     launched_rank_and_size()  # Raises an error for values that no launcher sets.
     command = COMMANDS[name]
     module = importlib.import_module(command.module)
@@ -164,7 +165,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run() -> NoReturn:
     """Runs the command line of this process and exits: the console script."""
-    _open_missing_streams()
+    open_missing_streams()
     sys.exit(exit_code_of(main, is_verbose="--verbose" in sys.argv))
 
 
@@ -197,29 +198,6 @@ def exit_code_of(action: Callable[[], int], *, is_verbose: bool = False) -> int:
         told = printable_text(traceback.format_exc())
         sys.stderr.write(f"{_prefix(rank, size)}unexpected error\n{told}")
         return 1
-
-
-def _open_missing_streams() -> None:
-    """Opens standard streams that the caller has closed (`>&-`): files would get their numbers."""
-    for descriptor in range(3):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # Takes the lowest free number.
-    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
-    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
-
-
-def _require_tensorflow() -> None:
-    """Makes Keras use TensorFlow, whatever its own configuration file says."""
-    backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    if backend != "tensorflow":
-        raise ConfigError(
-            "KERAS_BACKEND",
-            got=backend,
-            expected="tensorflow, or no such environment variable",
-            fix="unset KERAS_BACKEND",
-        )
 
 
 def _report(error: HvdImgclsError) -> None:

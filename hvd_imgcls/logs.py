@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.files.outside import open_to_append
-from hvd_imgcls.printing import printable_text
+from hvd_imgcls.files.printing import printable_text
 
 LOGGER_NAME = "hvd_imgcls"
 RESULT = (logging.INFO + logging.WARNING) // 2

@@ -13,14 +13,15 @@ from hvd_imgcls.commands.overrides import add_pipeline
 from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
 from hvd_imgcls.config import RunConfig, load_config
 from hvd_imgcls.config.model_files import missing_files, require_files, weights_notes
+from hvd_imgcls.config.sources import DigitsSource
 from hvd_imgcls.data import image_shape_of, opens_without_tensorflow
 from hvd_imgcls.data.sources.class_sizes import describe_class_sizes, note_on_class_sizes
 from hvd_imgcls.data.sources.counts import CountedImages
 from hvd_imgcls.environment.affinity import launched_local_size
 from hvd_imgcls.environment.topology import Topology, launched_rank_and_size
 from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.files.printing import printable_text
 from hvd_imgcls.plan import available_cores, describe_plan
-from hvd_imgcls.printing import printable_text
 from hvd_imgcls.workflows.startup.images import RunImages, open_run_images, plan_run
 
 
@@ -84,6 +85,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _on_classes(images: RunImages, config: RunConfig) -> list[str]:
     """Returns what a plan says about the images per class, as sentences."""
+    if isinstance(config.data.source, DigitsSource):
+        return []  # Classes of equal size; their labels would take a second to load.
     labels, names = images.labelled.labels("train"), images.labelled.class_names
     if images.labelled.division is not None or len(names) != images.num_classes:
         return []

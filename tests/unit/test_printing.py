@@ -9,7 +9,7 @@ from hvd_imgcls.cli import exit_code_of, main
 from hvd_imgcls.data.sources.file_source import printable
 from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.errors import ConfigError
-from hvd_imgcls.printing import printable_name, printable_text
+from hvd_imgcls.files.printing import printable_name, printable_text
 
 ESCAPES = "\x1b]0;title\x07\x1b[2J\x9b31m\u202eabc\u2028\r\x00\udcff"
 

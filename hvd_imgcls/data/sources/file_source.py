@@ -15,7 +15,7 @@ import xxhash
 from hvd_imgcls.data.order.splits import Numbers, Split
 from hvd_imgcls.data.sources.base import EncodedSource
 from hvd_imgcls.data.sources.special_files import special_files
-from hvd_imgcls.printing import printable_name
+from hvd_imgcls.files.printing import printable_name
 
 if TYPE_CHECKING:
     import tensorflow as tf

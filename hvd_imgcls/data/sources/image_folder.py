@@ -81,8 +81,8 @@ def _of_split_folders(
     known = set(_not_empty(train))
     unknown = [
         FolderProblem(
-            what=f"{printable(root / held_out_folder / name)}: no class of this name, with images, "
-            f"in {printable(root / train_folder)}",
+            what=f"{printable(root / held_out_folder / name)}: no class of this name in "
+            f"{printable(root / train_folder)}",
             fix="the classes of both folders must have the same names",
         )
         for name in held_out.class_names

@@ -131,11 +131,12 @@ def _read(path: Path, read: Callable[[Path | None], Any]) -> Any:
 def _mapping_in_yaml(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
-    return _require(strict_yaml.read(read_text(path, MAX_SETTINGS_BYTES), origin=str(path)), dict)
+    tree = strict_yaml.read(read_text(path, MAX_SETTINGS_BYTES), origin=str(path))
+    return dict(_require(tree, dict))
 
 
 def _mapping(path: Path | None) -> dict[str, Any]:
-    return {} if path is None else _require(read_json(path), dict)
+    return {} if path is None else dict(_require(read_json(path), dict))
 
 
 def _lines(path: Path | None) -> list[dict[str, Any]]:
@@ -163,6 +164,6 @@ def _sheet(path: Path | None) -> str | None:
 
 def _require(value: Any, kind: type) -> Any:
     if not isinstance(value, kind):
-        names = {dict: "an object", str: "text"}
-        raise TypeError(f"{type(value).__name__}, not {names[kind]}")
+        expected = "an object" if kind is dict else "text"
+        raise TypeError(f"{type(value).__name__}, not {expected}")
     return value

@@ -130,7 +130,7 @@ def test_a_name_that_is_no_text_can_be_printed(tmp_path):
     [
         ([], {}, DataError, "no class folders"),
         (["1.jpg"], {}, DataError, "no class folders"),
-        (["a/1.jpg", "b/1.txt"], {}, DataError, "/b: no image files in it"),
+        (["a/1.txt", "b/1.txt"], {}, DataError, "/a: no image files in it, nor in any other"),
         (
             ["a/1.jpg"],
             {"train_folder": "train", "held_out_folder": "val"},
@@ -153,30 +153,28 @@ def test_all_that_is_wrong_is_named_at_once(tmp_path):
     with pytest.raises(DataError) as raised:
         open_folder(tmp_path, **folders)
     lines = str(raised.value).splitlines()
-    assert lines[0] == "5 problems with class folders:"
-    assert lines[1:6] == [
-        f"  {tmp_path}/train/c: no image files in it",
-        f"  {tmp_path}/train/d: no image files in it",
-        f"  {tmp_path}/val/b: no image files in it",
+    assert lines[0] == "3 problems with class folders:"
+    assert lines[1:4] == [
         f"  {tmp_path}/val/bb: no class of this name in {tmp_path}/train",
+        f"  {tmp_path}/val/c: no class of this name in {tmp_path}/train",
         f"  {tmp_path}/val/cc: no class of this name in {tmp_path}/train",
     ]
-    assert lines[6].startswith("  to fix it: remove the folder or add images")
-    assert lines[6].endswith("the classes of both folders must have the same names")
-    assert len(lines) == 7
+    assert lines[4].endswith("the classes of both folders must have the same names")
+    assert len(lines) == 5
     # As check-data opens it: what is left can be checked.
     problems = []
     source = ImageFolderSource(name="image_folder", path=str(tmp_path), **folders)
     folder = open_image_folder(source, problems=problems)
-    assert [f"  {problem.what}" for problem in problems] == lines[1:6]
+    assert [f"  {problem.what}" for problem in problems] == lines[1:4]
     assert folder.class_names == ("a", "b")
     assert names_of(folder, "held_out", tmp_path) == ["val/a/1.jpg"]
+    assert "no class, because there are no images in it: c and 1 more folders" in folder.notes
 
 
 def test_folders_without_any_image_are_an_error_even_for_a_check(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    with pytest.raises(DataError, match="2 problems with class folders"):
+    with pytest.raises(DataError, match="nor in any other class folder"):
         open_image_folder(ImageFolderSource(name="image_folder", path=str(tmp_path)), problems=[])
 
 

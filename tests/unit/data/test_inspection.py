@@ -20,7 +20,7 @@ def test_what_is_no_file_is_a_problem(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "link.jpg").symlink_to(tmp_path / "gone.jpg")
     (tmp_path / "circle.jpg").symlink_to(tmp_path / "circle.jpg")
-    assert inspect_file(tmp_path / "pipe.jpg").problem == "not a regular file"
+    assert inspect_file(tmp_path / "pipe.jpg").problem == "a pipe, not a regular file"
     assert inspect_file(tmp_path / "link.jpg").problem == "No such file or directory"
     assert "symbolic links" in str(inspect_file(tmp_path / "circle.jpg").problem)
 

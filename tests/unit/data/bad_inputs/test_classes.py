@@ -12,11 +12,11 @@ SPLIT = {"train_folder": "train", "held_out_folder": "val"}
 
 REFUSED = {
     "no class folders": ({}, ["1.jpg"], "no class folders in it; put the images of each class"),
-    "an empty class": ({}, ["a/1.jpg", "b/"], "/b: no image files in it; remove the folder or"),
-    "an empty class of the held-out folder": (
+    "empty classes alone": ({}, ["a/", "b/"], "/a: no image files in it, nor in any other class"),
+    "an empty class with held-out images": (
         SPLIT,
-        ["train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg", "val/b/"],
-        "val/b: no image files in it",
+        ["train/a/1.jpg", "train/b/", "val/a/1.jpg", "val/b/1.jpg"],
+        "val/b: no class of this name in .*/train",
     ),
     "a class of the held-out folder alone": (
         SPLIT,
@@ -31,6 +31,16 @@ REFUSED = {
 }
 
 NOTED = {
+    "an empty class": (
+        {},
+        ["a/1.jpg", "a/2.jpg", "b/"],
+        "no class, because there are no images in it: b",
+    ),
+    "an empty class of the held-out folder": (
+        SPLIT,
+        ["train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg", "val/b/"],
+        "no held-out image of b",
+    ),
     "a class of the training folder alone": (
         SPLIT,
         ["train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg"],

@@ -10,7 +10,7 @@ _CONTROL = (
     "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff"
 )
 _IN_TEXT = re.compile(f"[{_CONTROL}]")
-_IN_NAME = re.compile(f"[{_CONTROL}\t\n]")
+_IN_NAME = re.compile(rf"[{_CONTROL}\t\n]")
 
 
 def printable_text(text: str) -> str:
