@@ -11,6 +11,8 @@ from hvd_imgcls.commands.overrides import add_overrides
 from hvd_imgcls.commands.plan import positive
 from hvd_imgcls.commands.sigterm import install_sigterm_grace
 from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
+from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.files.outside import MAX_LIST_BYTES, read_bounded
 from hvd_imgcls.files.text_files import lines_of, read_lines
 
 
@@ -41,6 +43,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_overrides(parser)
 
 
+def _from_standard_input() -> bytes:
+    """Returns the list on standard input.
+
+    Raises:
+        ConfigError: If it is closed, or has more than `MAX_LIST_BYTES`.
+    """
+    try:
+        return read_bounded(sys.stdin.buffer, Path("standard input"), MAX_LIST_BYTES)
+    except (OSError, AttributeError) as error:  # There is no `sys.stdin` if it was closed.
+        raise ConfigError(
+            "-",
+            got=f"standard input ({getattr(error, 'strerror', None) or 'closed'})",
+            expected="one path per line",
+            fix="pipe a list into this command, or use --list FILE",
+        ) from error
+
+
 def run(arguments: argparse.Namespace) -> None:
     """Predicts. Collective: every rank must call this."""
     from hvd_imgcls.workflows.predicting.output import require_format
@@ -53,7 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
         words.append("-")
         lines = read_lines("--list", arguments.list, "the path of an image", any_bytes=True)
     elif "-" in words:
-        lines = lines_of(sys.stdin.buffer.read(), any_bytes=True)
+        lines = lines_of(_from_standard_input(), any_bytes=True)
 
     install_sigterm_grace()
     import_tensorflow_quietly(arguments.verbosity)

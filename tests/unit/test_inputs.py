@@ -26,10 +26,13 @@ from hvd_imgcls.distributed import starting
 from hvd_imgcls.errors import CheckpointError, DataError, HvdImgclsError, SetupError
 from hvd_imgcls.files.class_lists import read_class_list
 from hvd_imgcls.files.text_files import read_lines
+from hvd_imgcls.models.files import read_model
+from hvd_imgcls.workflows.check_data import MANIFEST_SCHEMA
 from hvd_imgcls.workflows.predicting.journal import Journal
 from hvd_imgcls.workflows.preparing.inspection import inspect_file
 from hvd_imgcls.workflows.trained_model.loading import digest_of_model
-from tests.support.nasty import CONTENTS, SPECIAL, at_once, put, require_readablefrom tests.unit.data.bad_inputs.jpeg import JPEG
+from tests.support.nasty import CONTENTS, SPECIAL, at_once, put, require_readable
+from tests.unit.data.bad_inputs.jpeg import JPEG
 
 # A file of one of these is what the reader expects, or nearly: it may read it.
 FINE = {
@@ -118,7 +121,7 @@ def test_links_to_what_is_no_file_are_left_out_of_class_folders(tmp_path):
     (tmp_path / "a").mkdir()
     image_source(tmp_path / "a")
     scan = scan_class_folders(tmp_path, "data.source.path")
-    assert scan.left_out["pipe, socket or device"] == 6
+    assert scan.left_out["pipe, socket or device"] == 7
     assert [name for name in scan.files[0] if "good" in name] == ["a/good.jpg"]
 
 

@@ -28,7 +28,7 @@ def test_a_plan_tells_the_sizes(tmp_path, capsys, count, is_advised):
         for image in range(number):
             (tmp_path / name / f"{image}.jpg").touch()
     source = f"{{name: image_folder, path: {tmp_path}}}"
-    words = ["--data.source", source, "--data.image_size", "32"]
+    words = ["--data.source", source, "--data.image_size", "32", "--train.global_batch_size", "8"]
     main(["plan", "pipelines/digits_cnn.yaml", *words])
     output = capsys.readouterr().out
     assert "note: images per class: 16 (a)" in output
