@@ -11,7 +11,7 @@ from hvd_imgcls.config.schedules import ConstantSchedule
 from hvd_imgcls.config.schema import RunConfig
 from hvd_imgcls.errors import ConfigError
 
-_MAX_NAME_BYTES = 255  # of Linux
+_MAX_NAME_BYTES, _MAX_PATH_BYTES = 255, 4096 - 256  # of Linux; a file of the run is added
 
 
 def require_consistent(config: RunConfig) -> None:
@@ -26,21 +26,23 @@ def require_consistent(config: RunConfig) -> None:
 
 
 def require_possible_run_dir(run_dir: str | None) -> None:
-    """Rejects a name that no directory can have.
+    """Rejects a path that no run directory can have.
 
     Raises:
-        ConfigError: If it is empty, which would be the current directory, has a zero byte, or a
-            part of more than 255 bytes.
+        ConfigError: If it is empty, which would be the current directory, has a zero byte, or is
+            too long.
     """
     if run_dir is None:
         return
     longest = max(len(os.fsencode(part)) for part in run_dir.split("/"))
-    if run_dir.strip() and "\0" not in run_dir and longest <= _MAX_NAME_BYTES:
+    whole = len(os.fsencode(run_dir))
+    is_short = longest <= _MAX_NAME_BYTES and whole <= _MAX_PATH_BYTES
+    if run_dir.strip() and "\0" not in run_dir and is_short:
         return
     raise ConfigError(
         "run_dir",
-        got=f"{run_dir[:40]}..., a name of {longest} bytes" if run_dir[40:] else run_dir,
-        expected="the path of a directory, with names of 1 to 255 bytes",
+        got=f"{run_dir[:40]}..., {whole} bytes, a name of {longest}" if run_dir[40:] else run_dir,
+        expected="the path of a directory, of at most 3,840 bytes, 255 per name",
         fix="correct it, or omit it for runs/NAME-1 and so on",
     )
 
