@@ -212,5 +212,15 @@ def describe_metrics(metrics: dict[str, Any], what: str = "held-out accuracy") -
     return (
         f"{what} {metrics['top1']:.4f} ({metrics['num_correct']:,} of "
         f"{num_examples:,}; {level} CI {low:.4f} to {high:.4f}), "
+        f"balanced {metrics['balanced_accuracy']:.4f}, largest class {largest_share(metrics):.4f}, "
         f"loss {metrics['loss']:.4f}{left_out}"
     )
+
+
+def largest_share(metrics: dict[str, Any]) -> float:
+    """Returns the fraction of the examples that are of the most frequent class, 0 to 1.
+
+    The accuracy of always predicting that class.
+    """
+    support = [row["support"] for row in metrics["per_class"]]
+    return float(max(support) / sum(support))

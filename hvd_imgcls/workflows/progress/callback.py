@@ -36,18 +36,20 @@ class ProgressOutput:
         metrics_path: File with one JSON line per epoch, or None.
         on_first_batch: Called with the first batch, before the first step.
         name: Prefix of the names of the curves.
+        monitored: Names of metrics that callbacks monitor, shown at the end of every epoch.
     """
 
     metrics_path: Path | None = None
     on_first_batch: Callable[[Any], None] | None = None
     name: str = ""
+    monitored: tuple[str, ...] = ()
 
 
 class Progress(keras.callbacks.Callback):
     """Reports the progress of a phase, and records every epoch.
 
-    Writes a log line every few seconds, one line of JSON per epoch, and the curves for
-    TensorBoard. Only the root logs progress. It must come after all callbacks that change an
+    Writes a log line every few seconds and at the end of every epoch, one line of JSON per epoch,
+    and the curves for TensorBoard. Only the root logs progress. It must come after all callbacks that change an
     epoch's `logs`, which it writes.
 
     Collective: every rank must have this callback in the same position. The ranks exchange
@@ -79,6 +81,7 @@ class Progress(keras.callbacks.Callback):
         self._collectives = collectives
         self._metrics_path = output.metrics_path
         self._name = output.name
+        self._monitored = output.monitored
         self._interval_seconds = interval_seconds
         self._batches = BatchClock(output.on_first_batch)
         self._reductions: ReductionClock | None = None
@@ -139,7 +142,12 @@ class Progress(keras.callbacks.Callback):
             self._is_tracing = False
             self._first_batch_ended = self._first_batch_ended or now
             self._start_measuring()
-        if now - self._last_line >= self._interval_seconds:
+        # The last step may hold padding, on one rank more than on another: its loss is meaningful
+        # only over all ranks, which the line at the end of the epoch shows.
+        is_within = self._position.batch_in_epoch <= (
+            self._plan.batches_per_epoch - self._plan.gradient_accumulation_steps
+        )
+        if is_within and now - self._last_line >= self._interval_seconds:
             waiting = {"data": self._own_share(self._batches.seconds)}
             if self._reductions is not None:
                 waiting["allreduce"] = self._own_share(float(self._reductions.peek().sum()))
@@ -157,12 +165,10 @@ class Progress(keras.callbacks.Callback):
             times=times,
         )
         self._record.epochs.append(measured)
-        is_last = self._position.step == self._plan.num_steps
-        if is_last or self._record.clock() - self._last_line >= self._interval_seconds:
-            waiting = {"data": times.data_share}
-            if self._plan.size > 1:
-                waiting["ranks"] = times.rank_share
-            self._log_line(logs or {}, waiting, is_of_this_rank=False)
+        waiting = {"data": times.data_share}
+        if self._plan.size > 1:
+            waiting["ranks"] = times.rank_share
+        self._log_line(logs or {}, waiting, is_of_this_rank=False)
         if self._metrics_path is not None:
             entry = self._entry(logs or {}, measured)
             append_json_lines(self._metrics_path, [entry])
@@ -237,6 +243,7 @@ class Progress(keras.callbacks.Callback):
             images_per_second=self._images_per_second(),
             seconds_left=self._seconds_left(),
             waiting=waiting,
+            monitored=self._monitored,
         )
         logger.info("%s", progress_line(status))
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-SHOWN = ("loss", "accuracy", "val_loss", "val_accuracy")
-"""Metrics shown in progress lines, if available."""
+SHOWN = ("loss", "accuracy", "val_loss", "val_top1", "val_accuracy")
+"""Metrics shown in progress lines, if available, besides those that callbacks monitor."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,6 +24,7 @@ class TrainingStatus:
         images_per_second: Throughput of all ranks; None if unknown.
         seconds_left: Time until the last step; None if unknown.
         waiting: Fractions of time, 0 to 1, by reason of waiting; None if unknown.
+        monitored: Names of metrics that are shown besides `SHOWN`.
     """
 
     epoch: int
@@ -35,6 +36,7 @@ class TrainingStatus:
     images_per_second: float | None
     seconds_left: float | None
     waiting: Mapping[str, float | None]
+    monitored: Sequence[str] = ()
 
 
 def progress_line(status: TrainingStatus) -> str:
@@ -47,7 +49,8 @@ def progress_line(status: TrainingStatus) -> str:
     """
     logs = status.logs
     parts = [f"epoch {status.epoch}/{status.num_epochs}", f"step {status.step}/{status.num_steps}"]
-    parts += [f"{name} {logs[name]:.4f}" for name in SHOWN if name in logs]
+    names = dict.fromkeys((*SHOWN, *status.monitored))
+    parts += [f"{name} {logs[name]:.4f}" for name in names if name in logs]
     if status.is_of_this_rank and logs:
         parts[-1] += " on this rank"
     if status.images_per_second is not None:

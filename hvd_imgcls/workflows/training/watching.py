@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from hvd_imgcls.config.callbacks import CsvLogger
 from hvd_imgcls.data.order.positions import rank_blocks
 from hvd_imgcls.data.pipeline.previews import evaluation_images
 from hvd_imgcls.drawing.confusion_matrix import draw_confusion
@@ -45,6 +46,11 @@ def watch(run: Run, phase: Phase) -> Progress:
             metrics_path=phase.metrics_path if run.is_root else None,
             on_first_batch=draw if run.is_root else None,
             name=name,
+            monitored=tuple(
+                callback.monitor
+                for callback in phase.config.callbacks
+                if not isinstance(callback, CsvLogger)
+            ),
         ),
     )
 
