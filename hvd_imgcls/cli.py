@@ -23,6 +23,7 @@ from hvd_imgcls.commands.argument_order import END_OF_OPTIONS, options_first
 from hvd_imgcls.environment.topology import launched_rank_and_size
 from hvd_imgcls.errors import HvdImgclsError, PeerFailedError, RootFailedError
 from hvd_imgcls.failures import process_state, root_cause
+from hvd_imgcls.interruption import say_interrupted
 from hvd_imgcls.logs import Verbosity
 
 INTERRUPTED = 130
@@ -174,6 +175,7 @@ def exit_code_of(action: Callable[[], int], *, is_verbose: bool = False) -> int:
     try:
         return action()
     except KeyboardInterrupt:
+        say_interrupted("interrupted")
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output (`| head`) has closed the pipe.

@@ -18,6 +18,7 @@ from hvd_imgcls.config.image_sizes import require_size_for_views
 from hvd_imgcls.data.sources.file_source import FileSource
 from hvd_imgcls.doctor.machine import ipv4_addresses
 from hvd_imgcls.errors import BadImagesError, alike_on_all_ranks
+from hvd_imgcls.failures import process_state
 from hvd_imgcls.workflows.predicting.inputs import list_images
 from hvd_imgcls.workflows.predicting.job import Job
 from hvd_imgcls.workflows.predicting.journal import Journal
@@ -83,6 +84,7 @@ def predict_files(
         require_size_for_views(job.config.evaluation.views, image_shape)
     journal = _open_journal(job, images, collectives)
     pieces = None if journal is None else _make_pieces(job, journal, len(images))
+    process_state.remains = f"the same command continues: what is done is beside {job.out_path}"
 
     # Predict piece by piece.
     worker, server = worker_of(collectives, pieces, [local for _, local in ipv4_addresses()])

@@ -15,6 +15,7 @@ from hvd_imgcls.files.atomic import write_text
 from hvd_imgcls.files.json_files import append_json_lines, write_json
 from hvd_imgcls.models.files import digests_of_files
 from hvd_imgcls.plan import Plan, describe_plan
+from hvd_imgcls.failures import process_state
 from hvd_imgcls.run_directory.creation import begin_named
 from hvd_imgcls.run_directory.paths import RunDir
 from hvd_imgcls.state_registry import State, StateRegistry
@@ -179,6 +180,7 @@ def _begin_run_dir(
     def begin() -> str:
         begun = begin_named(config.run_dir, pipeline_name)
         logs.add_file(begun.log, collectives.topology, verbosity=verbosity)
+        process_state.remains = f"log and metrics up to here are in {begun.path}"
         write_text(begun.config, to_yaml(config))
         write_json(begun.plan, plan.to_json())
         return str(begun.path)
