@@ -49,8 +49,8 @@ class Progress(keras.callbacks.Callback):
     """Reports the progress of a phase, and records every epoch.
 
     Writes a log line every few seconds and at the end of every epoch, one line of JSON per epoch,
-    and the curves for TensorBoard. Only the root logs progress. It must come after all callbacks that change an
-    epoch's `logs`, which it writes.
+    and the curves for TensorBoard. Only the root logs progress. It must come after all callbacks
+    that change an epoch's `logs`, which it writes.
 
     Collective: every rank must have this callback in the same position. The ranks exchange
     their times at the end of every epoch.

@@ -85,7 +85,7 @@ def _row(run: RunRecord, name: str) -> dict[str, Any]:
 def _differences(runs: Sequence[RunRecord]) -> list[tuple[str, list[str]]]:
     """Returns the configuration keys that differ between the runs, with the values of each."""
     flat = [dict(_leaves(run.config)) for run in runs]
-    keys = sorted(set().union(*flat) - {"run_dir"})
+    keys = sorted(set().union(*flat) - {"run_dir"}, key=_in_order_of_numbers)
     rows = [(key, [str(of_run.get(key, "-")) for of_run in flat]) for key in keys]
     return [(key, values) for key, values in rows if len(set(values)) > 1]
 
@@ -114,10 +114,18 @@ def _images_of(run: RunRecord) -> tuple[Any, ...]:
 
 
 def _leaves(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
-    if not isinstance(value, dict):
+    items = dict(enumerate(value)) if isinstance(value, list) else value
+    if not isinstance(items, dict):
         return [(prefix, value)]
     return [
         leaf
-        for key, inner in value.items()
+        for key, inner in items.items()
         for leaf in _leaves(inner, f"{prefix}.{key}" if prefix else key)
+    ]
+
+
+def _in_order_of_numbers(key: str) -> list[tuple[bool, int, str]]:
+    """Returns the sort key of a configuration key: `augment.10` comes after `augment.9`."""
+    return [
+        (part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in key.split(".")
     ]

@@ -11,11 +11,11 @@ from hvd_imgcls import distributed, logs
 from hvd_imgcls.config import RunConfig, to_tree, to_yaml
 from hvd_imgcls.data import ImageSource, image_shape_of
 from hvd_imgcls.environment import record as environment_record
+from hvd_imgcls.failures import process_state
 from hvd_imgcls.files.atomic import write_text
 from hvd_imgcls.files.json_files import append_json_lines, write_json
 from hvd_imgcls.models.files import digests_of_files
 from hvd_imgcls.plan import Plan, describe_plan
-from hvd_imgcls.failures import process_state
 from hvd_imgcls.run_directory.creation import begin_named
 from hvd_imgcls.run_directory.paths import RunDir
 from hvd_imgcls.state_registry import State, StateRegistry
