@@ -13,7 +13,11 @@ OVERRIDES_EPILOG = (
 
 def add_pipeline(parser: argparse.ArgumentParser) -> None:
     """Adds the pipeline file and the overrides, stored in `arguments.overrides`."""
-    parser.add_argument("pipeline", metavar="PIPELINE", help="YAML file of the pipeline")
+    parser.add_argument(
+        "pipeline",
+        metavar="PIPELINE",
+        help="YAML file, or the name of an installed pipeline such as digits_cnn",
+    )
     add_overrides(parser)
 
 

@@ -1,4 +1,4 @@
-"""`hvd-imgcls predict RUN_DIR|MODEL.keras IMAGES ... --out FILE`."""
+"""`hvd-imgcls predict RUN_DIR|MODEL.keras IMAGES ... [--out FILE]`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from hvd_imgcls.commands.overrides import add_overrides
 from hvd_imgcls.commands.plan import positive
 from hvd_imgcls.commands.sigterm import install_sigterm_grace
 from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
+from hvd_imgcls.environment.topology import launched_rank_and_size
 from hvd_imgcls.files.text_files import lines_of, read_lines
 
 
@@ -27,10 +28,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--list", type=Path, metavar="FILE", help="text file with one path per line (see also -)"
     )
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="output: .csv, .jsonl or .parquet"
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="output: .csv, .jsonl or .parquet; default: a table on standard output",
     )
     parser.add_argument(
-        "--top-k", type=positive, default=5, help="classes listed per image (default: 5)"
+        "--top-k",
+        type=positive,
+        help="classes listed per image (default: 5 in a file, 2 in the table)",
     )
     parser.add_argument(
         "--piece-size",
@@ -45,7 +51,9 @@ def run(arguments: argparse.Namespace) -> None:
     """Predicts. Collective: every rank must call this."""
     from hvd_imgcls.workflows.predicting.output import require_format
 
-    require_format(arguments.out)
+    if arguments.out is not None:
+        require_format(arguments.out)
+    top_k = arguments.top_k or (2 if arguments.out is None else 5)
     trained = find_trained(arguments)
     class_names = trained.require_class_names()
     words, lines = list(arguments.images), []
@@ -64,9 +72,12 @@ def run(arguments: argparse.Namespace) -> None:
         config=trained.config,
         model_path=trained.model_path,
         class_names=class_names,
-        top_k=min(arguments.top_k, len(class_names)),
+        top_k=min(top_k, len(class_names)),
         out_path=arguments.out,
         piece_size=arguments.piece_size,
         is_trusted=arguments.trust_model,
     )
-    predict_files(job, words, lines, verbosity=arguments.verbosity)
+    result = predict_files(job, words, lines, verbosity=arguments.verbosity)
+    if launched_rank_and_size()[0] == 0:
+        for line in result["table"]:
+            sys.stdout.write(f"{line}\n")

@@ -16,6 +16,7 @@ import pydantic
 import yaml
 
 from hvd_imgcls.config.reading import problems, strict_yaml, walk
+from hvd_imgcls.config.reading.packaged import find_pipeline, pipeline_names
 from hvd_imgcls.config.schema import RunConfig
 from hvd_imgcls.errors import ConfigError
 
@@ -33,7 +34,7 @@ def load_config(
     """Reads a pipeline file.
 
     Args:
-        path: The YAML file.
+        path: The YAML file, or the name of an installed pipeline.
         overrides: Command-line arguments that change it, such as
             `["--train.num_epochs", "2"]` or `["--train.num_epochs=2"]`.
         is_of_run: Whether it is the `config.yaml` of a run, which has all keys of its time: those
@@ -42,7 +43,7 @@ def load_config(
     Raises:
         ConfigError: If the file or an override is invalid; reports all problems at once.
     """
-    path = Path(path)
+    path = find_pipeline(path)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -50,7 +51,7 @@ def load_config(
             str(path),
             got=getattr(error, "strerror", None) or "bytes that are not UTF-8",
             expected="a readable pipeline file",
-            fix="pass the path of a YAML file such as pipelines/digits_cnn.yaml",
+            fix=f"pass the path of a YAML file, or one of {', '.join(pipeline_names())}",
         ) from error
     return parse_config(text, overrides, origin=str(path), is_of_run=is_of_run)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.workflows.predicting.work_queue import Rows
@@ -15,24 +15,26 @@ class Journal:
     """The finished pieces of a prediction, one line of JSON each.
 
     Args:
-        path: The file.
+        path: The file; None keeps the journal in memory only.
         job: What is predicted, as JSON; must equal that of an existing file.
 
     Raises:
         ConfigError: If the file belongs to a different job.
     """
 
-    def __init__(self, path: Path, job: dict[str, Any]) -> None:
+    def __init__(self, path: Path | None, job: dict[str, Any]) -> None:
         self._path = path
         self.rows: dict[int, Rows] = {}
         """Rows of every finished piece."""
         self.ranks: dict[int, int] = {}
         """Rank that finished each piece, in this launch or an earlier one."""
-        length = self._read(job)
-        self._file = path.open("ab")
-        self._file.truncate(length)
-        if not length:
-            self._append(job)
+        self._file: BinaryIO | None = None
+        if path is not None:
+            length = self._read(path, job)
+            self._file = path.open("ab")
+            self._file.truncate(length)
+            if not length:
+                self._append(job)
 
     def keep(self, piece: int, rank: int, rows: Rows) -> None:
         """Appends a finished piece; it is synced to disk when this returns."""
@@ -41,19 +43,21 @@ class Journal:
 
     def close(self) -> None:
         """Closes the file and keeps it for a later launch."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def remove(self) -> None:
         """Deletes the file, once everything is written elsewhere."""
         self.close()
-        self._path.unlink()
+        if self._path is not None:
+            self._path.unlink()
 
-    def _read(self, job: dict[str, Any]) -> int:
+    def _read(self, path: Path, job: dict[str, Any]) -> int:
         """Reads the existing file; returns the number of bytes in complete lines."""
-        if not self._path.exists():
+        if not path.exists():
             return 0
         length = 0
-        with self._path.open("rb") as file:
+        with path.open("rb") as file:
             for line in file:
                 if not line.endswith(b"\n"):
                     break  # The last line of a killed run may be incomplete.
@@ -79,6 +83,8 @@ class Journal:
         self.rows[piece], self.ranks[piece] = rows, rank
 
     def _append(self, value: dict[str, Any]) -> None:
+        if self._file is None:
+            return
         self._file.write(json.dumps(value, ensure_ascii=True).encode() + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
