@@ -86,6 +86,10 @@ COMMANDS = {
         module="hvd_imgcls.commands.report",
         help="write a self-contained HTML report on a run, or a comparison of several runs",
     ),
+    "runs": Command(
+        module="hvd_imgcls.commands.runs",
+        help="list the runs in a directory with their metrics and what differs",
+    ),
     "check-data": Command(
         module="hvd_imgcls.commands.check_data",
         help="decode every image on all ranks, list the bad ones and write a manifest",

@@ -84,6 +84,11 @@ def stop() -> None:
     logger.setLevel(logging.NOTSET)
 
 
+def is_started() -> bool:
+    """Returns whether `start` has been called, so that messages are shown."""
+    return any(hasattr(handler, _OURS) for handler in logging.getLogger(LOGGER_NAME).handlers)
+
+
 class Pace:
     """Limits how often progress is logged.
 

@@ -14,6 +14,7 @@ import xxhash
 
 from hvd_imgcls.data.order.splits import Numbers, Split
 from hvd_imgcls.data.sources.base import EncodedSource
+from hvd_imgcls.text.printable import printable
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -134,8 +135,3 @@ def _nearly_equal(names: Sequence[str]) -> Iterator[tuple[str, str]]:
         if plain in first_of:
             yield first_of[plain], name
         first_of.setdefault(plain, name)
-
-
-def printable(path: str | Path) -> str:
-    """Returns a path as text, even if it contains bytes that are not UTF-8."""
-    return os.fsencode(path).decode("utf-8", errors="backslashreplace")

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from hvd_imgcls.data.sources.file_source import printable
 from hvd_imgcls.errors import ConfigError, DataError
+from hvd_imgcls.text.printable import printable
 
 _MAX_LISTED = 20
 

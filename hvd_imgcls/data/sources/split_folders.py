@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from hvd_imgcls.data.sources.file_source import printable
 from hvd_imgcls.data.sources.folder_scan import SYSTEM_FOLDERS, FolderProblem, Scan
 from hvd_imgcls.errors import ConfigError, DataError
+from hvd_imgcls.text.printable import printable
 
 _TRAIN_NAMES = ("train", "training", "train_set", "trainset")
 _HELD_OUT_NAMES = (

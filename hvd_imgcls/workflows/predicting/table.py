@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from hvd_imgcls.data.sources.file_source import printable
+from hvd_imgcls.text.printable import printable
+from hvd_imgcls.text.table import text_table
 from hvd_imgcls.workflows.predicting.output import Prediction
 
 
@@ -18,16 +19,7 @@ def prediction_table(predictions: Sequence[Prediction], top_k: int) -> Iterator[
     """
     names = ["class", *(f"{_ordinal(place)} class" for place in range(2, top_k + 1))]
     header = ["image", *(cell for name in names for cell in (name, "probability"))]
-    rows = [header, *map(_cells, predictions)]
-    widths = [
-        max(len(row[column]) for row in rows if column < len(row) and not _is_error(row))
-        for column in range(len(header))
-    ]
-    widths[0] = max(len(row[0]) for row in rows)
-    for row in rows:
-        yield "  ".join(
-            cell.ljust(width) for cell, width in zip(row, widths, strict=False)
-        ).rstrip()
+    yield from text_table([header, *map(_cells, predictions)])
 
 
 def _cells(prediction: Prediction) -> list[str]:
@@ -38,10 +30,6 @@ def _cells(prediction: Prediction) -> list[str]:
         printable(prediction.image),
         *(cell for name, value in pairs for cell in (printable(name), f"{value:.4f}")),
     ]
-
-
-def _is_error(row: Sequence[str]) -> bool:
-    return len(row) == 2
 
 
 def _ordinal(place: int) -> str:

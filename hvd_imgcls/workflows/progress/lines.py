@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hvd_imgcls.text.numbers import duration, percent
+
 SHOWN = ("loss", "accuracy", "val_loss", "val_top1", "val_accuracy")
 """Metrics shown in progress lines, if available, besides those that callbacks monitor."""
 
@@ -65,28 +67,6 @@ def progress_line(status: TrainingStatus) -> str:
     if fractions:
         parts.append(f"waiting: {', '.join(fractions)}")
     return "  ".join(parts)
-
-
-def percent(share: float) -> str:
-    """Formats a fraction as a percentage.
-
-    >>> percent(0.1234), percent(0.0)
-    ('12 %', '0 %')
-    """
-    return f"{share * 100:.0f} %"
-
-
-def duration(seconds: float) -> str:
-    """Formats a duration.
-
-    >>> duration(3725)
-    '1 h 2 min'
-    """
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def rounded(fraction: float | None) -> float | None:
