@@ -102,6 +102,10 @@ COMMANDS = {
         module="hvd_imgcls.commands.statistics",
         help="compute mean and standard deviation of the training images for data.normalization",
     ),
+    "keys": Command(
+        module="hvd_imgcls.commands.keys",
+        help="explain the keys of a section of a pipeline file",
+    ),
     "models": Command(
         module="hvd_imgcls.commands.models",
         help="list all models with their parameters and multiply-adds",

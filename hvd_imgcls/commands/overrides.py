@@ -7,7 +7,7 @@ import argparse
 OVERRIDES_EPILOG = (
     "Any key of the pipeline file can be changed: --key.path VALUE, where VALUE is YAML.\n"
     "  --train.num_epochs 2   --augment.0.padding 2   --optimizer '{name: adam}'\n"
-    "docs/configuration.md lists the keys."
+    "`hvd-imgcls keys` lists the sections, `hvd-imgcls keys optimizer` explains the keys of one."
 )
 
 

@@ -6,6 +6,8 @@ There are no environment variables, includes or interpolation: a pipeline file i
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
@@ -23,6 +25,12 @@ from hvd_imgcls.errors import ConfigError
 _COMMAND_LINE = "on the command line"
 _ADAPTER = pydantic.TypeAdapter(RunConfig)
 
+_DEFAULT_SECTIONS: dict[Any, Any] = {
+    field.name: pydantic.TypeAdapter(type(field.default)).dump_python(field.default, mode="json")
+    for field in dataclasses.fields(RunConfig)
+    if field.name in ("model", "optimizer", "schedule", "train")
+}
+"""The sections of which a file can be without, where a part of them alone means nothing."""
 
 # What runs did before these keys of `data` existed, where that is not their default.
 _DATA_BEFORE = {"resize": "bilinear", "exif_orientation": "ignore"}
@@ -73,6 +81,9 @@ def parse_config(
         tree["data"] = {**_DATA_BEFORE, **tree["data"]}
     changed: list[walk.Path] = []
     for path, value in parse_overrides(overrides):
+        if len(path) > 1 and path[0] not in tree and path[0] in _DEFAULT_SECTIONS:
+            # A key of a section that the file leaves out changes the default section.
+            tree[path[0]] = copy.deepcopy(_DEFAULT_SECTIONS[path[0]])
         _set(tree, path, value)
         changed.append(path)
     return _validate(tree, changed, origin)
