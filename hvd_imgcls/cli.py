@@ -62,6 +62,10 @@ class Command:
 
 
 COMMANDS = {
+    "init": Command(
+        module="hvd_imgcls.commands.init",
+        help="look at a folder of images and write a pipeline file for it",
+    ),
     "train": Command(
         module="hvd_imgcls.commands.train",
         help="train a pipeline, evaluate the model and write a run directory",

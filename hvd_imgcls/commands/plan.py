@@ -12,7 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hvd_imgcls.commands.overrides import add_pipeline
 from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
@@ -25,6 +25,9 @@ from hvd_imgcls.environment.topology import Topology, launched_rank_and_size
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.plan import Plan, available_cores, describe_plan
 from hvd_imgcls.workflows.startup.images import RunImages, open_run_images, plan_run
+
+if TYPE_CHECKING:
+    from hvd_imgcls.workflows.measuring import Measured
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -104,16 +107,32 @@ def run(arguments: argparse.Namespace) -> None:
     sys.stdout.write(text + "\n")
 
 
+def measured_costs(
+    config: RunConfig, images: RunImages, plan: Plan, arguments: argparse.Namespace
+) -> Measured:
+    """Returns what a few steps of one rank cost. Imports TensorFlow.
+
+    Args:
+        config: The configuration.
+        images: The images of the run.
+        plan: The plan, for any number of ranks.
+        arguments: With `verbosity`.
+    """
+    import_tensorflow_quietly(arguments.verbosity)
+    from hvd_imgcls.workflows.measuring import measure
+    from hvd_imgcls.workflows.startup.ranks import join_ranks
+
+    with _cores_of_one_rank(plan):
+        return measure(config, images, plan, join_ranks(arguments.verbosity))
+
+
 def _measured(
     config: RunConfig, images: RunImages, plan: Plan, arguments: argparse.Namespace
 ) -> tuple[dict[str, Any], list[str]]:
     """Returns what a few steps cost, as JSON and as lines."""
-    import_tensorflow_quietly(arguments.verbosity)
-    from hvd_imgcls.workflows.measuring import describe_measured, measure
-    from hvd_imgcls.workflows.startup.ranks import join_ranks
+    measured = measured_costs(config, images, plan, arguments)
+    from hvd_imgcls.workflows.measuring import describe_measured
 
-    with _cores_of_one_rank(plan):
-        measured = measure(config, images, plan, join_ranks(arguments.verbosity))
     return {"measured": dataclasses.asdict(measured)}, describe_measured(measured, plan)
 
 

@@ -49,6 +49,19 @@ class Measured:
     forward_seconds: float
     peak_bytes: int
 
+    def training_seconds(self, plan: Plan) -> float:
+        """Returns the estimated time of all steps of a plan."""
+        return self.first_step_seconds + self.step_seconds * plan.num_steps
+
+    def evaluation_seconds(self, plan: Plan) -> float:
+        """Returns the estimated time of one evaluation, without reading the images."""
+        in_a_batch = plan.per_rank_batch_size * plan.size
+        return self.forward_seconds * -(-plan.evaluation.num_examples // in_a_batch)
+
+    def seconds_of(self, plan: Plan) -> float:
+        """Returns the estimated time of a whole run."""
+        return self.training_seconds(plan) + self.evaluation_seconds(plan)
+
 
 def measure(config: RunConfig, images: RunImages, plan: Plan, ranks: Ranks) -> Measured:
     """Trains a few steps of the first rank in this process, and forgets the result.
@@ -106,9 +119,7 @@ def describe_measured(measured: Measured, plan: Plan) -> list[str]:
         measured: Result of `measure`.
         plan: The plan of the run.
     """
-    training = measured.first_step_seconds + measured.step_seconds * plan.num_steps
-    batches = -(-plan.evaluation.num_examples // (plan.per_rank_batch_size * plan.size))
-    evaluation = measured.forward_seconds * batches
+    training, evaluation = measured.training_seconds(plan), measured.evaluation_seconds(plan)
     speed = plan.global_batch_size / measured.step_seconds
     allreduce = ", without the allreduce" if plan.size > 1 else ""
     lines = [

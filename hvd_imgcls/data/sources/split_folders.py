@@ -62,6 +62,19 @@ def require_classes(root: Path) -> None:
     )
 
 
+def find_splits(root: Path) -> tuple[str, str] | None:
+    """Returns the names of the folders of training and held-out images, None without such folders.
+
+    Args:
+        root: Folder whose folders may have names of splits, with class folders in them.
+    """
+    names = _folders_in(root)
+    train, held_out = _first_of(names, _TRAIN_NAMES), _first_of(names, _HELD_OUT_NAMES)
+    if train and held_out and _folders_in(root / train) and _folders_in(root / held_out):
+        return train, held_out
+    return None
+
+
 def require_different_folders(root: Path, train_folder: str, held_out_folder: str) -> None:
     """Raises an error if the folders of both splits are the same, or one is inside the other.
 
