@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from hvd_imgcls.commands.model_argument import Trained, find_trained
+from hvd_imgcls.commands.arguments.model_argument import Trained, find_trained
 from hvd_imgcls.errors import BadImagesError, ConfigError
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from hvd_imgcls import __version__
-from hvd_imgcls.commands.argument_order import END_OF_OPTIONS, options_first
+from hvd_imgcls.commands.arguments.argument_order import END_OF_OPTIONS, options_first
 from hvd_imgcls.environment.topology import launched_rank_and_size
 from hvd_imgcls.errors import HvdImgclsError, PeerFailedError, RootFailedError
 from hvd_imgcls.failures import process_state, root_cause

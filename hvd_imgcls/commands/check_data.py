@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hvd_imgcls.commands.image_source import add_source, open_named, source_of
+from hvd_imgcls.commands.arguments.image_source import add_source, open_named, source_of
 from hvd_imgcls.commands.sigterm import install_sigterm_grace
 from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
 from hvd_imgcls.config import DEFAULT_MAX_PIXELS

@@ -7,8 +7,8 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-from hvd_imgcls.commands.model_argument import add_trained, find_trained
-from hvd_imgcls.commands.overrides import add_overrides
+from hvd_imgcls.commands.arguments.model_argument import add_trained, find_trained
+from hvd_imgcls.commands.arguments.overrides import add_overrides
 from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
 from hvd_imgcls.errors import DataError
 

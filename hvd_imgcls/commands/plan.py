@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from hvd_imgcls.commands.overrides import add_pipeline
+from hvd_imgcls.commands.arguments.overrides import add_pipeline
 from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
 from hvd_imgcls.config import RunConfig, load_config
 from hvd_imgcls.config.model_files import missing_files, require_files, weights_notes

@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from hvd_imgcls.commands.model_argument import add_trained, find_trained
-from hvd_imgcls.commands.overrides import add_overrides
+from hvd_imgcls.commands.arguments.model_argument import add_trained, find_trained
+from hvd_imgcls.commands.arguments.overrides import add_overrides
 from hvd_imgcls.commands.plan import positive
 from hvd_imgcls.commands.sigterm import install_sigterm_grace
 from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
