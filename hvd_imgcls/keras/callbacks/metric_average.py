@@ -80,15 +80,15 @@ def metrics_over_ranks(model: keras.Model) -> dict[str, float]:
         for variable, part, value in zip(variables, parts, local_values, strict=True):
             variable.assign(part.reshape(value.shape).astype(value.dtype))
     try:
-        results = model.get_metrics_result()
+        # Read before the local state is restored: a result may be a variable of its metric.
+        return {name: _plain(value) for name, value in model.get_metrics_result().items()}
     finally:
         for variable, value in zip(variables, local_values, strict=True):
             variable.assign(value)
-    return {name: _plain(value) for name, value in results.items()}
 
 
 def _plain(value: Any) -> Any:
-    array = np.asarray(value)
+    array = np.array(value)  # a copy: the array of a variable may share its memory
     return float(array) if array.ndim == 0 else array
 
 

@@ -1,0 +1,60 @@
+"""Ranks that differ where they must be equal: one error on all of them, and no deadlock."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.support.launch import run_on_ranks
+
+
+def message_of(action):
+    """Returns the message of the error that `action` raises, None if it raises none."""
+    from hvd_imgcls import errors, failures
+
+    try:
+        action()
+    except errors.HvdImgclsError as error:
+        return f"{type(error).__name__}: {error}"
+    except Exception as error:  # TensorFlow's, around the error of a graph
+        cause, failures.process_state.graph_error = failures.process_state.graph_error, None
+        return f"{type(error).__name__}: {error}" if cause is None else str(cause)
+    return None
+
+
+def metric_that_returns_its_variable():
+    """The custom metric of Keras's guide, whose result is its own variable."""
+    import keras
+
+    import hvd_imgcls.keras as hvd
+
+    class Total(keras.metrics.Metric):
+        def __init__(self, **keywords):
+            super().__init__(**keywords)
+            self.total = self.add_weight(name="total", initializer="zeros")
+
+        def update_state(self, y_true, y_pred, sample_weight=None):
+            self.total.assign_add(keras.ops.sum(y_true))
+
+        def result(self):
+            return self.total
+
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    optimizer = hvd.DistributedOptimizer(keras.optimizers.SGD(0.0))
+    model.compile(optimizer, loss="mse", metrics=[Total(name="total")])
+    y = np.full((2, 1), 6.0 + 5.0 * hvd.rank())  # 12 and 22
+    callbacks = [
+        hvd.callbacks.BroadcastGlobalVariablesCallback(0),
+        hvd.callbacks.MetricAverageCallback(),
+    ]
+    history = model.fit(y, y, validation_data=(y, y), verbose=0, callbacks=callbacks).history
+    local = float(model.evaluate(y, y, verbose=0, return_dict=True)["total"])
+    over_ranks = hvd.callbacks.metrics_over_ranks(model)["total"]
+    return history["total"][0], history["val_total"][0], over_ranks, local
+
+
+@pytest.mark.ranks(2)
+def test_a_metric_whose_result_is_its_own_variable_is_reduced():
+    results = run_on_ranks(metric_that_returns_its_variable)
+    assert [result[:3] for result in results] == [(34.0, 34.0, 34.0)] * 2
+    assert [result[3] for result in results] == [12.0, 22.0]  # the local state is kept
