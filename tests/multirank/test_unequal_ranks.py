@@ -58,3 +58,56 @@ def test_a_metric_whose_result_is_its_own_variable_is_reduced():
     results = run_on_ranks(metric_that_returns_its_variable)
     assert [result[:3] for result in results] == [(34.0, 34.0, 34.0)] * 2
     assert [result[3] for result in results] == [12.0, 22.0]  # the local state is kept
+
+
+def send_what_differs():
+    """Returns the message for each pair of ranks that would send something else."""
+    import keras
+    import tensorflow as tf
+
+    import hvd_imgcls.keras as hvd
+
+    first = hvd.rank() == 0
+
+    def fit(optimizer, layers=1, build=False):
+        hidden = [keras.layers.Dense(2) for _ in range(layers)]
+        model = keras.Sequential([keras.Input((2,)), *hidden, keras.layers.Dense(1)])
+        model.compile(hvd.DistributedOptimizer(optimizer), loss="mse")
+        callbacks = [hvd.callbacks.BroadcastGlobalVariablesCallback(0)]
+        model.fit(np.ones((2, 2)), np.ones((2, 1)), verbose=0, callbacks=callbacks)
+
+    many, few = [tf.Variable(tf.zeros([2])) for _ in "abc"], [tf.Variable(tf.zeros([2]))]
+    long = [tf.Variable(tf.zeros([3]))]
+
+    @tf.function
+    def broadcast_in_graph():
+        hvd.broadcast_variables(few if first else many, 0)
+
+    return {
+        "class": message_of(
+            lambda: fit(keras.optimizers.Adam() if first else keras.optimizers.SGD())
+        ),
+        "layers": message_of(lambda: fit(keras.optimizers.SGD(), 1 if first else 2)),
+        "fewer": message_of(lambda: hvd.broadcast_variables(few if first else many, 0)),
+        "graph": message_of(broadcast_in_graph),
+        "shape": message_of(lambda: hvd.broadcast_variables(few if first else long, 0)),
+        "root": message_of(lambda: hvd.broadcast_variables(few, hvd.rank())),
+        "equal": message_of(lambda: hvd.broadcast_variables(many, 0)),
+    }
+
+
+@pytest.mark.ranks(2)
+def test_what_is_sent_is_compared_before_it_is_sent():
+    first, second = run_on_ranks(send_what_differs, timeout_seconds=60)
+    assert first == second
+    assert first["equal"] is None
+    for case, text in {
+        "class": "optimizer.class: Adam on rank 0, SGD on rank 1",
+        "layers": "model.variables: 4 on rank 0, 6 on rank 1",
+        "fewer": "number of variables: 1 on rank 0, 3 on rank 1",
+        "graph": "number of variables: 1 on rank 0, 3 on rank 1",
+        "shape": "float32[2] on rank 0, float32[3] on rank 1",
+        "root": "root_rank: 0 on rank 0, 1 on rank 1",
+    }.items():
+        assert text in first[case], case
+        assert "to fix it:" in first[case]

@@ -88,7 +88,13 @@ class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
         variables = [*model.variables, *(optimizer.variables if optimizer else ())]
         random_states = [v for v in variables if is_random_state(v)]
         shared = [v for v in variables if id(native_variable(v)) not in self._local]
-        broadcast_variables(shared, self.root_rank)
+        facts = {
+            "model.class": type(model).__name__,
+            "model.variables": len(model.variables),
+            "optimizer.class": None if optimizer is None else optimizer.__class__.__name__,
+            "optimizer.variables": len(optimizer.variables) if optimizer else 0,
+        }
+        broadcast_variables(shared, self.root_rank, facts=facts)
         for state in random_states:
             if id(native_variable(state)) not in self._local:
                 _move_apart(state, distributed.current().topology.rank)

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from hvd_imgcls import distributed
-from hvd_imgcls.errors import ConfigError, RankMismatchError
+from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.keras.checks.digest import digest_array
 from hvd_imgcls.keras.communication.objects import broadcast_variables
 from hvd_imgcls.keras.graph.variables import is_random_state, native_variable
@@ -118,13 +118,9 @@ def follow(
     """
     if "variables" in changes:
         variables = shared_variables(model, only_scalars=not with_weights)
-        counts = distributed.current().gather_json(len(variables))
-        if set(counts) != {changes["num_variables"]}:
-            raise RankMismatchError(
-                f"the root has {changes['num_variables']} shared variables, the ranks have "
-                f"{counts}\n  to fix it: build the same model and optimizer on every rank"
-            )
-        broadcast_variables([variables[index] for index in changes["variables"]], ROOT)
+        # A rank with fewer variables sends those that it has: the comparison comes first.
+        changed = [variables[index] for index in changes["variables"] if index < len(variables)]
+        broadcast_variables(changed, ROOT, facts={"shared variables": len(variables)})
     for name, value in changes.get("settings", {}).items():
         setattr(_inner(model.optimizer), name, value)
     if logs is not None:

@@ -24,6 +24,7 @@ from hvd_imgcls.distributed.agreement import name_ranks, require_same
 from hvd_imgcls.errors import RankMismatchError
 from hvd_imgcls.failures import process_state
 from hvd_imgcls.keras.checks.digest import digest_all, digest_array
+from hvd_imgcls.keras.communication.signatures import signature as signature_of
 from hvd_imgcls.keras.graph.host_callback import call_python
 from hvd_imgcls.keras.graph.variables import native_variable, num_elements, variable_path
 from hvd_imgcls.versions import code_version
@@ -61,13 +62,13 @@ def require_same_start(
     Raises:
         RankMismatchError: On all ranks, with the differences.
     """
-    signature = {
-        f"{index} {variable_path(variable).rsplit('/', 1)[-1]}": _signature(variable)
+    signatures = {
+        f"{index} {variable_path(variable).rsplit('/', 1)[-1]}": signature_of(variable)
         for index, variable in enumerate(variables)
     }
     require_same(
         distributed.current(),
-        {"version": versions(), "optimizer": settings, "variable": signature},
+        {"version": versions(), "optimizer": settings, "variable": signatures},
         fix="start every rank with the same program, configuration and packages",
         process_set=process_set,
     )
@@ -87,12 +88,6 @@ OTHER_CAUSES = (
     "change weights only through the wrapped optimizer, and use operations that return the same "
     "bits on all ranks"
 )
-
-
-def _signature(variable: Any) -> str:
-    dtype = variable.dtype if isinstance(variable.dtype, str) else variable.dtype.name
-    shape = tf.TensorShape(variable.shape)
-    return f"{dtype}{'[...]' if shape.rank is None else shape.as_list()}"
 
 
 def require_same_values(

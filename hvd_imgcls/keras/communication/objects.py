@@ -5,14 +5,16 @@ from __future__ import annotations
 import io
 import json
 import pickle
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from hvd_imgcls import distributed
 from hvd_imgcls.distributed import ProcessSet, global_process_set
 from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.keras.communication.signatures import require_same_signatures
 from hvd_imgcls.keras.graph.autograph import without_autograph
 from hvd_imgcls.keras.graph.variables import native_variable
 
@@ -23,25 +25,41 @@ def broadcast_variables(
     root_rank: int,
     process_set: ProcessSet = global_process_set,
     inplace: bool = False,
+    *,
+    facts: Mapping[str, Any] | None = None,
 ) -> None:
     """Broadcasts the root's values. Collective: every rank must call this.
+
+    The ranks first compare number, dtypes and shapes.
 
     Args:
         variables: Keras or TensorFlow variables, the same on all ranks in the same order.
         root_rank: Global rank whose values are used.
         process_set: The participating ranks.
         inplace: Accepted for compatibility with Horovod; variables are always updated in-place.
+        facts: Other JSON values that must be equal on all ranks.
+
+    Raises:
+        RankMismatchError: On all ranks, if the variables differ. Inside a graph TensorFlow
+            wraps it.
     """
+    variables = list(variables)
     ranks = distributed.current()
     if process_set.size() == 1:
         return
+    compared = require_same_signatures(
+        variables, {"root_rank": root_rank, **(facts or {})}, process_set
+    )
     for index, variable in enumerate(variables):
         native = native_variable(variable)
-        value = ranks.broadcast(
-            native.read_value(), root_rank, name=f"variable_{index}", process_set=process_set
-        )
-        # On the root too: inside a graph, an operation with an unused result is pruned.
-        native.assign(value)
+        with tf.control_dependencies([compared]):
+            # The identity waits for the comparison; a read of a variable may not.
+            value = tf.identity(native.read_value())
+            value = ranks.broadcast(
+                value, root_rank, name=f"variable_{index}", process_set=process_set
+            )
+            # On the root too: inside a graph, an operation with an unused result is pruned.
+            native.assign(value)
 
 
 def broadcast_object(
