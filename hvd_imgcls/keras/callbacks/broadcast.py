@@ -88,11 +88,16 @@ class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
         variables = [*model.variables, *(optimizer.variables if optimizer else ())]
         random_states = [v for v in variables if is_random_state(v)]
         shared = [v for v in variables if id(native_variable(v)) not in self._local]
+        synchronizer = synchronizer_of(optimizer)
+        is_used = synchronizer is not None and synchronizer.comparison is not None
+        started = synchronizer.number if synchronizer is not None and is_used else None
         facts = {
             "model.class": type(model).__name__,
             "model.variables": len(model.variables),
             "optimizer.class": None if optimizer is None else optimizer.__class__.__name__,
             "optimizer.variables": len(optimizer.variables) if optimizer else 0,
+            # One that has made updates does not compare its start again, a new one would wait.
+            "optimizer.history": "new" if started is None else f"number {started}, in use",
         }
         broadcast_variables(shared, self.root_rank, facts=facts)
         for state in random_states:
