@@ -105,12 +105,12 @@ class Collectives(ABC):
     def alltoall(
         self,
         tensor: tf.Tensor,
-        splits: tf.Tensor | None,
+        splits: tf.Tensor,
         *,
         name: str,
         process_set: ProcessSet = global_process_set,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Sends `splits[r]` rows of axis 0 to rank r.
+        """Sends `splits[r]` rows of axis 0 to rank r; rows beyond their sum are not sent.
 
         Returns:
             The rows received, ordered by rank, and the number of rows from each rank.

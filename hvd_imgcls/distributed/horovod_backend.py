@@ -174,16 +174,13 @@ class HorovodCollectives(Collectives):
     def alltoall(
         self,
         tensor: tf.Tensor,
-        splits: tf.Tensor | None,
+        splits: tf.Tensor,
         *,
         name: str,
         process_set: ProcessSet = global_process_set,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Collectives.alltoall`."""
         tensor = tf.convert_to_tensor(tensor)
-        if splits is None:
-            members = process_set.size()
-            splits = tf.fill([members], tf.shape(tensor)[0] // members)
         received, received_splits = hvd.alltoall(
             as_carried_bits(tensor), splits=splits, **self._keywords(name, process_set)
         )

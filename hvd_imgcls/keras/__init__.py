@@ -11,6 +11,7 @@ model.fit(..., callbacks=[hvd.callbacks.BroadcastGlobalVariablesCallback(0),
 
 from hvd_imgcls.distributed import ProcessSet, global_process_set
 from hvd_imgcls.keras import callbacks
+from hvd_imgcls.keras.communication.alltoall import alltoall
 from hvd_imgcls.keras.communication.basics import (
     add_process_set,
     ccl_built,
@@ -52,7 +53,6 @@ from hvd_imgcls.keras.communication.operations import (
     Sum,
     allgather,
     allreduce,
-    alltoall,
     barrier,
     broadcast,
     grouped_allreduce,

@@ -85,7 +85,9 @@ def _named(by_rank: Sequence[Any]) -> list[dict[str, Any]]:
         {
             **facts,
             "number of variables": len(entries),
-            "variable": {f"{index} {names[index]}": text for index, (_, text) in enumerate(entries)},
+            "variable": {
+                f"{index} {names[index]}": text for index, (_, text) in enumerate(entries)
+            },
         }
         for facts, entries in by_rank
     ]

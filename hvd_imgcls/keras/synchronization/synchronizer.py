@@ -154,7 +154,9 @@ class Synchronizer:
             self.mode.build(self.reduction.shared(variables))
             if self.reduction.size > 1:
                 consistency.require_same_start(
-                    self._describe(optimizer, number), variables, self.settings.reduction.process_set
+                    self._describe(optimizer, number),
+                    variables,
+                    self.settings.reduction.process_set,
                 )
 
     def _describe(self, optimizer: Any, number: int) -> dict[str, Any]:
