@@ -23,7 +23,6 @@ from hvd_imgcls.keras.layers.sync_batch_normalization import synchronize_batch_n
 from hvd_imgcls.keras.optimizer.distributed_optimizer import DistributedOptimizer
 from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 
-
 # Names that Keras 3.15 writes into an `.h5` file and does not find when it loads the file.
 _FUNCTIONS_OF_KERAS = {
     "mse": keras.losses.mean_squared_error,

@@ -111,3 +111,67 @@ def test_what_is_sent_is_compared_before_it_is_sent():
     }.items():
         assert text in first[case], case
         assert "to fix it:" in first[case]
+
+
+def embeddings_of_other_shapes():
+    """Model-parallel embeddings: the local layer has another number of rows on every rank."""
+    import keras
+    import tensorflow as tf
+
+    import hvd_imgcls.keras as hvd
+
+    rank = hvd.rank()
+
+    def make():
+        model = keras.Sequential(
+            [keras.Input((1,)), keras.layers.Embedding(3 + rank, 2), keras.layers.Dense(1)]
+        )
+        return model, model.layers[0]
+
+    x = np.full((2, 1), rank, np.float32)
+    model, local = make()
+    optimizer = hvd.PartialDistributedOptimizer(
+        keras.optimizers.Adam(0.01), local_layers=local, check_every_steps=1, sparse_as_dense=True
+    )
+    model.compile(optimizer, loss="mse")
+    optimizer.build(model.trainable_variables)
+    slot = next(v for v in optimizer.variables if "embedding" in v.name and "momentum" in v.name)
+    slot.assign(tf.fill(slot.shape, 5.0 + rank))
+    callbacks = hvd.callbacks.rank_safe(
+        [
+            hvd.callbacks.BroadcastGlobalVariablesCallback(0),
+            keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None),
+        ]
+    )
+    before = local.embeddings.numpy().mean()
+    model.fit(x, x[:, None], epochs=2, verbose=0, callbacks=callbacks)
+    fitted = {
+        "shape": slot.shape,
+        "slot": float(slot.numpy()[-1, 0]),  # decays from its own value
+        "kernel": model.layers[1].kernel.numpy().tolist(),
+        "changed": bool(before != local.embeddings.numpy().mean()),
+    }
+    model, local = make()
+    plain = keras.optimizers.SGD(0.1)
+    model.compile(plain, loss="mse")
+    hvd.broadcast_variables(model.layers[1].variables, 0)
+    for _ in range(3):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(model(x) ** 2)
+        tape = hvd.DistributedGradientTape(tape, check_every_steps=1)
+        tape.register_local_source(local.embeddings.value)
+        sources = [v.value for v in model.trainable_variables]
+        gradients = tape.gradient(loss, sources)
+        plain.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+    return fitted, model.layers[1].kernel.numpy().tolist(), local.embeddings.shape
+
+
+@pytest.mark.ranks(2)
+def test_local_variables_may_have_any_shape_and_keep_their_slots():
+    first, second = run_on_ranks(embeddings_of_other_shapes, timeout_seconds=60)
+    for rank, (fitted, _, shape) in enumerate((first, second)):
+        assert fitted["shape"] == shape == (3 + rank, 2)
+        assert fitted["slot"] == pytest.approx((5.0 + rank) * 0.9**2)
+        assert fitted["changed"]
+    assert first[0]["kernel"] == second[0]["kernel"]
+    assert first[1] == second[1]

@@ -15,6 +15,7 @@ from hvd_imgcls.keras.checks import consistency
 from hvd_imgcls.keras.communication.objects import broadcast_variables
 from hvd_imgcls.keras.graph.building import before_first_step, create_optimizer_variables, is_built
 from hvd_imgcls.keras.graph.variables import is_random_state, native_variable
+from hvd_imgcls.keras.synchronization.comparison import without_local_slots
 from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 
 
@@ -34,7 +35,9 @@ class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
     Args:
         root_rank: The rank whose state is used.
         device: Accepted for compatibility with Horovod.
-        local_variables: Variables whose values differ between ranks.
+        local_variables: Variables whose values, and shapes, may differ between ranks, in addition
+            to those of `PartialDistributedOptimizer`. Neither they nor the optimizer's variables
+            for them are broadcast or compared.
     """
 
     def __init__(
@@ -81,13 +84,21 @@ class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
         else:
             before_first_step(self.model, self._broadcast)
 
+    def _is_local(self, variable: Any) -> bool:
+        """Whether a variable is local here or in the model's optimizer."""
+        synchronizer = synchronizer_of(self.model.optimizer)
+        return id(native_variable(variable)) in self._local or (
+            synchronizer is not None and synchronizer.reduction.is_local(variable)
+        )
+
     def _broadcast(self) -> None:
         model, optimizer = self.model, self.model.optimizer
         if optimizer is not None and model.trainable_variables:
             create_optimizer_variables(optimizer, model.trainable_variables)
-        variables = [*model.variables, *(optimizer.variables if optimizer else ())]
-        random_states = [v for v in variables if is_random_state(v)]
-        shared = [v for v in variables if id(native_variable(v)) not in self._local]
+        slots = list(optimizer.variables) if optimizer else []
+        random_states = [v for v in [*model.variables, *slots] if is_random_state(v)]
+        shared = [v for v in model.variables if not self._is_local(v)]
+        shared += without_local_slots(slots, model.trainable_variables, self._is_local)
         synchronizer = synchronizer_of(optimizer)
         is_used = synchronizer is not None and synchronizer.comparison is not None
         started = synchronizer.number if synchronizer is not None and is_used else None
@@ -101,7 +112,7 @@ class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
         }
         broadcast_variables(shared, self.root_rank, facts=facts)
         for state in random_states:
-            if id(native_variable(state)) not in self._local:
+            if not self._is_local(state):
                 _move_apart(state, distributed.current().topology.rank)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -110,15 +121,16 @@ class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
             return
         optimizer = self.model.optimizer
         synchronizer = synchronizer_of(optimizer)
-        shared = [
-            v for v in self.model.trainable_variables if id(native_variable(v)) not in self._local
-        ]
+        shared = [v for v in self.model.trainable_variables if not self._is_local(v)]
         updates = optimizer.iterations
         if synchronizer is not None:
             if synchronizer.settings.reduction.process_set is not global_process_set:
                 return  # ranks outside the set train independently
-            variables = [*self.model.variables, *optimizer.variables]
-            synchronizer.settle([v for v in variables if not is_random_state(v)])
+            slots = without_local_slots(
+                optimizer.variables, self.model.trainable_variables, self._is_local
+            )
+            variables = [v for v in self.model.variables if not is_random_state(v)]
+            synchronizer.settle([*variables, *slots])
             shared = synchronizer.reduction.shared(shared)
             updates = updates if synchronizer.updates is None else synchronizer.updates
         if shared:

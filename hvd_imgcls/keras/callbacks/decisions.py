@@ -18,6 +18,7 @@ from hvd_imgcls.keras.checks.digest import digest_array
 from hvd_imgcls.keras.communication.objects import broadcast_variables
 from hvd_imgcls.keras.graph.variables import is_random_state, native_variable
 from hvd_imgcls.keras.state.training_state import PLAIN, numbers_of
+from hvd_imgcls.keras.synchronization.comparison import without_local_slots
 from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 
 ROOT = 0
@@ -132,7 +133,7 @@ def follow(
 def shared_variables(model: keras.Model, *, only_scalars: bool = False) -> list[Any]:
     """Returns the variables of model and optimizer that are equal on all ranks.
 
-    Excludes random states, which differ between ranks, and local variables.
+    Excludes random states, which differ between ranks, and local variables with their slots.
 
     Args:
         model: The model.
@@ -143,12 +144,13 @@ def shared_variables(model: keras.Model, *, only_scalars: bool = False) -> list[
     if only_scalars:
         return [variable for variable in optimizer_variables if not tuple(variable.shape)]
     synchronizer = synchronizer_of(optimizer)
-    return [
-        variable
-        for variable in [*model.variables, *optimizer_variables]
-        if not is_random_state(variable)
-        and not (synchronizer is not None and synchronizer.reduction.is_local(variable))
-    ]
+    variables = [v for v in model.variables if not is_random_state(v)]
+    if synchronizer is None or not synchronizer.reduction.local_variables:
+        return variables + optimizer_variables
+    reduction = synchronizer.reduction
+    return reduction.shared(variables) + without_local_slots(
+        optimizer_variables, model.trainable_variables, reduction.is_local
+    )
 
 
 def _inner(optimizer: Any) -> Any:

@@ -53,17 +53,28 @@ def versions() -> dict[str, str]:
 
 
 def require_same_start(
-    settings: dict[str, Any], variables: Sequence[Any], process_set: ProcessSet
+    settings: dict[str, Any],
+    variables: Sequence[Any],
+    process_set: ProcessSet,
+    is_local: Callable[[Any], bool],
 ) -> None:
     """Compares versions, settings and variable signatures across ranks.
 
     Collective: every rank of the process set must call this.
 
+    Args:
+        settings: JSON values.
+        variables: Variables in the same order on all ranks. Local ones may have any shape.
+        process_set: The participating ranks.
+        is_local: Whether a variable is local.
+
     Raises:
         RankMismatchError: On all ranks, with the differences.
     """
     signatures = {
-        f"{index} {variable_path(variable).rsplit('/', 1)[-1]}": signature_of(variable)
+        f"{index} {variable_path(variable).rsplit('/', 1)[-1]}": "local"
+        if is_local(variable)
+        else signature_of(variable)
         for index, variable in enumerate(variables)
     }
     require_same(

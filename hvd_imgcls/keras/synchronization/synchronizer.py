@@ -157,6 +157,7 @@ class Synchronizer:
                     self._describe(optimizer, number),
                     variables,
                     self.settings.reduction.process_set,
+                    self.reduction.is_local,
                 )
 
     def _describe(self, optimizer: Any, number: int) -> dict[str, Any]:
