@@ -69,7 +69,7 @@ def load_model(
     is_open = isinstance(filepath, h5py.File)
     if not is_open and not Path(filepath).is_file():
         raise CheckpointError(f"{filepath}: no such file; pass the path of a .keras or .h5 file")
-    where = filepath.filename if is_open else filepath
+    where = getattr(filepath, "filename", filepath)
     names = {cls.__name__: cls for cls in custom_optimizers or ()}
     names.update(custom_objects or {})
     try:

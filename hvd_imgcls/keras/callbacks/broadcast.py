@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from hvd_imgcls import distributed
 from hvd_imgcls.distributed import global_process_set
-from hvd_imgcls.distributed.agreement import require_same
 from hvd_imgcls.keras.checks import consistency
 from hvd_imgcls.keras.communication.objects import broadcast_variables
 from hvd_imgcls.keras.graph.building import before_first_step, create_optimizer_variables, is_built
@@ -22,9 +21,9 @@ from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
     """Broadcasts the root's model and optimizer state before the first step.
 
-    A model without variables is built for the shape of its first batch. Before that, versions
-    and numbers of steps and epochs are compared across ranks, and at the end of every epoch the
-    trainable weights.
+    A model without variables is built for the shape of its first batch. Before that, versions,
+    numbers of steps and epochs, and the callbacks of this package are compared across ranks, and
+    at the end of every epoch the trainable weights.
 
     Random generators of layers (dropout, augmentation) also start from the root's seed,
     but with a different offset on each rank: otherwise all ranks would drop the same units,
@@ -39,6 +38,9 @@ class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
             to those of `PartialDistributedOptimizer`. Neither they nor the optimizer's variables
             for them are broadcast or compared.
     """
+
+    # Every rank has this callback, so every rank is in `fit` if one is: see fit_start.py.
+    starts_all_ranks = True
 
     def __init__(
         self, root_rank: int, device: str = "", local_variables: Iterable[Any] | None = None
@@ -65,20 +67,9 @@ class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
         self._local.add(id(native_variable(var)))
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Compares the plans of the ranks, then broadcasts. Collective."""
-        ranks = distributed.current()
-        if ranks.topology.size == 1:
+        """Broadcasts. Collective."""
+        if distributed.current().topology.size == 1:
             return
-        require_same(
-            ranks,
-            {
-                "version": consistency.versions(),
-                "fit": {key: self.params.get(key) for key in ("epochs", "steps")},
-                "steps_per_execution": self.model.steps_per_execution,
-            },
-            fix="use the same number of batches on every rank, e.g. with steps_per_epoch, and "
-            "start every rank with the same program and packages",
-        )
         if is_built(self.model) and self.model.variables:
             self._broadcast()
         else:
