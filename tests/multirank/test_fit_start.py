@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import logging
+import os
+import pickle
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -42,6 +47,12 @@ def fit_with(directory):
             **keywords,
         ).history
 
+    def fit_copy(copy_of):
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        model.compile(hvd.DistributedOptimizer(keras.optimizers.SGD(0.1)), loss="mse")
+        broadcast = hvd.callbacks.BroadcastGlobalVariablesCallback(0)
+        copy_of(model).fit(x, x[:, :1], verbose=0, callbacks=[broadcast])
+
     def warnings_of(own):
         seen.texts.clear()
         fit(own)
@@ -73,6 +84,8 @@ def fit_with(directory):
         "extra log": fit([*([Extra()] if rank == 0 else []), average()]),
         "equal generators": len(fit([], batches(3), epochs=1)["loss"]),
         "generators": message_of(lambda: fit([], batches(2 + rank))),
+        "deepcopy": message_of(lambda: fit_copy(copy.deepcopy)),
+        "pickle": message_of(lambda: fit_copy(lambda one: pickle.loads(pickle.dumps(one)))),
         "lengths": message_of(lambda: fit([], batch_size=1 + rank)),
     }
     logging.getLogger("hvd_imgcls.keras.callbacks").removeHandler(seen)
@@ -85,7 +98,9 @@ def test_fit_compares_callbacks_and_batches_and_warns_of_shared_files(tmp_path):
     assert "MetricAverageCallback on rank 0, (absent) on rank 1" in root["average on the root"]
     assert "fit.steps: 4 on rank 0, 2 on rank 1" in root["lengths"]
     assert "2 on rank 0, more than 2 on rank 1" in root["generators"]
-    for case in ("average on the root", "lengths", "generators"):
+    for case in ("deepcopy", "pickle"):
+        assert "wrap the optimizer with hvd.DistributedOptimizer" in root[case]
+    for case in ("deepcopy", "pickle", "average on the root", "lengths", "generators"):
         assert root[case] == other[case]
     assert [text.split(":")[0] for text in root["stock"]] == ["ModelCheckpoint", "CSVLogger"]
     assert all("ranks 0, 1 write " in text and "rank_safe" in text for text in root["stock"])
@@ -95,3 +110,35 @@ def test_fit_compares_callbacks_and_batches_and_warns_of_shared_files(tmp_path):
     assert root["extra log"]["of the root"] == [1.0]
     assert root["extra log"]["loss"] == other["extra log"]["loss"]
     assert root["equal generators"] == other["equal generators"] == 1
+
+
+def fork_and_exit():
+    """Exit codes of children that a rank forks; None for one that does not end."""
+    codes = []
+    for status in (3, None):
+        child = os.fork()
+        if child == 0:
+            # As a program would: the caller of this function catches SystemExit.
+            try:
+                sys.exit(status)
+            finally:
+                import atexit
+
+                atexit._run_exitfuncs()
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            ended, how = os.waitpid(child, os.WNOHANG)
+            if ended:
+                codes.append(os.waitstatus_to_exitcode(how))
+                break
+            time.sleep(0.02)
+        else:
+            os.kill(child, 9)
+            os.waitpid(child, 0)
+            codes.append(None)
+    return codes
+
+
+@pytest.mark.ranks(2)
+def test_a_forked_child_ends_by_sys_exit():
+    assert run_on_ranks(fork_and_exit, timeout_seconds=60) == [[3, 0]] * 2

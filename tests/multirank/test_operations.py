@@ -90,3 +90,74 @@ def test_slices_are_scaled_and_compressed_and_stay_slices_in_a_group():
         np.testing.assert_array_equal(result["no shape"][1], [0, 2, 1, 2])
         np.testing.assert_allclose(result["no shape"][0][:, 0], [0.5, 0.5, 1.0, 1.0])
         assert result["sent"] == ["float16"]
+
+
+def horovods_names():
+    import keras
+    import tensorflow as tf
+
+    import hvd_imgcls.keras as hvd
+
+    rank = hvd.rank()
+    alone = hvd.add_process_set(np.array([1]))
+    both = hvd.ProcessSet(np.arange(2))
+    instead = {}
+    for name in ("elastic", "join", "DistributedAdasumOptimizer", "nonsense"):
+        try:
+            getattr(hvd, name)
+        except AttributeError as error:
+            instead[name] = str(error)
+    dense = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")
+    local = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")
+    model = keras.Sequential([keras.Input((1,)), local, dense])
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(model(tf.fill([1, 1], 1.0 + rank)))
+    tape = hvd.PartialDistributedGradientTape(tape, local_layers=local, scale_local_gradients=False)
+    sources = [v.value for v in model.trainable_variables]
+    gradients = tape.gradient(loss, sources)
+    variable = tf.Variable([float(rank)])
+    hvd.broadcast_([variable], 1)
+    # ..., op, num_groups, groups
+    of_horovod_keras = (None, "", "", hvd.Compression.none, False, 1.0, hvd.Sum, 1, 2)
+    result = {
+        "gathered": [t.numpy().tolist() for t in hvd.grouped_allgather([[rank], [[rank, 2]]])],
+        "scattered": [
+            t.numpy().tolist()
+            for t in hvd.grouped_reducescatter([[1.0, 2.0], [rank, rank]], op=hvd.Sum)
+        ],
+        "ops": [int(hvd.rank_op()), int(hvd.size_op()), int(hvd.local_size_op())],
+        "sets": (list(both.ranks), list(hvd.global_process_set.ranks)),
+        "local": [float(g[0, 0]) for g in gradients],
+        "broadcast": variable.numpy().tolist(),
+        "object": hvd.broadcast_object_fn(root_rank=1)({"rank": rank}),
+        "object in a set": hvd.broadcast_object([rank], 1, process_set=alone) if rank else [1],
+        "objects in a set": hvd.allgather_object(rank, process_set=alone) if rank else [1],
+        "global": message_of(lambda: hvd.broadcast_global_variables(0)),
+        "positions": message_of(
+            lambda: hvd.DistributedOptimizer(keras.optimizers.SGD(), *of_horovod_keras)
+        ),
+        "instead": instead,
+    }
+    hvd.remove_process_set(alone)
+    return result
+
+
+@pytest.mark.ranks(2)
+def test_names_of_horovod_exist_or_say_what_to_use_instead():
+    results = run_on_ranks(
+        horovods_names, timeout_seconds=60, environment={"HOROVOD_DYNAMIC_PROCESS_SETS": "1"}
+    )
+    for rank, result in enumerate(results):
+        assert result["gathered"] == [[0, 1], [[0, 2], [1, 2]]]
+        assert result["scattered"] == [[2.0 * (rank + 1)], [1]]
+        assert result["ops"] == [rank, 2, 2]
+        assert result["sets"] == ([0, 1], [0, 1])
+        assert result["local"] == [1.0 + rank, 1.5]
+        assert result["broadcast"] == [1.0]
+        assert result["object"] == {"rank": 1}
+        assert result["object in a set"] == result["objects in a set"] == [1]
+        assert "hvd.broadcast_variables(model.variables" in result["global"]
+        assert "pass num_groups and groups by name" in result["positions"]
+        assert "op=hvd.Adasum" in result["instead"]["DistributedAdasumOptimizer"]
+        assert "steps_per_epoch" in result["instead"]["join"]
+        assert "no attribute 'nonsense'" in result["instead"]["nonsense"]

@@ -15,7 +15,7 @@ import keras
 from hvd_imgcls import distributed
 from hvd_imgcls.distributed import global_process_set
 from hvd_imgcls.distributed.agreement import describe_differences, find_differences, name_ranks
-from hvd_imgcls.errors import RankMismatchError
+from hvd_imgcls.errors import ConfigError, RankMismatchError
 from hvd_imgcls.keras.callbacks.batch_agreement import BatchAgreement
 from hvd_imgcls.keras.callbacks.eligibility import knows_of_ranks
 from hvd_imgcls.keras.checks import consistency
@@ -62,6 +62,8 @@ def _begin(callbacks: Any) -> None:
 
     Raises:
         RankMismatchError: On all ranks, with the differences.
+        ConfigError: On all ranks, if the optimizer and step of the model are Keras's own, which
+            do not communicate.
     """
     model = callbacks.model
     if not distributed.is_started() or distributed.current().topology.size == 1 or model is None:
@@ -81,10 +83,20 @@ def _begin(callbacks: Any) -> None:
             if knows_of_ranks(callback) and not isinstance(callback, keras.callbacks.History)
         ],
     }
+    trains_alone = _trains_alone(model)
+    facts["optimizer"] = "plain" if trains_alone else "distributed"
     by_rank = ranks.gather_json([facts, _files_of(callbacks.callbacks)])
     differences = find_differences([facts for facts, _ in by_rank], range(len(by_rank)))
     if differences:
         raise RankMismatchError(describe_differences(differences, _FIX))
+    if trains_alone:
+        raise ConfigError(
+            "model.optimizer",
+            got=f"a plain {type(model.optimizer).__name__}",
+            expected="an optimizer that reduces gradients: every rank would train on its own",
+            fix="wrap the optimizer with hvd.DistributedOptimizer; a model that was copied, "
+            "pickled or loaded with keras.models.load_model has lost it, hvd.load_model keeps it",
+        )
     if ranks.topology.is_root:
         _warn_of_shared_files([files for _, files in by_rank])
     if params.get("steps") is None:
@@ -99,6 +111,20 @@ def _is_of_all_ranks(model: keras.Model, callbacks: list[Any]) -> bool:
     return (
         synchronizer is not None
         and synchronizer.settings.reduction.process_set is global_process_set
+    )
+
+
+def _trains_alone(model: keras.Model) -> bool:
+    """Whether `fit` would apply this rank's own gradients: its step and optimizer are Keras's."""
+    optimizer = getattr(model, "optimizer", None)
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    if optimizer is None or synchronizer_of(optimizer) is not None:
+        return False
+    is_of_keras = type(optimizer).__module__.startswith("keras.")
+    return (
+        is_of_keras
+        and type(model).train_step is keras.Model.train_step
+        and not (model.built and not model.trainable_variables)
     )
 
 

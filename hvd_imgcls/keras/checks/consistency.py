@@ -284,6 +284,4 @@ def _sample(tensor: tf.Tensor) -> np.ndarray:
 
 
 def _members(process_set: ProcessSet) -> list[int]:
-    if process_set.ranks is None:
-        return list(range(process_set.size() or 1))
-    return list(process_set.ranks)
+    return list(process_set.ranks or [0])

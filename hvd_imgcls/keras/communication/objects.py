@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -79,22 +79,21 @@ def broadcast_object(
         root_rank: Global rank whose object is used.
         session: Accepted for compatibility with Horovod.
         name: Accepted for compatibility with Horovod.
-        process_set: Must be the set of all ranks.
+        process_set: The participating ranks.
         allow_pickle: Whether to send any object, by pickle. Anyone who can write to the ranks'
             connections can then run code on them.
 
     Raises:
         ConfigError: On all ranks, if the object requires pickle and it is not allowed.
     """
-    _require_all_ranks(process_set)
     ranks = distributed.current()
     payload, problem = b"", None
     if ranks.topology.rank == root_rank:
         payload, problem = _encode(obj, allow_pickle)
-    problem = ranks.broadcast_json(problem, root_rank)
+    problem = ranks.broadcast_json(problem, root_rank, process_set)
     if problem:
         raise _not_plain(problem)
-    return _decode(ranks.broadcast_bytes(payload, root_rank), allow_pickle)
+    return _decode(ranks.broadcast_bytes(payload, root_rank, process_set), allow_pickle)
 
 
 def allgather_object(
@@ -109,23 +108,22 @@ def allgather_object(
 
     Arguments and errors as for `broadcast_object`.
     """
-    _require_all_ranks(process_set)
     ranks = distributed.current()
     payload, problem = _encode(obj, allow_pickle)
-    problems = [p for p in ranks.gather_json(problem) if p]
+    problems = [p for p in ranks.gather_json(problem, process_set) if p]
     if problems:
         raise _not_plain(problems[0])
-    return [_decode(part, allow_pickle) for part in ranks.gather_bytes(payload)]
+    return [_decode(part, allow_pickle) for part in ranks.gather_bytes(payload, process_set)]
 
 
-def _require_all_ranks(process_set: ProcessSet) -> None:
-    if process_set.ranks is not None:
-        raise ConfigError(
-            "process_set",
-            got=process_set,
-            expected="the set of all ranks",
-            fix="send objects to all ranks, and only tensors over the process set",
-        )
+def broadcast_object_fn(
+    root_rank: int = 0,
+    session: Any = None,
+    name: str | None = None,
+    process_set: ProcessSet = global_process_set,
+) -> Callable[[Any], Any]:
+    """Returns `broadcast_object` with these arguments, as a function of the object."""
+    return lambda obj: broadcast_object(obj, root_rank, session, name, process_set)
 
 
 def _not_plain(problem: str) -> ConfigError:

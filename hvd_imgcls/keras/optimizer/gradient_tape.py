@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from hvd_imgcls.distributed import ProcessSet, ReduceOp, global_process_set
@@ -17,6 +18,7 @@ from hvd_imgcls.keras.communication.operations import Average
 from hvd_imgcls.keras.graph.autograph import without_autograph
 from hvd_imgcls.keras.graph.host_callback import run_if
 from hvd_imgcls.keras.graph.variables import native_variable
+from hvd_imgcls.keras.optimizer.gradients import variables_of_local_layers
 from hvd_imgcls.keras.synchronization.choice import make_mode
 from hvd_imgcls.keras.synchronization.reduction import GradientReduction
 from hvd_imgcls.keras.synchronization.settings import ReductionSettings
@@ -141,6 +143,29 @@ class DistributedGradientTape:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._tape, name)
+
+
+def PartialDistributedGradientTape(  # noqa: N802 - Horovod's name
+    gradtape: tf.GradientTape,
+    *arguments: Any,
+    local_layers: keras.layers.Layer | Sequence[keras.layers.Layer] | None = None,
+    **keywords: Any,
+) -> DistributedGradientTape:
+    """Like `DistributedGradientTape`, but gradients of some layers are local to each rank.
+
+    Args:
+        gradtape: The tape.
+        *arguments: As for `DistributedGradientTape`.
+        local_layers: Built layers whose variables differ between ranks.
+        **keywords: As for `DistributedGradientTape`.
+
+    Raises:
+        ConfigError: If `local_layers` contains anything but built layers.
+    """
+    tape = DistributedGradientTape(gradtape, *arguments, **keywords)
+    for variable in variables_of_local_layers(local_layers):
+        tape.register_local_source(variable)
+    return tape
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
