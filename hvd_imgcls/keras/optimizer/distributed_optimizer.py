@@ -100,14 +100,7 @@ def DistributedOptimizer(  # noqa: N802 - Horovod's name and arguments
     del name, device_dense, device_sparse
     distributed.current()  # raises here and not at the first step if init() was not called
     _require_wrappable(optimizer)
-    if not isinstance(average_aggregated_gradients, bool):
-        raise ConfigError(
-            "average_aggregated_gradients",
-            got=average_aggregated_gradients,
-            expected="True or False",
-            fix="pass num_groups and groups by name: after `op`, the positional arguments are "
-            "those of horovod.tensorflow.keras, not of horovod.keras",
-        )
+    _require_order_of_arguments(average_aggregated_gradients)
     for argument, value, least in (
         ("backward_passes_per_step", backward_passes_per_step, 1),
         ("check_every_steps", check_every_steps, 0),
@@ -159,6 +152,18 @@ def _require_wrappable(optimizer: Any) -> None:
             got=optimizer,
             expected="an optimizer that is not wrapped yet",
             fix="wrap it once",
+        )
+
+
+def _require_order_of_arguments(average_aggregated_gradients: Any) -> None:
+    """Raises a ConfigError if the positional arguments are those of `horovod.keras`."""
+    if not isinstance(average_aggregated_gradients, bool):
+        raise ConfigError(
+            "average_aggregated_gradients",
+            got=average_aggregated_gradients,
+            expected="True or False",
+            fix="pass num_groups and groups by name: after `op`, the positional arguments are "
+            "those of horovod.tensorflow.keras, not of horovod.keras",
         )
 
 
