@@ -44,7 +44,9 @@ def collectives_of_every_dtype():
         rows = np.concatenate([base[: r + 1] + r for r in range(size)])
         require(f"gather {case}", gathered, rows)
         require(f"broadcast {case}", run(hvd.broadcast, own, size - 1), base + size - 1)
-        require(f"scatter {case}", run(hvd.reducescatter, own, op=hvd.Sum), total[2 * rank :][:2])
+        if dtype not in ("uint8", "int8"):  # as in Horovod
+            part = run(hvd.reducescatter, own, op=hvd.Sum)
+            require(f"scatter {case}", part, total[2 * rank :][:2])
         sent = run(hvd.alltoall, own)
         rows = np.concatenate([(base + r)[2 * rank :][:2] for r in range(size)])
         require(f"alltoall {case}", sent, rows)
