@@ -92,6 +92,13 @@ def send_what_differs():
         "graph": message_of(broadcast_in_graph),
         "shape": message_of(lambda: hvd.broadcast_variables(few if first else long, 0)),
         "root": message_of(lambda: hvd.broadcast_variables(few, hvd.rank())),
+        "statistics": message_of(
+            lambda: hvd.average_moving_statistics(
+                keras.Sequential(
+                    [keras.Input((2,)), *([keras.layers.BatchNormalization()] if first else [])]
+                )
+            )
+        ),
         "equal": message_of(lambda: hvd.broadcast_variables(many, 0)),
     }
 
@@ -107,6 +114,7 @@ def test_what_is_sent_is_compared_before_it_is_sent():
         "fewer": "number of variables: 1 on rank 0, 3 on rank 1",
         "graph": "number of variables: 1 on rank 0, 3 on rank 1",
         "shape": "float32[2] on rank 0, float32[3] on rank 1",
+        "statistics": "number of variables: 2 on rank 0, 0 on rank 1",
         "root": "root_rank: 0 on rank 0, 1 on rank 1",
     }.items():
         assert text in first[case], case
