@@ -177,6 +177,7 @@ def test_exit_code_is_that_of_the_error_and_in_the_docs(error, exit_code, capsys
 
 def test_interrupt_exits_with_130_and_says_what_remains(capsys, monkeypatch):
     logs.stop()
+    monkeypatch.setattr(failures.process_state, "remains", "")
     assert cli.exit_code_of(failing(KeyboardInterrupt())) == 130
     assert capsys.readouterr() == ("", "interrupted\n")
     monkeypatch.setattr(failures.process_state, "remains", "log and metrics are in runs/x")
