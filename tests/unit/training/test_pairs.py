@@ -1,10 +1,9 @@
 """Pairs of options that touch weights, statistics or updates.
 
-Every option has a setting that changes the training, and one that must not change it, alone or beside
-any other option: averaging keeps the raw weights, a clipping norm that is never reached clips nothing,
-two passes over halves equal one over the whole, and so on. With the other options on, the weights
-after training must be the same with and without it. What an option does when it is on is tested
-against a reference of its own, in the tests of its module.
+Every option has a setting that changes the training, and one that must not change it, alone or
+beside any other option: averaging keeps the raw weights, a clipping norm that is never reached clips
+nothing, and so on. What an option does when it is on is tested against a reference of its own, in
+the tests of its module.
 """
 
 import keras
