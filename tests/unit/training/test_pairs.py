@@ -2,8 +2,8 @@
 
 Every option has a setting that changes the training, and one that must not change it, alone or
 beside any other option: averaging keeps the raw weights, a clipping norm that is never reached
-clips nothing, and so on. What an option does when it is on is tested against a reference of its own, in
-the tests of its module.
+clips nothing, and so on. What an option does when it is on is tested against a reference of its
+own, in the tests of its module.
 """
 
 import keras
