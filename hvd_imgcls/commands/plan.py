@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from hvd_imgcls.commands.arguments.overrides import add_pipeline
-from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
 from hvd_imgcls.config import RunConfig, load_config
 from hvd_imgcls.config.model_files import missing_files, require_files, weights_notes
 from hvd_imgcls.data import image_shape_of, opens_without_tensorflow
@@ -24,6 +23,7 @@ from hvd_imgcls.environment.affinity import launched_local_size
 from hvd_imgcls.environment.topology import Topology, launched_rank_and_size
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.plan import Plan, available_cores, describe_plan
+from hvd_imgcls.tensorflow_import import import_tensorflow_quietly
 from hvd_imgcls.workflows.startup.images import RunImages, open_run_images, plan_run
 
 if TYPE_CHECKING:

@@ -11,6 +11,9 @@ model.fit(..., callbacks=[hvd.callbacks.BroadcastGlobalVariablesCallback(0),
 
 from typing import Any
 
+import hvd_imgcls.keras.quiet_start  # noqa: F401 - before TensorFlow is imported
+
+# isort: split
 from hvd_imgcls.distributed import ProcessSet, global_process_set
 from hvd_imgcls.keras import callbacks
 from hvd_imgcls.keras.communication.alltoall import alltoall
