@@ -19,13 +19,14 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from hvd_imgcls import __version__
-from hvd_imgcls.commands.argument_order import END_OF_OPTIONS, options_first
+from hvd_imgcls.commands.arguments.argument_order import END_OF_OPTIONS, options_first
 from hvd_imgcls.commands.surroundings import open_missing_streams, require_tensorflow
 from hvd_imgcls.environment.topology import launched_rank_and_size
 from hvd_imgcls.errors import ConfigError, HvdImgclsError, PeerFailedError, RootFailedError
 from hvd_imgcls.failures import process_state, root_cause
-from hvd_imgcls.files.printing import printable_text
+from hvd_imgcls.interruption import say_interrupted
 from hvd_imgcls.logs import Verbosity
+from hvd_imgcls.text.printable import printable_text
 
 INTERRUPTED = 130
 USAGE_EXIT_CODE = 2
@@ -63,6 +64,10 @@ class Command:
 
 
 COMMANDS = {
+    "init": Command(
+        module="hvd_imgcls.commands.init",
+        help="look at a folder of images and write a pipeline file for it",
+    ),
     "train": Command(
         module="hvd_imgcls.commands.train",
         help="train a pipeline, evaluate the model and write a run directory",
@@ -87,6 +92,10 @@ COMMANDS = {
         module="hvd_imgcls.commands.report",
         help="write a self-contained HTML report on a run, or a comparison of several runs",
     ),
+    "runs": Command(
+        module="hvd_imgcls.commands.runs",
+        help="list the runs in a directory with their metrics and what differs",
+    ),
     "check-data": Command(
         module="hvd_imgcls.commands.check_data",
         help="decode every image on all ranks, list the bad ones and write a manifest",
@@ -98,6 +107,10 @@ COMMANDS = {
     "statistics": Command(
         module="hvd_imgcls.commands.statistics",
         help="compute mean and standard deviation of the training images for data.normalization",
+    ),
+    "keys": Command(
+        module="hvd_imgcls.commands.keys",
+        help="explain the keys of a section of a pipeline file",
     ),
     "models": Command(
         module="hvd_imgcls.commands.models",
@@ -179,6 +192,7 @@ def exit_code_of(action: Callable[[], int], *, is_verbose: bool = False) -> int:
     try:
         return action()
     except KeyboardInterrupt:
+        say_interrupted("interrupted")
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output (`| head`) has closed the pipe.

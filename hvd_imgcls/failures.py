@@ -26,10 +26,13 @@ class ProcessState:
         has_joined_ranks: Whether this rank communicates with the others.
         graph_error: The error raised inside a graph of TensorFlow, which wraps it in its own
             exception.
+        remains: What the command leaves behind if it is interrupted now, as a phrase; empty if
+            nothing.
     """
 
     has_joined_ranks: bool = False
     graph_error: HvdImgclsError | None = None
+    remains: str = ""
 
 
 process_state = ProcessState()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.files.outside import open_to_append
-from hvd_imgcls.files.printing import printable_text
+from hvd_imgcls.text.printable import printable_text
 
 LOGGER_NAME = "hvd_imgcls"
 RESULT = (logging.INFO + logging.WARNING) // 2
@@ -92,6 +92,11 @@ class _PrintableFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return printable_text(super().format(record))
+
+
+def is_started() -> bool:
+    """Returns whether `start` has been called, so that messages are shown."""
+    return any(hasattr(handler, _OURS) for handler in logging.getLogger(LOGGER_NAME).handlers)
 
 
 class Pace:

@@ -7,11 +7,11 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-from hvd_imgcls.commands.model_argument import add_trained, find_trained
-from hvd_imgcls.commands.overrides import add_overrides
-from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
+from hvd_imgcls.commands.arguments.model_argument import add_trained, find_trained
+from hvd_imgcls.commands.arguments.overrides import add_overrides
 from hvd_imgcls.errors import DataError
 from hvd_imgcls.files.outside import MAX_IMAGE_BYTES, read_bytes
+from hvd_imgcls.tensorflow_import import import_tensorflow_quietly
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

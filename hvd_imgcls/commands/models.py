@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from hvd_imgcls.commands.plan import positive
-from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
 from hvd_imgcls.environment.topology import launched_rank_and_size
 from hvd_imgcls.logs import Verbosity
+from hvd_imgcls.tensorflow_import import import_tensorflow_quietly
 
 if TYPE_CHECKING:
     from hvd_imgcls.models.listing import Row

@@ -1,4 +1,4 @@
-"""`hvd-imgcls plan PIPELINE [--size N] [--ranks-per-host M] [--json] [--key.path value ...]`.
+"""`hvd-imgcls plan PIPELINE [--size N] [--measure] [--json] [--key.path value ...]`.
 
 With `--num-train`, `--num-held-out` and `--num-classes`, it needs no images.
 """
@@ -6,11 +6,15 @@ With `--num-train`, `--num-held-out` and `--num-classes`, it needs no images.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import dataclasses
 import json
+import os
 import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
-from hvd_imgcls.commands.overrides import add_pipeline
-from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
+from hvd_imgcls.commands.arguments.overrides import add_pipeline
 from hvd_imgcls.config import RunConfig, load_config
 from hvd_imgcls.config.model_files import missing_files, require_files, weights_notes
 from hvd_imgcls.config.sources import DigitsSource
@@ -20,9 +24,13 @@ from hvd_imgcls.data.sources.counts import CountedImages
 from hvd_imgcls.environment.affinity import launched_local_size
 from hvd_imgcls.environment.topology import Topology, launched_rank_and_size
 from hvd_imgcls.errors import ConfigError
-from hvd_imgcls.files.printing import printable_text
-from hvd_imgcls.plan import available_cores, describe_plan
+from hvd_imgcls.plan import Plan, available_cores, describe_plan
+from hvd_imgcls.tensorflow_import import import_tensorflow_quietly
+from hvd_imgcls.text.printable import printable_text
 from hvd_imgcls.workflows.startup.images import RunImages, open_run_images, plan_run
+
+if TYPE_CHECKING:
+    from hvd_imgcls.workflows.measuring import Measured
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,12 +55,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--num-held-out", type=positive, metavar="M", help="images in the held-out split"
     )
     counts.add_argument("--num-classes", type=positive, metavar="C", help="number of classes")
+    parser.add_argument(
+        "--measure",
+        action="store_true",
+        help="train a few steps of one rank here, and estimate time and memory of the run",
+    )
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Prints the plan, only on the root if several ranks were launched."""
+    """Prints the plan. Root only: a no-op elsewhere."""
     rank, launched_size = launched_rank_and_size()
+    if arguments.measure and launched_size > 1:
+        raise ConfigError(
+            "--measure",
+            got=f"{launched_size} launched ranks",
+            expected="one process, which measures one rank",
+            fix=f"start it without a launcher, with --size {launched_size}",
+        )
+    if rank != 0:
+        return
     size = arguments.size or launched_size
     num_cores = available_cores()
     launched_here = launched_local_size() if arguments.size is None else None
@@ -66,9 +88,17 @@ def run(arguments: argparse.Namespace) -> None:
     topology = Topology.on_hosts(0, size, ranks_per_host)
     images = open_run_images(config, source=counted)
     plan = plan_run(config, images, topology, num_cores=num_cores)
+    if arguments.measure and counted is not None:
+        raise ConfigError(
+            "--measure",
+            got="numbers instead of images",
+            expected="the images, of which a few batches are read",
+            fix="omit --measure, or the numbers",
+        )
     not_checked = [*counted.not_checked, *missing_files(config.model)] if counted else []
     if arguments.json:
-        extra = {"not_checked": not_checked} if counted else {}
+        extra: dict[str, Any] = {"not_checked": not_checked} if counted else {}
+        extra |= _measured(config, images, plan, arguments)[0] if arguments.measure else {}
         text = json.dumps({**plan.to_json(), **extra}, indent=2)
     else:
         shape = image_shape_of(images.labelled, config)
@@ -78,9 +108,50 @@ def run(arguments: argparse.Namespace) -> None:
         ]
         plan_text = describe_plan(plan, config, not_checked)
         text = "\n".join([plan_text, *(f"note: {note}" for note in notes)])
+        if arguments.measure:
+            text = "\n".join([text, *_measured(config, images, plan, arguments)[1]])
         text = printable_text(text)
-    if rank == 0:
-        sys.stdout.write(text + "\n")
+    sys.stdout.write(text + "\n")
+
+
+def measured_costs(
+    config: RunConfig, images: RunImages, plan: Plan, arguments: argparse.Namespace
+) -> Measured:
+    """Returns what a few steps of one rank cost. Imports TensorFlow.
+
+    Args:
+        config: The configuration.
+        images: The images of the run.
+        plan: The plan, for any number of ranks.
+        arguments: With `verbosity`.
+    """
+    import_tensorflow_quietly(arguments.verbosity)
+    from hvd_imgcls.workflows.measuring import measure
+    from hvd_imgcls.workflows.startup.ranks import join_ranks
+
+    with _cores_of_one_rank(plan):
+        return measure(config, images, plan, join_ranks(arguments.verbosity))
+
+
+def _measured(
+    config: RunConfig, images: RunImages, plan: Plan, arguments: argparse.Namespace
+) -> tuple[dict[str, Any], list[str]]:
+    """Returns what a few steps cost, as JSON and as lines."""
+    measured = measured_costs(config, images, plan, arguments)
+    from hvd_imgcls.workflows.measuring import describe_measured
+
+    return {"measured": dataclasses.asdict(measured)}, describe_measured(measured, plan)
+
+
+@contextlib.contextmanager
+def _cores_of_one_rank(plan: Plan) -> Iterator[None]:
+    """Lets this process use as many cores as a rank of the plan has."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(cores)[: max(1, len(cores) // plan.local_size)])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 def _on_classes(images: RunImages, config: RunConfig) -> list[str]:

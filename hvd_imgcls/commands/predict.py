@@ -1,4 +1,4 @@
-"""`hvd-imgcls predict RUN_DIR|MODEL.keras IMAGES ... --out FILE`."""
+"""`hvd-imgcls predict RUN_DIR|MODEL.keras IMAGES ... [--out FILE]`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import argparse
 import sys
 from pathlib import Path
 
-from hvd_imgcls.commands.model_argument import add_trained, find_trained
-from hvd_imgcls.commands.overrides import add_overrides
+from hvd_imgcls.commands.arguments.model_argument import add_trained, find_trained
+from hvd_imgcls.commands.arguments.overrides import add_overrides
 from hvd_imgcls.commands.plan import positive
 from hvd_imgcls.commands.sigterm import install_sigterm_grace
-from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
+from hvd_imgcls.environment.topology import launched_rank_and_size
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.files.outside import MAX_LIST_BYTES, read_bounded
 from hvd_imgcls.files.text_files import lines_of, read_lines
+from hvd_imgcls.tensorflow_import import import_tensorflow_quietly
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,10 +30,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--list", type=Path, metavar="FILE", help="text file with one path per line (see also -)"
     )
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="output: .csv, .jsonl or .parquet"
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="output: .csv, .jsonl or .parquet; default: a table on standard output",
     )
     parser.add_argument(
-        "--top-k", type=positive, default=5, help="classes listed per image (default: 5)"
+        "--top-k",
+        type=positive,
+        help="classes listed per image (default: 5 in a file, 2 in the table)",
     )
     parser.add_argument(
         "--piece-size",
@@ -64,7 +70,9 @@ def run(arguments: argparse.Namespace) -> None:
     """Predicts. Collective: every rank must call this."""
     from hvd_imgcls.workflows.predicting.output import require_format
 
-    require_format(arguments.out)
+    if arguments.out is not None:
+        require_format(arguments.out)
+    top_k = arguments.top_k or (2 if arguments.out is None else 5)
     trained = find_trained(arguments)
     class_names = trained.require_class_names()
     words, lines = list(arguments.images), []
@@ -83,9 +91,12 @@ def run(arguments: argparse.Namespace) -> None:
         config=trained.config,
         model_path=trained.model_path,
         class_names=class_names,
-        top_k=min(arguments.top_k, len(class_names)),
+        top_k=min(top_k, len(class_names)),
         out_path=arguments.out,
         piece_size=arguments.piece_size,
         is_trusted=arguments.trust_model,
     )
-    predict_files(job, words, lines, verbosity=arguments.verbosity)
+    result = predict_files(job, words, lines, verbosity=arguments.verbosity)
+    if launched_rank_and_size()[0] == 0:
+        for line in result["table"]:
+            sys.stdout.write(f"{line}\n")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hvd_imgcls.commands.overrides import add_pipeline
-from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
+from hvd_imgcls.commands.arguments.overrides import add_pipeline
 from hvd_imgcls.config import load_config
 from hvd_imgcls.data import open_source, opens_without_tensorflow
 from hvd_imgcls.data.order.splits import SPLITS
 from hvd_imgcls.environment.topology import Topology, launched_rank_and_size
 from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.tensorflow_import import import_tensorflow_quietly
 from hvd_imgcls.workflows.startup.images import open_run_images, plan_run
 
 MAX_EXAMPLES = 256

@@ -7,6 +7,8 @@ import signal
 import threading
 from types import FrameType
 
+from hvd_imgcls.interruption import say_interrupted
+
 TERMINATED = 128 + signal.SIGTERM
 # When a peer exits, a rank notices within a fraction of a second over Gloo and after about
 # one second over MPI; horovodrun sends SIGKILL 5 s after SIGTERM.
@@ -18,11 +20,16 @@ def install_sigterm_grace() -> None:
 
     The launcher sends SIGTERM to the other ranks as soon as one exits. A moment later their
     pending operations fail, and they exit with code 5, the code for a failed peer. If nothing
-    fails within that time, SIGTERM had another reason and the rank exits.
+    fails within that time, SIGTERM had another reason, such as Ctrl-C in the launcher's terminal:
+    the root says what remains, and the rank exits.
     """
 
+    def end() -> None:
+        say_interrupted("stopped by SIGTERM")
+        os._exit(TERMINATED)
+
     def on_sigterm(signum: int, frame: FrameType | None) -> None:
-        timer = threading.Timer(GRACE_SECONDS, os._exit, (TERMINATED,))
+        timer = threading.Timer(GRACE_SECONDS, end)
         timer.daemon = True
         timer.start()
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hvd_imgcls.commands.overrides import add_pipeline
+from hvd_imgcls.commands.arguments.overrides import add_pipeline
 from hvd_imgcls.commands.sigterm import install_sigterm_grace
-from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
 from hvd_imgcls.config import load_config
 from hvd_imgcls.config.model_files import require_files
 from hvd_imgcls.data import open_source, opens_without_tensorflow
 from hvd_imgcls.environment.topology import Topology, launched_rank_and_size
 from hvd_imgcls.run_directory.creation import require_no_run
 from hvd_imgcls.run_directory.paths import RunDir
+from hvd_imgcls.tensorflow_import import import_tensorflow_quietly
 from hvd_imgcls.workflows.startup.images import open_run_images, plan_run
 
 

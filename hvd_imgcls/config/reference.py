@@ -43,14 +43,29 @@ def reference() -> str:
     top_level = [
         (name, annotation)
         for name, annotation in walk.field_types(RunConfig).items()
-        if not _sections(annotation)
+        if not sections_at(annotation)
     ]
     for name, annotation in walk.field_types(RunConfig).items():
         if (name, annotation) not in top_level:
-            parts.extend(_chapter(name, annotation, _docstrings(RunConfig)[name]))
+            meaning = docstrings_of(RunConfig)[name] + _default_of_section(name)
+            parts.extend(_chapter(name, annotation, meaning))
     parts.append("## Other keys\n")
     parts.append(_table("", RunConfig, [name for name, _ in top_level]))
     return "\n".join(parts)
+
+
+def _default_of_section(name: str) -> str:
+    """Returns a sentence on the section of a file that leaves it out."""
+    default = next(f.default for f in dataclasses.fields(RunConfig) if f.name == name)
+    if not dataclasses.is_dataclass(default):
+        return ""
+    values = {
+        field.name: getattr(default, field.name)
+        for field in dataclasses.fields(default)
+        if field.name == "name" or getattr(default, field.name) != field.default
+    }
+    shown = ", ".join(f"{key}: {_yaml_word(value)}" for key, value in values.items())
+    return f" Default: `{{{shown}}}`." if shown else ""
 
 
 def _chapter(path: str, annotation: Any, meaning: str, level: int = 2) -> Iterator[str]:
@@ -58,35 +73,41 @@ def _chapter(path: str, annotation: Any, meaning: str, level: int = 2) -> Iterat
     is_list = walk.element_of(annotation) is not None
     yield f"{'#' * level} `{path}`\n"
     yield f"{meaning}\n"
-    for section in _sections(annotation):
+    for section in sections_at(annotation):
         names = walk.names_of(section)
         below = f"{path}.N" if is_list else path
         if names:
             yield f"**`name: {'`, `'.join(names)}`**: {inspect.getdoc(section)}\n"
         types = walk.field_types(section)
-        plain = [key for key in types if not _sections(types[key])]
+        plain = [key for key in types if not sections_at(types[key])]
         if plain:
             yield _table(f"{below}.", section, plain)
         for key in types:
             if key not in plain:
-                meaning_below = _docstrings(section)[key]
+                meaning_below = docstrings_of(section)[key]
                 yield from _chapter(f"{below}.{key}", types[key], meaning_below, level + 1)
 
 
-def _sections(annotation: Any) -> tuple[type, ...]:
+def sections_at(annotation: Any) -> tuple[type, ...]:
+    """Returns the sections that a key, or an element of its list, can hold."""
     return walk.sections_of(walk.element_of(annotation) or annotation)
 
 
 def _table(prefix: str, section: type, keys: list[str]) -> str:
     """Returns a table with one row per key."""
-    types, docstrings = walk.field_types(section), _docstrings(section)
-    defaults = {field.name: field.default for field in dataclasses.fields(section)}
+    types, docstrings = walk.field_types(section), docstrings_of(section)
+    defaults = {field.name: default_of(field) for field in dataclasses.fields(section)}
     rows = ["| key | value | default | meaning |", "|---|---|---|---|"]
     for key in keys:
-        default = defaults[key]
-        shown = "required" if default is dataclasses.MISSING else f"`{_yaml_word(default)}`"
-        rows.append(f"| `{prefix}{key}` | {_kind(types[key])} | {shown} | {docstrings[key]} |")
+        kind, default = kind_of(types[key]), defaults[key]
+        rows.append(f"| `{prefix}{key}` | {kind} | {default} | {docstrings[key]} |")
     return "\n".join(rows) + "\n"
+
+
+def default_of(field: dataclasses.Field[Any]) -> str:
+    """Returns the default of a key as Markdown, or `required`."""
+    required = field.default is dataclasses.MISSING
+    return "required" if required else f"`{_yaml_word(field.default)}`"
 
 
 def _yaml_word(value: Any) -> str:
@@ -96,21 +117,21 @@ def _yaml_word(value: Any) -> str:
     return str(list(value)) if isinstance(value, tuple) else str(value)
 
 
-def _kind(annotation: Any) -> str:
+def kind_of(annotation: Any) -> str:
     """Describes the type of a value in words."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
         bounds = [str(bound) for field in arguments[1:] for bound in field.metadata]
         if bounds == ["MinLen(min_length=1)"]:
-            return f"{_kind(arguments[0])}, not empty"
-        return f"{_kind(arguments[0])} {_bounds(bounds)}".strip()
+            return f"{kind_of(arguments[0])}, not empty"
+        return f"{kind_of(arguments[0])} {_bounds(bounds)}".strip()
     if origin is typing.Literal:
         return " or ".join(f"`{choice}`" for choice in arguments)
     if origin is tuple:
         length = "" if arguments[-1] is Ellipsis else f" of {len(arguments)}"
-        return f"list{length}: {_kind(arguments[0])}"
+        return f"list{length}: {kind_of(arguments[0])}"
     if arguments:
-        return " or ".join(_kind(argument) for argument in arguments)
+        return " or ".join(kind_of(argument) for argument in arguments)
     words = {int: "integer", float: "number", bool: "true or false", str: "text"}
     return words.get(annotation, "null")
 
@@ -125,7 +146,7 @@ def _bounds(bounds: list[str]) -> str:
     return ", ".join(found)
 
 
-def _docstrings(section: type) -> dict[str, str]:
+def docstrings_of(section: type) -> dict[str, str]:
     """Returns the docstring of every field of a section, inherited ones too, on one line each."""
     found: dict[str, str] = {}
     for cls in reversed(section.__mro__[:-1]):

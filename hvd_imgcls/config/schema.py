@@ -17,12 +17,12 @@ from hvd_imgcls.config.evaluation import Evaluation
 from hvd_imgcls.config.fine_tuning import FineTuning
 from hvd_imgcls.config.gradient_clipping import GradientClipping, NoClipping
 from hvd_imgcls.config.losses import CrossEntropy, Loss
-from hvd_imgcls.config.models import Model
+from hvd_imgcls.config.models import Model, SmallCnn
 from hvd_imgcls.config.normalization import Normalization, UnitRange
-from hvd_imgcls.config.optimizers import Optimizer
+from hvd_imgcls.config.optimizers import AdamW, Optimizer
 from hvd_imgcls.config.placement import Placement, Shared
 from hvd_imgcls.config.pretraining import Reconstruction
-from hvd_imgcls.config.schedules import Schedule
+from hvd_imgcls.config.schedules import CosineSchedule, Schedule
 from hvd_imgcls.config.sections import (
     STRICT,
     LeftOpenFraction,
@@ -123,7 +123,7 @@ class Data:
 class Train:
     """Number of epochs and training settings."""
 
-    global_batch_size: PositiveInt
+    global_batch_size: PositiveInt = 64
     """Examples per optimizer update, over all ranks and accumulated passes."""
 
     num_epochs: PositiveInt | None = None
@@ -229,16 +229,18 @@ class RunConfig:
     data: Data
     """The images and how they are read."""
 
-    model: Model
+    model: Model = SmallCnn(name="small_cnn")
     """The network."""
 
-    optimizer: Optimizer
+    optimizer: Optimizer = AdamW(name="adamw")
     """The optimizer."""
 
-    schedule: Schedule
+    schedule: Schedule = CosineSchedule(
+        name="cosine", base_learning_rate=0.001, base_batch_size=64, scaling="square_root"
+    )
     """The learning-rate schedule."""
 
-    train: Train
+    train: Train = Train(num_epochs=10)
     """Number of epochs and training settings."""
 
     pretraining: Reconstruction | None = None

@@ -39,12 +39,20 @@ def require_same(
     differences = find_differences(by_rank, process_set.ranks or range(len(by_rank)))
     if not differences:
         return
-    shown = differences[:_MAX_DIFFERENCES]
+    raise RankMismatchError(describe_differences(differences, fix))
+
+
+def describe_differences(differences: Sequence[str], fix: str) -> str:
+    """Returns the message about the result of `find_differences`.
+
+    Args:
+        differences: One line per entry; the first 10 are shown.
+        fix: What the user should do, as an imperative.
+    """
+    shown = list(differences[:_MAX_DIFFERENCES])
     more = len(differences) - len(shown)
     lines = [*shown, f"and {more} more"] if more else shown
-    raise RankMismatchError(
-        "values differ between ranks:\n  " + "\n  ".join(lines) + f"\n  to fix it: {fix}"
-    )
+    return "values differ between ranks:\n  " + "\n  ".join(lines) + f"\n  to fix it: {fix}"
 
 
 def on_root(collectives: Collectives, action: Callable[[], Any]) -> Any:

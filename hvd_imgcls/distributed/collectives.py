@@ -105,12 +105,12 @@ class Collectives(ABC):
     def alltoall(
         self,
         tensor: tf.Tensor,
-        splits: tf.Tensor | None,
+        splits: tf.Tensor,
         *,
         name: str,
         process_set: ProcessSet = global_process_set,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Sends `splits[r]` rows of axis 0 to rank r.
+        """Sends `splits[r]` rows of axis 0 to rank r; rows beyond their sum are not sent.
 
         Returns:
             The rows received, ordered by rank, and the number of rows from each rank.
@@ -171,17 +171,25 @@ class Collectives(ABC):
             joined[end - length : end].tobytes() for length, end in zip(lengths, ends, strict=True)
         ]
 
-    def broadcast_bytes(self, payload: bytes, root_rank: int = 0) -> bytes:
+    def broadcast_bytes(
+        self, payload: bytes, root_rank: int = 0, process_set: ProcessSet = global_process_set
+    ) -> bytes:
         """Returns the bytes of `root_rank`. Collective: every rank must call this."""
         length = self.broadcast(
-            tf.constant([len(payload)], tf.int64), root_rank, name="broadcast_bytes.length"
+            tf.constant([len(payload)], tf.int64),
+            root_rank,
+            name="broadcast_bytes.length",
+            process_set=process_set,
         )
         if self.topology.rank == root_rank:
             buffer = np.frombuffer(payload, np.uint8)
         else:
             buffer = np.zeros(int(length[0]), np.uint8)
         sent = self.broadcast(
-            tf.convert_to_tensor(buffer), root_rank, name="broadcast_bytes.payload"
+            tf.convert_to_tensor(buffer),
+            root_rank,
+            name="broadcast_bytes.payload",
+            process_set=process_set,
         )
         return bytes(sent.numpy().tobytes())
 
@@ -193,6 +201,8 @@ class Collectives(ABC):
         parts = self.gather_bytes(json.dumps(value).encode(), process_set)
         return [json.loads(text) for text in parts]
 
-    def broadcast_json(self, value: Any, root_rank: int = 0) -> Any:
+    def broadcast_json(
+        self, value: Any, root_rank: int = 0, process_set: ProcessSet = global_process_set
+    ) -> Any:
         """Returns the JSON value of `root_rank`. Collective: every rank must call this."""
-        return json.loads(self.broadcast_bytes(json.dumps(value).encode(), root_rank))
+        return json.loads(self.broadcast_bytes(json.dumps(value).encode(), root_rank, process_set))

@@ -11,6 +11,7 @@ from horovod.tensorflow import mpi_ops
 
 from hvd_imgcls.distributed.collectives import Collectives, ReduceOp
 from hvd_imgcls.distributed.dtypes import as_carried_bits, as_summable, from_carried_bits
+from hvd_imgcls.distributed.forking import let_children_exit
 from hvd_imgcls.distributed.naming import unique_name
 from hvd_imgcls.distributed.process_set import ProcessSet, global_process_set
 from hvd_imgcls.distributed.xla import require_no_xla
@@ -53,6 +54,7 @@ class HorovodCollectives(Collectives):
         self._native: dict[int, Any] = {0: hvd.global_process_set}
         native = [hvd.ProcessSet(list(process_set.ranks or [])) for process_set in ours]
         hvd.init(comm, process_sets="dynamic" if dynamic else native)
+        let_children_exit(mpi_ops._basics.shutdown)
         self.topology = Topology(
             rank=hvd.rank(),
             size=hvd.size(),
@@ -174,16 +176,13 @@ class HorovodCollectives(Collectives):
     def alltoall(
         self,
         tensor: tf.Tensor,
-        splits: tf.Tensor | None,
+        splits: tf.Tensor,
         *,
         name: str,
         process_set: ProcessSet = global_process_set,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Collectives.alltoall`."""
         tensor = tf.convert_to_tensor(tensor)
-        if splits is None:
-            members = process_set.size()
-            splits = tf.fill([members], tf.shape(tensor)[0] // members)
         received, received_splits = hvd.alltoall(
             as_carried_bits(tensor), splits=splits, **self._keywords(name, process_set)
         )

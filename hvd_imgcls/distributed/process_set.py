@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Sequence
+from typing import SupportsIndex
 
 from hvd_imgcls.errors import ConfigError
 
@@ -14,28 +16,44 @@ class ProcessSet:
     started with `process_sets="dynamic"`, and then to any collective operation.
 
     Args:
-        ranks: The global ranks of the members, in any order, without duplicates.
+        ranks: The global ranks of the members, in any order, without duplicates: Python's or
+            NumPy's integers.
 
     Attributes:
-        ranks: The members, ascending. None for the set of all ranks.
         process_set_id: Number assigned by Horovod; None until the set is registered.
 
     Raises:
         ConfigError: If a rank is repeated or is not an integer.
     """
 
-    def __init__(self, ranks: Iterable[int]) -> None:
-        members = sorted(ranks)
-        if any(not isinstance(rank, int) for rank in members) or len(set(members)) != len(members):
+    def __init__(self, ranks: Iterable[SupportsIndex]) -> None:
+        given = list(ranks)
+        try:
+            members = sorted(operator.index(rank) for rank in given)
+        except TypeError:
+            members = []
+        if len(set(members)) != len(given):
             raise ConfigError(
                 "ProcessSet(ranks)",
-                got=members,
+                got=given,
                 expected="distinct integers",
                 fix="list each global rank once",
             )
-        self.ranks: Sequence[int] | None = members
+        self._members: Sequence[int] | None = members
         self.process_set_id: int | None = None
         self._rank_and_size: tuple[int, int] | None = None
+
+    @property
+    def ranks(self) -> Sequence[int] | None:
+        """The members, ascending; None for the set of all ranks before `init`."""
+        if self._members is None and self._rank_and_size is not None:
+            return range(self._rank_and_size[1])
+        return self._members
+
+    @property
+    def is_of_all_ranks(self) -> bool:
+        """Whether this is the set of all ranks, by definition."""
+        return self._members is None
 
     def register(self, process_set_id: int | None, rank: int, size: int) -> None:
         """Stores the number assigned by Horovod and the topology of the set.
@@ -56,31 +74,31 @@ class ProcessSet:
         """Returns the number of members; None if the set is not registered."""
         if self._rank_and_size is None:
             return None
-        return self._rank_and_size[1] if self.ranks is None else len(self.ranks)
+        return self._rank_and_size[1] if self._members is None else len(self._members)
 
     def rank(self) -> int | None:
         """Returns this process's rank in the set; None if it is not a member."""
         if self._rank_and_size is None:
             return None
         rank = self._rank_and_size[0]
-        if self.ranks is None:
+        if self._members is None:
             return rank
-        return self.ranks.index(rank) if rank in self.ranks else None
+        return self._members.index(rank) if rank in self._members else None
 
     def included(self) -> bool | None:
         """Returns whether this process is a member; None if the set is not registered."""
         if self._rank_and_size is None:
             return None
-        return self.ranks is None or self._rank_and_size[0] in self.ranks
+        return self._members is None or self._rank_and_size[0] in self._members
 
     def __repr__(self) -> str:
-        members = "all ranks" if self.ranks is None else list(self.ranks)
+        members = "all ranks" if self._members is None else list(self._members)
         return f"ProcessSet({members}, process_set_id={self.process_set_id})"
 
 
 def _all_ranks() -> ProcessSet:
     process_set = ProcessSet(())
-    process_set.ranks = None
+    process_set._members = None
     process_set.process_set_id = 0
     return process_set
 

@@ -103,15 +103,13 @@ class SingleProcessCollectives(Collectives):
     def alltoall(
         self,
         tensor: tf.Tensor,
-        splits: tf.Tensor | None,
+        splits: tf.Tensor,
         *,
         name: str,
         process_set: ProcessSet = global_process_set,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Collectives.alltoall`."""
         _require_member(process_set)
-        if splits is None:
-            splits = tf.shape(tensor)[:1]
         return tf.identity(tensor, name=name), tf.convert_to_tensor(splits)
 
     def add_process_set(self, process_set: ProcessSet) -> None:

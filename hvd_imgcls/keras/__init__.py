@@ -9,8 +9,14 @@ model.fit(..., callbacks=[hvd.callbacks.BroadcastGlobalVariablesCallback(0),
                           hvd.callbacks.MetricAverageCallback()])
 """
 
+from typing import Any
+
+import hvd_imgcls.keras.quiet_start  # noqa: F401 - before TensorFlow is imported
+
+# isort: split
 from hvd_imgcls.distributed import ProcessSet, global_process_set
 from hvd_imgcls.keras import callbacks
+from hvd_imgcls.keras.communication.alltoall import alltoall
 from hvd_imgcls.keras.communication.basics import (
     add_process_set,
     ccl_built,
@@ -38,9 +44,20 @@ from hvd_imgcls.keras.communication.basics import (
     stop_timeline,
 )
 from hvd_imgcls.keras.communication.compression import Compression
+from hvd_imgcls.keras.communication.more_operations import (
+    broadcast_,
+    broadcast_global_variables,
+    grouped_allgather,
+    grouped_reducescatter,
+    local_rank_op,
+    local_size_op,
+    rank_op,
+    size_op,
+)
 from hvd_imgcls.keras.communication.objects import (
     allgather_object,
     broadcast_object,
+    broadcast_object_fn,
     broadcast_variables,
 )
 from hvd_imgcls.keras.communication.operations import (
@@ -52,7 +69,6 @@ from hvd_imgcls.keras.communication.operations import (
     Sum,
     allgather,
     allreduce,
-    alltoall,
     barrier,
     broadcast,
     grouped_allreduce,
@@ -68,7 +84,10 @@ from hvd_imgcls.keras.optimizer.distributed_optimizer import (
     DistributedOptimizer,
     PartialDistributedOptimizer,
 )
-from hvd_imgcls.keras.optimizer.gradient_tape import DistributedGradientTape
+from hvd_imgcls.keras.optimizer.gradient_tape import (
+    DistributedGradientTape,
+    PartialDistributedGradientTape,
+)
 from hvd_imgcls.keras.saving import load_model
 
 __all__ = [
@@ -79,6 +98,7 @@ __all__ = [
     "DistributedOptimizer",
     "Max",
     "Min",
+    "PartialDistributedGradientTape",
     "PartialDistributedOptimizer",
     "ProcessSet",
     "Product",
@@ -93,7 +113,10 @@ __all__ = [
     "average_moving_statistics",
     "barrier",
     "broadcast",
+    "broadcast_",
+    "broadcast_global_variables",
     "broadcast_object",
+    "broadcast_object_fn",
     "broadcast_variables",
     "callbacks",
     "ccl_built",
@@ -104,25 +127,51 @@ __all__ = [
     "global_process_set",
     "gloo_built",
     "gloo_enabled",
+    "grouped_allgather",
     "grouped_allreduce",
+    "grouped_reducescatter",
     "init",
     "is_homogeneous",
     "is_initialized",
     "load_model",
     "local_rank",
+    "local_rank_op",
     "local_size",
+    "local_size_op",
     "mpi_built",
     "mpi_enabled",
     "mpi_threads_supported",
     "nccl_built",
     "rank",
+    "rank_op",
     "recalibrate",
     "reducescatter",
     "remove_process_set",
     "rocm_built",
     "shutdown",
     "size",
+    "size_op",
     "start_timeline",
     "stop_timeline",
     "synchronize_batch_normalization",
 ]
+
+# Names of Horovod that have no counterpart here, and what to use instead.
+_INSTEAD = {
+    "elastic": "it is not supported yet; restart from a saved model with hvd.load_model",
+    "join": "use the same number of batches on every rank, e.g. with steps_per_epoch",
+    "BroadcastGlobalVariablesHook": "use hvd.callbacks.BroadcastGlobalVariablesCallback",
+    "DistributedAdasumOptimizer": "use hvd.DistributedOptimizer(optimizer, op=hvd.Adasum)",
+    "process_set_included_op": "use process_set.included()",
+    "mpi_ops": "its operations are here: hvd.allreduce, hvd.allgather, ...",
+    "allreduce_": "use variable.assign(hvd.allreduce(variable))",
+    "gpu_available": "use tf.config.list_physical_devices('GPU')",
+    "check_extension": "run `hvd-imgcls doctor`",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Says what to use instead of a name of Horovod that does not exist here."""
+    if name in _INSTEAD:
+        raise AttributeError(f"hvd_imgcls.keras has no {name}: {_INSTEAD[name]}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

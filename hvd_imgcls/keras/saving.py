@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
+import logging
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
+import numpy as np
+from keras.src.legacy.saving import legacy_h5_format
 
 from hvd_imgcls.errors import CheckpointError
 from hvd_imgcls.files.atomic import replacing
@@ -19,9 +24,17 @@ from hvd_imgcls.keras.layers.sync_batch_normalization import synchronize_batch_n
 from hvd_imgcls.keras.optimizer.distributed_optimizer import DistributedOptimizer
 from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 
+# Names that Keras 3.15 writes into an `.h5` file and does not find when it loads the file.
+_FUNCTIONS_OF_KERAS = {
+    "mse": keras.losses.mean_squared_error,
+    "mae": keras.losses.mean_absolute_error,
+    "mape": keras.losses.mean_absolute_percentage_error,
+    "msle": keras.losses.mean_squared_logarithmic_error,
+}
+
 
 def load_model(
-    filepath: str | Path,
+    filepath: str | Path | h5py.File,
     custom_optimizers: list[type] | None = None,
     custom_objects: dict[str, Any] | None = None,
     compression: Any = Compression.none,
@@ -35,8 +48,9 @@ def load_model(
     to all ranks.
 
     Args:
-        filepath: The file. Keras 3.15 cannot continue training from an `.h5` file of a model
-            whose first layer has an `input_shape`.
+        filepath: A `.keras` or `.h5` file, or an open `h5py.File`. Keras 3.15 builds the
+            optimizer of an `.h5` file without the variables of the layers, and drops its state;
+            here it is built and its state is loaded.
         custom_optimizers: Optimizer classes in the file other than Keras's own.
         custom_objects: Other classes and functions in the file, by name. Instead
             of an optimizer class, a function that takes the saved arguments and returns
@@ -46,25 +60,32 @@ def load_model(
         **keywords: Other arguments of `DistributedOptimizer`.
 
     Raises:
-        CheckpointError: If the file is missing or cannot be read, or if `legacy_opts`
-            is True.
+        CheckpointError: If the file is missing or cannot be read, if the optimizer state in
+            an `.h5` file is that of other variables, or if `legacy_opts` is True.
     """
     if legacy_opts:
         raise CheckpointError(
             "load_model(legacy_opts=True): Keras 3 has no legacy optimizers; omit it"
         )
-    if not Path(filepath).is_file():
-        raise CheckpointError(f"{filepath}: no such file; pass the path of a .keras file")
+    is_open = isinstance(filepath, h5py.File)
+    if not is_open and not Path(filepath).is_file():
+        raise CheckpointError(f"{filepath}: no such file; pass the path of a .keras or .h5 file")
+    where = getattr(filepath, "filename", filepath)
     names = {cls.__name__: cls for cls in custom_optimizers or ()}
     names.update(custom_objects or {})
     try:
-        require_sound_model(Path(filepath))
-        optimizer_name = _optimizer_name(Path(filepath))
-        if inspect.isfunction(names.get(optimizer_name)):
-            names[optimizer_name] = _class_made_by(names[optimizer_name])
-        model = keras.models.load_model(filepath, custom_objects=names)
+        if not is_open:
+            require_sound_model(Path(filepath))
+        with contextlib.nullcontext(filepath) if is_open else _opened_if_h5(filepath) as file:
+            optimizer_name = _optimizer_name(filepath if file is None else file)
+            if inspect.isfunction(names.get(optimizer_name)):
+                names[optimizer_name] = _class_made_by(names[optimizer_name])
+            if file is None:
+                model = keras.models.load_model(filepath, custom_objects=names)
+            else:
+                model = _load_h5(file, names)
     except (ValueError, OSError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{filepath}: cannot be loaded: {error}") from error
+        raise CheckpointError(f"{where}: cannot be loaded: {error}") from error
     synchronize_batch_normalization(model, only_marked=True)
     optimizer = getattr(model, "optimizer", None)
     if optimizer is not None and synchronizer_of(optimizer) is None:
@@ -103,14 +124,66 @@ def write_portable(path: Path, model: keras.Model) -> None:
         portable(model).save(partial)
 
 
-def _optimizer_name(path: Path) -> str:
-    """Returns the class name of the optimizer in a `.keras` file; "" if there is none."""
-    if not zipfile.is_zipfile(path):
-        return ""
-    with zipfile.ZipFile(path) as archive:
-        compiled = json.loads(archive.read("config.json")).get("compile_config") or {}
+def _opened_if_h5(path: str | Path) -> Any:
+    """Returns a context manager of the open file; of None if it is not an `.h5` file."""
+    return h5py.File(path, "r") if h5py.is_hdf5(path) else contextlib.nullcontext()
+
+
+def _optimizer_name(file: str | Path | h5py.File) -> str:
+    """Returns the class name of the optimizer in a file; "" if there is none."""
+    compiled: Any = {}
+    if isinstance(file, h5py.File):
+        training = json.loads(file.attrs.get("training_config", "{}"))
+        compiled = {"optimizer": training.get("optimizer_config")}
+    elif zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            compiled = json.loads(archive.read("config.json")).get("compile_config") or {}
     optimizer = compiled.get("optimizer")
     return str(optimizer["class_name"]) if isinstance(optimizer, dict) else ""
+
+
+def _load_h5(file: h5py.File, names: dict[str, Any]) -> keras.Model:
+    """Loads a model from an `.h5` file with the whole state of its optimizer.
+
+    Raises:
+        CheckpointError: If that state does not fit the model.
+    """
+    log = logging.getLogger("absl")
+    log.addFilter(_is_not_about_lost_state)
+    try:
+        model = legacy_h5_format.load_model_from_hdf5(
+            file, custom_objects={**_FUNCTIONS_OF_KERAS, **names}
+        )
+    finally:
+        log.removeFilter(_is_not_about_lost_state)
+    if "optimizer_weights" not in file or getattr(model, "optimizer", None) is None:
+        return model
+    # Keras has built it for no variables, and an optimizer is built only once.
+    built = model.optimizer
+    optimizer = type(built).from_config(built.get_config())
+    num_own = len(optimizer.variables)
+    optimizer.build(model.trainable_variables)
+    values = legacy_h5_format.load_optimizer_weights_from_hdf5_group(file)
+    arrays = [np.asarray(value) for value in values]
+    # A model that was saved before its first step has only the optimizer's own variables.
+    variables = optimizer.variables[:num_own] if len(arrays) == num_own else optimizer.variables
+    saved = [list(array.shape) for array in arrays]
+    expected = [list(variable.shape) for variable in variables]
+    if saved != expected:
+        raise CheckpointError(
+            f"{file.filename}: got optimizer state of the shapes {saved}, expected {expected} for "
+            f"{optimizer.__class__.__name__} and the trainable weights of the model; save the "
+            "model as a .keras file"
+        )
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)
+    model.optimizer = optimizer
+    return model
+
+
+def _is_not_about_lost_state(record: logging.LogRecord) -> bool:
+    """Whether a message of Keras is not the warning about the state that is loaded here."""
+    return "saved optimizer" not in str(record.msg)
 
 
 def _class_made_by(factory: Callable[..., Any]) -> type:

@@ -22,10 +22,11 @@ from hvd_imgcls.data.order.splits import SPLITS, Split
 from hvd_imgcls.data.sources.byte_ranges import PackedImages
 from hvd_imgcls.data.sources.class_list import CLASS_NAMES_KEY
 from hvd_imgcls.data.sources.class_sizes import describe_class_sizes, note_on_class_sizes
-from hvd_imgcls.data.sources.file_source import FileSource, printable
+from hvd_imgcls.data.sources.file_source import FileSource
 from hvd_imgcls.data.sources.folder_scan import FolderProblem, describe_problems
 from hvd_imgcls.errors import BadImagesError, ConfigError, DataError
 from hvd_imgcls.files.atomic import replacing, require_writable
+from hvd_imgcls.text.printable import printable
 from hvd_imgcls.workflows.preparing.inspector import DEFAULT_SECONDS_PER_FILE, Inspector
 from hvd_imgcls.workflows.preparing.manifest_summary import describe_manifest, note_on_large_images
 from hvd_imgcls.workflows.startup.ranks import join_ranks

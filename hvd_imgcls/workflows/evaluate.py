@@ -159,7 +159,7 @@ def evaluate_model(
         capacity=int((blocks >= 0).sum()),
         averaged_classes=source.averaged_classes,
     )
-    batches = iter(dataset)
+    batches, pace, num_done = iter(dataset), logs.Pace(), 0
     for number, examples in zip(numbers.tolist(), blocks, strict=True):
         try:
             images, targets, weights = next(batches)
@@ -172,6 +172,11 @@ def evaluate_model(
         collector.leave_out(examples[(examples >= 0) & ~is_good])
         counted = np.where(is_good, examples, -1)
         collector.add(counted, np.argmax(targets, axis=-1), logits.numpy())
+        num_done += int((examples >= 0).sum())
+        if pace.is_due():
+            # The other ranks have done about as many images as this one.
+            done = min(num_done * size, plan.num_examples)
+            logger.info("evaluated: %s of %s images", f"{done:,}", f"{plan.num_examples:,}")
     report_held_out(
         np.flatnonzero(collector.times_unreadable),
         source,
@@ -212,5 +217,15 @@ def describe_metrics(metrics: dict[str, Any], what: str = "held-out accuracy") -
     return (
         f"{what} {metrics['top1']:.4f} ({metrics['num_correct']:,} of "
         f"{num_examples:,}; {level} CI {low:.4f} to {high:.4f}), "
+        f"balanced {metrics['balanced_accuracy']:.4f}, largest class {largest_share(metrics):.4f}, "
         f"loss {metrics['loss']:.4f}{left_out}"
     )
+
+
+def largest_share(metrics: dict[str, Any]) -> float:
+    """Returns the fraction of the examples that are of the most frequent class, 0 to 1.
+
+    The accuracy of always predicting that class.
+    """
+    support = [row["support"] for row in metrics["per_class"]]
+    return float(max(support) / sum(support))

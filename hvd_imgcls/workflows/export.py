@@ -15,6 +15,7 @@ from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.files.atomic import write_text
 from hvd_imgcls.files.json_files import write_json
 from hvd_imgcls.run_directory.classes import EXPORTED_CLASSES, EXPORTED_LINES
+from hvd_imgcls.text.printable import printable
 from hvd_imgcls.workflows.exporting import formats
 from hvd_imgcls.workflows.exporting.checking import check
 from hvd_imgcls.workflows.exporting.job import ExportJob
@@ -59,7 +60,7 @@ def export_model(job: ExportJob, images: Mapping[str, bytes] | None = None) -> d
     write_saved_model(model, job, image_shape, saved_model)
     shutil.copyfile(job.model_path, job.directory / "model.keras")
     write_json(job.directory / EXPORTED_CLASSES, list(job.class_names))
-    lines = "".join(f"{_on_one_line(name)}\n" for name in job.class_names)
+    lines = "".join(f"{printable(name)}\n" for name in job.class_names)
     write_text(job.directory / EXPORTED_LINES, lines)
     written: dict[str, Path] = {}
     for name in job.formats:
@@ -83,11 +84,6 @@ def describe_export(job: ExportJob, record: dict[str, Any]) -> list[str]:
         f"{largest:.1e}, {record['num_same_class']} have the same top-1 class",
         f"written to {job.directory}",
     ]
-
-
-def _on_one_line(name: str) -> str:
-    """Returns a class name with line breaks and other control characters as escapes."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
 
 
 def _require_empty(directory: Path) -> None:

@@ -18,12 +18,14 @@ from hvd_imgcls.config.image_sizes import require_size_for_views
 from hvd_imgcls.data.sources.file_source import FileSource
 from hvd_imgcls.doctor.machine import ipv4_addresses
 from hvd_imgcls.errors import BadImagesError, alike_on_all_ranks
+from hvd_imgcls.failures import process_state
 from hvd_imgcls.workflows.predicting.inputs import list_images
 from hvd_imgcls.workflows.predicting.job import Job
 from hvd_imgcls.workflows.predicting.journal import Journal
 from hvd_imgcls.workflows.predicting.output import Prediction, write_predictions
 from hvd_imgcls.workflows.predicting.progress import ProgressLines
 from hvd_imgcls.workflows.predicting.rows import predict_pieces
+from hvd_imgcls.workflows.predicting.table import prediction_table
 from hvd_imgcls.workflows.predicting.work_queue import Rows, WorkQueue
 from hvd_imgcls.workflows.predicting.work_queue_server import worker_of
 from hvd_imgcls.workflows.startup.ranks import join_ranks
@@ -53,7 +55,8 @@ def predict_files(
         verbosity: How much is logged.
 
     Returns:
-        Number of images, number of unreadable images, the first error, seconds, and images by rank.
+        Number of images, number of unreadable images, the first error, seconds, images by rank,
+        and without an output file the lines of the `table`.
 
     Raises:
         DataError: If a folder or pattern contains no image.
@@ -109,8 +112,9 @@ def predict_files(
     collectives.barrier()
     if result["num_images"] == result["num_unreadable"]:
         raise BadImagesError(
-            f"none of the {result['num_images']:,} images has a prediction; the column error of "
-            f"{job.out_path} says why, the first one is {result['first_error']}"
+            f"none of the {result['num_images']:,} images has a prediction; "
+            + (f"the column error of {job.out_path} says why, " if job.out_path else "")
+            + f"the first error is: {result['first_error']}"
         )
     return result
 
@@ -118,15 +122,15 @@ def predict_files(
 def describe_prediction(result: dict[str, Any]) -> list[str]:
     """Returns the lines that report the result."""
     unreadable = result["num_unreadable"]
-    bad = f", {unreadable:,} of them unreadable: see the column error" if unreadable else ""
+    where = ": see the column error" if result["out"] is not None else ""
+    bad = f", {unreadable:,} of them unreadable{where}" if unreadable else ""
     shares = ", ".join(
         f"rank {rank}: {number:,}" for rank, number in result["images_by_rank"].items()
     )
-    return [
-        f"{result['num_images']:,} images{bad}, in {result['seconds']:.1f} s",
-        f"images by rank: {shares}",
-        f"written to {result['out']}",
-    ]
+    lines = [f"{result['num_images']:,} images{bad}, in {result['seconds']:.1f} s"]
+    if result["out"] is not None:
+        lines += [f"images by rank: {shares}", f"written to {result['out']}"]
+    return lines
 
 
 def _open_journal(
@@ -148,8 +152,11 @@ def _open_journal(
                 *job.class_names,
             ],
         }
-        path = job.out_path.with_name(f".{job.out_path.name}.progress")
+        out = job.out_path
+        path = None if out is None else out.with_name(f".{out.name}.progress")
         opened.append(Journal(path, described))
+        if path is not None:
+            process_state.remains = f"the same command continues: what is done is in {path}"
         if opened[0].rows:
             done = sum(map(len, opened[0].rows.values()))
             logger.info("resuming: %s images are already predicted", f"{done:,}")
@@ -180,7 +187,8 @@ def _conclude(job: Job, images: Sequence[str], journal: Journal, seconds: float)
     predictions = [
         _prediction(image, row, job.class_names) for image, row in zip(images, rows, strict=True)
     ]
-    write_predictions(job.out_path, predictions, job.top_k)
+    if job.out_path is not None:
+        write_predictions(job.out_path, predictions, job.top_k)
     by_rank: dict[str, int] = {}
     for piece, rank in journal.ranks.items():
         by_rank[str(rank)] = by_rank.get(str(rank), 0) + len(journal.rows[piece])
@@ -191,7 +199,8 @@ def _conclude(job: Job, images: Sequence[str], journal: Journal, seconds: float)
         "first_error": next((o.error for o in predictions if o.error is not None), None),
         "seconds": round(seconds, 3),
         "images_by_rank": dict(sorted(by_rank.items(), key=lambda item: int(item[0]))),
-        "out": str(job.out_path),
+        "out": None if job.out_path is None else str(job.out_path),
+        "table": [] if job.out_path else list(prediction_table(predictions, job.top_k)),
     }
 
 

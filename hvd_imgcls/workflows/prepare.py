@@ -26,6 +26,7 @@ from hvd_imgcls.data.sources.records.layout import (
 )
 from hvd_imgcls.data.sources.records.reading import Records
 from hvd_imgcls.errors import ConfigError, DataError
+from hvd_imgcls.failures import process_state
 from hvd_imgcls.files.json_files import write_json
 from hvd_imgcls.files.outside import MAX_ENTIRE_BYTES, read_bytes
 from hvd_imgcls.files.parquet_files import read_parquet
@@ -111,6 +112,7 @@ def prepare(
     missing = [block for block in mine if not files.part(block.split, block.number).exists()]
     if len(missing) < len(mine):
         logger.info("resuming: %d of %d files exist", len(mine) - len(missing), len(mine))
+    process_state.remains = "the same command continues with the missing files"
     pace = logs.Pace()
     for block in missing:
         records = _records(source, block, metadata.class_names, encoding)

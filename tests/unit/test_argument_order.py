@@ -70,7 +70,7 @@ def test_names_after_two_dashes_may_begin_with_a_dash_or_look_like_keys(parsed):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["predict", "RUN", "photos"], "required: --out"),
+        (["export", "RUN"], "required: --to"),
         (["predict", "RUN", "photos", "--out"], "--out: expected one argument"),
         (["predict", "RUN", "--out", "p.csv", "--ot", "x"], "unrecognized arguments: --ot"),
         (["train", "p.yaml", "--lr", "3"], "did you mean --schedule.base_learning_rate?"),

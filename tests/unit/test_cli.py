@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hvd_imgcls import cli
+from hvd_imgcls import cli, failures, logs
 from hvd_imgcls.errors import (
     CheckpointError,
     ConfigError,
@@ -29,7 +29,7 @@ LIGHT_SECONDS = 10
 
 REPORT_MODULES = f"""
 import json, sys
-from hvd_imgcls import cli
+from hvd_imgcls import cli, failures, logs
 code = 0
 try:
     code = cli.main(sys.argv[1:])
@@ -175,9 +175,14 @@ def test_exit_code_is_that_of_the_error_and_in_the_docs(error, exit_code, capsys
     assert type(error).__name__ in row or exit_code == 1
 
 
-def test_interrupt_exits_with_130_quietly(capsys):
+def test_interrupt_exits_with_130_and_says_what_remains(capsys, monkeypatch):
+    logs.stop()
+    monkeypatch.setattr(failures.process_state, "remains", "")
     assert cli.exit_code_of(failing(KeyboardInterrupt())) == 130
-    assert capsys.readouterr() == ("", "")
+    assert capsys.readouterr() == ("", "interrupted\n")
+    monkeypatch.setattr(failures.process_state, "remains", "log and metrics are in runs/x")
+    assert cli.exit_code_of(failing(KeyboardInterrupt())) == 130
+    assert capsys.readouterr() == ("", "interrupted; log and metrics are in runs/x\n")
 
 
 def test_same_error_on_another_rank_waits_for_the_root_and_says_its_rank(

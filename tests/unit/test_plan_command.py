@@ -1,6 +1,7 @@
 """`hvd-imgcls plan` where there are no images, from their numbers."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -120,3 +121,30 @@ def test_a_plan_from_numbers_says_which_file_of_the_model_is_not_here(pipeline, 
     model = "{name: keras_file, path: absent.keras}"
     assert cli.main(["plan", pipeline(), *NUMBERS, "--model", model]) == 0
     assert "model.path: absent.keras, which is not on this machine" in capsys.readouterr().out
+
+
+def test_a_few_steps_say_time_and_memory_of_the_run(pipeline, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    path, options = pipeline("{name: digits}"), ["--data.image_size=null", "--quiet"]
+    before = sorted(tmp_path.rglob("*"))
+    assert cli.main(["plan", path, "--measure", "--size", "2", *options]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"^measured: \d+ steps .* without the allreduce\)$", said, re.M)
+    assert re.search(r"^time: about .*\(training .* s, evaluation .* s\)$", said, re.M)
+    assert re.search(r"^memory: \d\.\d GiB per rank", said, re.M)
+    assert cli.main(["plan", path, "--measure", "--json", *options]) == 0
+    measured = json.loads(capsys.readouterr().out)["measured"]
+    assert measured["num_steps"] >= 3
+    assert 0 < measured["step_seconds"] < measured["first_step_seconds"]
+    assert measured["peak_bytes"] > 2**27
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_measuring_needs_images_and_one_process(pipeline, capsys, monkeypatch):
+    words = ["plan", pipeline(), "--measure"]
+    assert cli.exit_code_of(lambda: cli.main([*words, *NUMBERS])) == 2
+    assert "--measure: got 'numbers instead of images'" in capsys.readouterr().err
+    monkeypatch.setenv("HOROVOD_RANK", "0")
+    monkeypatch.setenv("HOROVOD_SIZE", "2")
+    assert cli.exit_code_of(lambda: cli.main(words)) == 2
+    assert "--measure: got '2 launched ranks'" in capsys.readouterr().err

@@ -6,16 +6,15 @@ import pytest
 
 from hvd_imgcls import logs
 from hvd_imgcls.cli import exit_code_of, main
-from hvd_imgcls.data.sources.file_source import printable
 from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.errors import ConfigError
-from hvd_imgcls.files.printing import printable_name, printable_text
+from hvd_imgcls.text.printable import printable, printable_text
 
 ESCAPES = "\x1b]0;title\x07\x1b[2J\x9b31m\u202eabc\u2028\r\x00\udcff"
 
 
 def test_no_control_character_is_left():
-    for text in (printable_text(ESCAPES), printable_name(ESCAPES + "\n\t")):
+    for text in (printable_text(ESCAPES), printable(ESCAPES + "\n\t")):
         assert text.isprintable()
     assert printable_text("a\n\tb \u00e9 \u4e2d") == "a\n\tb \u00e9 \u4e2d"
 

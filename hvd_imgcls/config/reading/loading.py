@@ -6,6 +6,8 @@ There are no environment variables, includes or interpolation: a pipeline file i
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
@@ -16,6 +18,7 @@ import pydantic
 import yaml
 
 from hvd_imgcls.config.reading import problems, strict_yaml, walk
+from hvd_imgcls.config.reading.packaged import find_pipeline, pipeline_names
 from hvd_imgcls.config.schema import RunConfig
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.files.outside import MAX_SETTINGS_BYTES, read_text
@@ -24,6 +27,12 @@ _COMMAND_LINE = "on the command line"
 _MAX_INTEGER = 2**32
 _ADAPTER = pydantic.TypeAdapter(RunConfig)
 
+_DEFAULT_SECTIONS: dict[Any, Any] = {
+    field.name: pydantic.TypeAdapter(type(field.default)).dump_python(field.default, mode="json")
+    for field in dataclasses.fields(RunConfig)
+    if field.name in ("model", "optimizer", "schedule", "train")
+}
+"""The sections of which a file can be without, where a part of them alone means nothing."""
 
 # What runs did before these keys of `data` existed, where that is not their default.
 _DATA_BEFORE = {"resize": "bilinear", "exif_orientation": "ignore"}
@@ -35,7 +44,7 @@ def load_config(
     """Reads a pipeline file.
 
     Args:
-        path: The YAML file.
+        path: The YAML file, or the name of an installed pipeline.
         overrides: Command-line arguments that change it, such as
             `["--train.num_epochs", "2"]` or `["--train.num_epochs=2"]`.
         is_of_run: Whether it is the `config.yaml` of a run, which has all keys of its time: those
@@ -44,7 +53,7 @@ def load_config(
     Raises:
         ConfigError: If the file or an override is invalid; reports all problems at once.
     """
-    path = Path(path)
+    path = find_pipeline(path)
     try:
         text = read_text(path, MAX_SETTINGS_BYTES)
     except (OSError, UnicodeDecodeError) as error:
@@ -52,7 +61,7 @@ def load_config(
             str(path),
             got=getattr(error, "strerror", None) or "bytes that are not UTF-8",
             expected="a readable pipeline file",
-            fix="pass the path of a YAML file such as pipelines/digits_cnn.yaml",
+            fix=f"pass the path of a YAML file, or one of {', '.join(pipeline_names())}",
         ) from error
     return parse_config(text, overrides, origin=str(path), is_of_run=is_of_run)
 
@@ -74,6 +83,9 @@ def parse_config(
         tree["data"] = {**_DATA_BEFORE, **tree["data"]}
     changed: list[walk.Path] = []
     for path, value in parse_overrides(overrides):
+        if len(path) > 1 and path[0] not in tree and path[0] in _DEFAULT_SECTIONS:
+            # A key of a section that the file leaves out changes the default section.
+            tree[path[0]] = copy.deepcopy(_DEFAULT_SECTIONS[path[0]])
         _set(tree, path, value)
         changed.append(path)
     return _validate(tree, changed, origin)

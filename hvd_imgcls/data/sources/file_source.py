@@ -15,7 +15,7 @@ import xxhash
 from hvd_imgcls.data.order.splits import Numbers, Split
 from hvd_imgcls.data.sources.base import EncodedSource
 from hvd_imgcls.data.sources.special_files import special_files
-from hvd_imgcls.files.printing import printable_name
+from hvd_imgcls.text.printable import printable
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -147,8 +147,3 @@ def _nearly_equal(names: Sequence[str]) -> Iterator[tuple[str, str]]:
         if plain in first_of:
             yield first_of[plain], name
         first_of.setdefault(plain, name)
-
-
-def printable(path: str | Path) -> str:
-    """Returns a path as text in one line, even if it has control characters or is not UTF-8."""
-    return printable_name(os.fsencode(path).decode("utf-8", errors="backslashreplace"))

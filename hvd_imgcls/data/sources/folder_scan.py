@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from hvd_imgcls.data.sources.file_source import printable
 from hvd_imgcls.data.sources.special_files import what_is_special
 from hvd_imgcls.errors import ConfigError, DataError
+from hvd_imgcls.text.printable import printable
 
 _MAX_LISTED = 20
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from hvd_imgcls.config.sources import ImageFolderSource
 from hvd_imgcls.data.order.splits import Numbers, Split
-from hvd_imgcls.data.sources.file_source import FileSource, printable
+from hvd_imgcls.data.sources.file_source import FileSource
 from hvd_imgcls.data.sources.folder_scan import (
     FolderProblem,
     Scan,
@@ -25,6 +25,7 @@ from hvd_imgcls.data.sources.split_folders import (
 )
 from hvd_imgcls.data.sources.splitting import split_by_fraction
 from hvd_imgcls.errors import DataError
+from hvd_imgcls.text.printable import printable
 
 
 def open_image_folder(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from hvd_imgcls.data.sources.file_source import printable
 from hvd_imgcls.data.sources.folder_scan import SYSTEM_FOLDERS, FolderProblem, Scan
 from hvd_imgcls.errors import ConfigError, DataError
+from hvd_imgcls.text.printable import printable
 
 _TRAIN_NAMES = ("train", "training", "train_set", "trainset")
 _HELD_OUT_NAMES = (
@@ -60,6 +60,19 @@ def require_classes(root: Path) -> None:
         f"{printable(root)}: {shown} would be classes, but looks like the name of a split, with "
         f"class folders in it such as {printable(example)}; {fix}"
     )
+
+
+def find_splits(root: Path) -> tuple[str, str] | None:
+    """Returns the names of the folders of training and held-out images, None without such folders.
+
+    Args:
+        root: Folder whose folders may have names of splits, with class folders in them.
+    """
+    names = _folders_in(root)
+    train, held_out = _first_of(names, _TRAIN_NAMES), _first_of(names, _HELD_OUT_NAMES)
+    if train and held_out and _folders_in(root / train) and _folders_in(root / held_out):
+        return train, held_out
+    return None
 
 
 def require_different_folders(root: Path, train_folder: str, held_out_folder: str) -> None:

@@ -3,6 +3,7 @@
 All of them are collective.
 """
 
+from hvd_imgcls.keras.callbacks import fit_start
 from hvd_imgcls.keras.callbacks.best_model import BestModelCheckpoint
 from hvd_imgcls.keras.callbacks.broadcast import BroadcastGlobalVariablesCallback
 from hvd_imgcls.keras.callbacks.learning_rate import (
@@ -16,6 +17,8 @@ from hvd_imgcls.keras.callbacks.metric_average import (
 from hvd_imgcls.keras.callbacks.moving_statistics import AverageMovingStatisticsCallback
 from hvd_imgcls.keras.callbacks.non_finite import NonFiniteCallback
 from hvd_imgcls.keras.callbacks.rank_safe import RankSafe, rank_safe
+
+fit_start.install()
 
 __all__ = [
     "AverageMovingStatisticsCallback",

@@ -13,11 +13,12 @@ import numpy as np
 import tensorflow as tf
 
 from hvd_imgcls import distributed
-from hvd_imgcls.errors import ConfigError, RankMismatchError
+from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.keras.checks.digest import digest_array
 from hvd_imgcls.keras.communication.objects import broadcast_variables
 from hvd_imgcls.keras.graph.variables import is_random_state, native_variable
 from hvd_imgcls.keras.state.training_state import PLAIN, numbers_of
+from hvd_imgcls.keras.synchronization.comparison import without_local_slots
 from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 
 ROOT = 0
@@ -118,13 +119,9 @@ def follow(
     """
     if "variables" in changes:
         variables = shared_variables(model, only_scalars=not with_weights)
-        counts = distributed.current().gather_json(len(variables))
-        if set(counts) != {changes["num_variables"]}:
-            raise RankMismatchError(
-                f"the root has {changes['num_variables']} shared variables, the ranks have "
-                f"{counts}\n  to fix it: build the same model and optimizer on every rank"
-            )
-        broadcast_variables([variables[index] for index in changes["variables"]], ROOT)
+        # A rank with fewer variables sends those that it has: the comparison comes first.
+        changed = [variables[index] for index in changes["variables"] if index < len(variables)]
+        broadcast_variables(changed, ROOT, facts={"shared variables": len(variables)})
     for name, value in changes.get("settings", {}).items():
         setattr(_inner(model.optimizer), name, value)
     if logs is not None:
@@ -136,7 +133,7 @@ def follow(
 def shared_variables(model: keras.Model, *, only_scalars: bool = False) -> list[Any]:
     """Returns the variables of model and optimizer that are equal on all ranks.
 
-    Excludes random states, which differ between ranks, and local variables.
+    Excludes random states, which differ between ranks, and local variables with their slots.
 
     Args:
         model: The model.
@@ -147,12 +144,13 @@ def shared_variables(model: keras.Model, *, only_scalars: bool = False) -> list[
     if only_scalars:
         return [variable for variable in optimizer_variables if not tuple(variable.shape)]
     synchronizer = synchronizer_of(optimizer)
-    return [
-        variable
-        for variable in [*model.variables, *optimizer_variables]
-        if not is_random_state(variable)
-        and not (synchronizer is not None and synchronizer.reduction.is_local(variable))
-    ]
+    variables = [v for v in model.variables if not is_random_state(v)]
+    if synchronizer is None or not synchronizer.reduction.local_variables:
+        return variables + optimizer_variables
+    reduction = synchronizer.reduction
+    return reduction.shared(variables) + without_local_slots(
+        optimizer_variables, model.trainable_variables, reduction.is_local
+    )
 
 
 def _inner(optimizer: Any) -> Any:

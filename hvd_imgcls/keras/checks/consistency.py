@@ -24,6 +24,7 @@ from hvd_imgcls.distributed.agreement import name_ranks, require_same
 from hvd_imgcls.errors import RankMismatchError
 from hvd_imgcls.failures import process_state
 from hvd_imgcls.keras.checks.digest import digest_all, digest_array
+from hvd_imgcls.keras.communication.signatures import signature as signature_of
 from hvd_imgcls.keras.graph.host_callback import call_python
 from hvd_imgcls.keras.graph.variables import native_variable, num_elements, variable_path
 from hvd_imgcls.versions import code_version
@@ -52,22 +53,33 @@ def versions() -> dict[str, str]:
 
 
 def require_same_start(
-    settings: dict[str, Any], variables: Sequence[Any], process_set: ProcessSet
+    settings: dict[str, Any],
+    variables: Sequence[Any],
+    process_set: ProcessSet,
+    is_local: Callable[[Any], bool],
 ) -> None:
     """Compares versions, settings and variable signatures across ranks.
 
     Collective: every rank of the process set must call this.
 
+    Args:
+        settings: JSON values.
+        variables: Variables in the same order on all ranks. Local ones may have any shape.
+        process_set: The participating ranks.
+        is_local: Whether a variable is local.
+
     Raises:
         RankMismatchError: On all ranks, with the differences.
     """
-    signature = {
-        f"{index} {variable_path(variable).rsplit('/', 1)[-1]}": _signature(variable)
+    signatures = {
+        f"{index} {variable_path(variable).rsplit('/', 1)[-1]}": "local"
+        if is_local(variable)
+        else signature_of(variable)
         for index, variable in enumerate(variables)
     }
     require_same(
         distributed.current(),
-        {"version": versions(), "optimizer": settings, "variable": signature},
+        {"version": versions(), "optimizer": settings, "variable": signatures},
         fix="start every rank with the same program, configuration and packages",
         process_set=process_set,
     )
@@ -87,12 +99,6 @@ OTHER_CAUSES = (
     "change weights only through the wrapped optimizer, and use operations that return the same "
     "bits on all ranks"
 )
-
-
-def _signature(variable: Any) -> str:
-    dtype = variable.dtype if isinstance(variable.dtype, str) else variable.dtype.name
-    shape = tf.TensorShape(variable.shape)
-    return f"{dtype}{'[...]' if shape.rank is None else shape.as_list()}"
 
 
 def require_same_values(
@@ -278,6 +284,4 @@ def _sample(tensor: tf.Tensor) -> np.ndarray:
 
 
 def _members(process_set: ProcessSet) -> list[int]:
-    if process_set.ranks is None:
-        return list(range(process_set.size() or 1))
-    return list(process_set.ranks)
+    return list(process_set.ranks or [0])

@@ -5,14 +5,16 @@ from __future__ import annotations
 import io
 import json
 import pickle
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from hvd_imgcls import distributed
 from hvd_imgcls.distributed import ProcessSet, global_process_set
 from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.keras.communication.signatures import require_same_signatures
 from hvd_imgcls.keras.graph.autograph import without_autograph
 from hvd_imgcls.keras.graph.variables import native_variable
 
@@ -23,25 +25,41 @@ def broadcast_variables(
     root_rank: int,
     process_set: ProcessSet = global_process_set,
     inplace: bool = False,
+    *,
+    facts: Mapping[str, Any] | None = None,
 ) -> None:
     """Broadcasts the root's values. Collective: every rank must call this.
+
+    The ranks first compare number, dtypes and shapes.
 
     Args:
         variables: Keras or TensorFlow variables, the same on all ranks in the same order.
         root_rank: Global rank whose values are used.
         process_set: The participating ranks.
         inplace: Accepted for compatibility with Horovod; variables are always updated in-place.
+        facts: Other JSON values that must be equal on all ranks.
+
+    Raises:
+        RankMismatchError: On all ranks, if the variables differ. Inside a graph TensorFlow
+            wraps it.
     """
+    variables = list(variables)
     ranks = distributed.current()
     if process_set.size() == 1:
         return
+    compared = require_same_signatures(
+        variables, {"root_rank": root_rank, **(facts or {})}, process_set
+    )
     for index, variable in enumerate(variables):
         native = native_variable(variable)
-        value = ranks.broadcast(
-            native.read_value(), root_rank, name=f"variable_{index}", process_set=process_set
-        )
-        # On the root too: inside a graph, an operation with an unused result is pruned.
-        native.assign(value)
+        with tf.control_dependencies([compared]):
+            # The identity waits for the comparison; a read of a variable may not.
+            value = tf.identity(native.read_value())
+            value = ranks.broadcast(
+                value, root_rank, name=f"variable_{index}", process_set=process_set
+            )
+            # On the root too: inside a graph, an operation with an unused result is pruned.
+            native.assign(value)
 
 
 def broadcast_object(
@@ -61,22 +79,21 @@ def broadcast_object(
         root_rank: Global rank whose object is used.
         session: Accepted for compatibility with Horovod.
         name: Accepted for compatibility with Horovod.
-        process_set: Must be the set of all ranks.
+        process_set: The participating ranks.
         allow_pickle: Whether to send any object, by pickle. Anyone who can write to the ranks'
             connections can then run code on them.
 
     Raises:
         ConfigError: On all ranks, if the object requires pickle and it is not allowed.
     """
-    _require_all_ranks(process_set)
     ranks = distributed.current()
     payload, problem = b"", None
     if ranks.topology.rank == root_rank:
         payload, problem = _encode(obj, allow_pickle)
-    problem = ranks.broadcast_json(problem, root_rank)
+    problem = ranks.broadcast_json(problem, root_rank, process_set)
     if problem:
         raise _not_plain(problem)
-    return _decode(ranks.broadcast_bytes(payload, root_rank), allow_pickle)
+    return _decode(ranks.broadcast_bytes(payload, root_rank, process_set), allow_pickle)
 
 
 def allgather_object(
@@ -91,23 +108,22 @@ def allgather_object(
 
     Arguments and errors as for `broadcast_object`.
     """
-    _require_all_ranks(process_set)
     ranks = distributed.current()
     payload, problem = _encode(obj, allow_pickle)
-    problems = [p for p in ranks.gather_json(problem) if p]
+    problems = [p for p in ranks.gather_json(problem, process_set) if p]
     if problems:
         raise _not_plain(problems[0])
-    return [_decode(part, allow_pickle) for part in ranks.gather_bytes(payload)]
+    return [_decode(part, allow_pickle) for part in ranks.gather_bytes(payload, process_set)]
 
 
-def _require_all_ranks(process_set: ProcessSet) -> None:
-    if process_set.ranks is not None:
-        raise ConfigError(
-            "process_set",
-            got=process_set,
-            expected="the set of all ranks",
-            fix="send objects to all ranks, and only tensors over the process set",
-        )
+def broadcast_object_fn(
+    root_rank: int = 0,
+    session: Any = None,
+    name: str | None = None,
+    process_set: ProcessSet = global_process_set,
+) -> Callable[[Any], Any]:
+    """Returns `broadcast_object` with these arguments, as a function of the object."""
+    return lambda obj: broadcast_object(obj, root_rank, session, name, process_set)
 
 
 def _not_plain(problem: str) -> ConfigError:

@@ -68,8 +68,6 @@ def allreduce(
         process_set: The participating ranks.
     """
     op = _operation(op, average)
-    if isinstance(value, tf.IndexedSlices):
-        return allreduce_slices(value, op, name or "allreduce_slices", process_set)
     return grouped_allreduce(
         [value],
         name=name or "allreduce",
@@ -91,38 +89,70 @@ def grouped_allreduce(
     op: ReduceOp | None = None,
     compression: Any = Compression.none,
     process_set: ProcessSet = global_process_set,
-) -> list[tf.Tensor]:
+) -> list[Any]:
     """Returns the values reduced over the ranks, in one operation. Collective.
 
-    Arguments as for `allreduce`.
+    Arguments as for `allreduce`. `tf.IndexedSlices` stay what they are; each is gathered in
+    operations of its own.
     """
     op = _operation(op, average)
+    name = name or "grouped_allreduce"
+    results: list[Any] = list(values)
+    dense = []
+    for index, value in enumerate(values):
+        if isinstance(value, tf.IndexedSlices):
+            scaled = tf.IndexedSlices(
+                _times(value.values, prescale_factor), value.indices, value.dense_shape
+            )
+            reduced = allreduce_slices(
+                scaled, op, f"{name}.slices_{index}", process_set, compression
+            )
+            results[index] = tf.IndexedSlices(
+                _times(reduced.values, postscale_factor), reduced.indices, reduced.dense_shape
+            )
+        else:
+            dense.append(index)
+    if not dense:
+        return results
     sent, contexts = [], []
-    for value in values:
-        compressed, context = compression.compress(as_tensor(value))
+    for index in dense:
+        compressed, context = compression.compress(as_tensor(values[index]))
         sent.append(compressed)
         contexts.append(context)
     ranks = distributed.current()
     reduce = adasum.grouped_adasum if op == Adasum else ranks.grouped_allreduce
     arguments: dict[str, Any] = {
-        "name": name or "grouped_allreduce",
+        "name": name,
         "process_set": process_set,
         "prescale_factor": prescale_factor,
         "postscale_factor": postscale_factor,
     }
     if op != Adasum:
         arguments["op"] = op
-    reduced = reduce(sent, **arguments)
-    return [
-        compression.decompress(tensor, context)
-        for tensor, context in zip(reduced, contexts, strict=True)
-    ]
+    for index, tensor, context in zip(dense, reduce(sent, **arguments), contexts, strict=True):
+        results[index] = compression.decompress(tensor, context)
+    return results
+
+
+def _times(values: tf.Tensor, factor: float) -> tf.Tensor:
+    return values if factor == 1.0 else values * tf.cast(factor, values.dtype)
 
 
 def allreduce_slices(
-    slices: tf.IndexedSlices, op: ReduceOp, name: str, process_set: ProcessSet
+    slices: tf.IndexedSlices,
+    op: ReduceOp,
+    name: str,
+    process_set: ProcessSet,
+    compression: Any = Compression.none,
 ) -> tf.IndexedSlices:
     """Returns the concatenated rows of all ranks. Collective.
+
+    Args:
+        slices: The rows of this rank, any number.
+        op: Average or Sum.
+        name: Prefix of the names of its operations.
+        process_set: The participating ranks.
+        compression: Compression for the transfer of the values.
 
     Raises:
         ConfigError: For an operation other than Average and Sum.
@@ -135,7 +165,9 @@ def allreduce_slices(
             fix="pass sparse_as_dense=True",
         )
     ranks = distributed.current()
-    values = ranks.allgather(slices.values, name=f"{name}.values", process_set=process_set)
+    compressed, context = compression.compress(slices.values)
+    gathered = ranks.allgather(compressed, name=f"{name}.values", process_set=process_set)
+    values = compression.decompress(gathered, context)
     indices = ranks.allgather(slices.indices, name=f"{name}.indices", process_set=process_set)
     if op == Average:
         values = values / tf.cast(process_set.size(), values.dtype)
@@ -184,31 +216,6 @@ def reducescatter(
     return distributed.current().reducescatter(
         as_tensor(value), op=ReduceOp(op), name=name or "reducescatter", process_set=process_set
     )
-
-
-@without_autograph
-def alltoall(
-    value: Any,
-    splits: Any = None,
-    name: str | None = None,
-    process_set: ProcessSet = global_process_set,
-) -> tf.Tensor | tuple[tf.Tensor, tf.Tensor]:
-    """Sends rows of axis 0 to the other ranks and returns those received. Collective.
-
-    Args:
-        value: Rows ordered by destination rank.
-        splits: `[size]`, int32: number of rows for each rank; equal parts when None.
-        name: Name of the operation.
-        process_set: The participating ranks.
-
-    Returns:
-        The rows received; with `splits`, also the number of rows from each rank.
-    """
-    sent_splits = None if splits is None else tf.cast(as_tensor(splits), tf.int32)
-    received, received_splits = distributed.current().alltoall(
-        as_tensor(value), sent_splits, name=name or "alltoall", process_set=process_set
-    )
-    return received if splits is None else (received, received_splits)
 
 
 def barrier(process_set: ProcessSet = global_process_set) -> None:

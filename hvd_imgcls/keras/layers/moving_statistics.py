@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from hvd_imgcls import distributed
+from hvd_imgcls.keras.communication.signatures import require_same_signatures
 from hvd_imgcls.keras.layers.present_examples import counting
 
 
@@ -29,12 +30,18 @@ def average_moving_statistics(model: keras.Model, *, weight: float = 1.0) -> Non
         model: A built model, the same on all ranks.
         weight: Weight of this rank, such as the number of examples it has seen; non-negative,
             and above 0 on at least one rank.
+
+    Raises:
+        RankMismatchError: On all ranks, if they have different statistics.
     """
     variables = _statistics_of(_layers_of(model))
+    ranks = distributed.current()
+    if ranks.topology.size > 1:
+        require_same_signatures(variables, {"of": "moving statistics"})
     if not variables:
         return
     own = np.append(weight * _flat(variables), weight)
-    total = distributed.current().sum_arrays("moving_statistics", own)
+    total = ranks.sum_arrays("moving_statistics", own)
     _assign(variables, total[:-1] / total[-1])
 
 

@@ -24,7 +24,7 @@ from hvd_imgcls.keras.graph.autograph import without_autograph
 from hvd_imgcls.keras.graph.building import create_optimizer_variables
 from hvd_imgcls.keras.graph.variables import native_variable
 from hvd_imgcls.keras.optimizer import hooks
-from hvd_imgcls.keras.optimizer.gradients import variables_of
+from hvd_imgcls.keras.optimizer.gradients import variables_of, variables_of_local_layers
 from hvd_imgcls.keras.synchronization.settings import ReductionSettings, SynchronizerSettings
 from hvd_imgcls.keras.synchronization.synchronizer import (
     Synchronizer,
@@ -100,6 +100,7 @@ def DistributedOptimizer(  # noqa: N802 - Horovod's name and arguments
     del name, device_dense, device_sparse
     distributed.current()  # raises here and not at the first step if init() was not called
     _require_wrappable(optimizer)
+    _require_order_of_arguments(average_aggregated_gradients)
     for argument, value, least in (
         ("backward_passes_per_step", backward_passes_per_step, 1),
         ("check_every_steps", check_every_steps, 0),
@@ -154,6 +155,18 @@ def _require_wrappable(optimizer: Any) -> None:
         )
 
 
+def _require_order_of_arguments(average_aggregated_gradients: Any) -> None:
+    """Raises a ConfigError if the positional arguments are those of `horovod.keras`."""
+    if not isinstance(average_aggregated_gradients, bool):
+        raise ConfigError(
+            "average_aggregated_gradients",
+            got=average_aggregated_gradients,
+            expected="True or False",
+            fix="pass num_groups and groups by name: after `op`, the positional arguments are "
+            "those of horovod.tensorflow.keras, not of horovod.keras",
+        )
+
+
 def _require_guardable(optimizer: Any, process_set: ProcessSet) -> None:
     """Raises a ConfigError if the ranks could skip different updates."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
@@ -186,18 +199,9 @@ def PartialDistributedOptimizer(  # noqa: N802 - Horovod's name
     Raises:
         ConfigError: If `local_layers` contains anything but built layers.
     """
-    layers = [local_layers] if isinstance(local_layers, keras.layers.Layer) else local_layers
     wrapped = DistributedOptimizer(optimizer, *arguments, **keywords)
-    for layer in layers or ():
-        if not isinstance(layer, keras.layers.Layer) or not layer.built:
-            raise ConfigError(
-                "local_layers",
-                got=layer,
-                expected="built Keras layers",
-                fix="build the model before wrapping the optimizer",
-            )
-        for variable in layer.trainable_weights:
-            register_local_variable(wrapped, variable)
+    for variable in variables_of_local_layers(local_layers):
+        register_local_variable(wrapped, variable)
     return wrapped
 
 

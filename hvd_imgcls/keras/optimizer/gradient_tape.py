@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from hvd_imgcls.distributed import ProcessSet, ReduceOp, global_process_set
@@ -17,6 +18,7 @@ from hvd_imgcls.keras.communication.operations import Average
 from hvd_imgcls.keras.graph.autograph import without_autograph
 from hvd_imgcls.keras.graph.host_callback import run_if
 from hvd_imgcls.keras.graph.variables import native_variable
+from hvd_imgcls.keras.optimizer.gradients import variables_of_local_layers
 from hvd_imgcls.keras.synchronization.choice import make_mode
 from hvd_imgcls.keras.synchronization.reduction import GradientReduction
 from hvd_imgcls.keras.synchronization.settings import ReductionSettings
@@ -98,9 +100,10 @@ class DistributedGradientTape:
         """
         local = self._tape.gradient(target, sources, output_gradients)
         flat_sources = tf.nest.flatten(sources)
-        tape_state = _tapes.of(self._settings, flat_sources)
+        local_ids = {id(native_variable(source)) for source in self._local_sources}
+        tape_state = _tapes.of(self._settings, flat_sources, local_ids)
         reduction, steps = tape_state.reduction, tape_state.steps
-        reduction.local_variables.update(id(native_variable(s)) for s in self._local_sources)
+        reduction.local_variables.update(local_ids)
         compared = []
         if self._check_every_steps and reduction.size > 1:
             compared.append(self._compare_values(reduction, steps, flat_sources))
@@ -142,6 +145,29 @@ class DistributedGradientTape:
         return getattr(self._tape, name)
 
 
+def PartialDistributedGradientTape(  # noqa: N802 - Horovod's name
+    gradtape: tf.GradientTape,
+    *arguments: Any,
+    local_layers: keras.layers.Layer | Sequence[keras.layers.Layer] | None = None,
+    **keywords: Any,
+) -> DistributedGradientTape:
+    """Like `DistributedGradientTape`, but gradients of some layers are local to each rank.
+
+    Args:
+        gradtape: The tape.
+        *arguments: As for `DistributedGradientTape`.
+        local_layers: Built layers whose variables differ between ranks.
+        **keywords: As for `DistributedGradientTape`.
+
+    Raises:
+        ConfigError: If `local_layers` contains anything but built layers.
+    """
+    tape = DistributedGradientTape(gradtape, *arguments, **keywords)
+    for variable in variables_of_local_layers(local_layers):
+        tape.register_local_source(variable)
+    return tape
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class _TapeState:
     """State shared by tapes with the same variables and settings.
@@ -163,7 +189,9 @@ class TapeStates:
     def __init__(self) -> None:
         self._states: dict[tuple[Any, ...], _TapeState] = {}
 
-    def of(self, settings: ReductionSettings, sources: list[Any]) -> _TapeState:
+    def of(
+        self, settings: ReductionSettings, sources: list[Any], local_ids: set[int]
+    ) -> _TapeState:
         """Returns the state for these settings and variables.
 
         Collective at the first call: every rank of the process set must call it.
@@ -171,20 +199,28 @@ class TapeStates:
         Args:
             settings: How gradients are reduced.
             sources: Variables, and watched tensors, which are new in every trace.
+            local_ids: Ids of the native variables that are local.
         """
         ids = (id(native_variable(source)) if _is_variable(source) else 0 for source in sources)
         key = (*ids, id(settings.compression), json.dumps(settings.describe()))
         if key not in self._states:
-            self._states[key] = self._make(settings, sources)
+            self._states[key] = self._make(settings, sources, local_ids)
         return self._states[key]
 
-    def _make(self, settings: ReductionSettings, sources: list[Any]) -> _TapeState:
+    def _make(
+        self, settings: ReductionSettings, sources: list[Any], local_ids: set[int]
+    ) -> _TapeState:
+        def is_local(source: Any) -> bool:
+            return id(native_variable(source)) in local_ids
+
         mode = make_mode(settings, f"tape_{len(self._states)}")
         with tf.init_scope():
             steps = tf.Variable(0, dtype=tf.int64, trainable=False, name="tape_steps")
-            mode.build([source for source in sources if _is_variable(source)])
+            mode.build([s for s in sources if _is_variable(s) and not is_local(s)])
             if mode.size > 1:
-                consistency.require_same_start(settings.describe(), sources, settings.process_set)
+                consistency.require_same_start(
+                    settings.describe(), sources, settings.process_set, is_local
+                )
         return _TapeState(GradientReduction(mode), steps, sources)
 
 

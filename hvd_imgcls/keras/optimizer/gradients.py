@@ -1,9 +1,11 @@
-"""The arguments of an optimizer's `apply`."""
+"""The arguments of optimizers and tapes: gradients, variables and local layers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+
+import keras
 
 from hvd_imgcls.errors import ConfigError
 
@@ -26,3 +28,26 @@ def variables_of(
             fix="call apply_gradients(zip(gradients, variables))",
         )
     return list(optimizer._trainable_variables)
+
+
+def variables_of_local_layers(
+    layers: keras.layers.Layer | Sequence[keras.layers.Layer] | None,
+) -> list[Any]:
+    """Returns the trainable variables of layers.
+
+    Args:
+        layers: One layer, several, or None.
+
+    Raises:
+        ConfigError: If one of them is not a built layer.
+    """
+    given = [layers] if isinstance(layers, keras.layers.Layer) else list(layers or ())
+    for layer in given:
+        if not isinstance(layer, keras.layers.Layer) or not layer.built:
+            raise ConfigError(
+                "local_layers",
+                got=layer,
+                expected="built Keras layers",
+                fix="build the model before passing its layers",
+            )
+    return [variable for layer in given for variable in layer.trainable_weights]

@@ -93,8 +93,8 @@ def _keep_xla_out() -> None:
         synchronizer = synchronizer_of(getattr(self, "optimizer", None))
         if not chosen or synchronizer is None or synchronizer.reduction.size == 1:
             return chosen
-        if synchronizer.number not in warned:  # Keras calls this more than once
-            warned.add(synchronizer.number)
+        if id(synchronizer) not in warned:  # Keras calls this more than once
+            warned.add(id(synchronizer))
             logger.warning(
                 'jit_compile="auto": XLA is disabled for %s, because functions compiled by '
                 "XLA cannot contain Horovod's operations; pass jit_compile=False to silence this",

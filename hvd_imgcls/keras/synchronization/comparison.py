@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -78,15 +78,29 @@ def shared_state(
     slots = [v for v in optimizer.variables if id(v) not in sums]
     if not reduction.local_variables:
         return shared + slots
+    return shared + without_local_slots(slots, variables, reduction.is_local)
+
+
+def without_local_slots(
+    slots: Sequence[Any], variables: Sequence[Any], is_local: Callable[[Any], bool]
+) -> list[Any]:
+    """Returns the variables of an optimizer that do not belong to a local variable.
+
+    Args:
+        slots: Variables of the optimizer.
+        variables: The trainable variables that it was built for.
+        is_local: Whether one of them is local.
+    """
     # A slot is named after its variable; "dense_kernel" is also a prefix of "dense_kernel_2",
     # so the longest matching name is the owner.
     # Plain tf.Variables share names; a name is local if any of its variables is.
-    is_local: dict[str, bool] = {}
+    local_names: dict[str, bool] = {}
     for variable in variables:
         name = variable_path(variable).replace("/", "_").replace(":", "_") + "_"
-        is_local[name] = is_local.get(name, False) or reduction.is_local(variable)
+        local_names[name] = local_names.get(name, False) or is_local(variable)
+    shared = []
     for slot in slots:
-        fitting = [name for name in is_local if slot.name.startswith(name)]
-        if not fitting or not is_local[max(fitting, key=len)]:
+        fitting = [name for name in local_names if slot.name.startswith(name)]
+        if not fitting or not local_names[max(fitting, key=len)]:
             shared.append(slot)
     return shared

@@ -72,7 +72,9 @@ class ReductionSettings:
             "gradient_predivide_factor": self.gradient_predivide_factor,
             "op": self.op.name,
             "groups": groups,
-            "process_set": None if self.process_set.ranks is None else list(self.process_set.ranks),
+            "process_set": None
+            if self.process_set.is_of_all_ranks
+            else list(self.process_set.ranks or []),
             "scale_local_gradients": self.scale_local_gradients,
         }
 

@@ -56,12 +56,8 @@ class Synchronizer:
     def __init__(self, settings: SynchronizerSettings, make_mode: MakeMode = make_mode) -> None:
         self.settings = settings
         self._make_mode = make_mode
-        # Numbered, so that two optimizers in one step use different names. Every rank
-        # creates its optimizers in the same order; otherwise the first comparison fails.
-        self.number = next(_counter)
-        self.reduction = GradientReduction(
-            make_mode(settings.reduction, f"gradients_{self.number}")
-        )
+        self._number: int | None = None
+        self.reduction = GradientReduction(make_mode(settings.reduction, "gradients"))
         self.guard = NonFiniteGuard() if settings.skip_non_finite else None
         passes = settings.backward_passes_per_step
         self.accumulation = (
@@ -75,6 +71,18 @@ class Synchronizer:
     def another(self) -> Synchronizer:
         """Returns a new one with the same settings, for another optimizer."""
         return Synchronizer(self.settings, self._make_mode)
+
+    @property
+    def number(self) -> int:
+        """Number of this synchronizer, given at its first use.
+
+        Two optimizers in one step need different names. Every rank uses its optimizers in the same
+        order, but may have created others, for example by loading a file.
+        """
+        if self._number is None:
+            self._number = next(_counter)
+            self.mode.name = f"gradients_{self._number}"
+        return self._number
 
     @property
     def mode(self) -> SynchronizationMode:
@@ -138,19 +146,24 @@ class Synchronizer:
         """
         if self.comparison is not None:
             return
+        # The number names the operations of this rank; see there.
+        number = self.number
         create_optimizer_variables(optimizer, variables)
         self.comparison = StateComparison(self.reduction, self.settings.check_every_steps)
         with tf.init_scope():
             self.mode.build(self.reduction.shared(variables))
             if self.reduction.size > 1:
                 consistency.require_same_start(
-                    self._describe(optimizer), variables, self.settings.reduction.process_set
+                    self._describe(optimizer, number),
+                    variables,
+                    self.settings.reduction.process_set,
+                    self.reduction.is_local,
                 )
 
-    def _describe(self, optimizer: Any) -> dict[str, Any]:
+    def _describe(self, optimizer: Any, number: int) -> dict[str, Any]:
         config = optimizer.get_config()
         return {
-            "number": self.number,
+            "number": number,
             "class": optimizer.__class__.__name__,
             "config": {key: str(value) for key, value in config.items() if key != "name"},
             "mode": type(self.mode).__name__,

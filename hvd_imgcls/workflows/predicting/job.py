@@ -17,7 +17,7 @@ class Job:
         model_path: A `.keras` file.
         class_names: `[num_classes]`.
         top_k: Number of classes listed per image.
-        out_path: Output file.
+        out_path: Output file; None to keep the predictions in memory only.
         piece_size: Images per piece of work, which is one batch of the model.
         is_trusted: Whether to load code in the model file.
     """
@@ -26,6 +26,6 @@ class Job:
     model_path: Path
     class_names: tuple[str, ...]
     top_k: int
-    out_path: Path
+    out_path: Path | None
     piece_size: int = 32
     is_trusted: bool = False

@@ -6,7 +6,7 @@ import io
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from hvd_imgcls.errors import ConfigError, first_line
 from hvd_imgcls.files.json_files import parse_json
@@ -21,20 +21,25 @@ class Journal:
     """The finished pieces of a prediction, one line of JSON each.
 
     Args:
-        path: The file.
+        path: The file; None keeps the journal in memory only.
         job: What is predicted, as JSON; must equal that of an existing file.
 
     Raises:
         ConfigError: If the file belongs to a different job, is damaged, or cannot be written.
     """
 
-    def __init__(self, path: Path, job: dict[str, Any]) -> None:
+    def __init__(self, path: Path | None, job: dict[str, Any]) -> None:
         self._path = path
         self.rows: dict[int, Rows] = {}
         """Rows of every finished piece."""
         self.ranks: dict[int, int] = {}
         """Rank that finished each piece, in this launch or an earlier one."""
-        length = self._read(job)
+        self._file: BinaryIO | None = None
+        if path is not None:
+            self._open(path, job)
+
+    def _open(self, path: Path, job: dict[str, Any]) -> None:
+        length = self._read(path, job)
         try:
             self._file = open_to_append(path)
         except OSError as error:
@@ -50,20 +55,22 @@ class Journal:
 
     def close(self) -> None:
         """Closes the file and keeps it for a later launch."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def remove(self) -> None:
         """Deletes the file, once everything is written elsewhere."""
         self.close()
-        self._path.unlink()
+        if self._path is not None:
+            self._path.unlink()
 
-    def _read(self, job: dict[str, Any]) -> int:
+    def _read(self, path: Path, job: dict[str, Any]) -> int:
         """Reads the existing file; returns the number of bytes in complete lines."""
-        if not os.path.lexists(self._path):
+        if not os.path.lexists(path):
             return 0
         length = 0
         try:
-            with io.BufferedReader(open_regular(self._path)) as file:  # type: ignore[type-var]
+            with io.BufferedReader(open_regular(path)) as file:  # type: ignore[type-var]
                 while line := file.readline(_MAX_LINE_BYTES):
                     if len(line) == _MAX_LINE_BYTES:
                         raise ValueError(f"a line of at least {_MAX_LINE_BYTES:,} bytes")
@@ -103,6 +110,8 @@ class Journal:
         self.rows[piece], self.ranks[piece] = rows, rank
 
     def _append(self, value: dict[str, Any]) -> None:
+        if self._file is None:
+            return
         self._file.write(json.dumps(value, ensure_ascii=True).encode() + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())

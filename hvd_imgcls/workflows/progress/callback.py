@@ -22,6 +22,7 @@ from hvd_imgcls.plan.position import Position
 from hvd_imgcls.workflows.progress.entries import as_json
 from hvd_imgcls.workflows.progress.lines import TrainingStatus, progress_line, rounded
 from hvd_imgcls.workflows.progress.record import EpochRecord, Record, images_per_second
+from hvd_imgcls.workflows.progress.remaining import RemainingTime
 from hvd_imgcls.workflows.progress.summary import peak_memory_bytes
 from hvd_imgcls.workflows.progress.waiting import Times, gather_times
 
@@ -36,19 +37,25 @@ class ProgressOutput:
         metrics_path: File with one JSON line per epoch, or None.
         on_first_batch: Called with the first batch, before the first step.
         name: Prefix of the names of the curves.
+        monitored: Names of metrics that callbacks monitor, shown at the end of every epoch.
+        num_traces: How often the step is traced and compiled.
+        later_images: Images that are read and classified after the last step.
     """
 
     metrics_path: Path | None = None
     on_first_batch: Callable[[Any], None] | None = None
     name: str = ""
+    monitored: tuple[str, ...] = ()
+    num_traces: int = 1
+    later_images: int = 0
 
 
 class Progress(keras.callbacks.Callback):
     """Reports the progress of a phase, and records every epoch.
 
-    Writes a log line every few seconds, one line of JSON per epoch, and the curves for
-    TensorBoard. Only the root logs progress. It must come after all callbacks that change an
-    epoch's `logs`, which it writes.
+    Writes a log line every few seconds and at the end of every epoch, one line of JSON per epoch,
+    and the curves for TensorBoard. Only the root logs progress. It must come after all callbacks
+    that change an epoch's `logs`, which it writes.
 
     Collective: every rank must have this callback in the same position. The ranks exchange
     their times at the end of every epoch.
@@ -79,15 +86,20 @@ class Progress(keras.callbacks.Callback):
         self._collectives = collectives
         self._metrics_path = output.metrics_path
         self._name = output.name
+        self._monitored = output.monitored
         self._interval_seconds = interval_seconds
         self._batches = BatchClock(output.on_first_batch)
         self._reductions: ReductionClock | None = None
         self._epoch = self._num_updates = 0
-        # Completed batches when `fit`, and when the current measurement, started.
-        self._fit_began_at = self._measuring_began_at = 0
+        self._remaining = RemainingTime(
+            plan.num_steps * plan.gradient_accumulation_steps,
+            output.num_traces,
+            output.later_images,
+        )
+        # Completed batches when the current measurement started.
+        self._measuring_began_at = self._num_traces = 0
         self._num_skipped_updates = 0
         self._began = self._epoch_began = self._last_batch = self._last_line = 0.0
-        self._first_batch_ended: float | None = None
         self._is_tracing = False
         self._optimizer: keras.optimizers.Optimizer | None = None
         self._learning_rate: Callable[[], Any] = lambda: math.nan
@@ -95,7 +107,7 @@ class Progress(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Starts the clocks."""
         self._began = self._last_line = self._record.clock()
-        self._fit_began_at = self._position.num_batches
+        self._remaining.begin(self._began, self._position.num_batches)
         self._num_updates = int(self.model.optimizer.iterations)
 
     def state(self) -> dict[str, Any]:
@@ -118,7 +130,7 @@ class Progress(keras.callbacks.Callback):
         """Stores the epoch, 0-based."""
         self._epoch = epoch
         # Not only when training starts: a recompiled model has a new step function.
-        self._is_tracing = self._batches.start(self.model) or self._first_batch_ended is None
+        self._is_tracing = self._batches.start(self.model) or not self._num_traces
         if self.model.optimizer is not self._optimizer:
             optimizer = self._optimizer = self.model.optimizer
             # A schedule consists of about thirty operations: 3 ms eagerly, fast as a graph.
@@ -137,9 +149,15 @@ class Progress(keras.callbacks.Callback):
         if self._is_tracing:
             # This batch has traced and compiled the step: its time is not representative.
             self._is_tracing = False
-            self._first_batch_ended = self._first_batch_ended or now
+            self._num_traces += 1
+            self._remaining.end_first_batch(now)
             self._start_measuring()
-        if now - self._last_line >= self._interval_seconds:
+        # The last step may hold padding, on one rank more than on another: its loss is meaningful
+        # only over all ranks, which the line at the end of the epoch shows.
+        is_within = self._position.batch_in_epoch <= (
+            self._plan.batches_per_epoch - self._plan.gradient_accumulation_steps
+        )
+        if is_within and now - self._last_line >= self._interval_seconds:
             waiting = {"data": self._own_share(self._batches.seconds)}
             if self._reductions is not None:
                 waiting["allreduce"] = self._own_share(float(self._reductions.peek().sum()))
@@ -157,12 +175,10 @@ class Progress(keras.callbacks.Callback):
             times=times,
         )
         self._record.epochs.append(measured)
-        is_last = self._position.step == self._plan.num_steps
-        if is_last or self._record.clock() - self._last_line >= self._interval_seconds:
-            waiting = {"data": times.data_share}
-            if self._plan.size > 1:
-                waiting["ranks"] = times.rank_share
-            self._log_line(logs or {}, waiting, is_of_this_rank=False)
+        waiting = {"data": times.data_share}
+        if self._plan.size > 1:
+            waiting["ranks"] = times.rank_share
+        self._log_line(logs or {}, waiting, is_of_this_rank=False)
         if self._metrics_path is not None:
             entry = self._entry(logs or {}, measured)
             append_json_lines(self._metrics_path, [entry])
@@ -214,15 +230,6 @@ class Progress(keras.callbacks.Callback):
         images = self._num_measured * self._plan.per_rank_batch_size * self._plan.size
         return images_per_second(images, self._seconds)
 
-    def _seconds_left(self) -> float | None:
-        """Returns the estimated remaining time, including pauses as so far."""
-        done = self._position.num_batches - self._fit_began_at - 1
-        all_batches = self._plan.num_steps * self._plan.gradient_accumulation_steps
-        if not done or self._first_batch_ended is None:
-            return None
-        passed = self._record.clock() - self._first_batch_ended
-        return passed / done * (all_batches - self._position.num_batches)
-
     def _log_line(
         self, logs: dict[str, Any], waiting: dict[str, float | None], *, is_of_this_rank: bool
     ) -> None:
@@ -235,8 +242,14 @@ class Progress(keras.callbacks.Callback):
             logs=logs,
             is_of_this_rank=is_of_this_rank,
             images_per_second=self._images_per_second(),
-            seconds_left=self._seconds_left(),
+            seconds_left=self._remaining.seconds(
+                self._last_line,
+                num_batches=self._position.num_batches,
+                traces=self._num_traces,
+                images_per_second=self._images_per_second(),
+            ),
             waiting=waiting,
+            monitored=self._monitored,
         )
         logger.info("%s", progress_line(status))
 

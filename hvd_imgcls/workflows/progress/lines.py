@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-SHOWN = ("loss", "accuracy", "val_loss", "val_accuracy")
-"""Metrics shown in progress lines, if available."""
+from hvd_imgcls.text.numbers import duration, percent
+
+SHOWN = ("loss", "accuracy", "val_loss", "val_top1", "val_accuracy")
+"""Metrics shown in progress lines, if available, besides those that callbacks monitor."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,6 +26,7 @@ class TrainingStatus:
         images_per_second: Throughput of all ranks; None if unknown.
         seconds_left: Time until the last step; None if unknown.
         waiting: Fractions of time, 0 to 1, by reason of waiting; None if unknown.
+        monitored: Names of metrics that are shown besides `SHOWN`.
     """
 
     epoch: int
@@ -35,6 +38,7 @@ class TrainingStatus:
     images_per_second: float | None
     seconds_left: float | None
     waiting: Mapping[str, float | None]
+    monitored: Sequence[str] = ()
 
 
 def progress_line(status: TrainingStatus) -> str:
@@ -47,7 +51,8 @@ def progress_line(status: TrainingStatus) -> str:
     """
     logs = status.logs
     parts = [f"epoch {status.epoch}/{status.num_epochs}", f"step {status.step}/{status.num_steps}"]
-    parts += [f"{name} {logs[name]:.4f}" for name in SHOWN if name in logs]
+    names = dict.fromkeys((*SHOWN, *status.monitored))
+    parts += [f"{name} {logs[name]:.4f}" for name in names if name in logs]
     if status.is_of_this_rank and logs:
         parts[-1] += " on this rank"
     if status.images_per_second is not None:
@@ -62,28 +67,6 @@ def progress_line(status: TrainingStatus) -> str:
     if fractions:
         parts.append(f"waiting: {', '.join(fractions)}")
     return "  ".join(parts)
-
-
-def percent(share: float) -> str:
-    """Formats a fraction as a percentage.
-
-    >>> percent(0.1234), percent(0.0)
-    ('12 %', '0 %')
-    """
-    return f"{share * 100:.0f} %"
-
-
-def duration(seconds: float) -> str:
-    """Formats a duration.
-
-    >>> duration(3725)
-    '1 h 2 min'
-    """
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def rounded(fraction: float | None) -> float | None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from hvd_imgcls.workflows.progress.lines import duration, percent, rounded
+from hvd_imgcls.text.numbers import duration, percent
+from hvd_imgcls.workflows.progress.lines import rounded
 from hvd_imgcls.workflows.progress.record import Record
 from hvd_imgcls.workflows.progress.waiting import Floats, Times
 

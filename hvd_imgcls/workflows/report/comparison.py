@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from hvd_imgcls.files.class_lists import listed
 from hvd_imgcls.workflows.report.charts import Chart, format_number, framed
+from hvd_imgcls.workflows.report.differences import differences
 from hvd_imgcls.workflows.report.page import page_text, write_page
 from hvd_imgcls.workflows.report.reading import RunRecord, made_from, read_run
 
@@ -43,7 +44,7 @@ def write_comparison(run_paths: Sequence[Path], out_path: Path) -> None:
             learning=charts,
             rows=[_row(run, name) for run, name in zip(runs, names, strict=True)],
             names=names,
-            differences=_differences(runs),
+            differences=differences([run.config for run in runs]),
             warnings=_warnings(runs, names),
         )
     write_page(out_path, text)
@@ -83,14 +84,6 @@ def _row(run: RunRecord, name: str) -> dict[str, Any]:
     }
 
 
-def _differences(runs: Sequence[RunRecord]) -> list[tuple[str, list[str]]]:
-    """Returns the configuration keys that differ between the runs, with the values of each."""
-    flat = [dict(_leaves(run.config)) for run in runs]
-    keys = sorted(set().union(*flat) - {"run_dir"})
-    rows = [(key, [str(of_run.get(key, "-")) for of_run in flat]) for key in keys]
-    return [(key, values) for key, values in rows if len(set(values)) > 1]
-
-
 def _warnings(runs: Sequence[RunRecord], names: Sequence[str]) -> list[str]:
     """Returns what makes the metrics of the runs incomparable, as sentences."""
     evaluated = [(run, name) for run, name in zip(runs, names, strict=True) if run.metrics]
@@ -112,13 +105,3 @@ def _images_of(run: RunRecord) -> tuple[Any, ...]:
     """Returns what identifies the images of a run: the held-out ones' number, a hash if known."""
     fingerprint = run.launches[0].get("data_fingerprint") if run.launches else None
     return run.metrics.get("num_examples"), fingerprint
-
-
-def _leaves(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
-    if not isinstance(value, dict):
-        return [(prefix, value)]
-    return [
-        leaf
-        for key, inner in value.items()
-        for leaf in _leaves(inner, f"{prefix}.{key}" if prefix else key)
-    ]

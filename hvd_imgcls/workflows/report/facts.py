@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hvd_imgcls.workflows.progress.lines import duration
+from hvd_imgcls.text.numbers import duration
 from hvd_imgcls.workflows.report.reading import RunRecord
 
 Rows = list[tuple[str, str]]

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import plotly.offline
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.files.atomic import write_bytes
 from hvd_imgcls.workflows.report.charts import Chart
 
 _FOLDER = Path(__file__).parent / "templates"
+_SEPARATORS = re.compile(r"([/._:,-])(?=[^/._:,-])")
 
 
 def page_text(template: str, charts: Sequence[Chart], **values: Any) -> str:
@@ -34,6 +36,7 @@ def page_text(template: str, charts: Sequence[Chart], **values: Any) -> str:
     )
     environment.filters["figure"] = _figure
     environment.filters["interval"] = _interval
+    environment.filters["breakable"] = breakable
     return environment.get_template(template).render(
         style=Markup((_FOLDER / "style.css").read_text(encoding="utf-8")),
         script=Markup((_FOLDER / "page.js").read_text(encoding="utf-8")),
@@ -81,7 +84,19 @@ def _interval(ends: Sequence[float]) -> str:
 
 
 def _figure(value: float | None) -> str:
-    """Formats a metric for a table."""
+    """Formats a number for a table: about four significant digits, whole from 1,000 on.
+
+    >>> [_figure(value) for value in (None, 12, 3428.4, 61.25, 0.51667)]
+    ['-', '12', '3,428', '61.2', '0.5167']
+    """
     if value is None:
         return "-"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+    if isinstance(value, int) or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def breakable(text: str) -> Markup:
+    """Returns text that may be broken after the separators of names, and not within words."""
+    parts = _SEPARATORS.sub(r"\1\0", text.replace("\0", "")).split("\0")
+    return Markup("<wbr>").join(escape(part) for part in parts)

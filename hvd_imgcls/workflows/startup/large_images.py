@@ -35,7 +35,7 @@ def note_on_large_images(source: ImageSource, config: RunConfig) -> str | None:
     number = source.num_examples("train")
     some = sorted({number * i // _NUM_SAMPLED for i in range(_NUM_SAMPLED)})
     paths = [source.path_of("train", example) for example in some]
-    sides = [(path, _shorter_side(path)) for path in paths]
+    sides = [(path, shorter_side(path)) for path in paths]
     return note_on_large_files(sides, size, f"{len(sides)} training images looked at")
 
 
@@ -69,7 +69,7 @@ def note_on_large_files(
     )
 
 
-def _shorter_side(path: Path) -> int:
+def shorter_side(path: Path) -> int:
     """Returns the shorter side of an image in pixels, from its header; 0 if it has none."""
     from PIL import Image
 

@@ -120,6 +120,7 @@ def _compile_for(
             num_frozen,
             ", ".join(segment.frozen) or "none",
         )
+    logger.info("the first step is traced and compiled, which takes longer than the others")
 
 
 def _warn_of_lagging_statistics(segment: Segment, phase: Phase) -> None:

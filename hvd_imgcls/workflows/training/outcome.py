@@ -143,6 +143,7 @@ def settle_moving_statistics(run: Run, model: keras.Model) -> None:
     if not num_batches:
         hvd.average_moving_statistics(model)
         return
+    logger.info("recomputing the statistics of batch normalisation from %d batches", num_batches)
     # The images of the epoch after the last: none that this run has trained on in this form.
     num_epochs = run.plan.num_epochs + num_batches
     longer = dataclasses.replace(

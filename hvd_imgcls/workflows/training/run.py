@@ -11,6 +11,7 @@ from hvd_imgcls import distributed, logs
 from hvd_imgcls.config import RunConfig, to_tree, to_yaml
 from hvd_imgcls.data import ImageSource, image_shape_of
 from hvd_imgcls.environment import record as environment_record
+from hvd_imgcls.failures import process_state
 from hvd_imgcls.files.atomic import write_text
 from hvd_imgcls.files.json_files import append_json_lines, write_json
 from hvd_imgcls.models.files import digests_of_files
@@ -179,6 +180,7 @@ def _begin_run_dir(
     def begin() -> str:
         begun = begin_named(config.run_dir, pipeline_name)
         logs.add_file(begun.log, collectives.topology, verbosity=verbosity)
+        process_state.remains = f"log and metrics up to here are in {begun.path}"
         write_text(begun.config, to_yaml(config))
         write_json(begun.plan, plan.to_json())
         return str(begun.path)

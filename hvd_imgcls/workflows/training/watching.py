@@ -8,12 +8,14 @@ from typing import Any
 import keras
 import numpy as np
 
+from hvd_imgcls.config.callbacks import CsvLogger
 from hvd_imgcls.data.order.positions import rank_blocks
 from hvd_imgcls.data.pipeline.previews import evaluation_images
 from hvd_imgcls.drawing.confusion_matrix import draw_confusion
 from hvd_imgcls.drawing.sample_images import draw_batch, draw_predictions
 from hvd_imgcls.errors import DataError
 from hvd_imgcls.workflows.progress import Board, Progress, ProgressOutput
+from hvd_imgcls.workflows.training.freezing import segments
 from hvd_imgcls.workflows.training.phase import Phase
 from hvd_imgcls.workflows.training.run import Run
 
@@ -45,8 +47,22 @@ def watch(run: Run, phase: Phase) -> Progress:
             metrics_path=phase.metrics_path if run.is_root else None,
             on_first_batch=draw if run.is_root else None,
             name=name,
+            num_traces=len(segments(phase.config.fine_tuning.freeze, phase.plan.num_epochs)),
+            later_images=_later_images(run) if not name else 0,
+            monitored=tuple(
+                callback.monitor
+                for callback in phase.config.callbacks
+                if not isinstance(callback, CsvLogger)
+            ),
         ),
     )
+
+
+def _later_images(run: Run) -> int:
+    """Returns how many images are read after the training, for recalibration and evaluation."""
+    recalibration = run.config.train.recalibration_batches * run.plan.global_batch_size
+    times = 1 if run.config.train.ema is None else 2
+    return times * (recalibration + run.plan.evaluation.num_examples)
 
 
 def draw_outcome(run: Run, model: keras.Model, metrics: dict[str, Any]) -> None:

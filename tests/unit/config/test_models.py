@@ -72,12 +72,6 @@ def test_wrong_model_names_its_key(model, key, said):
     assert any(word in str(raised.value) for word in said.split("|"))
 
 
-def test_pipeline_without_a_model_names_the_key():
-    text = "\n".join(line for line in PIPELINE.splitlines() if not line.startswith("model"))
-    with pytest.raises(ConfigProblemsError, match="model: got nothing"):
-        parse_config(text, origin="x.yaml")
-
-
 IMAGENET = "--data.normalization={name: imagenet}"
 
 

@@ -69,6 +69,13 @@ def test_without_errors_the_interval_of_the_accuracy_is_no_point_and_the_bootstr
     assert "(359 of 359; 95 % CI 0.9894 to 1.0000)" in describe_metrics(metrics)
 
 
+def test_beside_the_accuracy_stands_what_always_predicting_the_largest_class_would_give():
+    labels = np.array([0] * 31 + [1] * 29)
+    described = describe_metrics(evaluated(labels, np.zeros(60, int)))
+    assert described.startswith("held-out accuracy 0.5167 (31 of 60; ")
+    assert "balanced 0.5000, largest class 0.5167, loss" in described
+
+
 def test_classes_slices_and_bins_have_intervals_of_their_own_counts():
     random = np.random.default_rng(0)
     labels = random.integers(0, 6, 300)

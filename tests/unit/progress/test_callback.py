@@ -79,12 +79,23 @@ def train(plan, *, seconds_per_batch, logs, **arguments):
     return record
 
 
-def test_progress_of_a_fast_run_says_the_end_only(plan, caplog):
+def test_progress_of_a_fast_run_says_the_end_of_every_epoch_with_what_is_monitored(plan, caplog):
     caplog.set_level(logging.INFO, "hvd_imgcls")
-    train(plan, seconds_per_batch=0.01, logs={"loss": 0.5, "accuracy": 0.25})
-    assert caplog.messages == [
-        "epoch 3/3  step 25/25  loss 0.5000  accuracy 0.2500  500 images/s  waiting: data 0 %"
-    ]
+    logs = {"loss": 0.5, "accuracy": 0.25, "val_top1": 0.75, "val_roc_auc": 0.875}
+    train(plan, seconds_per_batch=0.01, logs=logs, monitored=("val_roc_auc", "val_loss"))
+    shown = "loss 0.5000  accuracy 0.2500  val_top1 0.7500  val_roc_auc 0.8750  500 images/s"
+    begins = ["epoch 1/3  step 10/25", "epoch 2/3  step 20/25", "epoch 3/3  step 25/25"]
+    assert [message.split(f"  {shown}")[0] for message in caplog.messages] == begins
+
+
+def test_the_last_step_of_an_epoch_is_shown_over_all_ranks_only(plan, caplog):
+    # It may hold padding: the loss of one rank would jump.
+    caplog.set_level(logging.INFO, "hvd_imgcls")
+    train(plan, seconds_per_batch=10, logs={"loss": 0.5})
+    # 20 batches in an epoch, two of them in a step: a line for each of 18, and one for the end.
+    lines = [line for line in caplog.messages if line.startswith("epoch 2/3")]
+    assert [line.split("  ")[1] for line in lines[-3:]] == [f"step {n}/25" for n in (18, 19, 20)]
+    assert len(lines) == 19
 
 
 def test_progress_of_a_slow_run_says_speed_and_time_left(plan, caplog):

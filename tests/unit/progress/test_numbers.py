@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from hvd_imgcls.workflows.progress.lines import TrainingStatus, duration, progress_line
+from hvd_imgcls.text.numbers import duration
+from hvd_imgcls.workflows.progress.lines import TrainingStatus, progress_line
 from hvd_imgcls.workflows.progress.record import EpochRecord, Record
 from hvd_imgcls.workflows.progress.summary import describe_run, summarize
 from hvd_imgcls.workflows.progress.waiting import MAX_BINS, Times, in_bins, times_of

@@ -8,6 +8,7 @@ import shutil
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from hvd_imgcls.config import parse_config, to_yaml
@@ -39,6 +40,22 @@ VISIBLE_TOOL_BARS = """[...document.querySelectorAll(".modebar-group:first-child
     .map((group) => group.closest(".js-plotly-plot").id)"""
 # What a page must not run or show as it is.
 NASTY = "</script><script>alert(1)</script>&<b>"
+
+
+# The text of an element by line as it is drawn.
+LINES_OF_TEXT = """element => {
+  const lines = {}, range = document.createRange();
+  const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const node = walker.currentNode;
+    for (let i = 0; i < node.length; i++) {
+      range.setStart(node, i); range.setEnd(node, i + 1);
+      const y = Math.round(range.getBoundingClientRect().y);
+      lines[y] = (lines[y] || "") + node.data[i];
+    }
+  }
+  return Object.values(lines).map(line => line.trim());
+}"""
 
 
 def write_run(path, num_classes, num_examples, *, rate=0.1):
@@ -251,6 +268,38 @@ def test_names_in_tables_can_be_read_on_a_phone(run, tmp_path, page_of):
         caption = page.locator("table caption").first
         assert caption.evaluate("element => getComputedStyle(element).textAlign") == "left"
         assert page.evaluate("document.documentElement.scrollWidth") == 400
+        assert problems == []
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [400, 1400])
+def test_values_that_differ_can_be_read_beside_their_keys(tmp_path, width):
+    runs = [tmp_path / name for name in ("digits_cnn_with_a_long_name-1", "x" * 80, "c")]
+    for number, run in enumerate(runs):
+        write_run(run, 10, 300, rate=0.1 * (number + 1))
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        config["data"]["source"]["path"] = f"/data/photographs/{'folder/' * 40}{number}"
+        config["augment"] = [{"name": "random_flip"}] * 11 + [{"name": f"other_{number}"}]
+        (run / "config.yaml").write_text(yaml.safe_dump(config))
+    write_comparison(runs, tmp_path / "comparison.html")
+    with opened(tmp_path / "comparison.html", width=width) as (page, problems):
+        table = page.locator("section[aria-labelledby=differences] table")
+        keys = ["augment.11.name", "data.source.path", "schedule.base_learning_rate"]
+        assert table.locator("tbody th").all_inner_texts() == keys
+        first_values = [row.locator("td").first for row in table.locator("tbody tr").all()]
+        assert first_values[0].inner_text() == "other_0"
+        for cell in [*table.locator("thead th").all(), *first_values]:
+            assert cell.bounding_box()["width"] <= 342
+        # The key and the first value are in the window, beside each other.
+        assert first_values[1].bounding_box()["x"] + 110 <= width
+        results = page.locator("section[aria-label=Results] table")
+        assert results.locator("tbody tr td").first.bounding_box()["width"] >= 110
+        # No line of a name is a part of a word.
+        heading = table.locator("thead th").nth(1)
+        assert heading.inner_text() == "digits_cnn_with_a_long_name-1"
+        lines = heading.evaluate(LINES_OF_TEXT)
+        assert all(line.endswith(("_", "-", "1")) for line in lines), lines
+        assert page.evaluate("document.documentElement.scrollWidth") == width
         assert problems == []
 
 

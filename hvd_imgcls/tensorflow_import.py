@@ -14,6 +14,17 @@ from hvd_imgcls.logs import Verbosity
 _REMARK = re.compile(rb"WARNING: All log messages before absl::InitializeLog|I\d{4} \d\d:\d\d:")
 
 
+def import_quietly_unless_asked() -> None:
+    """Imports TensorFlow quietly in a program, unless it has been, or its log level is set.
+
+    Otherwise every rank of a program would print its start-up messages. Failures are raised as
+    exceptions. `TF_CPP_MIN_LOG_LEVEL` in the environment shows the messages.
+    """
+    if "tensorflow" not in sys.modules and "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+        import_tensorflow_quietly(Verbosity.NORMAL)
+
+
 def import_tensorflow_quietly(verbosity: Verbosity) -> None:
     """Imports TensorFlow; other output of the import is printed afterwards.
 

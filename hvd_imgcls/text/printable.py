@@ -1,8 +1,10 @@
-"""Makes text printable that contains names of files, classes and values of somebody else."""
+"""Text that contains names and values of somebody else, so that it cannot control a terminal."""
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 
 # Control characters: of terminals (C0, DEL, C1), line breaks that only some programs know, and
 # marks that reverse the direction of what follows.
@@ -13,6 +15,16 @@ _IN_TEXT = re.compile(f"[{_CONTROL}]")
 _IN_NAME = re.compile(rf"[{_CONTROL}\t\n]")
 
 
+def printable(name: str | Path) -> str:
+    r"""Returns a name in one line, with escapes for control characters and bytes not in UTF-8.
+
+    >>> print(printable("a\nerror: \x1b[31mb.jpg"))
+    a\nerror: \x1b[31mb.jpg
+    """
+    decoded = os.fsencode(name).decode("utf-8", errors="backslashreplace")
+    return _IN_NAME.sub(_escaped, decoded)
+
+
 def printable_text(text: str) -> str:
     r"""Returns a message with control characters escaped, except line breaks and tabs.
 
@@ -20,15 +32,6 @@ def printable_text(text: str) -> str:
     \x1b[2J in a.jpg
     """
     return _IN_TEXT.sub(_escaped, text)
-
-
-def printable_name(name: str) -> str:
-    r"""Returns a name in one line, with control characters escaped.
-
-    >>> print(printable_name("a\nerror: b.jpg"))
-    a\nerror: b.jpg
-    """
-    return _IN_NAME.sub(_escaped, name)
 
 
 def _escaped(match: re.Match[str]) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pydantic
 
-from hvd_imgcls.commands.tensorflow_import import import_tensorflow_quietly
 from hvd_imgcls.config import load_config
 from hvd_imgcls.config.sources import ImageFolderSource, Source
 from hvd_imgcls.data import open_source, opens_without_tensorflow
@@ -16,6 +15,7 @@ from hvd_imgcls.data.sources.file_source import FileSource
 from hvd_imgcls.data.sources.folder_scan import FolderProblem
 from hvd_imgcls.data.sources.image_folder import open_image_folder
 from hvd_imgcls.errors import ConfigError, alike_on_all_ranks
+from hvd_imgcls.tensorflow_import import import_tensorflow_quietly
 
 
 def add_source(parser: argparse.ArgumentParser) -> None:

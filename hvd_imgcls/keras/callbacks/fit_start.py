@@ -1,0 +1,157 @@
+"""What the ranks compare when `fit` begins: versions, steps, and each other's callbacks.
+
+A callback does not see the others in its list, so Keras's `CallbackList` is extended, once. Without
+several ranks, or without a distributed optimizer or a broadcast callback, it behaves as before.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+import keras
+
+from hvd_imgcls import distributed
+from hvd_imgcls.distributed import global_process_set
+from hvd_imgcls.distributed.agreement import describe_differences, find_differences, name_ranks
+from hvd_imgcls.errors import ConfigError, RankMismatchError
+from hvd_imgcls.keras.callbacks.batch_agreement import BatchAgreement
+from hvd_imgcls.keras.callbacks.eligibility import knows_of_ranks
+from hvd_imgcls.keras.checks import consistency
+from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
+
+logger = logging.getLogger(__name__)
+
+# Callbacks that write, and the attribute that says where.
+_WRITERS = (
+    (keras.callbacks.ModelCheckpoint, "filepath"),
+    (keras.callbacks.CSVLogger, "filename"),
+    (keras.callbacks.BackupAndRestore, "backup_dir"),
+    (keras.callbacks.TensorBoard, "log_dir"),
+)
+_warned: set[str] = set()
+_FIX = (
+    "use the same number of batches on every rank, e.g. with steps_per_epoch, pass the same "
+    "callbacks of hvd.callbacks on every rank, and start every rank with the same program and "
+    "packages"
+)
+
+
+def install() -> None:
+    """Extends `keras.callbacks.CallbackList`; a second call does nothing."""
+    list_class: Any = keras.callbacks.CallbackList
+    if getattr(list_class.on_train_begin, "compares_ranks", False):
+        return
+    plain_begin, plain_end = list_class.on_train_begin, list_class.on_train_end
+
+    def on_train_begin(self: Any, logs: dict[str, Any] | None = None) -> None:
+        _begin(self)
+        plain_begin(self, logs)
+
+    def on_train_end(self: Any, logs: dict[str, Any] | None = None) -> None:
+        plain_end(self, logs)
+        BatchAgreement.stop(self.model)
+
+    on_train_begin.compares_ranks = True  # type: ignore[attr-defined]
+    list_class.on_train_begin, list_class.on_train_end = on_train_begin, on_train_end
+
+
+def _begin(callbacks: Any) -> None:
+    """Compares the ranks, warns of files that several ranks write. Collective if it applies.
+
+    Raises:
+        RankMismatchError: On all ranks, with the differences.
+        ConfigError: On all ranks, if the optimizer and step of the model are Keras's own, which
+            do not communicate.
+    """
+    model = callbacks.model
+    if not distributed.is_started() or distributed.current().topology.size == 1 or model is None:
+        return
+    BatchAgreement.stop(model)  # of a fit that was interrupted
+    if not _is_of_all_ranks(model, callbacks.callbacks):
+        return
+    ranks = distributed.current()
+    params = callbacks.params or {}
+    facts = {
+        "version": consistency.versions(),
+        "fit": {key: params.get(key) for key in ("epochs", "steps")},
+        "steps_per_execution": model.steps_per_execution,
+        "callbacks": [
+            type(callback).__name__
+            for callback in callbacks.callbacks
+            if knows_of_ranks(callback) and not isinstance(callback, keras.callbacks.History)
+        ],
+    }
+    trains_alone = _trains_alone(model)
+    facts["optimizer"] = "plain" if trains_alone else "distributed"
+    by_rank = ranks.gather_json([facts, _files_of(callbacks.callbacks)])
+    differences = find_differences([facts for facts, _ in by_rank], range(len(by_rank)))
+    if differences:
+        raise RankMismatchError(describe_differences(differences, _FIX))
+    if trains_alone:
+        raise ConfigError(
+            "model.optimizer",
+            got=f"a plain {type(model.optimizer).__name__}",
+            expected="an optimizer that reduces gradients: every rank would train on its own",
+            fix="wrap the optimizer with hvd.DistributedOptimizer; a model that was copied, "
+            "pickled or loaded with keras.models.load_model has lost it, hvd.load_model keeps it",
+        )
+    if ranks.topology.is_root:
+        _warn_of_shared_files([files for _, files in by_rank])
+    if params.get("steps") is None:
+        BatchAgreement.start(model)
+
+
+def _is_of_all_ranks(model: keras.Model, callbacks: list[Any]) -> bool:
+    """Whether every rank is in this `fit`."""
+    if any(getattr(callback, "starts_all_ranks", False) for callback in callbacks):
+        return True
+    synchronizer = synchronizer_of(getattr(model, "optimizer", None))
+    return (
+        synchronizer is not None
+        and synchronizer.settings.reduction.process_set is global_process_set
+    )
+
+
+def _trains_alone(model: keras.Model) -> bool:
+    """Whether `fit` would apply this rank's own gradients: its step and optimizer are Keras's."""
+    optimizer = getattr(model, "optimizer", None)
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    if optimizer is None or synchronizer_of(optimizer) is not None:
+        return False
+    is_of_keras = type(optimizer).__module__.startswith("keras.")
+    return (
+        is_of_keras
+        and type(model).train_step is keras.Model.train_step
+        and not (model.built and not model.trainable_variables)
+    )
+
+
+def _files_of(callbacks: list[Any]) -> list[list[str]]:
+    """Returns class and path of the callbacks of Keras, or derived from them, that write."""
+    return [
+        [type(callback).__name__, os.path.abspath(str(getattr(callback, attribute, "")))]
+        for callback in callbacks
+        for kind, attribute in _WRITERS
+        if isinstance(callback, kind)
+        and not type(callback).__module__.startswith("hvd_imgcls.keras.callbacks")
+    ]
+
+
+def _warn_of_shared_files(by_rank: list[list[list[str]]]) -> None:
+    """Warns, once per process, of files that more than one rank writes."""
+    ranks_of: dict[tuple[str, str], list[int]] = {}
+    for rank, files in enumerate(by_rank):
+        for name, path in files:
+            ranks_of.setdefault((name, path), []).append(rank)
+    for (name, path), writers in ranks_of.items():
+        if len(writers) < 2:
+            continue
+        fix = "wrap the list of callbacks: hvd.callbacks.rank_safe([...])"
+        if name == "BackupAndRestore":
+            fix = "use ModelCheckpoint in hvd.callbacks.rank_safe([...]) and set initial_epoch"
+        text = f"{name}: {name_ranks(writers)} write {path} at the same time; {fix}"
+        if text not in _warned:
+            _warned.add(text)
+            logger.warning(text)

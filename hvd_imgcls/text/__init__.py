@@ -1,0 +1,1 @@
+"""Text for the terminal: durations, tables, names that cannot control it."""

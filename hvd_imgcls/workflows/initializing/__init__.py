@@ -1,0 +1,1 @@
+"""`hvd-imgcls init`: a pipeline for a folder of images."""
