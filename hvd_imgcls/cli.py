@@ -249,9 +249,13 @@ def _split_overrides(
         return list(words), []
     from hvd_imgcls.config import split_overrides
 
-    end = words.index(END_OF_OPTIONS) if END_OF_OPTIONS in words else len(words)
+    end = _end_of_options(words)
     others, overrides = split_overrides(words[:end])
     return [*others, *words[end:]], overrides
+
+
+def _end_of_options(words: Sequence[str]) -> int:
+    return words.index(END_OF_OPTIONS) if END_OF_OPTIONS in words else len(words)
 
 
 def _require_known_options(words: Sequence[str], parser: argparse.ArgumentParser) -> None:
@@ -259,7 +263,7 @@ def _require_known_options(words: Sequence[str], parser: argparse.ArgumentParser
     from hvd_imgcls.config.reading.problems import other_key
 
     known = {string for action in parser._actions for string in action.option_strings}
-    for word in words[: words.index(END_OF_OPTIONS)]:
+    for word in words[: _end_of_options(words)]:
         option = word.partition("=")[0]
         if option.startswith("--") and option not in known:
             meant = other_key(option.removeprefix("--"))

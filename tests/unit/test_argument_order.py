@@ -20,7 +20,17 @@ COMMANDS = {
     "show-data": (["p.yaml"], [], [["--num", "4"], ["--split", "train"]]),
     "statistics": (["p.yaml"], [], [["--quiet"], ["--train.seed", "3"]]),
     "bench": (["step"], [], [["--pairs", "3"], ["--out", "x"]]),
+    "init": (["photos"], [], [["--out", "p.yaml"], ["--no-measure"], ["--minutes", "3"]]),
+    "runs": ([], ["runs"], [["--verbose"]]),
+    "keys": ([], ["data", "model"], [["--quiet"]]),
+    "models": ([], [], [["--all"], ["--image-size", "32"], ["--json"]]),
+    "doctor": ([], [], [["--quiet"]]),
+    "install-horovod": ([], [], [["--mpi"], ["--gpu", "nccl"], ["--jobs", "2"]]),
 }
+
+
+def test_every_command_is_tried():
+    assert set(COMMANDS) == set(cli.COMMANDS)
 
 
 @pytest.fixture
@@ -76,6 +86,8 @@ def test_names_after_two_dashes_may_begin_with_a_dash_or_look_like_keys(parsed):
         (["train", "p.yaml", "--lr", "3"], "did you mean --schedule.base_learning_rate?"),
         (["train", "p.yaml", "--lr=3"], "did you mean --schedule.base_learning_rate?"),
         (["predict", "--out", "p.csv"], "required: RUN_DIR|MODEL.keras"),
+        (["models", "resnet20"], "unrecognized arguments: resnet20"),
+        (["doctor", "--", "now"], "unrecognized arguments: now"),
         (["train", "a.yaml", "b.yaml"], "unrecognized arguments: b.yaml"),
         (["export", "RUN", "--to", "x", "--format", "word"], "invalid choice: 'word'"),
     ],

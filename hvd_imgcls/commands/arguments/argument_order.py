@@ -47,7 +47,9 @@ def options_first(words: Sequence[str], parser: argparse.ArgumentParser) -> list
             arguments.insert(0, greedy[-1].pop())
             missing -= 1
         greedy.pop()
-    return [*(word for option in options for word in option), END_OF_OPTIONS, *arguments]
+    # A parser that takes no arguments refuses `--` itself.
+    end = [END_OF_OPTIONS] if any(not action.option_strings for action in parser._actions) else []
+    return [*(word for option in options for word in option), *end, *arguments]
 
 
 def _values_of(action: argparse.Action, remaining: list[str]) -> list[str]:
