@@ -15,11 +15,11 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NoReturn
 
 from hvd_imgcls import __version__
 from hvd_imgcls.commands.arguments.argument_order import END_OF_OPTIONS, options_first
+from hvd_imgcls.commands.command_list import COMMANDS
 from hvd_imgcls.commands.surroundings import open_missing_streams, require_tensorflow
 from hvd_imgcls.environment.topology import launched_rank_and_size
 from hvd_imgcls.errors import ConfigError, HvdImgclsError, PeerFailedError, RootFailedError
@@ -47,92 +47,6 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}\n{self.format_usage().rstrip()}")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Command:
-    """One command.
-
-    Attributes:
-        module: Module with `add_arguments(parser)` and `run(arguments)`. `run` returns
-            the exit code, or None for 0.
-        help: One-line description for `--help`.
-    """
-
-    module: str
-    help: str
-
-
-COMMANDS = {
-    "init": Command(
-        module="hvd_imgcls.commands.init",
-        help="look at a folder of images and write a pipeline file for it",
-    ),
-    "train": Command(
-        module="hvd_imgcls.commands.train",
-        help="train a pipeline, evaluate the model and write a run directory",
-    ),
-    "plan": Command(
-        module="hvd_imgcls.commands.plan",
-        help="show what a run would do on any number of ranks, without starting it",
-    ),
-    "evaluate": Command(
-        module="hvd_imgcls.commands.evaluate",
-        help="compute exact metrics of a run or a model on all ranks",
-    ),
-    "predict": Command(
-        module="hvd_imgcls.commands.predict",
-        help="classify images on all ranks and write the predictions in input order",
-    ),
-    "export": Command(
-        module="hvd_imgcls.commands.export",
-        help="export a model for serving: a SavedModel that accepts encoded images",
-    ),
-    "report": Command(
-        module="hvd_imgcls.commands.report",
-        help="write a self-contained HTML report on a run, or a comparison of several runs",
-    ),
-    "runs": Command(
-        module="hvd_imgcls.commands.runs",
-        help="list the runs in a directory with their metrics and what differs",
-    ),
-    "check-data": Command(
-        module="hvd_imgcls.commands.check_data",
-        help="decode every image on all ranks, list the bad ones and write a manifest",
-    ),
-    "show-data": Command(
-        module="hvd_imgcls.commands.show_data",
-        help="draw images as the network sees them, before and after augmentation",
-    ),
-    "statistics": Command(
-        module="hvd_imgcls.commands.statistics",
-        help="compute mean and standard deviation of the training images for data.normalization",
-    ),
-    "keys": Command(
-        module="hvd_imgcls.commands.keys",
-        help="explain the keys of a section of a pipeline file",
-    ),
-    "models": Command(
-        module="hvd_imgcls.commands.models",
-        help="list all models with their parameters and multiply-adds",
-    ),
-    "prepare": Command(
-        module="hvd_imgcls.commands.prepare",
-        help="convert image files to record files with an index, on all ranks",
-    ),
-    "bench": Command(
-        module="hvd_imgcls.bench.command",
-        help="run benchmarks, each with its baseline in the same run",
-    ),
-    "doctor": Command(
-        module="hvd_imgcls.doctor",
-        help="check that this machine is ready: versions, Horovod, threads, network",
-    ),
-    "install-horovod": Command(
-        module="hvd_imgcls.horovod_build.command",
-        help="build and install Horovod for the installed TensorFlow",
-    ),
-}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
