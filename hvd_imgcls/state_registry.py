@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,20 +23,39 @@ class Stateful(Protocol):
         """Restores the result of `state`, in this process or another one."""
 
 
+Combine = Callable[[Sequence[State], int], State]
+"""From the states of all ranks of a run, to that of a rank (the second argument) if the run is
+resumed on another number of ranks."""
+
+
+def of_the_root(states: Sequence[State], rank: int) -> State:
+    """Returns the state of the root for every rank."""
+    del rank
+    return states[0]
+
+
 class StateRegistry:
     """The stateful objects of a run, by name, in the order in which they are restored."""
 
     def __init__(self) -> None:
         self._owners: dict[str, Stateful] = {}
-        self._differs: set[str] = set()
+        self._combine: dict[str, Combine] = {}
 
-    def register(self, name: str, owner: Stateful, *, differs_by_rank: bool = False) -> None:
+    def register(
+        self,
+        name: str,
+        owner: Stateful,
+        *,
+        differs_by_rank: bool = False,
+        combine: Combine = of_the_root,
+    ) -> None:
         """Adds an object.
 
         Args:
             name: Letters, digits, dots and underscores; unique.
             owner: The object.
             differs_by_rank: Whether the state differs between ranks.
+            combine: Gives the state on another number of ranks, if it differs between ranks.
 
         Raises:
             ValueError: If the name is already registered.
@@ -45,7 +64,7 @@ class StateRegistry:
             raise ValueError(f"the name {name!r} is already registered")
         self._owners[name] = owner
         if differs_by_rank:
-            self._differs.add(name)
+            self._combine[name] = combine
 
     def keep_only(self, *names: str) -> None:
         """Removes all objects except those with these names."""
@@ -58,7 +77,7 @@ class StateRegistry:
 
     def differs_by_rank(self, name: str) -> bool:
         """Returns whether the state under this name differs between ranks."""
-        return name in self._differs
+        return name in self._combine
 
     def states(self) -> dict[str, State]:
         """Returns the state of every object, by name.
@@ -70,6 +89,28 @@ class StateRegistry:
         for name, state in states.items():
             _require_plain(state, name)
         return states
+
+    def restore_on(
+        self, states_by_rank: Sequence[Mapping[str, State]], rank: int, size: int
+    ) -> None:
+        """Restores the state of every object on any number of ranks.
+
+        Args:
+            states_by_rank: The states of all ranks that the run had.
+            rank: This rank.
+            size: Number of ranks now.
+
+        Raises:
+            CheckpointError: If a state is missing, or belongs to no object.
+        """
+        if len(states_by_rank) == size:
+            self.restore(states_by_rank[rank])
+            return
+        combined = {
+            name: self._combine.get(name, of_the_root)([of[name] for of in states_by_rank], rank)
+            for name in states_by_rank[0]
+        }
+        self.restore(combined)
 
     def restore(self, states: Mapping[str, State]) -> None:
         """Restores the state of every object.

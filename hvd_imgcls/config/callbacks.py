@@ -144,4 +144,9 @@ Callback = Annotated[
 
 def mode_of(section: EarlyStopping | ReduceOnPlateau | ModelCheckpoint) -> Literal["min", "max"]:
     """Returns whether lower or higher values of the metric are better."""
-    return section.mode or ("min" if section.monitor.endswith("loss") else "max")
+    return section.mode or mode_for(section.monitor)
+
+
+def mode_for(monitor: str) -> Literal["min", "max"]:
+    """Returns whether lower or higher values of a metric are better, by its name."""
+    return "min" if monitor.endswith("loss") else "max"

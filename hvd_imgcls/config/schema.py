@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from hvd_imgcls.config.augmentations import Augmentation
 from hvd_imgcls.config.averaging import Ema, Lookahead
 from hvd_imgcls.config.callbacks import Callback
+from hvd_imgcls.config.checkpoint import Checkpoint
 from hvd_imgcls.config.evaluation import Evaluation
 from hvd_imgcls.config.fine_tuning import FineTuning
 from hvd_imgcls.config.gradient_clipping import GradientClipping, NoClipping
@@ -269,6 +270,9 @@ class RunConfig:
 
     callbacks: tuple[Callback, ...] = ()
     """Callbacks that run after every epoch."""
+
+    checkpoint: Checkpoint | None = Checkpoint()
+    """When the state of the run is saved, so that the same command continues it. null for none."""
 
     run_dir: str | None = None
     """The run directory. Defaults to `runs/<pipeline>-<n>` with the first free n."""
