@@ -27,7 +27,7 @@ from hvd_imgcls.commands.parsing import (
 )
 from hvd_imgcls.commands.surroundings import open_missing_streams, require_tensorflow
 from hvd_imgcls.environment.topology import launched_rank_and_size
-from hvd_imgcls.errors import ConfigError, HvdImgclsError, PeerFailedError, RootFailedError
+from hvd_imgcls.errors import ConfigError, HvdImgclsError, PeerFailedError, RootFailedError, StoppedError
 from hvd_imgcls.failures import process_state, root_cause
 from hvd_imgcls.interruption import say_interrupted
 from hvd_imgcls.text.printable import printable_text
@@ -94,6 +94,11 @@ def exit_code_of(action: Callable[[], int], *, is_verbose: bool = False) -> int:
         # The reader of our output (`| head`) has closed the pipe.
         sys.stderr.close()
         return 0
+    except StoppedError as error:
+        rank, _ = launched_rank_and_size()
+        if rank == 0:
+            sys.stderr.write(f"{printable_text(str(error))}\n")
+        return error.exit_code
     except HvdImgclsError as error:
         if is_verbose:
             traceback.print_exc()

@@ -8,6 +8,7 @@ get an ordinary exception.
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -108,6 +109,32 @@ class NonFiniteError(HvdImgclsError):
 
     exit_code = 7
     is_of_all_ranks = True
+
+
+class StoppedError(HvdImgclsError):
+    """The run was asked to stop, and has saved its state; raised on all ranks.
+
+    Args:
+        by: The signal.
+        step: Completed steps.
+        saved: The checkpoint from which the run can be continued; None if there is none.
+        problem: Why the last state could not be saved; empty if it was.
+    """
+
+    exit_code = 75
+    is_of_all_ranks = True
+
+    def __init__(
+        self, by: signal.Signals, *, step: int, saved: str | None, problem: str = ""
+    ) -> None:
+        message = f"stopped by {by.name} after step {step:,}"
+        if problem:
+            message += f", which could not be saved: {problem}"
+        if saved is None:
+            self.exit_code = 128 + by
+        else:
+            message += f"; saved in {saved}: give the same command again to continue"
+        super().__init__(message)
 
 
 @contextlib.contextmanager

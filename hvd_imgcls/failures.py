@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from hvd_imgcls.errors import HvdImgclsError, PeerFailedError
@@ -28,11 +29,15 @@ class ProcessState:
             exception.
         remains: What the command leaves behind if it is interrupted now, as a phrase; empty if
             nothing.
+        is_resumable: Whether the same command would continue from a checkpoint.
+        write_end: On the root of a run: writes into its directory how it ended.
     """
 
     has_joined_ranks: bool = False
     graph_error: HvdImgclsError | None = None
     remains: str = ""
+    is_resumable: bool = False
+    write_end: Callable[[str], None] | None = None
 
 
 process_state = ProcessState()

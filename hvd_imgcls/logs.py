@@ -99,6 +99,20 @@ def is_started() -> bool:
     return any(hasattr(handler, _OURS) for handler in logging.getLogger(LOGGER_NAME).handlers)
 
 
+def write_to_files(level: int, message: str) -> None:
+    """Writes a message to the log files only: the terminal shows it elsewhere.
+
+    Args:
+        level: Level, as in `logging`.
+        message: The message.
+    """
+    logger = logging.getLogger(LOGGER_NAME)
+    record = logger.makeRecord(logger.name, level, "", 0, "%s", (message,), None)
+    for handler in logger.handlers:
+        if hasattr(handler, _OURS) and isinstance(handler, logging.FileHandler):
+            handler.handle(record)
+
+
 class Pace:
     """Limits how often progress is logged.
 

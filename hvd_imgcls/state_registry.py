@@ -46,16 +46,15 @@ class StateRegistry:
         name: str,
         owner: Stateful,
         *,
-        differs_by_rank: bool = False,
-        combine: Combine = of_the_root,
+        combine: Combine | None = None,
     ) -> None:
         """Adds an object.
 
         Args:
             name: Letters, digits, dots and underscores; unique.
             owner: The object.
-            differs_by_rank: Whether the state differs between ranks.
-            combine: Gives the state on another number of ranks, if it differs between ranks.
+            combine: For a state that differs between ranks: gives it on another number of ranks.
+                None if it is equal on all ranks.
 
         Raises:
             ValueError: If the name is already registered.
@@ -63,29 +62,33 @@ class StateRegistry:
         if name in self._owners:
             raise ValueError(f"the name {name!r} is already registered")
         self._owners[name] = owner
-        if differs_by_rank:
+        if combine is not None:
             self._combine[name] = combine
 
     def keep_only(self, *names: str) -> None:
         """Removes all objects except those with these names."""
         self._owners = {name: owner for name, owner in self._owners.items() if name in names}
+        self._combine = {name: how for name, how in self._combine.items() if name in names}
 
     @property
     def names(self) -> list[str]:
         """All names, in order."""
         return list(self._owners)
 
-    def differs_by_rank(self, name: str) -> bool:
-        """Returns whether the state under this name differs between ranks."""
-        return name in self._combine
-
-    def states(self) -> dict[str, State]:
+    def states(self, *, only_differing: bool = False) -> dict[str, State]:
         """Returns the state of every object, by name.
+
+        Args:
+            only_differing: Leaves out those that are equal on all ranks.
 
         Raises:
             TypeError: If an object returns something that is neither JSON nor an array.
         """
-        states = {name: owner.state() for name, owner in self._owners.items()}
+        states = {
+            name: owner.state()
+            for name, owner in self._owners.items()
+            if not only_differing or name in self._combine
+        }
         for name, state in states.items():
             _require_plain(state, name)
         return states
@@ -96,21 +99,24 @@ class StateRegistry:
         """Restores the state of every object on any number of ranks.
 
         Args:
-            states_by_rank: The states of all ranks that the run had.
+            states_by_rank: The states of all ranks that the run had; may lack, but for the root,
+                those that are equal on all ranks.
             rank: This rank.
             size: Number of ranks now.
 
         Raises:
             CheckpointError: If a state is missing, or belongs to no object.
         """
+        root = states_by_rank[0]
         if len(states_by_rank) == size:
-            self.restore(states_by_rank[rank])
+            self.restore({**root, **states_by_rank[rank]})
             return
         combined = {
-            name: self._combine.get(name, of_the_root)([of[name] for of in states_by_rank], rank)
-            for name in states_by_rank[0]
+            name: self._combine[name]([{**root, **one}[name] for one in states_by_rank], rank)
+            for name in root
+            if name in self._combine
         }
-        self.restore(combined)
+        self.restore({**root, **combined})
 
     def restore(self, states: Mapping[str, State]) -> None:
         """Restores the state of every object.

@@ -11,19 +11,24 @@ from hvd_imgcls.config import load_config
 from hvd_imgcls.config.model_files import require_files
 from hvd_imgcls.data import open_source, opens_without_tensorflow
 from hvd_imgcls.environment.topology import Topology, launched_rank_and_size
-from hvd_imgcls.run_directory.creation import require_no_run
 from hvd_imgcls.run_directory.paths import RunDir
 from hvd_imgcls.tensorflow_import import import_tensorflow_quietly
 from hvd_imgcls.workflows.startup.images import open_run_images, plan_run
+from hvd_imgcls.workflows.startup.run_place import require_continuable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `train`."""
     add_pipeline(parser)
+    parser.add_argument(
+        "--fresh",
+        action="store_true",
+        help="begin a new run even if there is an unfinished one, which is then left as it is",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Trains the model. Collective: every rank must call this."""
+    """Trains the model, or continues to. Collective: every rank must call this."""
     # Everything that can be checked without TensorFlow, whose import takes seconds, comes first.
     config = load_config(arguments.pipeline, arguments.overrides)
     require_files(config.model)
@@ -34,8 +39,10 @@ def run(arguments: argparse.Namespace) -> None:
         images = open_run_images(config, source=source)
         plan = plan_run(config, images, Topology.on_hosts(rank, size, size))
     # Root only: the root creates the directory while the other ranks check.
-    if rank == 0 and config.run_dir is not None:
-        require_no_run(RunDir(Path(config.run_dir)))
+    if rank == 0 and config.run_dir is not None and not arguments.fresh:
+        files = RunDir(Path(config.run_dir))
+        if files.holds_run():
+            require_continuable(config, files)
 
     install_sigterm_grace()
     import_tensorflow_quietly(arguments.verbosity)
@@ -47,4 +54,5 @@ def run(arguments: argparse.Namespace) -> None:
         plan=plan,
         pipeline_name=Path(arguments.pipeline).stem,
         verbosity=arguments.verbosity,
+        is_fresh=arguments.fresh,
     )

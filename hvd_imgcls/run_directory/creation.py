@@ -11,32 +11,23 @@ DEFAULT_PARENT = Path("runs")
 
 
 def begin(path: Path) -> RunDir:
-    """Creates the directory of a new run.
+    """Creates the directory of a run, if it does not exist.
 
     Root only: other ranks receive the path from the root.
 
     Raises:
-        ConfigError: If the directory holds a run, or cannot be created.
+        ConfigError: If it cannot be created.
     """
-    run_dir = RunDir(path)
-    require_no_run(run_dir)
     _make(path, exist_ok=True)
-    return run_dir
+    return RunDir(path)
 
 
-def require_no_run(run_dir: RunDir) -> None:
-    """Raises an error if a directory holds a run, finished or not.
-
-    Raises:
-        ConfigError: If it does.
-    """
-    if run_dir.holds_run():
-        raise ConfigError(
-            "run_dir",
-            got=str(run_dir.path),
-            expected="a directory without a run",
-            fix="choose another --run_dir, or delete the old run",
-        )
+def free_beside(path: Path) -> Path:
+    """Returns the first of `<path>-2`, `<path>-3`, ... that holds no run."""
+    number = 2
+    while RunDir(path.with_name(f"{path.name}-{number}")).holds_run():
+        number += 1
+    return path.with_name(f"{path.name}-{number}")
 
 
 def begin_next(pipeline_name: str, parent: Path = DEFAULT_PARENT) -> RunDir:
@@ -54,14 +45,6 @@ def begin_next(pipeline_name: str, parent: Path = DEFAULT_PARENT) -> RunDir:
             number += 1
         else:
             return RunDir(path)
-
-
-def begin_named(run_dir: str | None, pipeline_name: str) -> RunDir:
-    """Creates the directory named in the configuration, or the next one of a pipeline.
-
-    Root only: other ranks receive the path from the root.
-    """
-    return begin_next(pipeline_name) if run_dir is None else begin(Path(run_dir))
 
 
 def _make(path: Path, *, exist_ok: bool) -> None:

@@ -42,6 +42,16 @@ class RunDir:
         return self.path / "launches.jsonl"
 
     @property
+    def status(self) -> Path:
+        """Whether the run goes on, or how it ended."""
+        return self.path / "status.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The checkpoints, from which the run can be continued."""
+        return self.path / "checkpoints"
+
+    @property
     def first_batch(self) -> Path:
         """Contact sheet of the first batch, as the network receives it."""
         return self.path / "first_batch.png"

@@ -128,6 +128,7 @@ def evaluate_model(
     ranks: Ranks,
     quarantine_path: Path | None = None,
     with_intervals: bool = True,
+    on_block: Callable[[], None] = lambda: None,
 ) -> Evaluated:
     """Evaluates a model on the held-out split, counting every example exactly once.
 
@@ -143,6 +144,7 @@ def evaluate_model(
         quarantine_path: File to which the root appends the images that `data.bad_examples:
             quarantine` excludes, or None.
         with_intervals: Whether to compute the bootstrap intervals; others are always computed.
+        on_block: Called before each block, equally often on all ranks.
 
     Raises:
         DataError: If an image cannot be decoded; with `quarantine`, if there are too many.
@@ -161,6 +163,7 @@ def evaluate_model(
     )
     batches, pace, num_done = iter(dataset), logs.Pace(), 0
     for number, examples in zip(numbers.tolist(), blocks, strict=True):
+        on_block()
         try:
             images, targets, weights = next(batches)
         except tf.errors.OpError as error:

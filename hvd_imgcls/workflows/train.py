@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 
 import keras
@@ -11,17 +12,23 @@ from hvd_imgcls import logs
 from hvd_imgcls.config import RunConfig
 from hvd_imgcls.config.models import GivenModel
 from hvd_imgcls.data import ImageSource
+from hvd_imgcls.interruption import end_by_signal
 from hvd_imgcls.models import no_model_given
 from hvd_imgcls.plan import Plan
+from hvd_imgcls.run_directory.paths import RunDir
+from hvd_imgcls.stop_request import StopRequest
 from hvd_imgcls.workflows.report import write_report
 from hvd_imgcls.workflows.startup.ranks import join_ranks
+from hvd_imgcls.workflows.training.ending import recorded_end
 from hvd_imgcls.workflows.training.fitting import fit
 from hvd_imgcls.workflows.training.model import labelled_phase, make_model
 from hvd_imgcls.workflows.training.outcome import TrainResult, finish_run
 from hvd_imgcls.workflows.training.pretraining import pretrain
-from hvd_imgcls.workflows.training.run import begin
+from hvd_imgcls.workflows.training.run import Run, begin
 
 __all__ = ["TrainResult", "train"]
+
+logger = logging.getLogger(__name__)
 
 
 def train(
@@ -33,8 +40,12 @@ def train(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     pipeline_name: str = "run",
     verbosity: logs.Verbosity = logs.Verbosity.NORMAL,
+    is_fresh: bool = False,
 ) -> TrainResult:
     """Trains one image classifier, evaluates it and writes its run directory.
+
+    A run that did not finish continues from its newest checkpoint: see docs/checkpoints.md. On
+    SIGTERM, SIGINT, SIGUSR1 and SIGHUP the run saves its state and ends.
 
     Collective: every rank must call this with equal arguments.
 
@@ -51,11 +62,14 @@ def train(
             `hvd_imgcls.keras.callbacks.RankSafe`. They come after those of the configuration.
         pipeline_name: Name of the run directory if the configuration does not define it.
         verbosity: How much is logged.
+        is_fresh: Whether to begin a new run even if there is an unfinished one to continue.
 
     Raises:
         ConfigError: If the configuration does not suit the data, the ranks, or an existing
             run; if a given model does not fit, or none is given for the name `given`.
-        CheckpointError: If the model comes from a file that does not fit.
+        CheckpointError: If the model comes from a file that does not fit, or all checkpoints of
+            the run are damaged.
+        StoppedError: On all ranks, if one receives a signal to stop, after the state is saved.
         RankMismatchError: If values differ between ranks.
         NonFiniteError: If gradients or the loss are NaN or infinite, depending on
             `train.non_finite`.
@@ -66,19 +80,30 @@ def train(
     elif isinstance(config.model, GivenModel):
         raise no_model_given()
 
-    # Set up ranks and logging.
-    ranks = join_ranks(verbosity)
+    stop = StopRequest(end_by_signal)
+    with stop.listening():
+        # Set up ranks and logging.
+        ranks = join_ranks(verbosity)
 
-    # Make the plan: plain arithmetic, printed before anything expensive starts.
-    run = begin(
-        config,
-        ranks,
-        source=source,
-        plan=plan,
-        pipeline_name=pipeline_name,
-        verbosity=verbosity,
-    )
+        # Make the plan: plain arithmetic, printed before anything expensive starts.
+        run = begin(
+            config,
+            ranks,
+            source=source,
+            plan=plan,
+            pipeline_name=pipeline_name,
+            verbosity=verbosity,
+            is_fresh=is_fresh,
+            stop=stop,
+        )
+        with recorded_end(run):
+            return _train(run, model, callbacks)
 
+
+def _train(
+    run: Run, model: keras.Model | None, callbacks: Sequence[keras.callbacks.Callback]
+) -> TrainResult:
+    """Trains, evaluates and saves. Collective."""
     # Train.
     trained = make_model(run, model)
     pretrain(run, trained)
@@ -86,6 +111,19 @@ def train(
 
     # Evaluate and save: identical models on all ranks, exact metrics, files, report.
     result = finish_run(run, trained, freezer)
-    if run.is_root and config.logging.report:
-        write_report(run.files.path, run.files.report)
+    if run.is_root and run.config.logging.report:
+        _write_report(run.files)
     return result
+
+
+def _write_report(files: RunDir) -> None:
+    """Writes the report; a full disk does not fail a run that is complete."""
+    try:
+        write_report(files.path, files.report)
+    except OSError as error:
+        logger.warning(
+            "%s: %s; `hvd-imgcls report %s` writes it later",
+            files.report,
+            error.strerror or error,
+            files.path,
+        )

@@ -13,7 +13,8 @@ from hvd_imgcls.distributed import global_process_set
 from hvd_imgcls.keras.checks import consistency
 from hvd_imgcls.keras.communication.objects import broadcast_variables
 from hvd_imgcls.keras.graph.building import before_first_step, create_optimizer_variables, is_built
-from hvd_imgcls.keras.graph.variables import is_random_state, native_variable
+from hvd_imgcls.keras.graph.random_states import is_random_state, moved_apart
+from hvd_imgcls.keras.graph.variables import native_variable
 from hvd_imgcls.keras.synchronization.comparison import without_local_slots
 from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 
@@ -104,7 +105,8 @@ class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
         broadcast_variables(shared, self.root_rank, facts=facts)
         for state in random_states:
             if not self._is_local(state):
-                _move_apart(state, distributed.current().topology.rank)
+                native = native_variable(state)
+                native.assign(moved_apart(native.numpy(), distributed.current().topology.rank))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Synchronises the models of all ranks if necessary, and compares them. Collective."""
@@ -132,14 +134,3 @@ class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
                 fix="wrap the optimizer with hvd.DistributedOptimizer, or reduce the gradients of "
                 "a custom train_step with hvd.DistributedGradientTape",
             )
-
-
-def _move_apart(state: Any, rank: int) -> None:
-    """Advances a random generator so that every rank draws different numbers.
-
-    A state is (seed, counter); the seeds of ranks differ by multiples of a large odd
-    constant, so that neighbouring seeds of a user do not collide (2**32 / golden ratio).
-    """
-    native = native_variable(state)
-    seed, counter = (int(value) for value in native.numpy())
-    native.assign(tf.constant([(seed + rank * 0x9E3779B1) % 2**32, counter], native.dtype))

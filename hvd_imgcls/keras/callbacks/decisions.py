@@ -16,7 +16,8 @@ from hvd_imgcls import distributed
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.keras.checks.digest import digest_array
 from hvd_imgcls.keras.communication.objects import broadcast_variables
-from hvd_imgcls.keras.graph.variables import is_random_state, native_variable
+from hvd_imgcls.keras.graph.random_states import is_random_state
+from hvd_imgcls.keras.graph.variables import native_variable
 from hvd_imgcls.keras.state.training_state import PLAIN, numbers_of
 from hvd_imgcls.keras.synchronization.comparison import without_local_slots
 from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of

@@ -22,8 +22,3 @@ def num_elements(tensor: tf.Tensor) -> Any:
     """Returns the number of elements: an int, or a scalar tensor if the shape is not static."""
     known = tensor.shape.num_elements()
     return tf.size(tensor) if known is None else known
-
-
-def is_random_state(variable: Any) -> bool:
-    """Returns whether a variable is the state of a layer's random generator."""
-    return variable.name == "seed_generator_state" and tuple(variable.shape) == (2,)

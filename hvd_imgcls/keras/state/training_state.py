@@ -15,8 +15,8 @@ PLAIN = (bool, int, float, str, np.generic)
 """Types that JSON supports, after conversion from NumPy."""
 
 
-class ModelState:
-    """Weights, moving statistics and the state of random generators.
+class WeightsState:
+    """The weights of a model, which are equal on all ranks.
 
     Args:
         model: A built model.
@@ -26,16 +26,57 @@ class ModelState:
         self._model = model
 
     def state(self) -> dict[str, Any]:
-        """Returns all variables of the model."""
-        return arrays_of(self._model.variables)
+        """Returns all variables that layers have declared as trainable, frozen or not."""
+        return arrays_of(self._variables())
 
     def restore(self, state: dict[str, Any]) -> None:
         """Restores the result of `state`.
 
         Raises:
-            CheckpointError: If the model has different variables.
+            CheckpointError: If the model has different weights.
         """
-        assign_arrays(self._model.variables, state, "model")
+        assign_arrays(self._variables(), state, "weights of the model")
+
+    def _variables(self) -> list[Any]:
+        others = _not_trained(self._model)
+        return [variable for variable in self._model.variables if id(variable) not in others]
+
+
+class StatisticsState:
+    """All other variables of a model: moving statistics and the states of random generators.
+
+    They differ between ranks.
+
+    Args:
+        model: A built model.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self._model = model
+
+    def state(self) -> dict[str, Any]:
+        """Returns the variables."""
+        return arrays_of(self._variables())
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restores the result of `state`.
+
+        Raises:
+            CheckpointError: If the model has different ones.
+        """
+        assign_arrays(self._variables(), state, "moving statistics and random states of the model")
+
+    def _variables(self) -> list[Any]:
+        others = _not_trained(self._model)
+        return [variable for variable in self._model.variables if id(variable) in others]
+
+
+def _not_trained(model: keras.Model) -> set[int]:
+    """Returns the ids of the variables that no layer has declared as trainable."""
+    declared = {
+        id(variable) for layer in model._flatten_layers() for variable in layer._trainable_variables
+    }
+    return {id(variable) for variable in model.variables} - declared
 
 
 class OptimizerState:

@@ -50,19 +50,25 @@ class Accumulation:
             total.assign(tf.zeros_like(total))
 
     def state(self, variables: Sequence[Any]) -> dict[str, Any]:
-        """Returns the number of passes and the sums.
+        """Returns the number of passes, and the sums unless they are 0 after an update.
 
         Args:
             variables: The trainable variables, whose order the sums have.
         """
-        sums = [self._sums.get(id(native_variable(variable))) for variable in variables]
+        passes = int(self._passes.numpy())
+        is_cleared = passes % self.num_passes == 0
+        sums = [
+            None if is_cleared else self._sums.get(id(native_variable(variable)))
+            for variable in variables
+        ]
         return {
-            "passes": int(self._passes.numpy()),
+            "passes": passes,
             "sums": [None if total is None else total.numpy() for total in sums],
         }
 
     def restore(self, state: dict[str, Any], variables: Sequence[Any]) -> None:
         """Restores the result of `state` for these variables."""
+        self.clear()
         self._passes.assign(state["passes"])
         for variable, total in zip(variables, state["sums"], strict=True):
             if total is not None:

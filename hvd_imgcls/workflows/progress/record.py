@@ -108,9 +108,14 @@ class Record:
             self.pretraining.restore(state["pretraining"])
 
     def times(self) -> Times | None:
-        """Returns the times of all ranks over all epochs; None without an epoch."""
+        """Returns the times of all ranks; None without an epoch.
+
+        Over the epochs on the present number of ranks, if a resumed run has changed it.
+        """
         total: Times | None = None
         for epoch in self.epochs:
+            if epoch.times.size != self.epochs[-1].times.size:
+                continue
             total = epoch.times if total is None else total + epoch.times
         return total
 

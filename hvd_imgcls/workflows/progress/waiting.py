@@ -38,6 +38,11 @@ class Times:
     rank_seconds: Floats
 
     @property
+    def size(self) -> int:
+        """Number of ranks."""
+        return len(self.seconds)
+
+    @property
     def data_share(self) -> float | None:
         """Fraction of time that the ranks waited for data, 0 to 1; None for zero time."""
         return _share(self.data_seconds.sum(), self.seconds.sum())

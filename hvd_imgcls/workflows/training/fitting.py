@@ -19,6 +19,7 @@ from hvd_imgcls.workflows.training.callbacks import make_callbacks
 from hvd_imgcls.workflows.training.freezing import Freezer, Segment, carry_over, segments
 from hvd_imgcls.workflows.training.one_training import OneTraining
 from hvd_imgcls.workflows.training.phase import Phase
+from hvd_imgcls.workflows.training.resuming import Resumed
 from hvd_imgcls.workflows.training.run import Run
 from hvd_imgcls.workflows.training.states import register_phase
 
@@ -53,31 +54,68 @@ def fit(run: Run, phase: Phase, given: Sequence[keras.callbacks.Callback] = ()) 
     model, position = phase.model, phase.position
     freezer = Freezer(model)
     placed = make_callbacks(run, phase, given)
-    register_phase(run, phase, placed)
-    resumed = run.resumed_states(phase.name)
-    restore = None
-    if resumed is not None:
-        position.restore(resumed[f"{phase.name}.position"])
-        restore = functools.partial(run.states.restore, resumed)
+    resumed = run.resumed_in(phase.name)
     callbacks = OneTraining(
-        [callback for _, callback in placed], model, phase.plan, position, restore
+        [callback for _, callback in placed],
+        model,
+        phase.plan,
+        position,
+        None if resumed is None else functools.partial(_restore, run, resumed),
+        run.checkpointing,
+        functools.partial(_evaluates_after, phase),
     )
-    optimizer: keras.optimizers.Optimizer | None = None
-    all_segments = segments(phase.config.fine_tuning.freeze, phase.plan.num_epochs)
-    # For a completed training, the last segment: its state must still be restored.
-    remaining = [s for s in all_segments if position.epoch < s.last_epoch] or all_segments[-1:]
-    with ignoring_weight_zero(model) if _may_have_weight_zero(phase) else contextlib.nullcontext():
-        for segment in remaining:
-            _compile_for(segment, phase, freezer, optimizer)
-            optimizer = model.optimizer
-            if run.is_root:
-                _warn_of_lagging_statistics(segment, phase)
-            _fit_segment(segment, run, phase, callbacks)
-            if model.stop_training:
-                break
+    register_phase(run, phase, placed, callbacks)
+    is_stopped = False
+    if resumed is not None:
+        position.restore(resumed.states_by_rank[0][f"{phase.name}.position"])
+        is_stopped = bool(resumed.states_by_rank[0][f"{phase.name}.training"]["stops"])
+    with contextlib.ExitStack() as stack:
+        if run.checkpointing is not None:
+            stack.enter_context(run.checkpointing.phase(phase.name, position, _steps_before(run)))
+        if _may_have_weight_zero(phase):
+            stack.enter_context(ignoring_weight_zero(model))
+        _fit_segments(run, phase, freezer, callbacks, is_stopped=is_stopped)
+        if run.checkpointing is not None:
+            run.checkpointing.end_training(callbacks.last_metrics)
     callbacks.end()
     freezer.thaw()
     return freezer
+
+
+def _fit_segments(
+    run: Run, phase: Phase, freezer: Freezer, callbacks: OneTraining, *, is_stopped: bool
+) -> None:
+    """Trains from the current position to the end of the plan. Collective."""
+    model, position = phase.model, phase.position
+    optimizer: keras.optimizers.Optimizer | None = None
+    # Between two epochs, the state is that of the epoch before: of its layers and its optimizer.
+    epoch = position.epoch if position.batch_in_epoch else max(0, position.epoch - 1)
+    for segment in segments(phase.config.fine_tuning.freeze, phase.plan.num_epochs):
+        if epoch >= segment.last_epoch:
+            continue
+        _compile_for(segment, phase, freezer, optimizer)
+        optimizer = model.optimizer
+        if run.is_root:
+            _warn_of_lagging_statistics(segment, phase)
+        _fit_segment(segment, run, phase, callbacks, is_stopped=is_stopped)
+        if model.stop_training:
+            return
+
+
+def _restore(run: Run, resumed: Resumed) -> None:
+    """Restores the state of this rank. Collective."""
+    run.states.restore_on(resumed.states_by_rank, run.rank, run.plan.size)
+
+
+def _evaluates_after(phase: Phase, epoch: int) -> bool:
+    """Whether the held-out split is evaluated at the end of an epoch, 0-based."""
+    every = phase.config.evaluation.every_epochs
+    return phase.name == "training" and bool(every) and (epoch + 1) % every == 0
+
+
+def _steps_before(run: Run) -> int:
+    """Returns the steps of the phases before the one that starts."""
+    return 0 if run.record.pretraining is None else run.record.pretraining.num_steps
 
 
 def _may_have_weight_zero(phase: Phase) -> bool:
@@ -142,22 +180,26 @@ def _warn_of_lagging_statistics(segment: Segment, phase: Phase) -> None:
 
 
 def _fit_segment(
-    segment: Segment, run: Run, phase: Phase, callbacks: keras.callbacks.CallbackList
+    segment: Segment, run: Run, phase: Phase, callbacks: OneTraining, *, is_stopped: bool
 ) -> None:
     """Trains through some epochs. Collective."""
     position, plan = phase.position, phase.plan
-    if position.epoch >= segment.last_epoch:
-        _begin_epoch(phase, callbacks, _dataset(run, phase))
+    if is_stopped and position.batch_in_epoch:
+        _end_epoch(phase, callbacks, _dataset(run, phase))
+        return
+    if is_stopped or position.epoch >= segment.last_epoch:
+        _begin(phase, callbacks, _dataset(run, phase))
+        return
     while position.epoch < segment.last_epoch:
         first_batch = position.batch_in_epoch
         num_left = plan.num_steps * plan.gradient_accumulation_steps - position.num_batches
         num_batches = min(plan.batches_per_epoch - first_batch, num_left)
         if not num_batches:
             _end_epoch(phase, callbacks, _dataset(run, phase))
-            continue
-        # The rest of an epoch separately: `fit` takes the same number of batches in every epoch.
-        last_epoch = position.epoch + 1 if first_batch else segment.last_epoch
-        _fit_epochs(run, phase, callbacks, last_epoch, num_batches)
+        else:
+            # The rest of an epoch separately: `fit` takes as many batches in every epoch.
+            last_epoch = position.epoch + 1 if first_batch else segment.last_epoch
+            _fit_epochs(run, phase, callbacks, last_epoch, num_batches)
         if phase.model.stop_training:
             return
 
@@ -165,7 +207,7 @@ def _fit_segment(
 def _fit_epochs(
     run: Run,
     phase: Phase,
-    callbacks: keras.callbacks.CallbackList,
+    callbacks: OneTraining,
     last_epoch: int,
     num_batches: int,
 ) -> None:
@@ -193,22 +235,20 @@ def _fit_epochs(
         )
 
 
-def _begin_epoch(
-    phase: Phase, callbacks: keras.callbacks.CallbackList, dataset: tf.data.Dataset
-) -> None:
-    """Starts an epoch of a resumed training without `fit`. Collective."""
+def _begin(phase: Phase, callbacks: OneTraining, dataset: tf.data.Dataset) -> None:
+    """Starts a resumed training without `fit`. Collective."""
     # Metrics are created in the first step, and must exist before their state is restored.
     build_for(phase.model, dataset.element_spec)
     phase.model.make_train_function()
     callbacks.on_train_begin()
-    callbacks.on_epoch_begin(phase.position.epoch)
 
 
 def _end_epoch(
-    phase: Phase, callbacks: keras.callbacks.CallbackList, dataset: tf.data.Dataset
+    phase: Phase, callbacks: OneTraining, dataset: tf.data.Dataset
 ) -> None:
     """Ends an epoch that was interrupted after its last batch. Collective."""
-    _begin_epoch(phase, callbacks, dataset)
+    _begin(phase, callbacks, dataset)
+    callbacks.on_epoch_begin(phase.position.epoch)
     callbacks.on_epoch_end(phase.position.epoch, dict(phase.model.get_metrics_result()))
 
 

@@ -55,6 +55,7 @@ class HeldOutEvaluation(keras.callbacks.Callback):
             run.plan.evaluation,
             ranks=run.ranks,
             with_intervals=False,
+            on_block=run.on_evaluated_block,
         ).metrics
         for name in VALUES:
             value = metrics.get(name.removeprefix("val_"))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 from hvd_imgcls.plan import Plan
 from hvd_imgcls.plan.position import Position
+from hvd_imgcls.workflows.training.checkpointing import Checkpointing
 
 
 class OneTraining(keras.callbacks.CallbackList):
@@ -21,8 +23,10 @@ class OneTraining(keras.callbacks.CallbackList):
         model: The model being trained.
         plan: The plan of the whole phase.
         position: Updated only here.
-        restore: Called once, in the first epoch, after `on_train_begin` and `on_epoch_begin`:
-            restores the state of a resumed training.
+        restore: Called once, after `on_train_begin` and, if training is resumed within an epoch,
+            `on_epoch_begin`: restores the state of a resumed training.
+        checkpointing: Saves the state when everything that belongs to a batch or an epoch is done.
+        evaluates_after: Whether the held-out split is evaluated at the end of an epoch, 0-based.
     """
 
     def __init__(
@@ -32,29 +36,33 @@ class OneTraining(keras.callbacks.CallbackList):
         plan: Plan,
         position: Position,
         restore: Callable[[], None] | None = None,
+        checkpointing: Checkpointing | None = None,
+        evaluates_after: Callable[[int], bool] = lambda epoch: False,
     ) -> None:
         # The parameters that `fit` passes to callbacks given in a plain list.
         params = {"epochs": plan.num_epochs, "steps": plan.batches_per_epoch, "verbose": 0}
         super().__init__(callbacks, add_history=True, model=model, **params)
         self._position = position
         self._restore = restore
+        self._checkpointing = checkpointing
+        self._evaluates_after = evaluates_after
         self._has_begun = False
         self._first_batch = 0
-        self._last_logs: dict[str, Any] | None = None
+        self._last_logs: dict[str, float] | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Starts training, the first time."""
         if not self._has_begun:
             self._has_begun = True
             super().on_train_begin(logs)
+            if not self._position.batch_in_epoch:
+                self._restore_once()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Starts an epoch, or resumes the one in which training was interrupted."""
         self._first_batch = self._position.batch_in_epoch
         super().on_epoch_begin(epoch, logs)
-        if self._restore is not None:
-            restore, self._restore = self._restore, None
-            restore()
+        self._restore_once()
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Starts a batch, which is numbered within its epoch."""
@@ -64,16 +72,55 @@ class OneTraining(keras.callbacks.CallbackList):
         """Counts a batch and ends it."""
         self._position.end_batch()
         super().on_train_batch_end(batch + self._first_batch, logs)
+        if self._checkpointing is not None:
+            self._checkpointing.end_batch()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Ends an epoch and counts it."""
+        checkpointing = self._checkpointing
+        if checkpointing is not None and self._evaluates_after(epoch):
+            checkpointing.before_epoch_end()
         super().on_epoch_end(epoch, logs)
         self._position.end_epoch()
+        self._last_logs = numbers_in(logs or {})
+        if checkpointing is not None:
+            checkpointing.end_epoch(self._last_logs)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Does nothing until `end` is called."""
-        self._last_logs = logs
 
     def end(self) -> None:
         """Ends, once."""
         super().on_train_end(self._last_logs)
+
+    @property
+    def last_metrics(self) -> dict[str, float]:
+        """The metrics of the last epoch."""
+        return self._last_logs or {}
+
+    def state(self) -> dict[str, Any]:
+        """Returns whether a callback has ended training, and the last metrics of an epoch."""
+        return {
+            "stops": bool(self.model.stop_training),
+            "logs": self._last_logs,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restores the result of `state`."""
+        self.model.stop_training = state["stops"]
+        self._last_logs = state["logs"]
+
+    def _restore_once(self) -> None:
+        if self._restore is not None:
+            restore, self._restore = self._restore, None
+            restore()
+
+
+def numbers_in(logs: Mapping[str, Any]) -> dict[str, float]:
+    """Returns the numbers in the metrics of an epoch, as floats."""
+    arrays = {name: np.asarray(value) for name, value in logs.items()}
+    return {
+        name: float(array)
+        for name, array in arrays.items()
+        if array.ndim == 0 and array.dtype.kind in "biuf"
+    }

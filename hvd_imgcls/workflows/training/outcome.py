@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -14,12 +15,14 @@ import keras
 import hvd_imgcls.keras as hvd
 from hvd_imgcls import distributed, logs
 from hvd_imgcls.data.pipeline.dataset import Start, training_dataset
+from hvd_imgcls.failures import process_state
 from hvd_imgcls.files.json_files import write_json
 from hvd_imgcls.files.outside import MAX_RESULTS_BYTES, read_text
 from hvd_imgcls.keras.checks.consistency import weights_digest
 from hvd_imgcls.keras.saving import write_portable
 from hvd_imgcls.optimizers import take_averages
 from hvd_imgcls.run_directory.paths import EvaluationFiles, RunDir
+from hvd_imgcls.run_directory.status import State, write_status
 from hvd_imgcls.workflows.evaluate import describe_metrics, evaluate_model
 from hvd_imgcls.workflows.evaluating.files import with_examples, write_evaluation
 from hvd_imgcls.workflows.evaluating.notable_images import write_pictures
@@ -91,7 +94,10 @@ def finish_run(run: Run, model: keras.Model, freezer: Freezer) -> TrainResult:
     summary = summarize(run.record, metrics, num_bad_images=_num_bad_images(run))
     if run.is_root:
         write_json(run.files.summary, summary)
+        write_status(run.files, State.FINISHED)
     run.collectives.barrier()
+    process_state.is_resumable = False
+    process_state.remains = f"the run is complete: {run.files.path}"
     result = TrainResult(
         run_dir=run.files,
         metrics=metrics,
@@ -117,7 +123,9 @@ def _evaluate_and_save(
     if run.is_root:
         # Before the evaluation: an unreadable held-out image must not cost the model.
         write_portable(model_path, model)
-    with run.record.evaluating():
+    checkpointing = run.checkpointing
+    polled = contextlib.nullcontext() if checkpointing is None else checkpointing.polled()
+    with run.record.evaluating(), polled:
         evaluated = evaluate_model(
             make_predict(model, run.config.evaluation.views),
             run.source,
@@ -125,7 +133,10 @@ def _evaluate_and_save(
             run.plan.evaluation,
             ranks=run.ranks,
             quarantine_path=quarantine_path,
+            on_block=run.on_evaluated_block,
         )
+    if checkpointing is not None:
+        checkpointing.end()
     if run.is_root:
         write_evaluation(files, evaluated, run.source)
     return digest, with_examples(evaluated, run.source)

@@ -61,7 +61,7 @@ def pretrain(run: Run, model: keras.Model) -> None:
             expected="model.name cae, which has a decoder",
             fix="use that model, or remove pretraining",
         )
-    if run.resumed_states("training") is not None:
+    if run.resumed_in("training") is not None:
         return  # the run was interrupted after it
     image_shape = image_shape_of(run.source, config)
     autoencoder = build_autoencoder(config.model, image_shape, encoder=model.get_layer("encoder"))

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hvd_imgcls import distributed, logs
 from hvd_imgcls.config import RunConfig, to_tree, to_yaml
@@ -16,14 +17,27 @@ from hvd_imgcls.files.atomic import write_text
 from hvd_imgcls.files.json_files import append_json_lines, write_json
 from hvd_imgcls.models.files import digests_of_files
 from hvd_imgcls.plan import Plan, describe_plan
-from hvd_imgcls.run_directory.creation import begin_named
+from hvd_imgcls.interruption import end_by_signal
+from hvd_imgcls.run_directory.lock import RunLock
 from hvd_imgcls.run_directory.paths import RunDir
-from hvd_imgcls.state_registry import State, StateRegistry
+from hvd_imgcls.run_directory.status import State, write_status
+from hvd_imgcls.state_registry import StateRegistry, of_the_root
+from hvd_imgcls.stop_request import StopRequest
 from hvd_imgcls.versions import code_version
 from hvd_imgcls.workflows.progress import Board, Record
 from hvd_imgcls.workflows.startup.images import RunImages, open_run_images, plan_run
 from hvd_imgcls.workflows.startup.large_images import note_on_large_images
 from hvd_imgcls.workflows.startup.ranks import Ranks
+from hvd_imgcls.workflows.startup.run_place import take_place
+from hvd_imgcls.workflows.training.checkpointing import Checkpointing
+from hvd_imgcls.workflows.training.resuming import (
+    Resumed,
+    appended_files,
+    changed_versions,
+    cut_to,
+    describe_resumption,
+    read_newest,
+)
 from hvd_imgcls.workflows.training.weights_download import fetch_weights
 
 logger = logging.getLogger(__name__)
@@ -39,9 +53,11 @@ class Run:
         images: The images of the run.
         ranks: The ranks of the run.
         files: The run directory.
+        lock: Its lock, on the root.
         record: Results so far; updated.
         states: The state that the run keeps between steps.
-        resumed: The states from which the run is resumed; None for a new run.
+        checkpointing: Saves the state; None if it is not to be saved.
+        resumed: What the run is continued from; None for a new run.
     """
 
     config: RunConfig
@@ -49,9 +65,11 @@ class Run:
     images: RunImages
     ranks: Ranks
     files: RunDir
+    lock: RunLock | None
     record: Record
     states: StateRegistry
-    resumed: Mapping[str, State] | None = None
+    checkpointing: Checkpointing | None = None
+    resumed: Resumed | None = None
 
     @property
     def source(self) -> ImageSource:
@@ -73,9 +91,18 @@ class Run:
         """Whether this rank writes files."""
         return self.ranks.topology.is_root
 
-    def resumed_states(self, phase: str) -> Mapping[str, State] | None:
-        """Returns the states to resume from, if they are those of this phase."""
-        if self.resumed is None or f"{phase}.position" not in self.resumed:
+    def on_evaluated_block(self) -> None:
+        """Stops the run if a rank was asked to, within an evaluation. Collective.
+
+        Raises:
+            StoppedError: On all ranks, if one was asked to stop.
+        """
+        if self.checkpointing is not None:
+            self.checkpointing.evaluated()
+
+    def resumed_in(self, phase: str) -> Resumed | None:
+        """Returns what the run is continued from, if that is in this phase."""
+        if self.resumed is None or f"{phase}.position" not in self.resumed.states_by_rank[0]:
             return None
         return self.resumed
 
@@ -88,9 +115,10 @@ def begin(
     plan: Plan | None = None,
     pipeline_name: str,
     verbosity: logs.Verbosity = logs.Verbosity.NORMAL,
-    resumed: Mapping[str, State] | None = None,
+    is_fresh: bool = False,
+    stop: StopRequest | None = None,
 ) -> Run:
-    """Opens the images, downloads weights, creates the run directory, and prints the plan.
+    """Opens the images, downloads weights, takes the run directory, and prints the plan.
 
     Collective: every rank must call this with equal arguments.
 
@@ -101,16 +129,15 @@ def begin(
         plan: The plan, if already created.
         pipeline_name: Name of the run directory if the configuration does not define it.
         verbosity: How much is written to the log file.
-        resumed: The states of an earlier run with the same configuration, to resume from.
+        is_fresh: Whether to begin a new run even if there is an unfinished one to continue.
+        stop: The signals that stop the run.
 
     Raises:
         ConfigError: If the configuration does not suit the data, the ranks, or an existing
             run.
-        CheckpointError: If published weights cannot be downloaded.
+        CheckpointError: If published weights cannot be downloaded, or all checkpoints are damaged.
         RankMismatchError: If values differ between ranks.
     """
-    record, states = Record(), StateRegistry()
-    states.register("record", record, differs_by_rank=True)
     collectives, topology = ranks.collectives, ranks.topology
     images = open_run_images(
         config, source=source, collectives=collectives, num_threads=ranks.threads.data
@@ -120,28 +147,45 @@ def begin(
     _require_same(config, plan, source, collectives)
     # Before the run directory, so that a failure leaves none behind.
     fetch_weights(config.model, image_shape_of(source, config), plan.num_classes, collectives)
-    files = _begin_run_dir(config, plan, pipeline_name, collectives, verbosity)
-    logger.info("%s", describe_plan(plan, config))
-    for note in source.notes:
-        logger.info("note: %s", note)
-    hosts = collectives.gather_json(environment_record.host_name())
+    place = _take_place(config, pipeline_name, collectives, is_fresh=is_fresh)
+    files = place.files
     if topology.is_root:
-        about_size = note_on_large_images(source, config)
-        if about_size is not None:
-            logger.info("note: %s", about_size)
-        launch = environment_record.describe_launch(hosts, source.fingerprint)
-        append_json_lines(files.launches, [launch])
-        write_json(files.classes, list(source.class_names))
+        logs.add_file(files.log, topology, verbosity=verbosity)
+    hosts = collectives.gather_json(environment_record.host_name())
+    launch = environment_record.describe_launch(hosts, source.fingerprint)
+    facts = collectives.broadcast_json(_facts(config, launch))
+    resumed = read_newest(files, facts, collectives) if place.is_continued else None
+    if topology.is_root:
+        if place.is_continued:
+            _prepare_continuation(config, files, resumed, facts)
+        _write_beginning(config, plan, source, files, {**launch, **_continued_from(resumed)})
+    logger.info("%s", describe_plan(plan, config))
+    _log_notes(source, config)
+    record, states = Record(), StateRegistry()
+    states.register("record", record, combine=of_the_root)
     if topology.is_root and config.logging.tensorboard:
         record.board = Board(files.tensorboard)
+    checkpointing = None
+    if config.checkpoint is not None:
+        checkpointing = Checkpointing(
+            config.checkpoint,
+            states,
+            collectives,
+            files.checkpoints,
+            facts,
+            appended_files(config, files),
+            stop or StopRequest(end_by_signal),
+        )
     return Run(
         config=config,
         plan=plan,
         images=images,
         ranks=ranks,
         files=files,
+        lock=place.lock,
         record=record,
         states=states,
+        checkpointing=checkpointing,
         resumed=resumed,
     )
 
@@ -165,24 +209,80 @@ def _require_same(
     )
 
 
-def _begin_run_dir(
-    config: RunConfig,
-    plan: Plan,
-    pipeline_name: str,
-    collectives: distributed.Collectives,
-    verbosity: logs.Verbosity,
-) -> RunDir:
-    """Returns the run directory, which the root creates with configuration and plan in it.
+def _facts(config: RunConfig, launch: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what the states of this run belong to, as JSON."""
+    return {
+        "config": to_tree(config),
+        "data": launch["data_fingerprint"],
+        "size": launch["size"],
+        "versions": launch["versions"],
+    }
 
-    Collective: every rank must call this. All ranks fail if the root cannot create it.
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Place:
+    files: RunDir
+    lock: RunLock | None
+    is_continued: bool
+
+
+def _take_place(
+    config: RunConfig, pipeline_name: str, collectives: distributed.Collectives, *, is_fresh: bool
+) -> _Place:
+    """Returns the run directory, which the root chooses and locks.
+
+    Collective: every rank must call this. All ranks fail if the root cannot take one.
     """
+    locks: list[RunLock] = []
 
-    def begin() -> str:
-        begun = begin_named(config.run_dir, pipeline_name)
-        logs.add_file(begun.log, collectives.topology, verbosity=verbosity)
-        process_state.remains = f"log and metrics up to here are in {begun.path}"
-        write_text(begun.config, to_yaml(config))
-        write_json(begun.plan, plan.to_json())
-        return str(begun.path)
+    def take() -> Any:
+        place = take_place(config, pipeline_name, is_fresh=is_fresh)
+        locks.append(place.lock)
+        return {"path": str(place.files.path), "is_continued": place.is_continued}
 
-    return RunDir(Path(distributed.agreement.on_root(collectives, begin)))
+    taken = distributed.agreement.on_root(collectives, take)
+    return _Place(
+        files=RunDir(Path(taken["path"])),
+        lock=locks[0] if locks else None,
+        is_continued=taken["is_continued"],
+    )
+
+
+def _prepare_continuation(
+    config: RunConfig, files: RunDir, resumed: Resumed | None, facts: Mapping[str, Any]
+) -> None:
+    """Makes the files of a run those of the state from which it is continued. Root only."""
+    logger.info("%s", describe_resumption(resumed, files, facts))
+    for change in changed_versions(resumed, facts) if resumed is not None else ():
+        logger.warning("since the state was saved, a version has changed: %s", change)
+    cut_to(
+        appended_files(config, files),
+        resumed.facts.get("files", {}) if resumed is not None else {},
+    )
+    # Of a finished run that is trained longer.
+    files.summary.unlink(missing_ok=True)
+    process_state.is_resumable = resumed is not None
+
+
+def _continued_from(resumed: Resumed | None) -> dict[str, Any]:
+    return {} if resumed is None else {"continued_after_step": resumed.step}
+
+
+def _write_beginning(
+    config: RunConfig, plan: Plan, source: ImageSource, files: RunDir, launch: Mapping[str, Any]
+) -> None:
+    """Writes what is known before the first step. Root only."""
+    process_state.remains = f"log and metrics up to here are in {files.path}"
+    write_status(files, State.RUNNING)
+    write_text(files.config, to_yaml(config))
+    write_json(files.plan, plan.to_json())
+    append_json_lines(files.launches, [launch])
+    write_json(files.classes, list(source.class_names))
+
+
+def _log_notes(source: ImageSource, config: RunConfig) -> None:
+    for note in source.notes:
+        logger.info("note: %s", note)
+    about_size = note_on_large_images(source, config)
+    if about_size is not None:
+        logger.info("note: %s", about_size)

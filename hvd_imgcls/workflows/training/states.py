@@ -7,14 +7,24 @@ from collections.abc import Sequence
 import keras
 
 from hvd_imgcls.keras.state.callback_state import CallbackState
-from hvd_imgcls.keras.state.training_state import MetricsState, ModelState, OptimizerState
+from hvd_imgcls.keras.state.combining import first_epochs_of_all, mean_statistics, sum_on_root
+from hvd_imgcls.keras.state.training_state import (
+    MetricsState,
+    OptimizerState,
+    StatisticsState,
+    WeightsState,
+)
+from hvd_imgcls.state_registry import Stateful, of_the_root
 from hvd_imgcls.workflows.training.callbacks import Place
 from hvd_imgcls.workflows.training.phase import Phase
 from hvd_imgcls.workflows.training.run import Run
 
 
 def register_phase(
-    run: Run, phase: Phase, callbacks: Sequence[tuple[Place, keras.callbacks.Callback]]
+    run: Run,
+    phase: Phase,
+    callbacks: Sequence[tuple[Place, keras.callbacks.Callback]],
+    training: Stateful,
 ) -> None:
     """Registers everything that a phase keeps between steps.
 
@@ -24,18 +34,20 @@ def register_phase(
         run: The run.
         phase: The training that starts.
         callbacks: Its callbacks.
+        training: What calls them.
     """
     states, name, model = run.states, phase.name, phase.model
     states.keep_only("record")
     states.register(f"{name}.position", phase.position)
-    # Moving statistics and the states of random generators differ by rank.
-    states.register(f"{name}.model", ModelState(model), differs_by_rank=True)
-    states.register(f"{name}.optimizer", OptimizerState(model), differs_by_rank=True)
-    states.register(f"{name}.metrics", MetricsState(model), differs_by_rank=True)
-    states.register(f"{name}.bad_examples", phase.bad_example_log, differs_by_rank=True)
+    states.register(f"{name}.training", training)
+    states.register(f"{name}.weights", WeightsState(model))
+    states.register(f"{name}.optimizer", OptimizerState(model))
+    states.register(f"{name}.statistics", StatisticsState(model), combine=mean_statistics)
+    states.register(f"{name}.metrics", MetricsState(model), combine=sum_on_root)
+    states.register(f"{name}.bad_examples", phase.bad_example_log, combine=first_epochs_of_all)
     for index, (place, callback) in enumerate(callbacks):
         states.register(
             f"{name}.callback.{index}.{place.name}",
             CallbackState(callback),
-            differs_by_rank=place.differs_by_rank,
+            combine=of_the_root if place.differs_by_rank else None,
         )

@@ -55,7 +55,8 @@ def _make(section: Callback, run: Run) -> keras.callbacks.Callback:
     """Returns the Keras callback for a section."""
     if isinstance(section, CsvLogger):
         extra = VALUES if run.config.evaluation.every_epochs else ()
-        return _WriteCsv(str(run.files.path / section.file), extra)
+        path = str(run.files.path / section.file)
+        return _WriteCsv(path, extra, append=run.resumed is not None)
     if isinstance(section, EarlyStopping):
         return _StopEarly(
             monitor=section.monitor,
@@ -112,10 +113,11 @@ class _WriteCsv(keras.callbacks.CSVLogger):
     Args:
         path: The file.
         extra: Names of these metrics.
+        append: Whether to continue the file.
     """
 
-    def __init__(self, path: str, extra: Sequence[str]) -> None:
-        super().__init__(path)
+    def __init__(self, path: str, extra: Sequence[str], *, append: bool) -> None:
+        super().__init__(path, append=append)
         self._extra = extra
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:

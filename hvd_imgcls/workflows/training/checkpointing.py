@@ -1,0 +1,221 @@
+"""Saves the state of a run when it is due, and when the run is asked to stop."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hvd_imgcls import distributed
+from hvd_imgcls.checkpoints.background import BackgroundWriter, Snapshot
+from hvd_imgcls.checkpoints.store import CheckpointStore
+from hvd_imgcls.config.checkpoint import Checkpoint
+from hvd_imgcls.distributed.polling import Polling
+from hvd_imgcls.distributed.state_exchange import gather_states
+from hvd_imgcls.errors import StoppedError
+from hvd_imgcls.failures import process_state
+from hvd_imgcls.plan.position import Position
+from hvd_imgcls.state_registry import StateRegistry
+from hvd_imgcls.stop_request import StopRequest
+from hvd_imgcls.workflows.training.checkpoint_times import CheckpointTimes
+from hvd_imgcls.workflows.training.resuming import lengths_of
+from hvd_imgcls.workflows.training.retention import retain
+
+logger = logging.getLogger(__name__)
+
+
+class Checkpointing:
+    """Saves the states of all ranks, and ends the run when one of them is asked to stop.
+
+    Args:
+        section: The configuration.
+        states: What is saved.
+        collectives: Communication between the ranks.
+        directory: Directory of the checkpoints; used by the root.
+        facts: What the states belong to, as JSON.
+        appended: Files whose present lengths belong to the state.
+        stop: The signals.
+    """
+
+    def __init__(
+        self,
+        section: Checkpoint,
+        states: StateRegistry,
+        collectives: distributed.Collectives,
+        directory: Path,
+        facts: Mapping[str, Any],
+        appended: Sequence[Path],
+        stop: StopRequest,
+    ) -> None:
+        self._states = states
+        self._collectives = collectives
+        self._facts = facts
+        self._appended = appended
+        self._stop = stop
+        self._times = CheckpointTimes(section)
+        self._polling = Polling(collectives, "checkpoint.poll")
+        self._writer: BackgroundWriter | None = None
+        if collectives.topology.is_root:
+            store = CheckpointStore(directory)
+            self._writer = BackgroundWriter(store, lambda: retain(store, section))
+        self._phase, self._position, self._steps_before = "", Position(), 0
+        # The moment of the last checkpoint, or that from which the phase started.
+        self._saved = self._moment()
+        # The state before the end of an epoch, while its callbacks may take long.
+        self._before_end: Snapshot | None = None
+
+    @contextmanager
+    def phase(self, name: str, position: Position, steps_before: int) -> Iterator[None]:
+        """Context manager in which a phase is trained.
+
+        Args:
+            name: Its name.
+            position: Its position.
+            steps_before: Steps of the phases before it.
+        """
+        self._phase, self._position, self._steps_before = name, position, steps_before
+        self._saved = self._moment()
+        with self._stop.polled():
+            yield
+
+    def end_batch(self) -> None:
+        """Saves and stops if due, after everything that belongs to the batch is done.
+
+        Collective: every rank must call this.
+
+        Raises:
+            StoppedError: On all ranks, if one was asked to stop.
+        """
+        if self._position.passes:
+            return
+        asked = self._polling.tick(self._wishes)
+        number, is_due = asked or (0, 0)
+        if number:
+            self._save_and_stop(number)
+        if is_due or self._times.is_due_after_step(self._step):
+            self._save()
+
+    def before_epoch_end(self) -> None:
+        """Keeps the state while the callbacks at the end of an epoch run, which may take long.
+
+        Collective: every rank must call this.
+        """
+        self._before_end = self._snapshot()
+
+    def end_epoch(self, metrics: Mapping[str, Any]) -> None:
+        """Saves and stops if due, after everything that belongs to the epoch is done.
+
+        Collective: every rank must call this.
+
+        Args:
+            metrics: The metrics of the epoch, JSON.
+
+        Raises:
+            StoppedError: On all ranks, if one was asked to stop.
+        """
+        self._before_end = None
+        number, is_due = self._polling.ask(self._wishes)
+        if number:
+            self._save_and_stop(number, metrics)
+        if is_due or self._times.is_due_after_epoch(self._position.epoch):
+            self._save(metrics)
+
+    def end_training(self, metrics: Mapping[str, Any]) -> None:
+        """Saves the state after the last step, unless it is saved already.
+
+        Collective: every rank must call this.
+
+        Args:
+            metrics: The metrics of the last epoch, JSON.
+        """
+        if self._moment() != self._saved:
+            self._save(metrics)
+
+    def evaluated(self) -> None:
+        """Stops if asked, within an evaluation that all ranks do together.
+
+        Collective: every rank must call this.
+
+        Raises:
+            StoppedError: On all ranks, if one was asked to stop.
+        """
+        asked = self._polling.tick(self._wishes)
+        if asked is None or not asked[0]:
+            return
+        if self._writer is not None and self._before_end is not None:
+            self._writer.submit(self._before_end)
+        self._stop_all(asked[0])
+
+    @contextmanager
+    def polled(self) -> Iterator[None]:
+        """Context manager in which `evaluated` is called regularly."""
+        with self._stop.polled():
+            yield
+
+    def end(self) -> None:
+        """Waits until everything is written. Collective: every rank must call this."""
+        process_state.is_resumable = self._outcome_on_all_ranks()["saved"] is not None
+
+    def _moment(self) -> tuple[str, int, int]:
+        return self._phase, self._position.num_batches, self._position.epoch
+
+    @property
+    def _step(self) -> int:
+        return self._steps_before + self._position.step
+
+    def _wishes(self) -> tuple[int, int]:
+        """Returns the signal that this rank received, 0 if none, and whether to save now."""
+        is_free = self._writer is not None and not self._writer.is_busy
+        return self._stop.signal, int(is_free and self._times.is_due_by_time())
+
+    def _save(self, metrics: Mapping[str, Any] | None = None) -> None:
+        """Copies the states of all ranks, and starts writing them. Collective."""
+        snapshot = self._snapshot(metrics)
+        if self._writer is not None and snapshot is not None:
+            self._writer.submit(snapshot)
+        self._saved = self._moment()
+        self._times.restart()
+
+    def _snapshot(self, metrics: Mapping[str, Any] | None = None) -> Snapshot | None:
+        """Returns a copy of the states of all ranks, on the root; elsewhere None. Collective."""
+        is_root = self._collectives.topology.is_root
+        states = self._states.states(only_differing=not is_root)
+        others = gather_states(self._collectives, states)
+        if not is_root:
+            return None
+        facts = {
+            **self._facts,
+            "phase": self._phase,
+            "epoch": self._position.epoch,
+            "size": self._collectives.topology.size,
+            "saved": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "metrics": dict(metrics or {}),
+            "files": lengths_of(self._appended),
+        }
+        return Snapshot(step=self._step, states=states, states_by_rank=others, facts=facts)
+
+    def _save_and_stop(self, number: int, metrics: Mapping[str, Any] | None = None) -> None:
+        self._save(metrics)
+        self._stop_all(number)
+
+    def _stop_all(self, number: int) -> None:
+        """Ends the run when everything is written. Collective."""
+        raise StoppedError(signal.Signals(number), **self._outcome_on_all_ranks())
+
+    def _outcome_on_all_ranks(self) -> dict[str, Any]:
+        """Returns what was saved last, when everything is written. Collective."""
+        outcome: dict[str, Any] = {}
+        if self._writer is not None:
+            self._writer.wait()
+            entry = self._writer.last_written
+            outcome = {
+                "saved": None if entry is None else str(entry.path),
+                "step": self._step,
+                "problem": self._writer.problem,
+            }
+        result: dict[str, Any] = self._collectives.broadcast_json(outcome)
+        return result
