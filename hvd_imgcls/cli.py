@@ -19,6 +19,7 @@ from typing import NoReturn
 
 from hvd_imgcls.commands.arguments.argument_order import END_OF_OPTIONS, options_first
 from hvd_imgcls.commands.command_list import COMMANDS
+from hvd_imgcls.commands.leaving import leave
 from hvd_imgcls.commands.parsing import (
     USAGE_EXIT_CODE,
     UsageError,
@@ -75,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run() -> NoReturn:
     """Runs the command line of this process and exits: the console script."""
     open_missing_streams()
-    sys.exit(exit_code_of(main, is_verbose="--verbose" in sys.argv))
+    leave(exit_code_of(main, is_verbose="--verbose" in sys.argv))
 
 
 def exit_code_of(action: Callable[[], int], *, is_verbose: bool = False) -> int:

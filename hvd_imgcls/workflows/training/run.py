@@ -155,6 +155,7 @@ def begin(
     launch = environment_record.describe_launch(hosts, source.fingerprint)
     facts = collectives.broadcast_json(_facts(config, launch))
     resumed = read_newest(files, facts, collectives) if place.is_continued else None
+    process_state.is_resumable = resumed is not None
     if topology.is_root:
         if place.is_continued:
             _prepare_continuation(config, files, resumed, facts)
@@ -261,7 +262,6 @@ def _prepare_continuation(
     )
     # Of a finished run that is trained longer.
     files.summary.unlink(missing_ok=True)
-    process_state.is_resumable = resumed is not None
 
 
 def _continued_from(resumed: Resumed | None) -> dict[str, Any]:
