@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pickle
@@ -29,6 +30,7 @@ OPTIONS = (
     "--callbacks=[{name: early_stopping, monitor: val_loss, patience: 5, "
     "restore_best_weights: false}, {name: reduce_on_plateau, monitor: val_loss, patience: 1}]",
     "--logging={tensorboard: false, report: false}",
+    "--checkpoint=null",
 )
 # 1,438 images are 23 steps, 46 batches, an epoch.
 MOMENTS = {
@@ -66,6 +68,7 @@ def train(directory, name, pipeline, options, moments=(), resumed=None):
     from hvd_imgcls.workflows.training.fitting import fit
     from hvd_imgcls.workflows.training.model import labelled_phase, make_model
     from hvd_imgcls.workflows.training.pretraining import pretrain
+    from hvd_imgcls.workflows.training.resuming import Resumed
     from hvd_imgcls.workflows.training.run import begin
 
     if os.environ["HOROVOD_SIZE"] == "1":
@@ -93,8 +96,11 @@ def train(directory, name, pipeline, options, moments=(), resumed=None):
             assert state == {}
 
     config = load_config(pipeline, [*options, f"--run_dir={directory}/{name}"])
-    states = None if resumed is None else pickle.loads(path_of(resumed).read_bytes())
-    run = begin(config, ranks, pipeline_name=name, resumed=states)
+    run = begin(config, ranks, pipeline_name=name, is_fresh=True)
+    if resumed is not None:
+        states = pickle.loads(path_of(resumed).read_bytes())
+        by_rank = [states] * ranks.topology.size
+        run = dataclasses.replace(run, resumed=Resumed(step=0, facts={}, states_by_rank=by_rank))
     given = small_model() if config.model.name == "given" else None
     model = make_model(run, given)
     place = callbacks.Place("keep", "last", lambda setting: [Keep(setting.run, setting.phase)])

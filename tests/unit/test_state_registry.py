@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hvd_imgcls.errors import CheckpointError
-from hvd_imgcls.state_registry import StateRegistry
+from hvd_imgcls.state_registry import StateRegistry, of_the_root
 
 
 class Counter:
@@ -29,12 +29,12 @@ def test_states_go_to_their_owners_in_the_order_of_registration():
     first, second = StateRegistry(), StateRegistry()
     for number, name in enumerate(("position", "model", "optimizer")):
         first.register(name, Counter(number))
-        second.register(name, Notes(), differs_by_rank=name == "model")
+        second.register(name, Notes(), combine=of_the_root if name == "model" else None)
     states = json.loads(json.dumps(first.states()))
     second.restore(dict(reversed(states.items())))
     assert restored == [0, 1, 2]
     assert second.names == ["position", "model", "optimizer"]
-    assert [second.differs_by_rank(name) for name in second.names] == [False, True, False]
+    assert list(second.states(only_differing=True)) == ["model"]
 
 
 def test_a_name_is_taken_once():

@@ -21,6 +21,7 @@ from hvd_imgcls.failures import process_state
 from hvd_imgcls.plan.position import Position
 from hvd_imgcls.state_registry import StateRegistry
 from hvd_imgcls.stop_request import StopRequest
+from hvd_imgcls.workflows.progress.entries import as_json
 from hvd_imgcls.workflows.training.checkpoint_times import CheckpointTimes
 from hvd_imgcls.workflows.training.resuming import lengths_of
 from hvd_imgcls.workflows.training.retention import retain
@@ -193,7 +194,7 @@ class Checkpointing:
             "epoch": self._position.epoch,
             "size": self._collectives.topology.size,
             "saved": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "metrics": dict(metrics or {}),
+            "metrics": as_json(metrics or {}),
             "files": lengths_of(self._appended),
         }
         return Snapshot(step=self._step, states=states, states_by_rank=others, facts=facts)
