@@ -28,7 +28,13 @@ from hvd_imgcls.commands.parsing import (
 )
 from hvd_imgcls.commands.surroundings import open_missing_streams, require_tensorflow
 from hvd_imgcls.environment.topology import launched_rank_and_size
-from hvd_imgcls.errors import ConfigError, HvdImgclsError, PeerFailedError, RootFailedError, StoppedError
+from hvd_imgcls.errors import (
+    ConfigError,
+    HvdImgclsError,
+    PeerFailedError,
+    RootFailedError,
+    StoppedError,
+)
 from hvd_imgcls.failures import process_state, root_cause
 from hvd_imgcls.interruption import say_interrupted
 from hvd_imgcls.text.printable import printable_text
@@ -95,11 +101,6 @@ def exit_code_of(action: Callable[[], int], *, is_verbose: bool = False) -> int:
         # The reader of our output (`| head`) has closed the pipe.
         sys.stderr.close()
         return 0
-    except StoppedError as error:
-        rank, _ = launched_rank_and_size()
-        if rank == 0:
-            sys.stderr.write(f"{printable_text(str(error))}\n")
-        return error.exit_code
     except HvdImgclsError as error:
         if is_verbose:
             traceback.print_exc()
@@ -118,14 +119,15 @@ def exit_code_of(action: Callable[[], int], *, is_verbose: bool = False) -> int:
 
 def _report(error: HvdImgclsError) -> None:
     """Prints an error on the rank responsible for it, and on the others if that one does not."""
-    text = f"error: {printable_text(str(error))}\n"
+    is_stopped = isinstance(error, StoppedError)
+    text = f"{'' if is_stopped else 'error: '}{printable_text(str(error))}\n"
     try:
         rank, size = launched_rank_and_size()
     except ConfigError:  # This may be the error itself.
         rank, size = 0, 1
     if rank == 0:
         sys.stderr.write(text)
-    elif not isinstance(error, PeerFailedError):
+    elif not isinstance(error, PeerFailedError) and not is_stopped:
         # Before the ranks have joined, only the command line and the image source can have
         # failed, and every rank has read those.
         has_joined = process_state.has_joined_ranks

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hvd_imgcls.checkpoints.store import CheckpointStore, Entry
+from hvd_imgcls.checkpoints.entry import Entry
+from hvd_imgcls.checkpoints.store import CheckpointStore
 from hvd_imgcls.errors import CheckpointError, first_line
 from hvd_imgcls.state_registry import State
 

@@ -24,7 +24,9 @@ def mean_statistics(states: Sequence[State], rank: int) -> State:
     columns = zip(*(state["values"] for state in states), strict=True)
     return {
         "names": names,
-        "values": [_combine(name, column, rank) for name, column in zip(names, columns, strict=True)],
+        "values": [
+            _combine(name, column, rank) for name, column in zip(names, columns, strict=True)
+        ],
     }
 
 

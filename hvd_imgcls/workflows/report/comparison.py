@@ -8,9 +8,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from hvd_imgcls.config.differences import differences
 from hvd_imgcls.files.class_lists import listed
 from hvd_imgcls.workflows.report.charts import Chart, format_number, framed
-from hvd_imgcls.config.differences import differences
 from hvd_imgcls.workflows.report.page import page_text, write_page
 from hvd_imgcls.workflows.report.reading import RunRecord, made_from, read_run
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from hvd_imgcls.config.differences import differences
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.run_directory.paths import RunDir
 from hvd_imgcls.text.numbers import duration
 from hvd_imgcls.text.printable import printable
 from hvd_imgcls.text.table import text_table
-from hvd_imgcls.config.differences import differences
 from hvd_imgcls.workflows.report.reading import RunRecord, read_run
 
 HEADER = ("run", "state", "epochs", "top 1", "balanced", "loss", "time", "differs in")

@@ -110,7 +110,7 @@ def _restore(run: Run, resumed: Resumed) -> None:
 def _evaluates_after(phase: Phase, epoch: int) -> bool:
     """Whether the held-out split is evaluated at the end of an epoch, 0-based."""
     every = phase.config.evaluation.every_epochs
-    return phase.name == "training" and bool(every) and (epoch + 1) % every == 0
+    return phase.name == "training" and every is not None and (epoch + 1) % every == 0
 
 
 def _steps_before(run: Run) -> int:
@@ -243,9 +243,7 @@ def _begin(phase: Phase, callbacks: OneTraining, dataset: tf.data.Dataset) -> No
     callbacks.on_train_begin()
 
 
-def _end_epoch(
-    phase: Phase, callbacks: OneTraining, dataset: tf.data.Dataset
-) -> None:
+def _end_epoch(phase: Phase, callbacks: OneTraining, dataset: tf.data.Dataset) -> None:
     """Ends an epoch that was interrupted after its last batch. Collective."""
     _begin(phase, callbacks, dataset)
     callbacks.on_epoch_begin(phase.position.epoch)

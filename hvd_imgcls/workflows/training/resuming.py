@@ -128,14 +128,10 @@ def cut_to(paths: Sequence[Path], lengths: Mapping[str, int]) -> None:
         if path.stat().st_size > length:
             os.truncate(path, length)
         elif path.stat().st_size < length:
-            logger.warning(
-                "%s: lines are missing that were there when the state was saved", path
-            )
+            logger.warning("%s: lines are missing that were there when the state was saved", path)
 
 
-def _require_same_images(
-    then: Mapping[str, Any], now: Mapping[str, Any], files: RunDir
-) -> None:
+def _require_same_images(then: Mapping[str, Any], now: Mapping[str, Any], files: RunDir) -> None:
     if then.get("data") != now["data"]:
         raise ConfigError(
             "data.source",

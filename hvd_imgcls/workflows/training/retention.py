@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from hvd_imgcls.checkpoints.store import CheckpointStore, Entry
+from hvd_imgcls.checkpoints.entry import Entry
+from hvd_imgcls.checkpoints.store import CheckpointStore
 from hvd_imgcls.config.callbacks import mode_for
 from hvd_imgcls.config.checkpoint import Checkpoint, KeepBest
 

@@ -15,9 +15,9 @@ from hvd_imgcls.environment import record as environment_record
 from hvd_imgcls.failures import process_state
 from hvd_imgcls.files.atomic import write_text
 from hvd_imgcls.files.json_files import append_json_lines, write_json
+from hvd_imgcls.interruption import end_by_signal
 from hvd_imgcls.models.files import digests_of_files
 from hvd_imgcls.plan import Plan, describe_plan
-from hvd_imgcls.interruption import end_by_signal
 from hvd_imgcls.run_directory.lock import RunLock
 from hvd_imgcls.run_directory.paths import RunDir
 from hvd_imgcls.run_directory.status import State, write_status
@@ -65,9 +65,9 @@ class Run:
     images: RunImages
     ranks: Ranks
     files: RunDir
-    lock: RunLock | None
     record: Record
     states: StateRegistry
+    lock: RunLock | None = None
     checkpointing: Checkpointing | None = None
     resumed: Resumed | None = None
 
