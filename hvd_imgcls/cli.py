@@ -19,7 +19,6 @@ from typing import NoReturn
 
 from hvd_imgcls.commands.arguments.argument_order import END_OF_OPTIONS, options_first
 from hvd_imgcls.commands.command_list import COMMANDS
-from hvd_imgcls.commands.leaving import leave
 from hvd_imgcls.commands.parsing import (
     USAGE_EXIT_CODE,
     UsageError,
@@ -36,7 +35,7 @@ from hvd_imgcls.errors import (
     StoppedError,
 )
 from hvd_imgcls.failures import process_state, root_cause
-from hvd_imgcls.interruption import say_interrupted
+from hvd_imgcls.interruption import leave, say_interrupted
 from hvd_imgcls.text.printable import printable_text
 
 INTERRUPTED = 130

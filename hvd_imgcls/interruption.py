@@ -1,13 +1,15 @@
-"""Ends a command that a signal interrupts, and says what it leaves behind."""
+"""Ends processes that a signal interrupts or that have failed, and says what they leave behind."""
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
 import signal
 import sys
 import threading
+from typing import NoReturn
 
 from hvd_imgcls import logs
 from hvd_imgcls.environment.topology import launched_rank_and_size
@@ -21,6 +23,8 @@ RESUMABLE = 75
 # When a peer exits, a rank notices within a fraction of a second over Gloo and after about
 # one second over MPI; horovodrun sends SIGKILL 5 s after SIGTERM.
 GRACE_SECONDS = 3.0
+
+SECONDS_TO_CLEAN_UP = 5.0
 
 
 def say_interrupted(how: str) -> None:
@@ -66,3 +70,40 @@ def end_by_signal(number: int) -> None:
     timer = threading.Timer(GRACE_SECONDS, end)
     timer.daemon = True
     timer.start()
+
+
+def install_sigterm_grace() -> None:
+    """Gives a rank that receives SIGTERM time to report that another rank has failed."""
+    signal.signal(signal.SIGTERM, lambda number, _: end_by_signal(number))
+
+
+def leave(exit_code: int) -> NoReturn:
+    """Exits the process.
+
+    After an error, Python's own exit may last forever: it waits for the threads of TensorFlow's
+    datasets, of which one may wait for a pipe or for an image that takes minutes. What was
+    registered to be done at the exit is therefore done with a time limit, and then the process
+    ends.
+
+    Args:
+        exit_code: The exit code.
+    """
+    if exit_code == 0:
+        sys.exit(0)
+    timer = threading.Timer(SECONDS_TO_CLEAN_UP, os._exit, (exit_code,))
+    timer.daemon = True
+    timer.start()
+    _flush()
+    atexit._run_exitfuncs()
+    _flush()
+    os._exit(exit_code)
+
+
+def _flush() -> None:
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        # Closed, or its reader is gone: there is nobody to tell.
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            continue

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from hvd_imgcls.commands.arguments.model_argument import add_trained, find_trained, has_other_images
 from hvd_imgcls.commands.arguments.overrides import add_overrides
-from hvd_imgcls.commands.sigterm import install_sigterm_grace
 from hvd_imgcls.environment.topology import launched_rank_and_size
+from hvd_imgcls.interruption import install_sigterm_grace
 from hvd_imgcls.run_directory.paths import EvaluationFiles, RunDir
 from hvd_imgcls.tensorflow_import import import_tensorflow_quietly
 

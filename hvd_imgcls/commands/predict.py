@@ -9,11 +9,11 @@ from pathlib import Path
 from hvd_imgcls.commands.arguments.model_argument import add_trained, find_trained
 from hvd_imgcls.commands.arguments.overrides import add_overrides
 from hvd_imgcls.commands.plan import positive
-from hvd_imgcls.commands.sigterm import install_sigterm_grace
 from hvd_imgcls.environment.topology import launched_rank_and_size
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.files.outside import MAX_LIST_BYTES, read_bounded
 from hvd_imgcls.files.text_files import lines_of, read_lines
+from hvd_imgcls.interruption import install_sigterm_grace
 from hvd_imgcls.tensorflow_import import import_tensorflow_quietly
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from hvd_imgcls.commands.arguments.overrides import add_pipeline
-from hvd_imgcls.commands.sigterm import install_sigterm_grace
 from hvd_imgcls.config import load_config
+from hvd_imgcls.interruption import install_sigterm_grace
 from hvd_imgcls.tensorflow_import import import_tensorflow_quietly
 
 

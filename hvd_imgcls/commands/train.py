@@ -6,14 +6,14 @@ import argparse
 from pathlib import Path
 
 from hvd_imgcls.commands.arguments.overrides import add_pipeline
-from hvd_imgcls.commands.sigterm import install_sigterm_grace
 from hvd_imgcls.config import load_config
 from hvd_imgcls.config.model_files import require_files
 from hvd_imgcls.data import open_source, opens_without_tensorflow
 from hvd_imgcls.environment.topology import Topology, launched_rank_and_size
+from hvd_imgcls.interruption import install_sigterm_grace
 from hvd_imgcls.run_directory.paths import RunDir
 from hvd_imgcls.tensorflow_import import import_tensorflow_quietly
-from hvd_imgcls.workflows.startup.images import open_run_images, plan_run
+from hvd_imgcls.workflows.startup.images import Opened, open_run_images, plan_run
 from hvd_imgcls.workflows.startup.run_place import require_continuable
 
 
@@ -33,11 +33,12 @@ def run(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.pipeline, arguments.overrides)
     require_files(config.model)
     rank, size = launched_rank_and_size()
-    source = plan = None
+    opened = None
     if opens_without_tensorflow(config.data.source):
         source = open_source(config.data.source, config.data.placement)
         images = open_run_images(config, source=source)
         plan = plan_run(config, images, Topology.on_hosts(rank, size, size))
+        opened = Opened(source=source, plan=plan)
     # Root only: the root creates the directory while the other ranks check.
     if rank == 0 and config.run_dir is not None and not arguments.fresh:
         files = RunDir(Path(config.run_dir))
@@ -50,8 +51,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     train(
         config,
-        source=source,
-        plan=plan,
+        opened=opened,
         pipeline_name=Path(arguments.pipeline).stem,
         verbosity=arguments.verbosity,
         is_fresh=arguments.fresh,

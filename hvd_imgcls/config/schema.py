@@ -12,8 +12,6 @@ from pydantic.dataclasses import dataclass
 
 from hvd_imgcls.config.augmentations import Augmentation
 from hvd_imgcls.config.averaging import Ema, Lookahead
-from hvd_imgcls.config.callbacks import Callback
-from hvd_imgcls.config.checkpoint import Checkpoint
 from hvd_imgcls.config.evaluation import Evaluation
 from hvd_imgcls.config.fine_tuning import FineTuning
 from hvd_imgcls.config.gradient_clipping import GradientClipping, NoClipping
@@ -23,6 +21,8 @@ from hvd_imgcls.config.normalization import Normalization, UnitRange
 from hvd_imgcls.config.optimizers import AdamW, Optimizer
 from hvd_imgcls.config.placement import Placement, Shared
 from hvd_imgcls.config.pretraining import Reconstruction
+from hvd_imgcls.config.running.callbacks import Callback
+from hvd_imgcls.config.running.checkpoint import Checkpoint
 from hvd_imgcls.config.schedules import CosineSchedule, Schedule
 from hvd_imgcls.config.sections import (
     STRICT,

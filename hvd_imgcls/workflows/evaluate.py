@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,22 @@ def evaluate_file(
     return metrics
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationOptions:
+    """What is done in an evaluation in addition to the metrics.
+
+    Attributes:
+        quarantine_path: File to which the root appends the images that `data.bad_examples:
+            quarantine` excludes, or None.
+        with_intervals: Whether to compute the bootstrap intervals; others are always computed.
+        on_block: Called before each block, equally often on all ranks.
+    """
+
+    quarantine_path: Path | None = None
+    with_intervals: bool = True
+    on_block: Callable[[], None] = lambda: None
+
+
 def evaluate_model(
     predict: Callable[[tf.Tensor], tf.Tensor],
     source: ImageSource,
@@ -126,9 +143,7 @@ def evaluate_model(
     plan: EvaluationPlan,
     *,
     ranks: Ranks,
-    quarantine_path: Path | None = None,
-    with_intervals: bool = True,
-    on_block: Callable[[], None] = lambda: None,
+    options: EvaluationOptions | None = None,
 ) -> Evaluated:
     """Evaluates a model on the held-out split, counting every example exactly once.
 
@@ -141,15 +156,43 @@ def evaluate_model(
         config: Defines the preprocessing.
         plan: Defines the evaluation blocks.
         ranks: The ranks, which must hold equal weights.
-        quarantine_path: File to which the root appends the images that `data.bad_examples:
-            quarantine` excludes, or None.
-        with_intervals: Whether to compute the bootstrap intervals; others are always computed.
-        on_block: Called before each block, equally often on all ranks.
+        options: What else is done.
 
     Raises:
         DataError: If an image cannot be decoded; with `quarantine`, if there are too many.
     """
-    collectives = ranks.collectives
+    options = options or EvaluationOptions()
+    collector = _collect(predict, source, config, plan, ranks, options.on_block)
+    report_held_out(
+        np.flatnonzero(collector.times_unreadable),
+        source,
+        config,
+        collectives=ranks.collectives,
+        path=options.quarantine_path,
+    )
+    return evaluate(
+        collector,
+        source.class_names,
+        ranks.collectives,
+        seed=config.train.seed,
+        with_intervals=options.with_intervals,
+        columns=source.columns("held_out"),
+        targets=ThresholdTargets(
+            recalls=config.evaluation.thresholds.recall,
+            precisions=config.evaluation.thresholds.precision,
+        ),
+    )
+
+
+def _collect(
+    predict: Callable[[tf.Tensor], tf.Tensor],
+    source: ImageSource,
+    config: RunConfig,
+    plan: EvaluationPlan,
+    ranks: Ranks,
+    on_block: Callable[[], None],
+) -> Collector:
+    """Returns the outputs for the examples of this rank."""
     rank, size = ranks.topology.rank, ranks.topology.size
     numbers, blocks = rank_blocks(plan, rank=rank, size=size, division=source.division)
     dataset = evaluation_dataset(
@@ -180,25 +223,7 @@ def evaluate_model(
             # The other ranks have done about as many images as this one.
             done = min(num_done * size, plan.num_examples)
             logger.info("evaluated: %s of %s images", f"{done:,}", f"{plan.num_examples:,}")
-    report_held_out(
-        np.flatnonzero(collector.times_unreadable),
-        source,
-        config,
-        collectives=collectives,
-        path=quarantine_path,
-    )
-    return evaluate(
-        collector,
-        source.class_names,
-        collectives,
-        seed=config.train.seed,
-        with_intervals=with_intervals,
-        columns=source.columns("held_out"),
-        targets=ThresholdTargets(
-            recalls=config.evaluation.thresholds.recall,
-            precisions=config.evaluation.thresholds.precision,
-        ),
-    )
+    return collector
 
 
 def describe_metrics(metrics: dict[str, Any], what: str = "held-out accuracy") -> str:

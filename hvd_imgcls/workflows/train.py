@@ -11,20 +11,20 @@ import keras
 from hvd_imgcls import logs
 from hvd_imgcls.config import RunConfig
 from hvd_imgcls.config.models import GivenModel
-from hvd_imgcls.data import ImageSource
 from hvd_imgcls.interruption import end_by_signal
 from hvd_imgcls.models import no_model_given
-from hvd_imgcls.plan import Plan
 from hvd_imgcls.run_directory.paths import RunDir
 from hvd_imgcls.stop_request import StopRequest
 from hvd_imgcls.workflows.report import write_report
+from hvd_imgcls.workflows.startup.images import Opened
 from hvd_imgcls.workflows.startup.ranks import join_ranks
+from hvd_imgcls.workflows.training.beginning import begin
 from hvd_imgcls.workflows.training.ending import recorded_end
 from hvd_imgcls.workflows.training.fitting import fit
 from hvd_imgcls.workflows.training.model import labelled_phase, make_model
 from hvd_imgcls.workflows.training.outcome import TrainResult, finish_run
 from hvd_imgcls.workflows.training.pretraining import pretrain
-from hvd_imgcls.workflows.training.run import Run, begin
+from hvd_imgcls.workflows.training.run import Run
 
 __all__ = ["TrainResult", "train"]
 
@@ -35,8 +35,7 @@ def train(
     config: RunConfig,
     *,
     model: keras.Model | None = None,
-    source: ImageSource | None = None,
-    plan: Plan | None = None,
+    opened: Opened | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     pipeline_name: str = "run",
     verbosity: logs.Verbosity = logs.Verbosity.NORMAL,
@@ -55,8 +54,7 @@ def train(
             trained, not a copy. From images `[batch, height, width, channels]`, uint8 pixels
             0 .. 255, to float32 logits `[batch, num_classes]`, without a softmax. The
             configuration in the run directory then contains `model: {name: given}`.
-        source: The images, if the configuration's source is already open.
-        plan: The plan, if already made.
+        opened: The images and the plan, if they are there already.
         callbacks: Callbacks of Keras or your own, the same on every rank. They run on the
             root, with metrics over all ranks, and their decisions apply to all ranks: see
             `hvd_imgcls.keras.callbacks.RankSafe`. They come after those of the configuration.
@@ -89,8 +87,7 @@ def train(
         run = begin(
             config,
             ranks,
-            source=source,
-            plan=plan,
+            opened=opened,
             pipeline_name=pipeline_name,
             verbosity=verbosity,
             is_fresh=is_fresh,

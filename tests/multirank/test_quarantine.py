@@ -16,7 +16,7 @@ from hvd_imgcls.data.order.epoch_order import epoch_order
 from hvd_imgcls.data.pipeline.dataset import training_dataset
 from hvd_imgcls.errors import BadImagesError
 from hvd_imgcls.plan import make_plan, share_cores
-from hvd_imgcls.workflows.evaluate import evaluate_model
+from hvd_imgcls.workflows.evaluate import EvaluationOptions, evaluate_model
 from hvd_imgcls.workflows.quarantine import PlannedImages, Quarantine
 from hvd_imgcls.workflows.startup.ranks import Ranks
 from hvd_imgcls.workflows.trained_model.test_time_augmentation import make_predict
@@ -72,7 +72,7 @@ def train_and_evaluate(pipeline, directory):
             config,
             plan.evaluation,
             ranks=Ranks(collectives=collectives, threads=share_cores(1, 1)),
-            quarantine_path=path,
+            options=EvaluationOptions(quarantine_path=path),
         ).metrics
         result["metrics"] = json.dumps(metrics)
         model.compile(loss=keras.losses.CategoricalCrossentropy(from_logits=True))

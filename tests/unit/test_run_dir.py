@@ -5,7 +5,7 @@ import pytest
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.files.digest import digest
 from hvd_imgcls.files.json_files import write_json
-from hvd_imgcls.run_directory.creation import begin, begin_named, begin_next
+from hvd_imgcls.run_directory.creation import begin, begin_next, free_beside
 
 
 def test_begin_next_takes_the_first_free_number(tmp_path):
@@ -19,14 +19,6 @@ def test_begin_in_an_empty_directory_uses_it(tmp_path):
     assert begin(tmp_path / "a" / "b").path.is_dir()
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "model.keras", "metrics.jsonl"])
-def test_begin_in_a_directory_that_holds_a_run_names_it_and_the_fix(tmp_path, name):
-    (tmp_path / name).touch()
-    with pytest.raises(ConfigError, match="choose another --run_dir") as raised:
-        begin(tmp_path)
-    assert str(tmp_path) in str(raised.value)
-
-
 def test_begin_where_a_file_is_raises_config_error(tmp_path):
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
@@ -34,10 +26,11 @@ def test_begin_where_a_file_is_raises_config_error(tmp_path):
             begin(path)
 
 
-def test_begin_named_without_a_name_takes_that_of_the_pipeline(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert str(begin_named(None, "digits").path) == "runs/digits-1"
-    assert str(begin_named("here", "digits").path) == "here"
+def test_free_beside_is_the_first_directory_without_a_run(tmp_path):
+    for name in ("run", "run-2", "run-3"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "run-2" / "config.yaml").touch()
+    assert free_beside(tmp_path / "run") == tmp_path / "run-3"
 
 
 def test_write_json_of_equal_values_writes_equal_bytes_and_no_leftovers(tmp_path):

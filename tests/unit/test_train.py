@@ -45,6 +45,8 @@ def result(tmp_path_factory):
 def test_train_writes_the_run_directory(result):
     names = sorted(path.name for path in result.run_dir.path.iterdir())
     assert names == [
+        ".lock",
+        "checkpoints",
         "classes.json",
         "config.yaml",
         "curves.json",
@@ -58,6 +60,7 @@ def test_train_writes_the_run_directory(result):
         "plan.json",
         "predictions.parquet",
         "report.html",
+        "status.json",
         "summary.json",
         "tensorboard",
     ]

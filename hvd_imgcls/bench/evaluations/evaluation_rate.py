@@ -22,7 +22,7 @@ from hvd_imgcls.data.order.splits import Numbers, Split
 from hvd_imgcls.data.sources.base import ArraySource
 from hvd_imgcls.models import build_model
 from hvd_imgcls.plan import make_evaluation_plan, share_cores
-from hvd_imgcls.workflows.evaluate import evaluate_model
+from hvd_imgcls.workflows.evaluate import EvaluationOptions, evaluate_model
 from hvd_imgcls.workflows.startup.ranks import Ranks
 from hvd_imgcls.workflows.trained_model.test_time_augmentation import make_predict
 
@@ -118,7 +118,7 @@ def _ours(model: keras.Model, ranks: distributed.Collectives, threads: int) -> C
         config,
         plan,
         ranks=Ranks(collectives=ranks, threads=share_cores(threads, 1)),
-        with_intervals=False,
+        options=EvaluationOptions(with_intervals=False),
     )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from hvd_imgcls.config.callbacks import CsvLogger, EarlyStopping, ReduceOnPlateau
 from hvd_imgcls.config.models import GivenModel, KerasApplication, KerasFile, KerasHub
 from hvd_imgcls.config.normalization import UnitRange
+from hvd_imgcls.config.running.callbacks import CsvLogger, EarlyStopping, ReduceOnPlateau
 from hvd_imgcls.config.schedules import ConstantSchedule
 from hvd_imgcls.config.schema import RunConfig
 from hvd_imgcls.errors import ConfigError

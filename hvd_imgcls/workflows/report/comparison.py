@@ -8,7 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from hvd_imgcls.config.differences import differences
+from hvd_imgcls.config.reading.differences import differences
 from hvd_imgcls.files.class_lists import listed
 from hvd_imgcls.workflows.report.charts import Chart, format_number, framed
 from hvd_imgcls.workflows.report.page import page_text, write_page

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hvd_imgcls.config.differences import differences
+from hvd_imgcls.config.reading.differences import differences
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.run_directory.paths import RunDir
 from hvd_imgcls.text.numbers import duration

@@ -44,6 +44,19 @@ class RunImages:
     num_classes: int
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Opened:
+    """What is known before TensorFlow is imported.
+
+    Attributes:
+        source: The images, if the configuration's source is already open.
+        plan: The plan, if already made.
+    """
+
+    source: ImageSource | None = None
+    plan: Plan | None = None
+
+
 def open_run_images(
     config: RunConfig,
     *,

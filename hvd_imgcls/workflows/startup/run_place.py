@@ -5,14 +5,14 @@ Importing this does not import TensorFlow, so that configuration errors are repo
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from hvd_imgcls.config import RunConfig, load_config, to_tree
-from hvd_imgcls.config.differences import differences
+from hvd_imgcls.config.reading.differences import differences
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.run_directory.creation import DEFAULT_PARENT, begin, begin_next, free_beside
 from hvd_imgcls.run_directory.lock import RunLock
@@ -55,9 +55,11 @@ def take_place(config: RunConfig, pipeline_name: str, *, is_fresh: bool = False)
             configuration, or if the directory cannot be created.
     """
     if config.run_dir is None:
-        if not is_fresh:
-            for files in _unfinished(config, pipeline_name):
-                return RunPlace(files=files, lock=RunLock(files.path), is_continued=True)
+        found = None if is_fresh else _last_unfinished(config, pipeline_name)
+        if found is not None:
+            # Another command may have begun to continue it.
+            with contextlib.suppress(ConfigError):
+                return RunPlace(files=found, lock=RunLock(found.path), is_continued=True)
         files = begin_next(pipeline_name)
         return RunPlace(files=files, lock=RunLock(files.path), is_continued=False)
     path = Path(config.run_dir)
@@ -114,8 +116,8 @@ def require_continuable(config: RunConfig, files: RunDir) -> None:
         )
 
 
-def _unfinished(config: RunConfig, pipeline_name: str) -> Iterator[RunDir]:
-    """Yields the last unfinished run of a configuration that no command is writing, if any."""
+def _last_unfinished(config: RunConfig, pipeline_name: str) -> RunDir | None:
+    """Returns the last unfinished run of a configuration, None if there is none."""
     pattern = re.compile(re.escape(pipeline_name) + r"-([1-9][0-9]*)")
     numbered = [
         (int(match[1]), path)
@@ -134,8 +136,8 @@ def _unfinished(config: RunConfig, pipeline_name: str) -> Iterator[RunDir]:
         except ConfigError:
             continue
         if all(_is_below(key, _MAY_CHANGE) for key, _ in different):
-            yield files
-            return
+            return files
+    return None
 
 
 def _differences(config: RunConfig, files: RunDir) -> list[tuple[str, list[str]]]:

@@ -19,8 +19,8 @@ from hvd_imgcls.workflows.training.callbacks import make_callbacks
 from hvd_imgcls.workflows.training.freezing import Freezer, Segment, carry_over, segments
 from hvd_imgcls.workflows.training.one_training import OneTraining
 from hvd_imgcls.workflows.training.phase import Phase
-from hvd_imgcls.workflows.training.resuming import Resumed
 from hvd_imgcls.workflows.training.run import Run
+from hvd_imgcls.workflows.training.saving.resuming import Resumed
 from hvd_imgcls.workflows.training.states import register_phase
 
 logger = logging.getLogger(__name__)

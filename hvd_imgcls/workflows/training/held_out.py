@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from hvd_imgcls.workflows.evaluate import evaluate_model
+from hvd_imgcls.workflows.evaluate import EvaluationOptions, evaluate_model
 from hvd_imgcls.workflows.trained_model.test_time_augmentation import make_predict
 from hvd_imgcls.workflows.training.run import Run
 
@@ -54,8 +54,7 @@ class HeldOutEvaluation(keras.callbacks.Callback):
             run.config,
             run.plan.evaluation,
             ranks=run.ranks,
-            with_intervals=False,
-            on_block=run.on_evaluated_block,
+            options=EvaluationOptions(with_intervals=False, on_block=run.on_evaluated_block),
         ).metrics
         for name in VALUES:
             value = metrics.get(name.removeprefix("val_"))

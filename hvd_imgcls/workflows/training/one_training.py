@@ -10,7 +10,7 @@ import numpy as np
 
 from hvd_imgcls.plan import Plan
 from hvd_imgcls.plan.position import Position
-from hvd_imgcls.workflows.training.checkpointing import Checkpointing
+from hvd_imgcls.workflows.training.saving.checkpointing import Checkpointing
 
 
 class OneTraining(keras.callbacks.CallbackList):

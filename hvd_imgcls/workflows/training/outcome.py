@@ -23,7 +23,7 @@ from hvd_imgcls.keras.saving import write_portable
 from hvd_imgcls.optimizers import take_averages
 from hvd_imgcls.run_directory.paths import EvaluationFiles, RunDir
 from hvd_imgcls.run_directory.status import State, write_status
-from hvd_imgcls.workflows.evaluate import describe_metrics, evaluate_model
+from hvd_imgcls.workflows.evaluate import EvaluationOptions, describe_metrics, evaluate_model
 from hvd_imgcls.workflows.evaluating.files import with_examples, write_evaluation
 from hvd_imgcls.workflows.evaluating.notable_images import write_pictures
 from hvd_imgcls.workflows.progress.summary import describe_run, summarize
@@ -132,8 +132,9 @@ def _evaluate_and_save(
             run.config,
             run.plan.evaluation,
             ranks=run.ranks,
-            quarantine_path=quarantine_path,
-            on_block=run.on_evaluated_block,
+            options=EvaluationOptions(
+                quarantine_path=quarantine_path, on_block=run.on_evaluated_block
+            ),
         )
     if checkpointing is not None:
         checkpointing.end()

@@ -11,7 +11,7 @@ import keras
 
 import hvd_imgcls.keras as hvd
 from hvd_imgcls import distributed
-from hvd_imgcls.config.callbacks import (
+from hvd_imgcls.config.running.callbacks import (
     Callback,
     CsvLogger,
     EarlyStopping,

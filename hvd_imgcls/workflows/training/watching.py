@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from hvd_imgcls.config.callbacks import CsvLogger
+from hvd_imgcls.config.running.callbacks import CsvLogger
 from hvd_imgcls.data.order.positions import rank_blocks
 from hvd_imgcls.data.pipeline.previews import evaluation_images
 from hvd_imgcls.drawing.confusion_matrix import draw_confusion

@@ -3,8 +3,8 @@
 import pytest
 
 from hvd_imgcls.config import parse_config
-from hvd_imgcls.config.callbacks import EarlyStopping, ModelCheckpoint, mode_of
 from hvd_imgcls.config.reading.consistency import require_possible_callbacks
+from hvd_imgcls.config.running.callbacks import EarlyStopping, ModelCheckpoint, mode_of
 from hvd_imgcls.errors import ConfigError
 
 PIPELINE = """

@@ -22,7 +22,7 @@ from hvd_imgcls.errors import BadImagesError, DataError
 from hvd_imgcls.losses import build_loss
 from hvd_imgcls.plan import EvaluationPlan, make_plan, share_cores
 from hvd_imgcls.plan.arithmetic import max_bad_examples
-from hvd_imgcls.workflows.evaluate import evaluate_model
+from hvd_imgcls.workflows.evaluate import EvaluationOptions, evaluate_model
 from hvd_imgcls.workflows.progress import StopAfterSteps
 from hvd_imgcls.workflows.quarantine import PlannedImages, Quarantine
 from hvd_imgcls.workflows.startup.ranks import Ranks
@@ -223,7 +223,7 @@ def test_a_bad_held_out_image_is_left_out_of_the_metrics(spoilt, folder, tmp_pat
         config,
         plan,
         ranks=Ranks(collectives=SingleProcessCollectives(), threads=share_cores(1, 1)),
-        quarantine_path=path,
+        options=EvaluationOptions(quarantine_path=path),
     ).metrics
     assert (metrics["num_examples"], metrics["num_unreadable"]) == (5, 1)
     assert np.sum(metrics["confusion_matrix"], axis=1).tolist() == [3, 2]

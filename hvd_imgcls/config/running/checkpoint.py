@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic.dataclasses import dataclass
 
-from hvd_imgcls.config.callbacks import Monitor
+from hvd_imgcls.config.running.callbacks import Monitor
 from hvd_imgcls.config.sections import STRICT, PositiveFloat, PositiveInt
 
 

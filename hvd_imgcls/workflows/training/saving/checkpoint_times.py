@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from hvd_imgcls.config.checkpoint import Checkpoint
+from hvd_imgcls.config.running.checkpoint import Checkpoint
 
 
 class CheckpointTimes:

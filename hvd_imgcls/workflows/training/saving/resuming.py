@@ -13,7 +13,7 @@ from typing import Any
 from hvd_imgcls import distributed
 from hvd_imgcls.checkpoints.store import CheckpointStore
 from hvd_imgcls.config import RunConfig
-from hvd_imgcls.config.callbacks import CsvLogger
+from hvd_imgcls.config.running.callbacks import CsvLogger
 from hvd_imgcls.distributed.state_exchange import share_states
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.run_directory.paths import RunDir

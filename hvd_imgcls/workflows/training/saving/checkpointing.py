@@ -7,13 +7,13 @@ import logging
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hvd_imgcls import distributed
-from hvd_imgcls.checkpoints.background import BackgroundWriter, Snapshot
 from hvd_imgcls.checkpoints.store import CheckpointStore
-from hvd_imgcls.config.checkpoint import Checkpoint
+from hvd_imgcls.config.running.checkpoint import Checkpoint
 from hvd_imgcls.distributed.polling import Polling
 from hvd_imgcls.distributed.state_exchange import gather_states
 from hvd_imgcls.errors import StoppedError
@@ -22,11 +22,27 @@ from hvd_imgcls.plan.position import Position
 from hvd_imgcls.state_registry import StateRegistry
 from hvd_imgcls.stop_request import StopRequest
 from hvd_imgcls.workflows.progress.entries import as_json
-from hvd_imgcls.workflows.training.checkpoint_times import CheckpointTimes
-from hvd_imgcls.workflows.training.resuming import lengths_of
-from hvd_imgcls.workflows.training.retention import retain
+from hvd_imgcls.workflows.training.saving.background import BackgroundWriter, Snapshot
+from hvd_imgcls.workflows.training.saving.checkpoint_times import CheckpointTimes
+from hvd_imgcls.workflows.training.saving.resuming import lengths_of
+from hvd_imgcls.workflows.training.saving.retention import retain
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where the state of a run is saved.
+
+    Attributes:
+        directory: Directory of the checkpoints.
+        facts: What the states belong to, as JSON.
+        appended: Files whose present lengths belong to the state.
+    """
+
+    directory: Path
+    facts: Mapping[str, Any]
+    appended: Sequence[Path]
 
 
 class Checkpointing:
@@ -36,9 +52,7 @@ class Checkpointing:
         section: The configuration.
         states: What is saved.
         collectives: Communication between the ranks.
-        directory: Directory of the checkpoints; used by the root.
-        facts: What the states belong to, as JSON.
-        appended: Files whose present lengths belong to the state.
+        destination: Where to, on the root.
         stop: The signals.
     """
 
@@ -47,21 +61,18 @@ class Checkpointing:
         section: Checkpoint,
         states: StateRegistry,
         collectives: distributed.Collectives,
-        directory: Path,
-        facts: Mapping[str, Any],
-        appended: Sequence[Path],
+        destination: Destination,
         stop: StopRequest,
     ) -> None:
         self._states = states
         self._collectives = collectives
-        self._facts = facts
-        self._appended = appended
+        self._destination = destination
         self._stop = stop
         self._times = CheckpointTimes(section)
         self._polling = Polling(collectives, "checkpoint.poll")
         self._writer: BackgroundWriter | None = None
         if collectives.topology.is_root:
-            store = CheckpointStore(directory)
+            store = CheckpointStore(destination.directory)
             self._writer = BackgroundWriter(store, lambda: retain(store, section))
         self._phase, self._position, self._steps_before = "", Position(), 0
         # The moment of the last checkpoint, or that from which the phase started.
@@ -189,13 +200,13 @@ class Checkpointing:
         if not is_root:
             return None
         facts = {
-            **self._facts,
+            **self._destination.facts,
             "phase": self._phase,
             "epoch": self._position.epoch,
             "size": self._collectives.topology.size,
             "saved": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "metrics": as_json(metrics or {}),
-            "files": lengths_of(self._appended),
+            "files": lengths_of(self._destination.appended),
         }
         return Snapshot(step=self._step, states=states, states_by_rank=others, facts=facts)
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from hvd_imgcls.checkpoints.entry import Entry
 from hvd_imgcls.checkpoints.store import CheckpointStore
-from hvd_imgcls.config.callbacks import mode_for
-from hvd_imgcls.config.checkpoint import Checkpoint, KeepBest
+from hvd_imgcls.config.running.callbacks import mode_for
+from hvd_imgcls.config.running.checkpoint import Checkpoint, KeepBest
 
 
 def retain(store: CheckpointStore, section: Checkpoint) -> None:

@@ -1,0 +1,1 @@
+"""The sections of what happens while a run goes on: callbacks and checkpoints."""
