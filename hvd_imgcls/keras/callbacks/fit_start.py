@@ -19,6 +19,10 @@ from hvd_imgcls.errors import ConfigError, RankMismatchError
 from hvd_imgcls.keras.callbacks import backups
 from hvd_imgcls.keras.callbacks.batch_agreement import BatchAgreement
 from hvd_imgcls.keras.callbacks.eligibility import knows_of_ranks
+from hvd_imgcls.keras.callbacks.validation_agreement import (
+    ValidationAgreement,
+    communicates_in_validation,
+)
 from hvd_imgcls.keras.checks import consistency
 from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 
@@ -45,6 +49,7 @@ def install() -> None:
     if getattr(list_class.on_train_begin, "compares_ranks", False):
         return
     plain_begin, plain_end = list_class.on_train_begin, list_class.on_train_end
+    _compare_validation(list_class)
 
     def on_train_begin(self: Any, logs: dict[str, Any] | None = None) -> None:
         must_agree = _begin(self)
@@ -58,6 +63,36 @@ def install() -> None:
 
     on_train_begin.compares_ranks = True  # type: ignore[attr-defined]
     list_class.on_train_begin, list_class.on_train_end = on_train_begin, on_train_end
+
+
+def _compare_validation(list_class: Any) -> None:
+    """Extends the hooks of a `CallbackList` that show whether `fit` validates in an epoch."""
+    plain_begin, plain_test = list_class.on_epoch_begin, list_class.on_test_begin
+    plain_end = list_class.on_epoch_end
+
+    def on_epoch_begin(self: Any, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if (agreement := _agreement_of(self)) is not None:
+            agreement.begin_epoch(epoch)
+        plain_begin(self, epoch, logs)
+
+    def on_test_begin(self: Any, logs: dict[str, Any] | None = None) -> None:
+        if (agreement := _agreement_of(self)) is not None:
+            agreement.compare(validates=True)
+        plain_test(self, logs)
+
+    def on_epoch_end(self: Any, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if (agreement := _agreement_of(self)) is not None:
+            agreement.compare(validates=False)
+        plain_end(self, epoch, logs)
+
+    list_class.on_epoch_begin, list_class.on_epoch_end = on_epoch_begin, on_epoch_end
+    list_class.on_test_begin = on_test_begin
+
+
+def _agreement_of(callbacks: Any) -> ValidationAgreement | None:
+    """Returns what `_begin` has added to the callbacks of a `fit` of several ranks, if any."""
+    agreement: ValidationAgreement | None = getattr(callbacks, "validation_agreement", None)
+    return agreement
 
 
 def _begin(callbacks: Any) -> bool:
@@ -110,6 +145,8 @@ def _begin(callbacks: Any) -> bool:
         _warn_of_shared_files([files for _, files, _ in by_rank])
     if params.get("steps") is None:
         BatchAgreement.start(model)
+    if communicates_in_validation(callbacks.callbacks):
+        callbacks.validation_agreement = ValidationAgreement()
     return any(restores)
 
 
