@@ -145,6 +145,10 @@ class DistributedGradientTape:
         return getattr(self._tape, name)
 
 
+# Horovod has `local_layers` between `process_set` and `scale_local_gradients`.
+_BEFORE_LOCAL_LAYERS = 9
+
+
 def PartialDistributedGradientTape(  # noqa: N802 - Horovod's name
     gradtape: tf.GradientTape,
     *arguments: Any,
@@ -155,14 +159,19 @@ def PartialDistributedGradientTape(  # noqa: N802 - Horovod's name
 
     Args:
         gradtape: The tape.
-        *arguments: As for `DistributedGradientTape`.
+        *arguments: As for `DistributedGradientTape`, up to `process_set`; then, as in Horovod,
+            `local_layers` and `scale_local_gradients`.
         local_layers: Built layers whose variables differ between ranks.
         **keywords: As for `DistributedGradientTape`.
 
     Raises:
         ConfigError: If `local_layers` contains anything but built layers.
     """
-    tape = DistributedGradientTape(gradtape, *arguments, **keywords)
+    shared, rest = arguments[:_BEFORE_LOCAL_LAYERS], arguments[_BEFORE_LOCAL_LAYERS:]
+    named: dict[str, Any] = dict(zip(("local_layers", "scale_local_gradients"), rest, strict=False))
+    if local_layers is None:
+        local_layers = named.pop("local_layers", None)
+    tape = DistributedGradientTape(gradtape, *shared, **named, **keywords)
     for variable in variables_of_local_layers(local_layers):
         tape.register_local_source(variable)
     return tape
