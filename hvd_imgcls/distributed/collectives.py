@@ -118,7 +118,12 @@ class Collectives(ABC):
 
     @abstractmethod
     def add_process_set(self, process_set: ProcessSet) -> None:
-        """Registers a process set. Every rank of the run must call it."""
+        """Registers a process set. Every rank of the run must call it.
+
+        Raises:
+            RankMismatchError: On all ranks, if they register different sets.
+            ConfigError: If a member is not a rank of the run.
+        """
 
     @abstractmethod
     def remove_process_set(self, process_set: ProcessSet) -> bool:

@@ -9,6 +9,7 @@ import horovod.tensorflow as hvd
 import tensorflow as tf
 from horovod.tensorflow import mpi_ops
 
+from hvd_imgcls.distributed.agreement import require_same
 from hvd_imgcls.distributed.collectives import Collectives, ReduceOp
 from hvd_imgcls.distributed.dtypes import as_carried_bits, as_summable, from_carried_bits
 from hvd_imgcls.distributed.forking import let_children_exit
@@ -190,6 +191,12 @@ class HorovodCollectives(Collectives):
 
     def add_process_set(self, process_set: ProcessSet) -> None:
         """See `Collectives.add_process_set`."""
+        require_same(
+            self,
+            {"ProcessSet(ranks)": list(process_set.ranks or [])},
+            fix="add the same process sets in the same order on every rank, members or not",
+        )
+        process_set.require_members_of(self.topology.size)
         native = hvd.add_process_set(list(process_set.ranks or []))
         self._register(process_set, native)
 

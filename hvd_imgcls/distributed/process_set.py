@@ -55,6 +55,24 @@ class ProcessSet:
         """Whether this is the set of all ranks, by definition."""
         return self._members is None
 
+    def require_members_of(self, size: int) -> None:
+        """Refuses members that a run does not have; Horovod would end the process.
+
+        Args:
+            size: Number of ranks in the run.
+
+        Raises:
+            ConfigError: If there is no member, or one that is not in 0 .. size - 1.
+        """
+        members = list(self.ranks or ())
+        if not members or members[0] < 0 or members[-1] >= size:
+            raise ConfigError(
+                "ProcessSet(ranks)",
+                got=members,
+                expected=f"some of the ranks 0 to {size - 1} of this run",
+                fix="list global ranks, or start more ranks",
+            )
+
     def register(self, process_set_id: int | None, rank: int, size: int) -> None:
         """Stores the number assigned by Horovod and the topology of the set.
 

@@ -99,6 +99,8 @@ def _start_horovod(
         )
     if comm is None:
         _require_rendezvous(os.environ)
+        for process_set in () if isinstance(process_sets, str) else process_sets or ():
+            process_set.require_members_of(max(announced, _num_tasks(os.environ)))
     for variable, value in _DEFAULT_ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
     from hvd_imgcls.distributed.horovod_backend import HorovodCollectives

@@ -168,11 +168,11 @@ def PartialDistributedGradientTape(  # noqa: N802 - Horovod's name
         ConfigError: If `local_layers` contains anything but built layers.
     """
     shared, rest = arguments[:_BEFORE_LOCAL_LAYERS], arguments[_BEFORE_LOCAL_LAYERS:]
-    named: dict[str, Any] = dict(zip(("local_layers", "scale_local_gradients"), rest, strict=False))
-    if local_layers is None:
-        local_layers = named.pop("local_layers", None)
-    tape = DistributedGradientTape(gradtape, *shared, **named, **keywords)
-    for variable in variables_of_local_layers(local_layers):
+    names = ("local_layers", "scale_local_gradients")
+    keywords = {**dict(zip(names, rest, strict=False)), **keywords}
+    own_layers = keywords.pop("local_layers", local_layers)
+    tape = DistributedGradientTape(gradtape, *shared, **keywords)
+    for variable in variables_of_local_layers(own_layers):
         tape.register_local_source(variable)
     return tape
 
