@@ -17,36 +17,26 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from hvd_imgcls import __version__
 from hvd_imgcls.commands.arguments.argument_order import END_OF_OPTIONS, options_first
 from hvd_imgcls.commands.command_list import COMMANDS
+from hvd_imgcls.commands.parsing import (
+    USAGE_EXIT_CODE,
+    UsageError,
+    make_overview,
+    make_parser,
+)
 from hvd_imgcls.commands.surroundings import open_missing_streams, require_tensorflow
 from hvd_imgcls.environment.topology import launched_rank_and_size
 from hvd_imgcls.errors import ConfigError, HvdImgclsError, PeerFailedError, RootFailedError
 from hvd_imgcls.failures import process_state, root_cause
 from hvd_imgcls.interruption import say_interrupted
-from hvd_imgcls.logs import Verbosity
 from hvd_imgcls.text.printable import printable_text
 
 INTERRUPTED = 130
-USAGE_EXIT_CODE = 2
 # When all ranks fail with the same error, the launcher terminates them soon after the root exits.
 WAIT_FOR_ROOT_SECONDS = 10.0
 # The root needs longer: it prints a traceback and leaves the training loop first.
 WAIT_FOR_FAILED_ROOT_SECONDS = 20.0
-
-
-class UsageError(HvdImgclsError):
-    """The command line is empty, incomplete or contradictory."""
-
-    exit_code = USAGE_EXIT_CODE
-
-
-class _Parser(argparse.ArgumentParser):
-    """An ArgumentParser that raises its errors, so that they are printed once."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}\n{self.format_usage().rstrip()}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,22 +53,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     name, *words = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     if name not in COMMANDS:
-        _make_overview().parse_args([name])
+        make_overview().parse_args([name])
         return 0  # not reached: --help and --version raise SystemExit
     # Silences TensorFlow's C++ log on every rank; failures are raised as exceptions as well.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1" if "--verbose" in words else "3")
     require_tensorflow()
     launched_rank_and_size()  # Raises an error for values that no launcher sets.
-    command = COMMANDS[name]
-    module = importlib.import_module(command.module)
-    parser = _Parser(
-        prog=f"hvd-imgcls {name}",
-        description=command.help,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    _add_verbosity(parser)
-    module.add_arguments(parser)
+    module = importlib.import_module(COMMANDS[name].module)
+    parser = make_parser(name, module)
     others, overrides = _split_overrides(words, parser)
     arranged = options_first(others, parser)
     if parser.get_default("overrides") is not None:
@@ -183,36 +165,3 @@ def _require_known_options(words: Sequence[str], parser: argparse.ArgumentParser
             meant = other_key(option.removeprefix("--"))
             if meant is not None:
                 raise UsageError(f"unrecognized arguments: {option}; did you mean --{meant}?")
-
-
-def _add_verbosity(parser: argparse.ArgumentParser) -> None:
-    """Adds `--verbose` and `--quiet`, stored in `arguments.verbosity`."""
-    group = parser.add_mutually_exclusive_group()
-    for verbosity, help_text in (
-        (Verbosity.VERBOSE, "log everything on every rank, and print tracebacks of errors"),
-        (Verbosity.QUIET, "print only the result, warnings and errors"),
-    ):
-        group.add_argument(
-            f"--{verbosity.value}",
-            dest="verbosity",
-            action="store_const",
-            const=verbosity,
-            default=Verbosity.NORMAL,
-            help=help_text,
-        )
-
-
-def _make_overview() -> argparse.ArgumentParser:
-    """Returns the parser of `hvd-imgcls --help`, which knows only the names of the commands."""
-    parser = _Parser(
-        prog="hvd-imgcls",
-        description="Train image classifiers with Keras 3 and TensorFlow on many machines.",
-        epilog="Run `hvd-imgcls COMMAND --help` for the options of a command. On several ranks:\n"
-        "  horovodrun -np 4 hvd-imgcls train pipelines/digits_cnn.yaml",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"hvd_imgcls {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, command in COMMANDS.items():
-        commands.add_parser(name, help=command.help)
-    return parser

@@ -84,6 +84,10 @@ COMMANDS = {
         module="hvd_imgcls.doctor",
         help="check that this machine is ready: versions, Horovod, threads, network",
     ),
+    "completion": Command(
+        module="hvd_imgcls.commands.completion",
+        help="print a script that completes commands, options and keys in bash or zsh",
+    ),
     "install-horovod": Command(
         module="hvd_imgcls.horovod_build.command",
         help="build and install Horovod for the installed TensorFlow",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from hvd_imgcls.errors import CheckpointError
 from hvd_imgcls.files.class_lists import read_class_list
@@ -59,9 +60,15 @@ def class_names_of_run(run_path: Path) -> tuple[str, ...]:
         if path.is_file():
             try:
                 tree = read_json(path, MAX_RESULTS_BYTES)
-                return tuple(tree["class_names"] if isinstance(tree, dict) else tree)
-            except (ValueError, KeyError, TypeError) as error:
+                return _names_in(tree["class_names"] if isinstance(tree, dict) else tree)
+            except (OSError, ValueError, KeyError, TypeError) as error:
                 raise CheckpointError(
                     f"{path}: damaged ({error}); restore it, or pass --classes FILE"
                 ) from error
     return ()
+
+
+def _names_in(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise TypeError("not a list of names")
+    return tuple(value)

@@ -1,6 +1,7 @@
 """Predictions have the same bytes on any number of ranks, and go on where they were killed."""
 
 import json
+import re
 import time
 
 import keras
@@ -88,7 +89,9 @@ def test_any_number_of_ranks_writes_the_same_bytes(alone, folder, size):
     with running(words("images", out=out), size=size, cwd=folder) as program:
         assert program.wait(120) == 0, program.output
     assert (folder / out).read_bytes() == alone
-    assert "images by rank: rank 0:" in program.output
+    counts = re.search(r"images by rank: (.*)", program.output)[1]
+    # A rank that starts late may get none.
+    assert sum(map(int, re.findall(r": (\d+)", counts))) == 61
 
 
 @pytest.mark.ranks(2)

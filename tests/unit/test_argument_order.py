@@ -25,6 +25,7 @@ COMMANDS = {
     "keys": ([], ["data", "model"], [["--quiet"]]),
     "models": ([], [], [["--all"], ["--image-size", "32"], ["--json"]]),
     "doctor": ([], [], [["--quiet"]]),
+    "completion": (["bash"], [], [["--quiet"]]),
     "install-horovod": ([], [], [["--mpi"], ["--gpu", "nccl"], ["--jobs", "2"]]),
 }
 
