@@ -122,7 +122,8 @@ class Collectives(ABC):
 
         Raises:
             RankMismatchError: On all ranks, if they register different sets.
-            ConfigError: If a member is not a rank of the run.
+            ConfigError: On all ranks, if a member is not a rank of the run, or if a set with these
+                members is registered.
         """
 
     @abstractmethod

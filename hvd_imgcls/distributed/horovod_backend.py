@@ -196,7 +196,8 @@ class HorovodCollectives(Collectives):
             {"ProcessSet(ranks)": list(process_set.ranks or [])},
             fix="add the same process sets in the same order on every rank, members or not",
         )
-        process_set.require_members_of(self.topology.size)
+        existing = [native.ranks for native in self._native.values()]
+        process_set.require_new(self.topology.size, existing)
         native = hvd.add_process_set(list(process_set.ranks or []))
         self._register(process_set, native)
 

@@ -40,6 +40,8 @@ def start(process_sets: Sequence[ProcessSet] | str | None = None, comm: Any = No
     Raises:
         SetupError: If a launcher started several processes but Horovod is missing or
             reports another number of them: every rank would train on its own.
+        ConfigError: If a process set has ranks that the run does not have, or the members of
+            another.
     """
     global _current  # noqa: PLW0603 - Horovod is initialised once per process, and so is this
     if _current is not None:
@@ -88,6 +90,18 @@ def _require_rendezvous(environment: Mapping[str, str]) -> None:
         )
 
 
+def _require_new(process_sets: Sequence[ProcessSet], size: int) -> None:
+    """Refuses process sets that Horovod cannot register, before it starts.
+
+    Raises:
+        ConfigError: As `ProcessSet.require_new`.
+    """
+    existing: list[Sequence[int]] = [range(size)]
+    for process_set in process_sets:
+        process_set.require_new(size, existing)
+        existing.append(process_set.ranks or ())
+
+
 def _start_horovod(
     announced: int, process_sets: Sequence[ProcessSet] | str | None, comm: Any
 ) -> Collectives:
@@ -99,8 +113,8 @@ def _start_horovod(
         )
     if comm is None:
         _require_rendezvous(os.environ)
-        for process_set in () if isinstance(process_sets, str) else process_sets or ():
-            process_set.require_members_of(max(announced, _num_tasks(os.environ)))
+        if process_sets is not None and not isinstance(process_sets, str):
+            _require_new(process_sets, max(announced, _num_tasks(os.environ)))
     for variable, value in _DEFAULT_ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
     from hvd_imgcls.distributed.horovod_backend import HorovodCollectives

@@ -104,19 +104,28 @@ def added_and_removed(even, odd):
 
 
 def sets_from_the_start():
-    """Process sets that are given to `init`; in another order of ranks on rank 1."""
+    """Process sets that are given to `init`, after some that it refuses."""
     import hvd_imgcls.keras as hvd
 
-    rank = hvd.rank()
+    rank, sets = hvd.rank(), hvd.ProcessSet
     hvd.shutdown()
-    first, second = hvd.ProcessSet([0]), hvd.ProcessSet([1])
-    hvd.init(process_sets=[first, second])
-    mine = (first, second)[rank]
     result = {
-        "ids": (hvd.global_process_set.process_set_id, first.process_set_id, second.process_set_id),
+        case: message_of(lambda given=given: hvd.init(process_sets=given))
+        for case, given in {
+            "duplicate": [sets([0]), sets([1, 2]), sets([2, 1])],
+            "all": [sets([0, 1, 2])],
+            "no rank": [sets([0, 5])],
+        }.items()
+    }
+    alone, others = sets([0]), sets(reversed([1, 2]) if rank == 1 else [1, 2])
+    hvd.init(process_sets=[alone, others])
+    mine = others if rank else alone
+    own = 1.0 + rank
+    result |= {
+        "ids": (hvd.global_process_set.process_set_id, alone.process_set_id, others.process_set_id),
         "mine": (mine.rank(), mine.size(), mine.included()),
-        "sum": float(hvd.allreduce(1.0 + rank, op=hvd.Sum, process_set=mine)),
-        "all": float(hvd.allreduce(1.0 + rank, op=hvd.Sum)),
+        "sum": float(hvd.allreduce(own, op=hvd.Sum, process_set=mine)),
+        "of all": float(hvd.allreduce(own, op=hvd.Sum)),
     }
     hvd.barrier()
     return result
@@ -169,8 +178,8 @@ def test_wrong_process_sets_are_errors_on_all_ranks(on_three_ranks):
         assert "process_set.size()" in result["size_op"]
         assert all(len(set(ids)) == 1 for ids in result["ids"])
         for case, text in {
-            "twice": "a duplicate process set",
-            "all": "a duplicate process set",
+            "twice": "other members than those of each registered set",
+            "all": "other members than those of each registered set",
             "no rank": "some of the ranks 0 to 2 of this run",
             "differ": "ProcessSet(ranks)[0]: 0 on rank 0, 1 on rank 1, 2 on rank 2",
             "repeated": "distinct integers",
@@ -183,10 +192,13 @@ def test_wrong_process_sets_are_errors_on_all_ranks(on_three_ranks):
         assert result["afterwards"] == 3.0
 
 
-@pytest.mark.ranks(2)
+@pytest.mark.ranks(3)
 @pytest.mark.slow
 def test_process_sets_are_given_to_init():
-    for rank, result in enumerate(run_on_ranks(sets_from_the_start, fresh=True)):
+    for rank, result in enumerate(run_on_ranks(sets_from_the_start, 3, fresh=True)):
+        assert "other members" in result["duplicate"]
+        assert "hvd.global_process_set" in result["all"]
+        assert "some of the ranks 0 to 2 of this run" in result["no rank"]
         assert result["ids"] == (0, 1, 2)
-        assert result["mine"] == (0, 1, True)
-        assert (result["sum"], result["all"]) == (1.0 + rank, 3.0)
+        assert result["mine"] == ((rank - 1, 2, True) if rank else (0, 1, True))
+        assert (result["sum"], result["of all"]) == (5.0 if rank else 1.0, 6.0)
