@@ -117,6 +117,31 @@ def wrong_exchanges():
     return wrong if sent == "float16" else [*wrong, sent]
 
 
+def wrong_slices():
+    """Cases of sums and means of `tf.IndexedSlices`, and of integers, that are wrong."""
+    import tensorflow as tf
+
+    import hvd_imgcls.keras as hvd
+
+    rank, wrong = hvd.rank(), []
+    require = make_require(wrong)
+    for dtype, dimensions in itertools.product([*DTYPES, "uint8", "int8"], (1, 2, 3)):
+        values = np.arange(2**dimensions).reshape([2] * dimensions) % 4
+        row = tf.cast(values, dtype)
+        slices = tf.IndexedSlices(tf.stack([row, row]), tf.constant([rank, rank + 1]))
+        for op, divisor in ((hvd.Sum, 1), (hvd.Average, 2)):
+            case, expected = (dtype, dimensions, op.name), np.stack([values] * 4) / divisor
+            sent = [slices, row, slices]
+            alone, grouped = hvd.allreduce(slices, op=op), hvd.grouped_allreduce(sent, op=op)
+            for one in (alone, grouped[0], grouped[2]):
+                require(("indices", *case), one.indices, [0, 1, 1, 2])
+                require(("slices", *case), one.values, expected)
+            require(("dense", *case), grouped[1], values * 2 / divisor)
+        mean = hvd.allreduce(tf.cast([3 + rank, 4], dtype))
+        require(("mean", dtype), mean, [3.5 if mean.dtype.is_floating else 3, 4])
+    return wrong
+
+
 def gradients_of_groups():
     """Gradients on this rank, whose loss has the factor 1 + rank."""
     import tensorflow as tf
@@ -157,6 +182,12 @@ def test_reductions_of_every_dtype_in_groups_at_once_and_with_factors():
 @pytest.mark.slow
 def test_uneven_empty_and_in_place_exchanges_of_every_dtype():
     assert run_on_ranks(wrong_exchanges, timeout_seconds=200) == [[], []]
+
+
+@pytest.mark.ranks(2)
+@pytest.mark.slow
+def test_slices_of_every_dtype_alone_and_in_groups_and_means_of_integers():
+    assert run_on_ranks(wrong_slices, timeout_seconds=200) == [[], []]
 
 
 @pytest.mark.ranks(2)

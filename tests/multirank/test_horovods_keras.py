@@ -1,11 +1,10 @@
-"""What Horovod's own tests of its Keras modules ask, in the terms of Keras 3."""
+"""Updates and learning rates as Horovod's own tests of its Keras modules and tapes ask."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from tests.multirank.test_unequal_ranks import message_of
 from tests.support.launch import run_on_ranks
 
 PASSES, STEPS = 4, 10
@@ -165,172 +164,142 @@ def test_warmup_and_schedules_follow_each_other_in_one_fit():
     np.testing.assert_allclose(rates[15:], [0.2 * epoch for epoch in range(15, 20)], rtol=1e-6)
 
 
-def load_and_train(directory):
-    """Facts about models that are loaded in each of Horovod's ways."""
+def gradients_of_partial_tapes():
+    """For 0, 1 and 2 local layers: plain gradients, those of the tape, and its two parts."""
     import keras
-
-    import hvd_imgcls.keras as hvd
-    from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
-
-    class Own(keras.optimizers.RMSprop):
-        pass
-
-    def make(optimizer):
-        layers = [keras.layers.Dense(2), keras.layers.RepeatVector(3)]
-        top = keras.layers.TimeDistributed(keras.layers.Dense(3))
-        model = keras.Sequential([keras.Input((3,)), *layers, top])
-        model.compile(hvd.DistributedOptimizer(optimizer), loss="mse")
-        return model
-
-    x, y = np.ones((1, 3)) * (1 + hvd.rank()), np.ones((1, 3, 3))
-    loaded = {}
-    for name, keywords in {
-        "plain": {},
-        "custom_optimizers": {"custom_optimizers": [Own]},
-        "custom_objects": {"custom_objects": {"Own": Own}},
-        "wrapped": {
-            "custom_objects": {"Own": lambda **config: hvd.DistributedOptimizer(Own(**config))}
-        },
-    }.items():
-        model = make((keras.optimizers.RMSprop if name == "plain" else Own)(0.0001))
-        hvd.broadcast_variables(model.variables, 0)
-        model.train_on_batch(x, y)
-        path = f"{directory}/{name}-{hvd.rank()}.keras"
-        model.save(path)
-
-        def load(model=model, path=path, keywords=keywords, name=name):
-            again = hvd.load_model(path, **keywords)
-            loaded[name] = (
-                again.optimizer.__class__.__name__,
-                synchronizer_of(again.optimizer) is not None,
-                float(again.optimizer.learning_rate.numpy()),
-                all(
-                    (a.numpy() == b.numpy()).all()
-                    for a, b in zip(
-                        model.optimizer.variables, again.optimizer.variables, strict=True
-                    )
-                ),
-            )
-
-        loaded[f"{name}, error"] = message_of(load)
-    return loaded
-
-
-def broadcast_from_last(directory):
-    """A root that has loaded a file, ranks that have not, and local variables."""
-    import keras
+    import tensorflow as tf
 
     import hvd_imgcls.keras as hvd
 
-    rank, last = hvd.rank(), hvd.size() - 1
-
-    def make():
-        constant = keras.initializers.Constant(rank)
-        layers = [
-            keras.layers.Dense(3, kernel_initializer=constant, bias_initializer=constant)
-            for _ in range(3)
-        ]
-        for layer in layers:
-            layer.trainable = False
-        model = keras.Sequential([keras.Input((3,)), *layers])
-        model.compile("sgd", loss="mse")
-        return model
-
-    model = make()
-    local = list(model.layers[0].variables)
-    callback = hvd.callbacks.BroadcastGlobalVariablesCallback(last, local_variables=local)
-    model.fit(np.ones((1, 3)), np.ones((1, 3)), verbose=0, callbacks=[callback])
-    frozen = [float(v.numpy().ravel()[0]) for v in model.variables[:6]]
-
-    def compiled():
-        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
-        optimizer = keras.optimizers.SGD(0.01, momentum=0.9)
-        model.compile(hvd.DistributedOptimizer(optimizer), loss="mse")
-        return model
-
-    path = f"{directory}/root.keras"
-    model = compiled()
-    callbacks = [hvd.callbacks.BroadcastGlobalVariablesCallback(0)]
-    model.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0, callbacks=callbacks)
-    if rank == 0:
-        model.save(path)
-    hvd.barrier()
-    again = hvd.load_model(path) if rank == 0 else compiled()
-    same = [hvd.callbacks.BroadcastGlobalVariablesCallback(0)]
-    again.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0, callbacks=same)
-    state = [v.numpy().tolist() for v in [*again.variables, *again.optimizer.variables]]
-    return frozen, state, int(again.optimizer.iterations.numpy())
-
-
-def embeddings():
-    """Weights of sparse models that were trained batch by batch, and what configures them."""
-    import keras
-
-    import hvd_imgcls.keras as hvd
-
-    random = np.random.default_rng(hvd.rank())
-    results = {}
-    for passes in (1, 2):
-        keras.utils.set_random_seed(1)
-        optimizer = hvd.DistributedOptimizer(
-            keras.optimizers.RMSprop(0.0001), sparse_as_dense=True, backward_passes_per_step=passes
-        )
-        model = keras.Sequential([keras.Input((10,)), keras.layers.Embedding(100, 4)])
-        model.compile(optimizer, loss="mse")
-        for _ in range(3):
-            model.train_on_batch(random.integers(100, size=(8, 10)), random.random((8, 10, 4)))
-        iterations = int(optimizer.iterations.numpy())
-        results[passes] = (model.get_weights()[0].sum().item(), iterations)
-    config = optimizer.get_config()
-    results["config"] = [
-        optimizer.from_config(config).get_config() == config,
-        optimizer.__class__.from_config(config).get_config() == config,
+    constant = keras.initializers.Constant(1.0 + hvd.rank())
+    layers = [
+        keras.layers.Dense(2, kernel_initializer=constant),
+        keras.layers.RepeatVector(3),
+        keras.layers.TimeDistributed(keras.layers.Dense(3, kernel_initializer=constant)),
     ]
-    too_many = [None, "", "", hvd.Compression.none, False, 1.0, hvd.Sum, None]
-    results["positions"] = message_of(
-        lambda: hvd.PartialDistributedOptimizer(keras.optimizers.SGD(), *too_many)
-    )
+    model = keras.Sequential([keras.Input((3,)), *layers])
+    variables = model.trainable_variables
+    results = []
+    for num_local in range(3):
+        with tf.GradientTape(persistent=True) as plain:
+            loss = tf.reduce_mean(model(tf.ones([1, 3])) ** 2)
+        tape = hvd.PartialDistributedGradientTape(
+            plain, local_layers=model.layers[:num_local], check_every_steps=0
+        )
+        local, reduced = tape.get_local_and_global_gradients(loss, variables)
+        results.append(
+            (
+                [g.numpy() for g in plain.gradient(loss, variables)],
+                [g.numpy() for g in tape.gradient(loss, variables)],
+                [([v is w for w in variables].index(True), g.numpy()) for v, g in local],
+                [([v is w for w in variables].index(True), g.numpy()) for v, g in reduced],
+            )
+        )
     return results
 
 
-def loaded_broadcast_and_sparse(directory):
-    return load_and_train(directory), broadcast_from_last(directory), embeddings()
+@pytest.mark.ranks(2)
+@pytest.mark.slow
+def test_tapes_return_local_gradients_and_reduced_ones_apart():
+    by_rank = run_on_ranks(gradients_of_partial_tapes, timeout_seconds=60)
+    for rank, results in enumerate(by_rank):
+        pairs = zip(results, by_rank[1 - rank], strict=True)
+        for num_layers, ((plain, taped, local, reduced), of_other) in enumerate(pairs):
+            num_local = 2 if num_layers else 0  # variables; the second layer has none
+            means = [(own + other) / 2 for own, other in zip(plain, of_other[0], strict=True)]
+            halves = [own / 2 for own in plain]
+            expected = [*halves[:num_local], *means[num_local:]]
+            assert [index for index, _ in [*local, *reduced]] == [0, 1, 2, 3]
+            assert len(local) == num_local
+            for index, gradient in [*enumerate(taped), *local, *reduced]:
+                np.testing.assert_allclose(gradient, expected[index], rtol=1e-5)
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("horovods_keras")
-    arguments = [str(directory)]
-    return run_on_ranks(loaded_broadcast_and_sparse, arguments=arguments, timeout_seconds=150)
+def train_divided_embedding():
+    """Weights of a model whose embedding is divided over the ranks by `alltoall`."""
+    import keras
+    import tensorflow as tf
+
+    import hvd_imgcls.keras as hvd
+
+    rank = hvd.rank()
+
+    class Divided(keras.Model):
+        def __init__(self):
+            super().__init__()
+            value = keras.initializers.Constant(1.0 + rank)
+            self.embedding = keras.layers.Embedding(7 + 2 * rank, 3, embeddings_initializer=value)
+            self.dense = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")
+
+        def call(self, rows):
+            parts = hvd.alltoall(self.embedding(rows))
+            return self.dense(tf.reshape(parts, [1, 6]))
+
+    model, optimizer = Divided(), keras.optimizers.SGD(1.0)
+
+    @tf.function
+    def step(rows):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(model(rows)) * (1.0 + rank)
+        tape = hvd.DistributedGradientTape(tape)
+        tape.register_local_source(model.embedding.trainable_variables[0])
+        gradients = tape.gradient(loss, model.trainable_variables)
+        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+        return loss
+
+    # The rows for rank 0 and for rank 1, which each rank of the model looks up for both.
+    rows = hvd.alltoall(tf.constant([1, 0] if rank == 0 else [3, 4]))
+    model(rows)
+    loss = float(step(rows))
+    return (
+        loss,
+        model.embedding.get_weights()[0][:, 0].tolist(),
+        model.dense.get_weights()[0][:, 0].tolist(),
+    )
 
 
 @pytest.mark.ranks(2)
 @pytest.mark.slow
-def test_models_are_loaded_in_each_of_horovods_ways(models):
-    for loaded, _, _ in models:
-        for name in ("plain", "custom_optimizers", "custom_objects", "wrapped"):
-            assert loaded[f"{name}, error"] is None
-            kind, is_wrapped, rate, is_same = loaded[name]
-            assert kind == ("RMSprop" if name == "plain" else "Own")
-            assert is_wrapped
-            assert is_same
-            assert rate == pytest.approx(0.0001)
+def test_embedding_may_be_divided_over_the_ranks():
+    results = run_on_ranks(train_divided_embedding, timeout_seconds=60)
+    for rank, (loss, embedding, dense) in enumerate(results):
+        value = 1.0 + rank
+        assert loss == 9.0 * value  # three ones and three twos
+        # Both ranks' losses depend on a row of each embedding: 1 and 2, halved.
+        expected = [value] * (7 + 2 * rank)
+        for row, gradient in zip(([1, 3], [0, 4])[rank], (0.5, 1.0), strict=True):
+            expected[row] -= gradient
+        np.testing.assert_allclose(embedding, expected)
+        # The mean over the ranks of their factor times each input.
+        np.testing.assert_allclose(dense, [1.0 - 1.5] * 3 + [1.0 - 3.0] * 3)
+
+
+def normalise_columns():
+    """Outputs and moving statistics of columns along axis 1, synchronised and plain."""
+    import keras
+    import tensorflow as tf
+
+    import hvd_imgcls.keras as hvd
+
+    results = []
+    for width in (1, 2):
+        x = np.array(
+            [[[r * n + c for c in range(width)] for n in range(1, 5)] for r in range(hvd.size())],
+            np.float32,
+        )
+        layer = hvd.SyncBatchNormalization(axis=1)
+        plain = keras.layers.BatchNormalization(axis=1)
+        own = layer(tf.constant(x[hvd.rank()][None]), training=True)
+        whole = plain(tf.constant(x), training=True)
+        results.append((own[0].numpy(), whole[hvd.rank()].numpy()))
+        for name in ("moving_mean", "moving_variance"):
+            results.append(tuple(getattr(one, name).numpy() for one in (layer, plain)))
+    return results
 
 
 @pytest.mark.ranks(2)
 @pytest.mark.slow
-def test_root_of_the_broadcast_may_be_the_last_rank_or_have_loaded_a_file(models):
-    for rank, (_, (frozen, state, iterations), _) in enumerate(models):
-        assert frozen == [float(rank)] * 2 + [1.0] * 4
-        assert state == models[0][1][1]
-        assert iterations == 2
-
-
-@pytest.mark.ranks(2)
-@pytest.mark.slow
-def test_sparse_models_and_configurations_of_optimizers(models):
-    (_, _, first), (_, _, second) = models
-    assert first == second
-    assert (first[1][1], first[2][1]) == (3, 1)
-    assert first["config"] == [True, True]
-    assert "pass those after `op` by name" in first["positions"]
+def test_columns_are_normalised_as_in_the_whole_batch():
+    for pairs in run_on_ranks(normalise_columns, timeout_seconds=60):
+        for own, expected in pairs:
+            np.testing.assert_allclose(own, expected, rtol=1e-4, atol=1e-5)

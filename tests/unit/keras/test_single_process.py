@@ -119,8 +119,14 @@ def test_compression_halves_what_travels_and_leaves_integers_alone():
     back = hvd.Compression.fp16.decompress(sent, context)
     assert back.dtype == tf.float32
     np.testing.assert_array_equal(back, [1.0, 0.0, np.inf])
-    whole = tf.constant([1, 2])
-    assert hvd.Compression.fp16.compress(whole) == (whole, None)
+    for dtype in ("float16", "float64"):
+        sent, context = hvd.Compression.fp16.compress(tf.ones([2], dtype))
+        assert sent.dtype == tf.float16
+        assert hvd.Compression.fp16.decompress(sent, context).dtype == dtype
+    for dtype in ("uint8", "int8", "uint16", "int16", "int32", "int64", "bool"):
+        whole = tf.cast([1, 0], dtype)
+        assert hvd.Compression.fp16.compress(whole) == (whole, None)
+        assert hvd.Compression.fp16.decompress(whole, None) is whole
 
 
 def test_a_deep_copy_is_wrapped_too():
