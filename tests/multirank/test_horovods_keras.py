@@ -272,34 +272,3 @@ def test_embedding_may_be_divided_over_the_ranks():
         np.testing.assert_allclose(embedding, expected)
         # The mean over the ranks of their factor times each input.
         np.testing.assert_allclose(dense, [1.0 - 1.5] * 3 + [1.0 - 3.0] * 3)
-
-
-def normalise_columns():
-    """Outputs and moving statistics of columns along axis 1, synchronised and plain."""
-    import keras
-    import tensorflow as tf
-
-    import hvd_imgcls.keras as hvd
-
-    results = []
-    for width in (1, 2):
-        x = np.array(
-            [[[r * n + c for c in range(width)] for n in range(1, 5)] for r in range(hvd.size())],
-            np.float32,
-        )
-        layer = hvd.SyncBatchNormalization(axis=1)
-        plain = keras.layers.BatchNormalization(axis=1)
-        own = layer(tf.constant(x[hvd.rank()][None]), training=True)
-        whole = plain(tf.constant(x), training=True)
-        results.append((own[0].numpy(), whole[hvd.rank()].numpy()))
-        for name in ("moving_mean", "moving_variance"):
-            results.append(tuple(getattr(one, name).numpy() for one in (layer, plain)))
-    return results
-
-
-@pytest.mark.ranks(2)
-@pytest.mark.slow
-def test_columns_are_normalised_as_in_the_whole_batch():
-    for pairs in run_on_ranks(normalise_columns, timeout_seconds=60):
-        for own, expected in pairs:
-            np.testing.assert_allclose(own, expected, rtol=1e-4, atol=1e-5)

@@ -1,4 +1,4 @@
-"""Loading, broadcasting and sparse models as Horovod's own tests of its Keras modules ask."""
+"""Models and their layers as Horovod's own tests of its Keras modules ask."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.launch import run_on_ranks
 
 
 def load_and_train(directory):
-    """Facts about models that are loaded in each of Horovod's ways."""
+    """Facts about the optimizer of a model that is loaded in each of Horovod's ways."""
     import keras
 
     import hvd_imgcls.keras as hvd
@@ -27,7 +27,7 @@ def load_and_train(directory):
         return model
 
     x, y = np.ones((1, 3)) * (1 + hvd.rank()), np.ones((1, 3, 3))
-    loaded = {}
+    facts = {}
     for name, keywords in {
         "plain": {},
         "custom_optimizers": {"custom_optimizers": [Own]},
@@ -41,69 +41,60 @@ def load_and_train(directory):
         model.train_on_batch(x, y)
         path = f"{directory}/{name}-{hvd.rank()}.keras"
         model.save(path)
-
-        def load(model=model, path=path, keywords=keywords, name=name):
-            again = hvd.load_model(path, **keywords)
-            loaded[name] = (
-                again.optimizer.__class__.__name__,
-                synchronizer_of(again.optimizer) is not None,
-                float(again.optimizer.learning_rate.numpy()),
-                all(
-                    (a.numpy() == b.numpy()).all()
-                    for a, b in zip(
-                        model.optimizer.variables, again.optimizer.variables, strict=True
-                    )
-                ),
-            )
-
-        loaded[f"{name}, error"] = message_of(load)
-    return loaded
+        loaded = hvd.load_model(path, **keywords).optimizer
+        states = [[v.numpy().tolist() for v in o.variables] for o in (model.optimizer, loaded)]
+        facts[name] = {
+            "kind": loaded.__class__.__name__,
+            "is wrapped": synchronizer_of(loaded) is not None,
+            "rate": float(loaded.learning_rate.numpy()),
+            "is same": states[0] == states[1],
+        }
+    return facts
 
 
-def broadcast_from_last(directory):
-    """A root that has loaded a file, ranks that have not, and local variables."""
+def broadcast_from_last():
+    """Values of a model without trainable layers, whose first layer is local."""
     import keras
 
     import hvd_imgcls.keras as hvd
 
-    rank, last = hvd.rank(), hvd.size() - 1
+    constant = keras.initializers.Constant(hvd.rank())
+    keywords = {"kernel_initializer": constant, "bias_initializer": constant, "trainable": False}
+    layers = [keras.layers.Dense(3, **keywords) for _ in range(3)]
+    model = keras.Sequential([keras.Input((3,)), *layers])
+    model.compile("sgd", loss="mse")
+    callback = hvd.callbacks.BroadcastGlobalVariablesCallback(
+        hvd.size() - 1, local_variables=list(layers[0].variables)
+    )
+    model.fit(np.ones((1, 3)), np.ones((1, 3)), verbose=0, callbacks=[callback])
+    return [float(variable.numpy().ravel()[0]) for variable in model.variables[:6]]
+
+
+def train_what_the_root_loads(directory):
+    """State of a model and its optimizer that only the root has loaded, after an epoch more."""
+    import keras
+
+    import hvd_imgcls.keras as hvd
 
     def make():
-        constant = keras.initializers.Constant(rank)
-        layers = [
-            keras.layers.Dense(3, kernel_initializer=constant, bias_initializer=constant)
-            for _ in range(3)
-        ]
-        for layer in layers:
-            layer.trainable = False
-        model = keras.Sequential([keras.Input((3,)), *layers])
-        model.compile("sgd", loss="mse")
-        return model
-
-    model = make()
-    local = list(model.layers[0].variables)
-    callback = hvd.callbacks.BroadcastGlobalVariablesCallback(last, local_variables=local)
-    model.fit(np.ones((1, 3)), np.ones((1, 3)), verbose=0, callbacks=[callback])
-    frozen = [float(v.numpy().ravel()[0]) for v in model.variables[:6]]
-
-    def compiled():
         model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
         optimizer = keras.optimizers.SGD(0.01, momentum=0.9)
         model.compile(hvd.DistributedOptimizer(optimizer), loss="mse")
         return model
 
-    path = f"{directory}/root.keras"
-    model = compiled()
-    callbacks = [hvd.callbacks.BroadcastGlobalVariablesCallback(0)]
-    model.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0, callbacks=callbacks)
-    if rank == 0:
+    def fit(model):
+        callbacks = [hvd.callbacks.BroadcastGlobalVariablesCallback(0)]
+        model.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0, callbacks=callbacks)
+
+    path, model = f"{directory}/root.keras", make()
+    fit(model)
+    if hvd.rank() == 0:
         model.save(path)
     hvd.barrier()
-    again = hvd.load_model(path) if rank == 0 else compiled()
-    same = [hvd.callbacks.BroadcastGlobalVariablesCallback(0)]
-    again.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0, callbacks=same)
-    state = [v.numpy().tolist() for v in [*again.variables, *again.optimizer.variables]]
-    return frozen, state, int(again.optimizer.iterations.numpy())
+    model = hvd.load_model(path) if hvd.rank() == 0 else make()
+    fit(model)
+    state = [v.numpy().tolist() for v in [*model.variables, *model.optimizer.variables]]
+    return state, int(model.optimizer.iterations.numpy())
 
 
 def embeddings():
@@ -137,44 +128,79 @@ def embeddings():
     return results
 
 
-def loaded_broadcast_and_sparse(directory):
-    return load_and_train(directory), broadcast_from_last(directory), embeddings()
+def all_results(directory):
+    return {
+        "loaded": load_and_train(directory),
+        "from last": broadcast_from_last(),
+        "from root": train_what_the_root_loads(directory),
+        "sparse": embeddings(),
+    }
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("horovods_keras")
-    arguments = [str(directory)]
-    return run_on_ranks(loaded_broadcast_and_sparse, arguments=arguments, timeout_seconds=150)
+def results(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("horovods_models")
+    return run_on_ranks(all_results, arguments=[str(directory)], timeout_seconds=150)
 
 
 @pytest.mark.ranks(2)
 @pytest.mark.slow
-def test_models_are_loaded_in_each_of_horovods_ways(models):
-    for loaded, _, _ in models:
-        for name in ("plain", "custom_optimizers", "custom_objects", "wrapped"):
-            assert loaded[f"{name}, error"] is None
-            kind, is_wrapped, rate, is_same = loaded[name]
-            assert kind == ("RMSprop" if name == "plain" else "Own")
-            assert is_wrapped
-            assert is_same
-            assert rate == pytest.approx(0.0001)
+def test_models_are_loaded_in_each_of_horovods_ways(results):
+    for result in results:
+        assert len(result["loaded"]) == 4
+        for name, facts in result["loaded"].items():
+            assert facts["kind"] == ("RMSprop" if name == "plain" else "Own")
+            assert facts["is wrapped"]
+            assert facts["is same"]
+            assert facts["rate"] == pytest.approx(0.0001)
 
 
 @pytest.mark.ranks(2)
 @pytest.mark.slow
-def test_root_of_the_broadcast_may_be_the_last_rank_or_have_loaded_a_file(models):
-    for rank, (_, (frozen, state, iterations), _) in enumerate(models):
-        assert frozen == [float(rank)] * 2 + [1.0] * 4
-        assert state == models[0][1][1]
+def test_root_of_the_broadcast_may_be_the_last_rank_or_have_loaded_a_file(results):
+    for rank, result in enumerate(results):
+        assert result["from last"] == [float(rank)] * 2 + [1.0] * 4
+        state, iterations = result["from root"]
+        assert state == results[0]["from root"][0]
         assert iterations == 2
 
 
 @pytest.mark.ranks(2)
 @pytest.mark.slow
-def test_sparse_models_and_configurations_of_optimizers(models):
-    (_, _, first), (_, _, second) = models
+def test_sparse_models_and_configurations_of_optimizers(results):
+    first, second = (result["sparse"] for result in results)
     assert first == second
     assert (first[1][1], first[2][1]) == (3, 1)
     assert first["config"] == [True, True]
     assert "pass those after `op` by name" in first["positions"]
+
+
+def normalise_columns():
+    """Outputs and moving statistics of columns along axis 1, synchronised and plain."""
+    import keras
+    import tensorflow as tf
+
+    import hvd_imgcls.keras as hvd
+
+    results = []
+    for width in (1, 2):
+        x = np.array(
+            [[[r * n + c for c in range(width)] for n in range(1, 5)] for r in range(hvd.size())],
+            np.float32,
+        )
+        layer = hvd.SyncBatchNormalization(axis=1)
+        plain = keras.layers.BatchNormalization(axis=1)
+        own = layer(tf.constant(x[hvd.rank()][None]), training=True)
+        whole = plain(tf.constant(x), training=True)
+        results.append((own[0].numpy(), whole[hvd.rank()].numpy()))
+        for name in ("moving_mean", "moving_variance"):
+            results.append(tuple(getattr(one, name).numpy() for one in (layer, plain)))
+    return results
+
+
+@pytest.mark.ranks(2)
+@pytest.mark.slow
+def test_columns_are_normalised_as_in_the_whole_batch():
+    for pairs in run_on_ranks(normalise_columns, timeout_seconds=60):
+        for own, expected in pairs:
+            np.testing.assert_allclose(own, expected, rtol=1e-4, atol=1e-5)
