@@ -39,7 +39,8 @@ def start(process_sets: Sequence[ProcessSet] | str | None = None, comm: Any = No
 
     Raises:
         SetupError: If a launcher started several processes but Horovod is missing or
-            reports another number of them: every rank would train on its own.
+            reports another number of them: every rank would train on its own. Also if the
+            process sets differ between ranks.
         ConfigError: If a process set has ranks that the run does not have, or the members of
             another.
     """

@@ -131,6 +131,14 @@ def sets_from_the_start():
     return result
 
 
+def other_sets_from_the_start():
+    import hvd_imgcls.keras as hvd
+
+    members = [0] if hvd.rank() == 0 else [1, 2]
+    hvd.shutdown()
+    return message_of(lambda: hvd.init(process_sets=[hvd.ProcessSet(members)]))
+
+
 @pytest.fixture(scope="module")
 def on_three_ranks():
     return run_on_ranks(both_sets_at_once, 3, environment=DYNAMIC, timeout_seconds=150)
@@ -202,3 +210,10 @@ def test_process_sets_are_given_to_init():
         assert result["ids"] == (0, 1, 2)
         assert result["mine"] == ((rank - 1, 2, True) if rank else (0, 1, True))
         assert (result["sum"], result["of all"]) == (5.0 if rank else 1.0, 6.0)
+
+
+@pytest.mark.ranks(3)
+@pytest.mark.slow
+def test_init_with_other_process_sets_on_each_rank_is_an_error_on_all():
+    for message in run_on_ranks(other_sets_from_the_start, 3, fresh=True):
+        assert "pass the same process_sets, in the same order, to hvd.init" in message

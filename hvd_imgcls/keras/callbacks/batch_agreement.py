@@ -62,7 +62,7 @@ class BatchAgreement:
         most = self._batches_per_call
         texts = [
             f"more than {before + most - 1} on rank {rank}"
-            if number == most
+            if number == most  # it may have more
             else f"{before + number} on rank {rank}"
             for rank, number in enumerate(numbers)
         ]
