@@ -196,15 +196,23 @@ def PartialDistributedGradientTape(  # noqa: N802 - Horovod's name
 
     Raises:
         ConfigError: If `local_layers` contains anything but built layers.
+        TypeError: If an argument is given twice, or if there are too many.
     """
     shared, rest = arguments[:_BEFORE_LOCAL_LAYERS], arguments[_BEFORE_LOCAL_LAYERS:]
-    names = ("local_layers", "scale_local_gradients")
-    keywords = {**dict(zip(names, rest, strict=False)), **keywords}
-    own_layers = keywords.pop("local_layers", local_layers)
+    if local_layers is not None:
+        keywords["local_layers"] = local_layers
+    layers, keywords = _after_process_set(*rest, **keywords)
     tape = DistributedGradientTape(gradtape, *shared, **keywords)
-    for variable in variables_of_local_layers(own_layers):
+    for variable in variables_of_local_layers(layers):
         tape.register_local_source(variable)
     return tape
+
+
+def _after_process_set(
+    local_layers: Any = None, scale_local_gradients: bool = True, **keywords: Any
+) -> tuple[Any, dict[str, Any]]:
+    """Returns the local layers and the other arguments, once Python has matched them to names."""
+    return local_layers, {"scale_local_gradients": scale_local_gradients, **keywords}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -136,3 +136,20 @@ def test_a_deep_copy_is_wrapped_too():
     assert synchronizer_of(copied) is not synchronizer_of(wrapped)
     assert synchronizer_of(copied).settings.backward_passes_per_step == 2
     assert copied.get_config() == wrapped.get_config()
+
+
+def test_partial_tape_takes_horovods_positions():
+    layer = keras.layers.Dense(1, use_bias=False)
+    layer.build((None, 1))
+    shared = ["", "", hvd.Compression.none, False, hvd.Average, 1.0, 0, None]
+    by_position = [*shared, hvd.global_process_set, layer, False]
+    with tf.GradientTape() as plain:
+        loss = tf.reduce_sum(layer(tf.ones([1, 1])))
+    tape = hvd.PartialDistributedGradientTape(plain, *by_position)
+    variables = layer.trainable_variables
+    local, reduced = tape.get_local_and_global_gradients(loss, variables)
+    assert [(source, float(gradient[0, 0])) for source, gradient in local] == [(variables[0], 1.0)]
+    assert reduced == []
+    for more, keywords in (([0, 0], {}), ([], {"local_layers": layer})):
+        with pytest.raises(TypeError):
+            hvd.PartialDistributedGradientTape(plain, *by_position, *more, **keywords)
