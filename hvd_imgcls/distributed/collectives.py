@@ -118,7 +118,13 @@ class Collectives(ABC):
 
     @abstractmethod
     def add_process_set(self, process_set: ProcessSet) -> None:
-        """Registers a process set. Every rank of the run must call it."""
+        """Registers a process set. Every rank of the run must call it.
+
+        Raises:
+            RankMismatchError: On all ranks, if they register different sets.
+            ConfigError: On all ranks, if a member is not a rank of the run, or if a set with these
+                members is registered.
+        """
 
     @abstractmethod
     def remove_process_set(self, process_set: ProcessSet) -> bool:

@@ -9,6 +9,7 @@ import horovod.tensorflow as hvd
 import tensorflow as tf
 from horovod.tensorflow import mpi_ops
 
+from hvd_imgcls.distributed.agreement import require_same
 from hvd_imgcls.distributed.collectives import Collectives, ReduceOp
 from hvd_imgcls.distributed.dtypes import as_carried_bits, as_summable, from_carried_bits
 from hvd_imgcls.distributed.forking import let_children_exit
@@ -16,7 +17,7 @@ from hvd_imgcls.distributed.naming import unique_name
 from hvd_imgcls.distributed.process_set import ProcessSet, global_process_set
 from hvd_imgcls.distributed.xla import require_no_xla
 from hvd_imgcls.environment.topology import Topology
-from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.errors import ConfigError, SetupError
 
 BUILD_QUERIES = {
     name: getattr(hvd, name)
@@ -44,6 +45,9 @@ class HorovodCollectives(Collectives):
         process_sets: Subsets of ranks to register at once, or "dynamic" to register
             them later with `add_process_set`.
         comm: Participating ranks, or an mpi4py communicator; None for all ranks.
+
+    Raises:
+        SetupError: If Horovod refuses process sets that differ between ranks, after up to 30 s.
     """
 
     def __init__(
@@ -53,7 +57,15 @@ class HorovodCollectives(Collectives):
         ours = [] if isinstance(process_sets, str) else list(process_sets or ())
         self._native: dict[int, Any] = {0: hvd.global_process_set}
         native = [hvd.ProcessSet(list(process_set.ranks or [])) for process_set in ours]
-        hvd.init(comm, process_sets="dynamic" if dynamic else native)
+        try:
+            hvd.init(comm, process_sets="dynamic" if dynamic else native)
+        except ValueError as error:
+            if not native:
+                raise
+            raise SetupError(
+                f"Horovod could not start with {ours}: {error}",
+                fix="pass the same process_sets, in the same order, to hvd.init on every rank",
+            ) from error
         let_children_exit(mpi_ops._basics.shutdown)
         self.topology = Topology(
             rank=hvd.rank(),
@@ -190,6 +202,13 @@ class HorovodCollectives(Collectives):
 
     def add_process_set(self, process_set: ProcessSet) -> None:
         """See `Collectives.add_process_set`."""
+        require_same(
+            self,
+            {"ProcessSet(ranks)": list(process_set.ranks or [])},
+            fix="add the same process sets in the same order on every rank, members or not",
+        )
+        existing = [native.ranks for native in self._native.values()]
+        process_set.require_new(self.topology.size, existing)
         native = hvd.add_process_set(list(process_set.ranks or []))
         self._register(process_set, native)
 

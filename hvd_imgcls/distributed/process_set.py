@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
 from collections.abc import Iterable, Sequence
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
 
 from hvd_imgcls.errors import ConfigError
 
@@ -27,12 +28,12 @@ class ProcessSet:
     """
 
     def __init__(self, ranks: Iterable[SupportsIndex]) -> None:
-        given = list(ranks)
-        try:
+        given: Any = ranks
+        members: list[int] | None = None
+        with contextlib.suppress(TypeError):  # communicators of MPI are no lists
+            given = list(ranks)
             members = sorted(operator.index(rank) for rank in given)
-        except TypeError:
-            members = []
-        if len(set(members)) != len(given):
+        if members is None or len(set(members)) != len(given):
             raise ConfigError(
                 "ProcessSet(ranks)",
                 got=given,
@@ -54,6 +55,33 @@ class ProcessSet:
     def is_of_all_ranks(self) -> bool:
         """Whether this is the set of all ranks, by definition."""
         return self._members is None
+
+    def require_new(self, size: int, existing: Iterable[Sequence[int]]) -> None:
+        """Refuses what Horovod cannot register: ranks outside of the run would end the process.
+
+        Args:
+            size: Number of ranks in the run.
+            existing: The members, ascending, of the sets that are registered.
+
+        Raises:
+            ConfigError: If there is no member or one that is not in 0 .. size - 1, or if a set
+                with the same members exists.
+        """
+        members = list(self.ranks or ())
+        if not members or members[0] < 0 or members[-1] >= size:
+            raise ConfigError(
+                "ProcessSet(ranks)",
+                got=members,
+                expected=f"some of the ranks 0 to {size - 1} of this run",
+                fix="list global ranks, or start more ranks",
+            )
+        if members in map(list, existing):
+            raise ConfigError(
+                "ProcessSet(ranks)",
+                got=members,
+                expected="other members than those of each registered set",
+                fix="use the registered set; that of all ranks is hvd.global_process_set",
+            )
 
     def register(self, process_set_id: int | None, rank: int, size: int) -> None:
         """Stores the number assigned by Horovod and the topology of the set.

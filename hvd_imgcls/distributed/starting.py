@@ -39,7 +39,10 @@ def start(process_sets: Sequence[ProcessSet] | str | None = None, comm: Any = No
 
     Raises:
         SetupError: If a launcher started several processes but Horovod is missing or
-            reports another number of them: every rank would train on its own.
+            reports another number of them: every rank would train on its own. Also if the
+            process sets differ between ranks.
+        ConfigError: If a process set has ranks that the run does not have, or the members of
+            another.
     """
     global _current  # noqa: PLW0603 - Horovod is initialised once per process, and so is this
     if _current is not None:
@@ -88,6 +91,18 @@ def _require_rendezvous(environment: Mapping[str, str]) -> None:
         )
 
 
+def _require_new(process_sets: Sequence[ProcessSet], size: int) -> None:
+    """Refuses process sets that Horovod cannot register, before it starts.
+
+    Raises:
+        ConfigError: As `ProcessSet.require_new`.
+    """
+    existing: list[Sequence[int]] = [range(size)]
+    for process_set in process_sets:
+        process_set.require_new(size, existing)
+        existing.append(process_set.ranks or ())
+
+
 def _start_horovod(
     announced: int, process_sets: Sequence[ProcessSet] | str | None, comm: Any
 ) -> Collectives:
@@ -99,6 +114,8 @@ def _start_horovod(
         )
     if comm is None:
         _require_rendezvous(os.environ)
+        if process_sets is not None and not isinstance(process_sets, str):
+            _require_new(process_sets, max(announced, _num_tasks(os.environ)))
     for variable, value in _DEFAULT_ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
     from hvd_imgcls.distributed.horovod_backend import HorovodCollectives

@@ -75,7 +75,7 @@ from hvd_imgcls.keras.communication.operations import (
     reducescatter,
 )
 from hvd_imgcls.keras.layers.acceleration import accelerate
-from hvd_imgcls.keras.layers.moving_statistics import average_moving_statistics, recalibrate
+from hvd_imgcls.keras.layers.moving_statistics import average_moving_statistics
 from hvd_imgcls.keras.layers.sync_batch_normalization import (
     SyncBatchNormalization,
     synchronize_batch_normalization,
@@ -88,6 +88,7 @@ from hvd_imgcls.keras.optimizer.gradient_tape import (
     DistributedGradientTape,
     PartialDistributedGradientTape,
 )
+from hvd_imgcls.keras.recalibration import recalibrate
 from hvd_imgcls.keras.saving import load_model
 
 __all__ = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.multirank.test_unequal_ranks import message_of
 from tests.support.launch import run_on_ranks
 
 pytestmark = pytest.mark.ranks(2)
@@ -161,6 +162,59 @@ def test_recalibration_is_the_mean_over_the_batches_of_all_ranks():
         assert momentum == 0.9
         np.testing.assert_allclose(mean, images.mean((1, 2, 3)).mean(0), rtol=1e-5)
         np.testing.assert_allclose(variance, images.var((1, 2, 3)).mean(0), rtol=1e-5)
+
+
+def recalibrated_with_differences():
+    """Returns the message for each difference between the ranks."""
+    import keras
+
+    import hvd_imgcls.keras as hvd
+
+    rank = hvd.rank()
+
+    def recalibrate(number=3, available=3, layers=1, scale=1.0):
+        normalizations = [keras.layers.BatchNormalization() for _ in range(layers)]
+        model = keras.Sequential([keras.Input((4, 4, 2)), *normalizations])
+        hvd.synchronize_batch_normalization(model)
+        if layers:
+            model.layers[0].gamma.assign([scale, 1.0])
+        batches = [(np.ones((2, 4, 4, 2), np.float32), 0)] * available
+        hvd.recalibrate(model, batches, num_batches=number)
+
+    def with_local_layers():
+        local = keras.layers.Dense(2, use_bias=False)
+        model = keras.Sequential([keras.Input((2,)), local, keras.layers.BatchNormalization()])
+        optimizer = hvd.PartialDistributedOptimizer(keras.optimizers.SGD(), local_layers=local)
+        model.compile(optimizer, loss="mse")
+        hvd.recalibrate(model, [(np.ones((2, 2), np.float32), 0)], num_batches=1)
+
+    return {
+        "number": message_of(lambda: recalibrate(number=2 + rank)),
+        "available": message_of(lambda: recalibrate(available=2 + rank)),
+        "layers": message_of(lambda: recalibrate(layers=1 + rank)),
+        "no layers": message_of(lambda: recalibrate(layers=rank)),
+        "weights": message_of(lambda: recalibrate(scale=1.0 + rank)),
+        "nothing": message_of(lambda: recalibrate(number=0)),
+        "local layers": message_of(with_local_layers),
+        "equal": message_of(recalibrate),
+    }
+
+
+def test_recalibration_compares_models_and_batches_before_it_begins():
+    first, second = run_on_ranks(recalibrated_with_differences, timeout_seconds=60)
+    for case in first:  # Keras numbers the names in "weights" by what else a rank has built
+        assert first[case] == second[case] or case == "weights"
+    assert "differs from rank 0" in second["weights"]
+    assert first["equal"] is first["local layers"] is None
+    for case, text in {
+        "number": "num_batches: 2 on rank 0, 3 on rank 1",
+        "available": "batches: got '2 on rank 0', expected 3",
+        "layers": "moving statistics: 2 on rank 0, 4 on rank 1",
+        "no layers": "moving statistics: 0 on rank 0, 2 on rank 1",
+        "weights": "gamma (1 of 2 differ): rank 1 differs from rank 0",
+        "nothing": "num_batches: got 0, expected at least 1",
+    }.items():
+        assert text in first[case], case
 
 
 def fit_with_callback():

@@ -73,7 +73,12 @@ def fit_with(directory):
         callbacks.CSVLogger(f"{directory}/all.csv"),
         callbacks.BackupAndRestore(f"{directory}/backup-{rank}"),
     ]
-    on_root = [callbacks.ModelCheckpoint(f"{mine}-root.keras"), callbacks.CSVLogger(mine)]
+    on_root = [
+        callbacks.ModelCheckpoint(f"{mine}-root.keras"),
+        callbacks.ModelCheckpoint(f"{mine}-batch.keras", save_freq=1),
+        callbacks.CSVLogger(f"{mine}-root.csv"),
+        callbacks.TensorBoard(f"{mine}-root.board", update_freq=1),
+    ]
     result = {
         "average on the root": message_of(lambda: fit([average()] if rank == 0 else [])),
         "stock": warnings_of(stock),
@@ -107,6 +112,9 @@ def test_fit_compares_callbacks_and_batches_and_warns_of_shared_files(tmp_path):
     for case in ("again", "on the root", "other paths", "rank_safe"):
         assert root[case] == [], case
     assert all(other[case] == [] for case in ("stock", "again", "on the root"))
+    written = {path.name for path in tmp_path.glob("*root.*")}
+    assert written == {"0-root.keras", "0-root.csv", "0-root.board"}
+    assert (tmp_path / "0-batch.keras").exists()
     assert root["extra log"]["of the root"] == [1.0]
     assert root["extra log"]["loss"] == other["extra log"]["loss"]
     assert root["equal generators"] == other["equal generators"] == 1

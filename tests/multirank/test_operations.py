@@ -125,7 +125,9 @@ def horovods_names():
             t.numpy().tolist()
             for t in hvd.grouped_reducescatter([[1.0, 2.0], [rank, rank]], op=hvd.Sum)
         ],
-        "ops": [int(hvd.rank_op()), int(hvd.size_op()), int(hvd.local_size_op())],
+        "ops": [
+            int(op()) for op in (hvd.rank_op, hvd.size_op, hvd.local_rank_op, hvd.local_size_op)
+        ],
         "sets": (list(both.ranks), list(hvd.global_process_set.ranks)),
         "local": [float(g[0, 0]) for g in gradients],
         "broadcast": variable.numpy().tolist(),
@@ -150,7 +152,7 @@ def test_names_of_horovod_exist_or_say_what_to_use_instead():
     for rank, result in enumerate(results):
         assert result["gathered"] == [[0, 1], [[0, 2], [1, 2]]]
         assert result["scattered"] == [[2.0 * (rank + 1)], [1]]
-        assert result["ops"] == [rank, 2, 2]
+        assert result["ops"] == [rank, 2, rank, 2]
         assert result["sets"] == ([0, 1], [0, 1])
         assert result["local"] == [1.0 + rank, 1.5]
         assert result["broadcast"] == [1.0]

@@ -12,6 +12,7 @@ _ALIASES = {"on_train_batch_begin": "on_batch_begin", "on_train_batch_end": "on_
 
 # Hooks of Keras that only write.
 _WRITING = {
+    keras.callbacks.BackupAndRestore.on_train_batch_end,
     keras.callbacks.ModelCheckpoint.on_train_batch_end,
     keras.callbacks.TensorBoard.on_train_batch_begin,
     keras.callbacks.TensorBoard.on_train_batch_end,

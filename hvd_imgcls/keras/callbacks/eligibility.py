@@ -25,10 +25,7 @@ def require_wrappable(callback: Any) -> None:
         ConfigError: With an alternative.
     """
     problem, fix = "", ""
-    if isinstance(callback, keras.callbacks.BackupAndRestore):
-        problem = "BackupAndRestore, which chooses the first epoch on one rank only"
-        fix = "use ModelCheckpoint, load the file and set initial_epoch on every rank"
-    elif not isinstance(callback, keras.callbacks.Callback):
+    if not isinstance(callback, keras.callbacks.Callback):
         problem, fix = repr(callback), "pass Keras callbacks"
     elif knows_of_ranks(callback):
         problem = f"{type(callback).__name__}, which must run on every rank"

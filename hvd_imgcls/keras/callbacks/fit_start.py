@@ -16,8 +16,13 @@ from hvd_imgcls import distributed
 from hvd_imgcls.distributed import global_process_set
 from hvd_imgcls.distributed.agreement import describe_differences, find_differences, name_ranks
 from hvd_imgcls.errors import ConfigError, RankMismatchError
+from hvd_imgcls.keras.callbacks import backups
 from hvd_imgcls.keras.callbacks.batch_agreement import BatchAgreement
 from hvd_imgcls.keras.callbacks.eligibility import knows_of_ranks
+from hvd_imgcls.keras.callbacks.validation_agreement import (
+    ValidationAgreement,
+    communicates_in_validation,
+)
 from hvd_imgcls.keras.checks import consistency
 from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 
@@ -44,10 +49,13 @@ def install() -> None:
     if getattr(list_class.on_train_begin, "compares_ranks", False):
         return
     plain_begin, plain_end = list_class.on_train_begin, list_class.on_train_end
+    _compare_validation(list_class)
 
     def on_train_begin(self: Any, logs: dict[str, Any] | None = None) -> None:
-        _begin(self)
+        must_agree = _begin(self)
         plain_begin(self, logs)
+        if must_agree:
+            backups.require_same_first_epoch(self.model)
 
     def on_train_end(self: Any, logs: dict[str, Any] | None = None) -> None:
         plain_end(self, logs)
@@ -57,20 +65,53 @@ def install() -> None:
     list_class.on_train_begin, list_class.on_train_end = on_train_begin, on_train_end
 
 
-def _begin(callbacks: Any) -> None:
+def _compare_validation(list_class: Any) -> None:
+    """Extends the hooks of a `CallbackList` that show whether `fit` validates in an epoch."""
+    plain_begin, plain_test = list_class.on_epoch_begin, list_class.on_test_begin
+    plain_end = list_class.on_epoch_end
+
+    def on_epoch_begin(self: Any, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if (agreement := _agreement_of(self)) is not None:
+            agreement.begin_epoch(epoch)
+        plain_begin(self, epoch, logs)
+
+    def on_test_begin(self: Any, logs: dict[str, Any] | None = None) -> None:
+        if (agreement := _agreement_of(self)) is not None:
+            agreement.compare(validates=True)
+        plain_test(self, logs)
+
+    def on_epoch_end(self: Any, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if (agreement := _agreement_of(self)) is not None:
+            agreement.compare(validates=False)
+        plain_end(self, epoch, logs)
+
+    list_class.on_epoch_begin, list_class.on_epoch_end = on_epoch_begin, on_epoch_end
+    list_class.on_test_begin = on_test_begin
+
+
+def _agreement_of(callbacks: Any) -> ValidationAgreement | None:
+    """Returns what `_begin` has added to the callbacks of a `fit` of several ranks, if any."""
+    agreement: ValidationAgreement | None = getattr(callbacks, "validation_agreement", None)
+    return agreement
+
+
+def _begin(callbacks: Any) -> bool:
     """Compares the ranks, warns of files that several ranks write. Collective if it applies.
+
+    Returns:
+        Whether every rank restores a backup of its own, so that first epochs must be compared.
 
     Raises:
         RankMismatchError: On all ranks, with the differences.
         ConfigError: On all ranks, if the optimizer and step of the model are Keras's own, which
-            do not communicate.
+            do not communicate, or if only some of them restore a backup.
     """
     model = callbacks.model
     if not distributed.is_started() or distributed.current().topology.size == 1 or model is None:
-        return
+        return False
     BatchAgreement.stop(model)  # of a fit that was interrupted
     if not _is_of_all_ranks(model, callbacks.callbacks):
-        return
+        return False
     ranks = distributed.current()
     params = callbacks.params or {}
     facts = {
@@ -85,8 +126,9 @@ def _begin(callbacks: Any) -> None:
     }
     trains_alone = _trains_alone(model)
     facts["optimizer"] = "plain" if trains_alone else "distributed"
-    by_rank = ranks.gather_json([facts, _files_of(callbacks.callbacks)])
-    differences = find_differences([facts for facts, _ in by_rank], range(len(by_rank)))
+    own = [facts, _files_of(callbacks.callbacks), backups.any_restores(callbacks.callbacks)]
+    by_rank = ranks.gather_json(own)
+    differences = find_differences([facts for facts, _, _ in by_rank], range(len(by_rank)))
     if differences:
         raise RankMismatchError(describe_differences(differences, _FIX))
     if trains_alone:
@@ -97,10 +139,15 @@ def _begin(callbacks: Any) -> None:
             fix="wrap the optimizer with hvd.DistributedOptimizer; a model that was copied, "
             "pickled or loaded with keras.models.load_model has lost it, hvd.load_model keeps it",
         )
+    restores = [restore for _, _, restore in by_rank]
+    backups.require_on_all_or_none(restores)
     if ranks.topology.is_root:
-        _warn_of_shared_files([files for _, files in by_rank])
+        _warn_of_shared_files([files for _, files, _ in by_rank])
     if params.get("steps") is None:
         BatchAgreement.start(model)
+    if communicates_in_validation(callbacks.callbacks):
+        callbacks.validation_agreement = ValidationAgreement()
+    return any(restores)
 
 
 def _is_of_all_ranks(model: keras.Model, callbacks: list[Any]) -> bool:
@@ -149,8 +196,6 @@ def _warn_of_shared_files(by_rank: list[list[list[str]]]) -> None:
         if len(writers) < 2:
             continue
         fix = "wrap the list of callbacks: hvd.callbacks.rank_safe([...])"
-        if name == "BackupAndRestore":
-            fix = "use ModelCheckpoint in hvd.callbacks.rank_safe([...]) and set initial_epoch"
         text = f"{name}: {name_ranks(writers)} write {path} at the same time; {fix}"
         if text not in _warned:
             _warned.add(text)

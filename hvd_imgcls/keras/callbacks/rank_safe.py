@@ -15,8 +15,7 @@ import numpy as np
 
 from hvd_imgcls import distributed
 from hvd_imgcls.distributed.agreement import require_same
-from hvd_imgcls.errors import RootFailedError
-from hvd_imgcls.keras.callbacks import batch_hooks, decisions
+from hvd_imgcls.keras.callbacks import backups, batch_hooks, decisions, root_failure
 from hvd_imgcls.keras.callbacks.batch_hooks import BatchHook
 from hvd_imgcls.keras.callbacks.eligibility import knows_of_ranks, require_wrappable
 from hvd_imgcls.keras.callbacks.metric_average import MetricAverageCallback
@@ -32,7 +31,8 @@ class RankSafe(keras.callbacks.Callback):
     ranks, and files are written once. After each of their hooks, changes are sent to all ranks:
     `model.stop_training`, the learning rate and other numbers of the optimizer, weights and
     optimizer state, plain values in `logs`. Variables are compared by hash and sent only if
-    they have changed. If a callback raises, all ranks exit: the root with that error, the
+    they have changed. The first epoch that `BackupAndRestore` chooses is that of all ranks.
+    If a callback raises, all ranks exit: the root with that error, the
     others with one that names it.
 
     A callback must not communicate itself, since no other rank would take part; pass such ones
@@ -111,7 +111,12 @@ class RankSafe(keras.callbacks.Callback):
             {"callbacks": [type(callback).__name__ for callback in self.callbacks]},
             fix="pass the same callbacks to RankSafe on every rank; it runs them on the root",
         )
+        restores = backups.any_restores(self.callbacks)
+        if restores:
+            backups.prepare(self.model)
         self._together("on_train_begin", logs=logs)
+        if restores:
+            backups.share_first_epoch(self.model)
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         """Runs the callbacks. Collective."""
@@ -226,12 +231,12 @@ class RankSafe(keras.callbacks.Callback):
                 changes = watch.changes(logs)
             # Any exception: the other ranks wait for an answer.
             except BaseException as caught:
-                error, changes = caught, _to_send(caught, hook)
+                error, changes = caught, root_failure.describe(caught, hook)
         changes = decisions.share(changes)
         if error is not None:
             raise error
         if "error" in changes:
-            raise _as_on_the_root(changes["error"])
+            raise root_failure.as_on_the_root(changes["error"])
         decisions.follow(self.model, logs, changes, with_weights=with_weights)
 
 
@@ -276,25 +281,3 @@ def _mean_over_ranks(logs: Logs | None) -> Logs:
     values = np.array([float((logs or {})[name]) for name in names], np.float64)
     means = ranks.sum_arrays("rank_safe.batch_logs", values) / ranks.topology.size
     return dict(zip(names, means.tolist(), strict=True))
-
-
-def _to_send(error: BaseException, hook: str) -> dict[str, Any]:
-    """Returns the description of an error for the other ranks."""
-    kind = type(error).__name__
-    code = error.code if isinstance(error, SystemExit) else None
-    where = "; ".join(getattr(error, "__notes__", [])) or f"in {hook}, run on rank 0 for all"
-    return {
-        "error": {
-            "kind": kind,
-            "text": f"a callback failed on rank 0: {kind}: {error} ({where})",
-            "code": code if code is None or isinstance(code, int) else 1,
-        }
-    }
-
-
-def _as_on_the_root(failure: dict[str, Any]) -> BaseException:
-    if failure["kind"] == "SystemExit":
-        return SystemExit(failure["code"])
-    if failure["kind"] == "KeyboardInterrupt":
-        return KeyboardInterrupt()
-    return RootFailedError(failure["text"])

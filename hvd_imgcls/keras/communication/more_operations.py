@@ -42,6 +42,8 @@ def grouped_reducescatter(
     name: str | None = None,
     op: ReduceOp = Average,
     process_set: ProcessSet = global_process_set,
+    prescale_factor: float = 1.0,
+    postscale_factor: float = 1.0,
 ) -> list[tf.Tensor]:
     """Returns this rank's part of each reduced value, as `reducescatter` does. Collective.
 
@@ -50,10 +52,13 @@ def grouped_reducescatter(
         name: Prefix of the names of the operations.
         op: Average or Sum.
         process_set: The participating ranks.
+        prescale_factor: Factor applied before the reduction.
+        postscale_factor: Factor applied after it.
     """
     prefix = name or "grouped_reducescatter"
+    factors = prescale_factor, postscale_factor
     return [
-        reducescatter(value, f"{prefix}.{index}", op, process_set)
+        reducescatter(value, f"{prefix}.{index}", op, process_set, *factors)
         for index, value in enumerate(values)
     ]
 

@@ -135,7 +135,12 @@ def grouped_allreduce(
 
 
 def _times(values: tf.Tensor, factor: float) -> tf.Tensor:
-    return values if factor == 1.0 else values * tf.cast(factor, values.dtype)
+    """Returns the product; that of integers is computed in float64 and cut off, as in Horovod."""
+    if factor == 1.0:
+        return values
+    if values.dtype.is_integer:
+        return tf.cast(tf.cast(values, tf.float64) * factor, values.dtype)
+    return values * tf.cast(factor, values.dtype)
 
 
 def allreduce_slices(
@@ -203,6 +208,8 @@ def reducescatter(
     name: str | None = None,
     op: ReduceOp = Average,
     process_set: ProcessSet = global_process_set,
+    prescale_factor: float = 1.0,
+    postscale_factor: float = 1.0,
 ) -> tf.Tensor:
     """Returns this rank's part, along axis 0, of the reduced value. Collective.
 
@@ -212,10 +219,16 @@ def reducescatter(
         name: Name of the operation.
         op: Average or Sum.
         process_set: The participating ranks.
+        prescale_factor: Factor applied before the reduction.
+        postscale_factor: Factor applied after it.
     """
-    return distributed.current().reducescatter(
-        as_tensor(value), op=ReduceOp(op), name=name or "reducescatter", process_set=process_set
+    part = distributed.current().reducescatter(
+        _times(as_tensor(value), prescale_factor),
+        op=ReduceOp(op),
+        name=name or "reducescatter",
+        process_set=process_set,
     )
+    return _times(part, postscale_factor)
 
 
 def barrier(process_set: ProcessSet = global_process_set) -> None:

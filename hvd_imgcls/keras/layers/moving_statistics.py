@@ -7,16 +7,13 @@ compute them over all ranks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from hvd_imgcls import distributed
 from hvd_imgcls.keras.communication.signatures import require_same_signatures
-from hvd_imgcls.keras.layers.present_examples import counting
 
 
 def average_moving_statistics(model: keras.Model, *, weight: float = 1.0) -> None:
@@ -34,64 +31,15 @@ def average_moving_statistics(model: keras.Model, *, weight: float = 1.0) -> Non
     Raises:
         RankMismatchError: On all ranks, if they have different statistics.
     """
-    variables = _statistics_of(_layers_of(model))
+    variables = statistics_of(layers_of(model))
     ranks = distributed.current()
     if ranks.topology.size > 1:
         require_same_signatures(variables, {"of": "moving statistics"})
     if not variables:
         return
-    own = np.append(weight * _flat(variables), weight)
+    own = np.append(weight * flat_values(variables), weight)
     total = ranks.sum_arrays("moving_statistics", own)
-    _assign(variables, total[:-1] / total[-1])
-
-
-def recalibrate(model: keras.Model, batches: Iterable[Any], *, num_batches: int) -> None:
-    """Replaces the moving statistics with the mean over some batches of all ranks.
-
-    Examples of weight 0 do not count; batches are weighted by the number of the others.
-
-    The weights do not change. Useful if the moving statistics lag behind the
-    weights: after short training at a high learning rate, or for averaged weights
-    (Wu and Johnson 2021, arXiv:2105.07576, section 3).
-
-    Collective: every rank must call this with the same number of batches.
-
-    Args:
-        model: A built model, with the same weights on all ranks.
-        batches: Yields (images, targets) or (images, targets, weights) of this rank, as in
-            training; read `num_batches` times.
-        num_batches: At least 1.
-    """
-    layers = _layers_of(model)
-    if not layers:
-        return
-    variables = _statistics_of(layers)
-    momenta = [layer.momentum for layer in layers]
-    sums = np.zeros(sum(int(np.prod(variable.shape)) for variable in variables), np.float64)
-    total = 0.0
-    try:
-        for layer in layers:
-            layer.momentum = 0.0  # the moving statistics become those of the last batch
-
-        @tf.function
-        def forward(images: tf.Tensor, weights: tf.Tensor) -> None:
-            with counting(weights):
-                model(images, training=True)
-
-        batch = iter(batches)
-        for _ in range(num_batches):
-            images, *others = next(batch)
-            present = others[1] if len(others) > 1 else tf.ones(tf.shape(images)[:1])
-            forward(images, present)
-            number = float(tf.math.count_nonzero(present))
-            sums += number * _flat(variables)
-            total += number
-    finally:
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
-    if total:
-        _assign(variables, sums / total)
-    average_moving_statistics(model, weight=total)
+    assign_flat(variables, total[:-1] / total[-1])
 
 
 def unmoved_fraction(model: keras.Model, num_batches: int) -> float:
@@ -104,10 +52,10 @@ def unmoved_fraction(model: keras.Model, num_batches: int) -> float:
         model: A built model.
         num_batches: At least 0.
     """
-    return max((layer.momentum**num_batches for layer in _layers_of(model)), default=0.0)
+    return max((layer.momentum**num_batches for layer in layers_of(model)), default=0.0)
 
 
-def _layers_of(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+def layers_of(model: keras.Model) -> list[keras.layers.BatchNormalization]:
     """Returns the layers that update statistics in training, each once."""
     return [
         layer
@@ -116,16 +64,21 @@ def _layers_of(model: keras.Model) -> list[keras.layers.BatchNormalization]:
     ]
 
 
-def _statistics_of(layers: list[keras.layers.BatchNormalization]) -> list[keras.Variable]:
+def statistics_of(layers: list[keras.layers.BatchNormalization]) -> list[keras.Variable]:
+    """Returns the moving mean and variance of each layer, in turn."""
     return [variable for layer in layers for variable in (layer.moving_mean, layer.moving_variance)]
 
 
-def _flat(variables: list[keras.Variable]) -> np.ndarray[Any, np.dtype[np.float64]]:
+def flat_values(variables: list[keras.Variable]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Returns the values of all variables as one vector."""
     values = [np.asarray(keras.ops.convert_to_numpy(variable)) for variable in variables]
     return np.concatenate([value.astype(np.float64).ravel() for value in values])
 
 
-def _assign(variables: list[keras.Variable], flat: np.ndarray[Any, np.dtype[np.float64]]) -> None:
+def assign_flat(
+    variables: list[keras.Variable], flat: np.ndarray[Any, np.dtype[np.float64]]
+) -> None:
+    """Assigns a result of `flat_values`, or one of its length, to the variables."""
     sizes = [int(np.prod(variable.shape)) for variable in variables]
     parts = np.split(flat, np.cumsum(sizes)[:-1])
     for variable, part in zip(variables, parts, strict=True):

@@ -34,6 +34,9 @@ from hvd_imgcls.optimizers.extending import Extension, put_in_front
 
 DEFAULT_CHECK_EVERY_STEPS = 100
 
+# `name` to `op`: what all of Horovod's optimizers take in this order after the optimizer.
+_SAME_POSITIONS = 7
+
 
 def DistributedOptimizer(  # noqa: N802 - Horovod's name and arguments
     optimizer: keras.optimizers.Optimizer,
@@ -188,17 +191,28 @@ def PartialDistributedOptimizer(  # noqa: N802 - Horovod's name
 ) -> keras.optimizers.Optimizer:
     """Like `DistributedOptimizer`, but gradients of some layers are local to each rank.
 
+    Their variables are never sent: the broadcast callback leaves them as they are, too.
+
     Args:
         optimizer: Any `keras.optimizers.Optimizer`.
-        *arguments: As for `DistributedOptimizer`.
+        *arguments: As for `DistributedOptimizer`, up to `op`.
         local_layers: Built layers whose variables differ between ranks.
         **keywords: As for `DistributedOptimizer`. With `scale_local_gradients`, the
             default, local gradients are divided by the number of ranks, like
             averaged ones.
 
     Raises:
-        ConfigError: If `local_layers` contains anything but built layers.
+        ConfigError: If `local_layers` contains anything but built layers, or if more arguments
+            are given by position.
     """
+    if len(arguments) > _SAME_POSITIONS:
+        raise ConfigError(
+            "PartialDistributedOptimizer",
+            got=f"{1 + len(arguments)} arguments by position",
+            expected=f"at most {1 + _SAME_POSITIONS}: versions of Horovod order the others in "
+            "different ways",
+            fix="pass those after `op` by name: groups, process_set, local_layers, ...",
+        )
     wrapped = DistributedOptimizer(optimizer, *arguments, **keywords)
     for variable in variables_of_local_layers(local_layers):
         register_local_variable(wrapped, variable)

@@ -88,7 +88,13 @@ class DistributedGradientTape:
         self._local_sources.append(source)
 
     @without_autograph
-    def gradient(self, target: Any, sources: Any, output_gradients: Any = None) -> Any:
+    def gradient(
+        self,
+        target: Any,
+        sources: Any,
+        output_gradients: Any = None,
+        use_generic_names: bool = False,
+    ) -> Any:
         """Returns the reduced gradients, in the structure of `sources`.
 
         Collective: every rank of the process set must call this.
@@ -97,10 +103,11 @@ class DistributedGradientTape:
             target: What to differentiate.
             sources: Variables, in any nesting.
             output_gradients: As for `tf.GradientTape.gradient`.
+            use_generic_names: Accepted for compatibility with Horovod: names are always generic.
         """
         local = self._tape.gradient(target, sources, output_gradients)
         flat_sources = tf.nest.flatten(sources)
-        local_ids = {id(native_variable(source)) for source in self._local_sources}
+        local_ids = self._local_ids()
         tape_state = _tapes.of(self._settings, flat_sources, local_ids)
         reduction, steps = tape_state.reduction, tape_state.steps
         reduction.local_variables.update(local_ids)
@@ -110,6 +117,29 @@ class DistributedGradientTape:
         with tf.control_dependencies(compared):  # see Synchronizer
             reduced = reduction.reduce(_flatten_gradients(local), flat_sources)
         return tf.nest.pack_sequence_as(sources, reduced)
+
+    def get_local_and_global_gradients(
+        self,
+        target: Any,
+        sources: Any,
+        output_gradients: Any = None,
+        use_generic_names: bool = False,
+    ) -> tuple[list[tuple[Any, Any]], list[tuple[Any, Any]]]:
+        """Returns pairs of sources and gradients: those of local sources, and the reduced ones.
+
+        Collective: every rank of the process set must call this. Arguments as for `gradient`.
+        """
+        gradients = self.gradient(target, sources, output_gradients, use_generic_names)
+        pairs = zip(tf.nest.flatten(sources), _flatten_gradients(gradients), strict=True)
+        local_ids = self._local_ids()
+        parts: tuple[list[Any], list[Any]] = ([], [])
+        for source, gradient in pairs:
+            is_local = id(native_variable(source)) in local_ids
+            parts[0 if is_local else 1].append((source, gradient))
+        return parts
+
+    def _local_ids(self) -> set[int]:
+        return {id(native_variable(source)) for source in self._local_sources}
 
     def _compare_values(
         self, reduction: GradientReduction, steps: tf.Variable, sources: list[Any]
@@ -145,6 +175,10 @@ class DistributedGradientTape:
         return getattr(self._tape, name)
 
 
+# Horovod has `local_layers` between `process_set` and `scale_local_gradients`.
+_BEFORE_LOCAL_LAYERS = 9
+
+
 def PartialDistributedGradientTape(  # noqa: N802 - Horovod's name
     gradtape: tf.GradientTape,
     *arguments: Any,
@@ -155,17 +189,30 @@ def PartialDistributedGradientTape(  # noqa: N802 - Horovod's name
 
     Args:
         gradtape: The tape.
-        *arguments: As for `DistributedGradientTape`.
+        *arguments: As for `DistributedGradientTape`, up to `process_set`; then, as in Horovod,
+            `local_layers` and `scale_local_gradients`.
         local_layers: Built layers whose variables differ between ranks.
         **keywords: As for `DistributedGradientTape`.
 
     Raises:
         ConfigError: If `local_layers` contains anything but built layers.
+        TypeError: If an argument is given twice, or if there are too many.
     """
-    tape = DistributedGradientTape(gradtape, *arguments, **keywords)
-    for variable in variables_of_local_layers(local_layers):
+    shared, rest = arguments[:_BEFORE_LOCAL_LAYERS], arguments[_BEFORE_LOCAL_LAYERS:]
+    if local_layers is not None:
+        keywords["local_layers"] = local_layers
+    layers, keywords = _after_process_set(*rest, **keywords)
+    tape = DistributedGradientTape(gradtape, *shared, **keywords)
+    for variable in variables_of_local_layers(layers):
         tape.register_local_source(variable)
     return tape
+
+
+def _after_process_set(
+    local_layers: Any = None, scale_local_gradients: bool = True, **keywords: Any
+) -> tuple[Any, dict[str, Any]]:
+    """Returns the local layers and the other arguments, once Python has matched them to names."""
+    return local_layers, {"scale_local_gradients": scale_local_gradients, **keywords}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from hvd_imgcls.config.running.callbacks import (
     ReduceOnPlateau,
     mode_of,
 )
+from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.files.json_files import write_json
 from hvd_imgcls.keras.saving import write_portable
 from hvd_imgcls.run_directory.paths import RunDir
@@ -47,6 +48,13 @@ def configured_callbacks(
         {"train(callbacks)": [type(callback).__name__ for callback in given]},
         "pass the same callbacks on every rank; they run on the root",
     )
+    if any(isinstance(callback, keras.callbacks.BackupAndRestore) for callback in given):
+        raise ConfigError(
+            "train(callbacks)",
+            got="BackupAndRestore, which chooses the first epoch of fit",
+            expected="callbacks that leave it to the plan of the run",
+            fix="use ModelCheckpoint or the callback model_checkpoint of the configuration",
+        )
     configured = [_make(section, run) for section in run.config.callbacks]
     return hvd.callbacks.rank_safe([*configured, *given], averages_metrics=False)
 

@@ -55,10 +55,27 @@ def test_process_set_knows_its_members_only_while_registered():
     assert members.size() is None
 
 
-@pytest.mark.parametrize("ranks", [[0, 0], [0.5], ["a"]])
+@pytest.mark.parametrize("ranks", [[0, 0], [0.5], ["a"], 1, object()])
 def test_process_set_refuses_what_is_not_a_set_of_ranks(ranks):
     with pytest.raises(ConfigError, match="distinct integers"):
         ProcessSet(ranks)
+
+
+@pytest.mark.parametrize(
+    ("ranks", "expected"),
+    [
+        ([], "ranks 0 to 3"),
+        ([-1], "ranks 0 to 3"),
+        ([0, 4], "ranks 0 to 3"),
+        ([2, 1], "other members"),
+        ([3, 2, 1, 0], "other members"),
+    ],
+)
+def test_new_process_set_has_ranks_of_the_run_and_other_members_than_any_other(ranks, expected):
+    existing = [range(4), [1, 2]]
+    ProcessSet([0, 1, 2]).require_new(4, existing)
+    with pytest.raises(ConfigError, match=expected):
+        ProcessSet(ranks).require_new(4, existing)
 
 
 @pytest.fixture

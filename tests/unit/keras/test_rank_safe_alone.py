@@ -1,15 +1,19 @@
 """What needs no other rank: which callbacks are wrapped, and what their batches cost."""
 
+import types
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import hvd_imgcls.keras as hvd
+from hvd_imgcls.distributed.single_process import SingleProcessCollectives
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.keras.callbacks.batch_hooks import BatchHook, kind_of, overrides
 from hvd_imgcls.keras.callbacks.non_finite import describe_non_finite
 from hvd_imgcls.keras.checks.non_finite import all_finite
+from hvd_imgcls.workflows.training.user_callbacks import configured_callbacks
 
 END = "on_train_batch_end"
 callbacks = keras.callbacks
@@ -25,6 +29,7 @@ KINDS = [
     (callbacks.CSVLogger("x"), BatchHook.NONE),
     (callbacks.ModelCheckpoint("x.keras"), BatchHook.WRITES),
     (callbacks.ModelCheckpoint("x.keras", save_freq=3), BatchHook.WRITES),
+    (callbacks.BackupAndRestore("x", save_freq=3), BatchHook.WRITES),
     (callbacks.ModelCheckpoint("x.keras", save_freq=3, save_best_only=True), BatchHook.DECIDES),
     (callbacks.TerminateOnNaN(), BatchHook.DECIDES),
     (Own(), BatchHook.DECIDES_AND_MAY_CHANGE_WEIGHTS),
@@ -42,7 +47,7 @@ def test_batches_cost_what_the_callback_needs(callback, kind):
 
 
 def test_the_most_active_of_several_callbacks_counts():
-    several = [callback for callback, _ in KINDS[:6]]
+    several = [callback for callback, _ in KINDS[:7]]
     assert kind_of(END, several, watches_weights=True) is BatchHook.DECIDES
     assert kind_of("on_train_batch_begin", several, watches_weights=True) is BatchHook.NONE
 
@@ -70,7 +75,6 @@ def test_only_callbacks_that_know_nothing_of_ranks_are_wrapped():
 @pytest.mark.parametrize(
     ("wrong", "fix"),
     [
-        (callbacks.BackupAndRestore("x"), "use ModelCheckpoint"),
         (hvd.callbacks.MetricAverageCallback(), "pass it to fit directly"),
         (hvd.callbacks.RankSafe([]), "pass it to fit directly"),
         (print, "pass Keras callbacks"),
@@ -79,6 +83,12 @@ def test_only_callbacks_that_know_nothing_of_ranks_are_wrapped():
 def test_what_cannot_run_on_one_rank_is_refused(wrong, fix):
     with pytest.raises(ConfigError, match=fix):
         hvd.callbacks.RankSafe([wrong])
+
+
+def test_a_run_with_a_plan_refuses_a_callback_that_chooses_its_first_epoch():
+    run = types.SimpleNamespace(collectives=SingleProcessCollectives())
+    with pytest.raises(ConfigError, match="leave it to the plan"):
+        configured_callbacks(run, [callbacks.BackupAndRestore("x")])
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -119,8 +119,14 @@ def test_compression_halves_what_travels_and_leaves_integers_alone():
     back = hvd.Compression.fp16.decompress(sent, context)
     assert back.dtype == tf.float32
     np.testing.assert_array_equal(back, [1.0, 0.0, np.inf])
-    whole = tf.constant([1, 2])
-    assert hvd.Compression.fp16.compress(whole) == (whole, None)
+    for dtype in ("float16", "float64"):
+        sent, context = hvd.Compression.fp16.compress(tf.ones([2], dtype))
+        assert sent.dtype == tf.float16
+        assert hvd.Compression.fp16.decompress(sent, context).dtype == dtype
+    for dtype in ("uint8", "int8", "uint16", "int16", "int32", "int64", "bool"):
+        whole = tf.cast([1, 0], dtype)
+        assert hvd.Compression.fp16.compress(whole) == (whole, None)
+        assert hvd.Compression.fp16.decompress(whole, None) is whole
 
 
 def test_a_deep_copy_is_wrapped_too():
@@ -130,3 +136,20 @@ def test_a_deep_copy_is_wrapped_too():
     assert synchronizer_of(copied) is not synchronizer_of(wrapped)
     assert synchronizer_of(copied).settings.backward_passes_per_step == 2
     assert copied.get_config() == wrapped.get_config()
+
+
+def test_partial_tape_takes_horovods_positions():
+    layer = keras.layers.Dense(1, use_bias=False)
+    layer.build((None, 1))
+    shared = ["", "", hvd.Compression.none, False, hvd.Average, 1.0, 0, None]
+    by_position = [*shared, hvd.global_process_set, layer, False]
+    with tf.GradientTape() as plain:
+        loss = tf.reduce_sum(layer(tf.ones([1, 1])))
+    tape = hvd.PartialDistributedGradientTape(plain, *by_position)
+    variables = layer.trainable_variables
+    local, reduced = tape.get_local_and_global_gradients(loss, variables)
+    assert [(source, float(gradient[0, 0])) for source, gradient in local] == [(variables[0], 1.0)]
+    assert reduced == []
+    for more, keywords in (([0, 0], {}), ([], {"local_layers": layer})):
+        with pytest.raises(TypeError):
+            hvd.PartialDistributedGradientTape(plain, *by_position, *more, **keywords)
