@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -30,9 +30,17 @@ class Program:
         size: Number of ranks; 1 starts no launcher.
         cwd: Directory to run in.
         launcher: "gloo" or "mpi".
+        environment: More variables.
     """
 
-    def __init__(self, words: Sequence[str], size: int, cwd: Path, launcher: str = "gloo") -> None:
+    def __init__(
+        self,
+        words: Sequence[str],
+        size: int,
+        cwd: Path,
+        launcher: str = "gloo",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.tag = uuid.uuid4().hex
         self.output_path = cwd / f"output-{self.tag}.txt"
         self.command = [*_launcher(launcher, size), *words]
@@ -40,7 +48,12 @@ class Program:
             self.process = subprocess.Popen(
                 self.command,
                 cwd=cwd,
-                env={**os.environ, TAG: self.tag, "PYTHONPATH": str(ROOT)},
+                env={
+                    **os.environ,
+                    TAG: self.tag,
+                    "PYTHONPATH": str(ROOT),
+                    **(environment or {}),
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -125,10 +138,15 @@ def _launcher(launcher: str, size: int) -> list[str]:
 
 @contextlib.contextmanager
 def running(
-    words: Sequence[str], *, size: int, cwd: Path, launcher: str = "gloo"
+    words: Sequence[str],
+    *,
+    size: int,
+    cwd: Path,
+    launcher: str = "gloo",
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Program]:
     """Starts a program and ends all of it afterwards."""
-    program = Program(words, size, cwd, launcher)
+    program = Program(words, size, cwd, launcher, environment)
     try:
         yield program
     finally:

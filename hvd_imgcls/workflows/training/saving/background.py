@@ -52,6 +52,7 @@ class BackgroundWriter:
         # Of the run that is continued.
         self.last_written: Entry | None = next(reversed(store.entries()), None)
         self.problem: str = ""
+        self._unexpected: Exception | None = None
 
     @property
     def is_busy(self) -> bool:
@@ -66,10 +67,16 @@ class BackgroundWriter:
         self._thread.start()
 
     def wait(self) -> None:
-        """Waits until nothing is being written."""
+        """Waits until nothing is being written.
+
+        Raises:
+            Exception: What was raised in the thread, other than errors of the disk.
+        """
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+        if self._unexpected is not None:
+            raise self._unexpected
 
     def _write(self, snapshot: Snapshot) -> None:
         try:
@@ -86,3 +93,5 @@ class BackgroundWriter:
                 f"{snapshot.step:,}",
                 self.problem,
             )
+        except Exception as error:
+            self._unexpected = error
