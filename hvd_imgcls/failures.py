@@ -30,14 +30,19 @@ class ProcessState:
         remains: What the command leaves behind if it is interrupted now, as a phrase; empty if
             nothing.
         is_resumable: Whether the same command would continue from a checkpoint.
-        write_end: On the root of a run: writes into its directory how it ended.
+        write_end: In a run: writes into its directory how it ended: the message, and whether
+            that is an error.
+        where: Returns the position in the work, as a phrase for messages; empty if unknown.
+        details: Returns more about it, as lines of text.
     """
 
     has_joined_ranks: bool = False
     graph_error: HvdImgclsError | None = None
     remains: str = ""
     is_resumable: bool = False
-    write_end: Callable[[str], None] | None = None
+    write_end: Callable[[str, bool], None] | None = None
+    where: Callable[[], str] = str
+    details: Callable[[], str] = str
 
 
 process_state = ProcessState()

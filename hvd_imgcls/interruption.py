@@ -13,7 +13,9 @@ from typing import NoReturn
 
 from hvd_imgcls import logs
 from hvd_imgcls.environment.topology import launched_rank_and_size
+from hvd_imgcls.errors import HangError
 from hvd_imgcls.failures import process_state
+from hvd_imgcls.text.printable import printable_text
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +46,7 @@ def say_interrupted(how: str) -> None:
         sys.stderr.flush()
     if process_state.write_end is not None:
         with contextlib.suppress(OSError):
-            process_state.write_end(how)
+            process_state.write_end(how, False)
 
 
 def end_by_signal(number: int) -> None:
@@ -70,6 +72,29 @@ def end_by_signal(number: int) -> None:
     timer = threading.Timer(GRACE_SECONDS, end)
     timer.daemon = True
     timer.start()
+
+
+def end_by_hang(error: HangError) -> None:
+    """Ends the process, in a thread, because it makes no progress.
+
+    Args:
+        error: What took too long.
+    """
+    rank, size = launched_rank_and_size()
+    prefix = f"[rank {rank}/{size}] " if size > 1 else ""
+    os.write(2, f"{prefix}error: {printable_text(str(error))}\n".encode())
+    # A disk that does not answer may be the reason.
+    writer = threading.Thread(target=_write_failure, args=(str(error),), daemon=True)
+    writer.start()
+    writer.join(SECONDS_TO_CLEAN_UP)
+    os._exit(error.exit_code)
+
+
+def _write_failure(message: str) -> None:
+    logs.write_to_files(logging.ERROR, message)
+    if process_state.write_end is not None:
+        with contextlib.suppress(OSError):
+            process_state.write_end(message, True)
 
 
 def install_sigterm_grace() -> None:

@@ -23,6 +23,7 @@ from hvd_imgcls.config.placement import Placement, Shared
 from hvd_imgcls.config.pretraining import Reconstruction
 from hvd_imgcls.config.running.callbacks import Callback
 from hvd_imgcls.config.running.checkpoint import Checkpoint
+from hvd_imgcls.config.running.watchdog import Watchdog
 from hvd_imgcls.config.schedules import CosineSchedule, Schedule
 from hvd_imgcls.config.sections import (
     STRICT,
@@ -273,6 +274,9 @@ class RunConfig:
 
     checkpoint: Checkpoint | None = Checkpoint()
     """When the state of the run is saved, so that the same command continues it. null for none."""
+
+    watchdog: Watchdog | None = Watchdog()
+    """How long a rank may take for one thing before the whole run ends. null for no limits."""
 
     run_dir: str | None = None
     """The run directory. Defaults to `runs/<pipeline>-<n>` with the first free n."""

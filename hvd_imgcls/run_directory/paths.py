@@ -52,6 +52,16 @@ class RunDir:
         return self.path / "checkpoints"
 
     @property
+    def failures(self) -> Path:
+        """The errors with which ranks ended, one file per rank; present if there were any."""
+        return self.path / "failures"
+
+    @property
+    def hang(self) -> Path:
+        """What the threads of each rank did when one made no progress; present if one did not."""
+        return self.path / "hang"
+
+    @property
     def first_batch(self) -> Path:
         """Contact sheet of the first batch, as the network receives it."""
         return self.path / "first_batch.png"

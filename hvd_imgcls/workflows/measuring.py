@@ -24,6 +24,7 @@ from hvd_imgcls.workflows.progress import Record
 from hvd_imgcls.workflows.progress.summary import peak_memory_bytes
 from hvd_imgcls.workflows.startup.images import RunImages
 from hvd_imgcls.workflows.startup.ranks import Ranks
+from hvd_imgcls.workflows.training.hang_limits import HangLimits
 from hvd_imgcls.workflows.training.model import labelled_phase, make_model
 from hvd_imgcls.workflows.training.run import Run
 
@@ -84,6 +85,7 @@ def measure(config: RunConfig, images: RunImages, plan: Plan, ranks: Ranks) -> M
         files=RunDir(Path()),
         record=Record(),
         states=StateRegistry(),
+        limits=HangLimits(None, ranks.topology),
     )
     begun = time.perf_counter()
     model = make_model(run, None)

@@ -21,10 +21,12 @@ from hvd_imgcls.workflows.startup.ranks import join_ranks
 from hvd_imgcls.workflows.training.beginning import begin
 from hvd_imgcls.workflows.training.ending import recorded_end
 from hvd_imgcls.workflows.training.fitting import fit
+from hvd_imgcls.workflows.training.hang_limits import HangLimits
 from hvd_imgcls.workflows.training.model import labelled_phase, make_model
 from hvd_imgcls.workflows.training.outcome import TrainResult, finish_run
 from hvd_imgcls.workflows.training.pretraining import pretrain
 from hvd_imgcls.workflows.training.run import Run
+from hvd_imgcls.workflows.training.saving.checkpointing import Guards
 
 __all__ = ["TrainResult", "train"]
 
@@ -82,19 +84,20 @@ def train(
     with stop.listening():
         # Set up ranks and logging.
         ranks = join_ranks(verbosity)
-
-        # Make the plan: plain arithmetic, printed before anything expensive starts.
-        run = begin(
-            config,
-            ranks,
-            opened=opened,
-            pipeline_name=pipeline_name,
-            verbosity=verbosity,
-            is_fresh=is_fresh,
-            stop=stop,
-        )
-        with recorded_end(run):
-            return _train(run, model, callbacks)
+        limits = HangLimits(config.watchdog, ranks.topology)
+        with limits.watching():
+            # Make the plan: plain arithmetic, printed before anything expensive starts.
+            run = begin(
+                config,
+                ranks,
+                opened=opened,
+                pipeline_name=pipeline_name,
+                verbosity=verbosity,
+                is_fresh=is_fresh,
+                guards=Guards(stop=stop, limits=limits),
+            )
+            with recorded_end(run):
+                return _train(run, model, callbacks)
 
 
 def _train(

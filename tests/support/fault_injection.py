@@ -1,6 +1,6 @@
 """Runs the command `hvd-imgcls` with a fault at one moment, named in the environment.
 
-    HVD_IMGCLS_FAULT=kill@before_step:rank=1:step=7 python -m tests.support.fault_injection train ...
+    HVD_IMGCLS_FAULT=kill@before_step:rank=1:step=7 python -m tests.support.fault_injection ...
 
 The product knows nothing of it: functions are replaced here, after their modules are imported.
 """

@@ -25,13 +25,23 @@ class BatchClock:
 
     Args:
         on_first_batch: Called with the first batch, before the first step.
+        on_wait: Called before each batch is taken.
+        on_compute: Called when it is there.
 
     Attributes:
         seconds: Waiting time since `reset`.
     """
 
-    def __init__(self, on_first_batch: Callable[[Any], None] | None = None) -> None:
+    def __init__(
+        self,
+        on_first_batch: Callable[[Any], None] | None = None,
+        *,
+        on_wait: Callable[[], None] = lambda: None,
+        on_compute: Callable[[], None] = lambda: None,
+    ) -> None:
         self.seconds = 0.0
+        self._on_wait = on_wait
+        self._on_compute = on_compute
         self._on_first_batch = on_first_batch
         self._function: Callable[[Any], Any] | None = None
         self._plain_function: Callable[[Any], Any] | None = None
@@ -50,10 +60,12 @@ class BatchClock:
         plain_function = model.train_function
 
         def function(iterator: Any) -> Any:
+            self._on_wait()
             began = time.perf_counter()
             # Raises StopIteration at the end, as the function would.
             batch = next(iterator)
             self.seconds += time.perf_counter() - began
+            self._on_compute()
             if self._on_first_batch is not None:
                 on_first_batch, self._on_first_batch = self._on_first_batch, None
                 on_first_batch(batch)

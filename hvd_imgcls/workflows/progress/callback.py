@@ -36,6 +36,8 @@ class ProgressOutput:
     Attributes:
         metrics_path: File with one JSON line per epoch, or None.
         on_first_batch: Called with the first batch, before the first step.
+        on_wait: Called before each batch is taken.
+        on_compute: Called when it is there.
         name: Prefix of the names of the curves.
         monitored: Names of metrics that callbacks monitor, shown at the end of every epoch.
         num_traces: How often the step is traced and compiled.
@@ -44,6 +46,8 @@ class ProgressOutput:
 
     metrics_path: Path | None = None
     on_first_batch: Callable[[Any], None] | None = None
+    on_wait: Callable[[], None] = lambda: None
+    on_compute: Callable[[], None] = lambda: None
     name: str = ""
     monitored: tuple[str, ...] = ()
     num_traces: int = 1
@@ -88,7 +92,9 @@ class Progress(keras.callbacks.Callback):
         self._name = output.name
         self._monitored = output.monitored
         self._interval_seconds = interval_seconds
-        self._batches = BatchClock(output.on_first_batch)
+        self._batches = BatchClock(
+            output.on_first_batch, on_wait=output.on_wait, on_compute=output.on_compute
+        )
         self._reductions: ReductionClock | None = None
         self._epoch = self._num_updates = 0
         self._remaining = RemainingTime(

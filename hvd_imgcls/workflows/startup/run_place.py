@@ -19,7 +19,7 @@ from hvd_imgcls.run_directory.lock import RunLock
 from hvd_imgcls.run_directory.paths import RunDir
 from hvd_imgcls.run_directory.status import State, read_status
 
-_MAY_CHANGE = ("run_dir", "logging", "checkpoint", "data.cache", "data.source.path")
+_MAY_CHANGE = ("run_dir", "logging", "checkpoint", "watchdog", "data.cache", "data.source.path")
 _MAY_GROW = ("train.num_epochs", "train.num_steps")
 _MAX_SHOWN = 20
 

@@ -15,14 +15,13 @@ from hvd_imgcls.environment import record as environment_record
 from hvd_imgcls.failures import process_state
 from hvd_imgcls.files.atomic import write_text
 from hvd_imgcls.files.json_files import append_json_lines, write_json
-from hvd_imgcls.interruption import end_by_signal
 from hvd_imgcls.models.files import digests_of_files
 from hvd_imgcls.plan import Plan, describe_plan
 from hvd_imgcls.run_directory.lock import RunLock
 from hvd_imgcls.run_directory.paths import RunDir
+from hvd_imgcls.run_directory.rank_failures import forget_failures
 from hvd_imgcls.run_directory.status import State, write_status
 from hvd_imgcls.state_registry import StateRegistry, of_the_root
-from hvd_imgcls.stop_request import StopRequest
 from hvd_imgcls.versions import code_version
 from hvd_imgcls.workflows.progress import Board, Record
 from hvd_imgcls.workflows.startup.images import Opened, open_run_images, plan_run
@@ -30,7 +29,7 @@ from hvd_imgcls.workflows.startup.large_images import note_on_large_images
 from hvd_imgcls.workflows.startup.ranks import Ranks
 from hvd_imgcls.workflows.startup.run_place import take_place
 from hvd_imgcls.workflows.training.run import Run
-from hvd_imgcls.workflows.training.saving.checkpointing import Checkpointing, Destination
+from hvd_imgcls.workflows.training.saving.checkpointing import Checkpointing, Destination, Guards
 from hvd_imgcls.workflows.training.saving.resuming import (
     Resumed,
     appended_files,
@@ -52,7 +51,7 @@ def begin(
     pipeline_name: str,
     verbosity: logs.Verbosity = logs.Verbosity.NORMAL,
     is_fresh: bool = False,
-    stop: StopRequest | None = None,
+    guards: Guards | None = None,
 ) -> Run:
     """Opens the images, downloads weights, takes the run directory, and prints the plan.
 
@@ -65,7 +64,7 @@ def begin(
         pipeline_name: Name of the run directory if the configuration does not define it.
         verbosity: How much is written to the log file.
         is_fresh: Whether to begin a new run even if there is an unfinished one to continue.
-        stop: The signals that stop the run.
+        guards: What ends the run early.
 
     Raises:
         ConfigError: If the configuration does not suit the data, the ranks, or an existing
@@ -75,6 +74,7 @@ def begin(
     """
     collectives, topology = ranks.collectives, ranks.topology
     opened = opened or Opened()
+    guards = guards or Guards.without(topology)
     images = open_run_images(
         config, source=opened.source, collectives=collectives, num_threads=ranks.threads.data
     )
@@ -86,6 +86,7 @@ def begin(
     fetch_weights(config.model, image_shape_of(source, config), plan.num_classes, collectives)
     place = _take_place(config, pipeline_name, collectives, is_fresh=is_fresh)
     files = place.files
+    guards.limits.write_to(files)
     if topology.is_root:
         logs.add_file(files.log, topology, verbosity=verbosity)
     facts, resumed = _begin_or_continue(config, plan, source, place, collectives)
@@ -102,7 +103,7 @@ def begin(
             states,
             collectives,
             Destination(files.checkpoints, facts, appended_files(config, files)),
-            stop or StopRequest(end_by_signal),
+            guards,
         )
     return Run(
         config=config,
@@ -111,6 +112,7 @@ def begin(
         ranks=ranks,
         files=files,
         lock=place.lock,
+        limits=guards.limits,
         record=record,
         states=states,
         checkpointing=checkpointing,
@@ -192,6 +194,7 @@ def _take_place(
     def take() -> Any:
         place = take_place(config, pipeline_name, is_fresh=is_fresh)
         locks.append(place.lock)
+        forget_failures(place.files)
         return {"path": str(place.files.path), "is_continued": place.is_continued}
 
     taken = distributed.agreement.on_root(collectives, take)

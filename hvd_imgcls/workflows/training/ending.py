@@ -3,39 +3,40 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 from collections.abc import Iterator
 
 from hvd_imgcls import logs
-from hvd_imgcls.errors import StoppedError, first_line
+from hvd_imgcls.errors import PeerFailedError, StoppedError
 from hvd_imgcls.failures import process_state, root_cause
-from hvd_imgcls.run_directory.paths import RunDir
+from hvd_imgcls.run_directory.rank_failures import failure_of_another_rank, write_failure
 from hvd_imgcls.run_directory.status import State, write_status
 from hvd_imgcls.workflows.training.run import Run
 
 
 @contextlib.contextmanager
 def recorded_end(run: Run) -> Iterator[None]:
-    """Context manager that writes how the run ends, and its error into the log.
+    """Context manager that writes how the run ends: its state, and the errors of the ranks.
 
     Args:
         run: The run.
     """
-    if not run.is_root:
-        yield
-        return
-    process_state.write_end = functools.partial(_write, run.files, State.STOPPED)
+
+    def write_end(message: str, is_failure: bool) -> None:
+        _write(run, State.FAILED if is_failure else State.STOPPED, message, None)
+
+    process_state.write_end = write_end
     try:
         yield
     except KeyboardInterrupt:
-        _write(run.files, State.STOPPED, "interrupted")
+        _write(run, State.STOPPED, "interrupted", None)
         raise
     except Exception as error:
         cause = root_cause(error) or error
-        state = State.STOPPED if isinstance(cause, StoppedError) else State.FAILED
-        logs.write_to_files(logging.ERROR, str(cause) or type(cause).__name__)
-        _write(run.files, state, first_line(cause))
+        if isinstance(cause, StoppedError):
+            _write(run, State.STOPPED, str(cause), cause)
+        else:
+            _write(run, State.FAILED, _described(run, cause), cause)
         raise
     finally:
         process_state.write_end = None
@@ -43,7 +44,24 @@ def recorded_end(run: Run) -> Iterator[None]:
             run.lock.release()
 
 
-def _write(files: RunDir, state: State, message: str) -> None:
+def _described(run: Run, error: Exception) -> str:
+    """Returns the message of an error with the position in the run, or that of the guilty rank."""
+    if isinstance(error, PeerFailedError) and run.is_root:
+        of_another = failure_of_another_rank(run.files)
+        if of_another:
+            return of_another
+    where = process_state.where()
+    return f"{str(error) or type(error).__name__}{f' [{where}]' if where else ''}"
+
+
+def _write(run: Run, state: State, message: str, error: BaseException | None) -> None:
+    if state is State.FAILED:
+        write_failure(run.files, run.rank, message, error)
+    if not run.is_root:
+        return
+    if error is not None:
+        level = logging.ERROR if state is State.FAILED else logging.WARNING
+        logs.write_to_files(level, message)
     # A directory that cannot be written to does not hide the error.
     with contextlib.suppress(OSError):
-        write_status(files, state, message)
+        write_status(run.files, state, message)

@@ -12,12 +12,14 @@ import tensorflow as tf
 
 from hvd_imgcls.data.bad_examples.unreadable import naming_unreadable_images
 from hvd_imgcls.data.pipeline.dataset import Start, training_dataset
+from hvd_imgcls.failures import process_state
 from hvd_imgcls.keras.graph.building import build_for
 from hvd_imgcls.keras.layers.moving_statistics import unmoved_fraction
 from hvd_imgcls.keras.layers.present_examples import ignoring_weight_zero, layers_that_see_all
 from hvd_imgcls.workflows.training.callbacks import make_callbacks
 from hvd_imgcls.workflows.training.freezing import Freezer, Segment, carry_over, segments
-from hvd_imgcls.workflows.training.one_training import OneTraining
+from hvd_imgcls.workflows.training.hang_limits import describe_images, describe_step
+from hvd_imgcls.workflows.training.one_training import Hooks, OneTraining
 from hvd_imgcls.workflows.training.phase import Phase
 from hvd_imgcls.workflows.training.run import Run
 from hvd_imgcls.workflows.training.saving.resuming import Resumed
@@ -61,9 +63,14 @@ def fit(run: Run, phase: Phase, given: Sequence[keras.callbacks.Callback] = ()) 
         phase.plan,
         position,
         None if resumed is None else functools.partial(_restore, run, resumed),
-        run.checkpointing,
-        functools.partial(_evaluates_after, phase),
+        Hooks(
+            checkpointing=run.checkpointing,
+            evaluates_after=functools.partial(_evaluates_after, phase),
+            on_callbacks=run.limits.call_back,
+        ),
     )
+    process_state.where = functools.partial(describe_step, phase)
+    process_state.details = functools.partial(describe_images, phase, run.rank)
     register_phase(run, phase, placed, callbacks)
     is_stopped = False
     if resumed is not None:
@@ -78,6 +85,7 @@ def fit(run: Run, phase: Phase, given: Sequence[keras.callbacks.Callback] = ()) 
         if run.checkpointing is not None:
             run.checkpointing.end_training(callbacks.last_metrics)
     callbacks.end()
+    process_state.where = process_state.details = str
     freezer.thaw()
     return freezer
 
@@ -216,6 +224,7 @@ def _fit_epochs(
     if position.num_batches:
         # Metrics are created in the first step, and must exist before their state is restored.
         build_for(phase.model, dataset.element_spec)
+    run.limits.compile()
     with naming_unreadable_images(
         phase.source,
         phase.config,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -11,6 +12,21 @@ import numpy as np
 from hvd_imgcls.plan import Plan
 from hvd_imgcls.plan.position import Position
 from hvd_imgcls.workflows.training.saving.checkpointing import Checkpointing
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hooks:
+    """What is done around batches and epochs in addition to callbacks.
+
+    Attributes:
+        checkpointing: Saves the state when everything that belongs to a batch or an epoch is done.
+        evaluates_after: Whether the held-out split is evaluated at the end of an epoch, 0-based.
+        on_callbacks: Called before the callbacks at the end of a batch or an epoch.
+    """
+
+    checkpointing: Checkpointing | None = None
+    evaluates_after: Callable[[int], bool] = lambda epoch: False
+    on_callbacks: Callable[[], None] = lambda: None
 
 
 class OneTraining(keras.callbacks.CallbackList):
@@ -25,8 +41,7 @@ class OneTraining(keras.callbacks.CallbackList):
         position: Updated only here.
         restore: Called once, after `on_train_begin` and, if training is resumed within an epoch,
             `on_epoch_begin`: restores the state of a resumed training.
-        checkpointing: Saves the state when everything that belongs to a batch or an epoch is done.
-        evaluates_after: Whether the held-out split is evaluated at the end of an epoch, 0-based.
+        hooks: What else is done around batches and epochs.
     """
 
     def __init__(
@@ -36,16 +51,14 @@ class OneTraining(keras.callbacks.CallbackList):
         plan: Plan,
         position: Position,
         restore: Callable[[], None] | None = None,
-        checkpointing: Checkpointing | None = None,
-        evaluates_after: Callable[[int], bool] = lambda epoch: False,
+        hooks: Hooks | None = None,
     ) -> None:
         # The parameters that `fit` passes to callbacks given in a plain list.
         params = {"epochs": plan.num_epochs, "steps": plan.batches_per_epoch, "verbose": 0}
         super().__init__(callbacks, add_history=True, model=model, **params)
         self._position = position
         self._restore = restore
-        self._checkpointing = checkpointing
-        self._evaluates_after = evaluates_after
+        self._hooks = hooks or Hooks()
         self._has_begun = False
         self._first_batch = 0
         self._last_logs: dict[str, float] | None = None
@@ -70,15 +83,17 @@ class OneTraining(keras.callbacks.CallbackList):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Counts a batch and ends it."""
+        self._hooks.on_callbacks()
         self._position.end_batch()
         super().on_train_batch_end(batch + self._first_batch, logs)
-        if self._checkpointing is not None:
-            self._checkpointing.end_batch()
+        if self._hooks.checkpointing is not None:
+            self._hooks.checkpointing.end_batch()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Ends an epoch and counts it."""
-        checkpointing = self._checkpointing
-        if checkpointing is not None and self._evaluates_after(epoch):
+        self._hooks.on_callbacks()
+        checkpointing = self._hooks.checkpointing
+        if checkpointing is not None and self._hooks.evaluates_after(epoch):
             checkpointing.before_epoch_end()
         super().on_epoch_end(epoch, logs)
         self._position.end_epoch()

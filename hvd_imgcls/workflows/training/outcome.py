@@ -125,6 +125,7 @@ def _evaluate_and_save(
         write_portable(model_path, model)
     checkpointing = run.checkpointing
     polled = contextlib.nullcontext() if checkpointing is None else checkpointing.polled()
+    run.limits.compile()
     with run.record.evaluating(), polled:
         evaluated = evaluate_model(
             make_predict(model, run.config.evaluation.views),
@@ -136,8 +137,10 @@ def _evaluate_and_save(
                 quarantine_path=quarantine_path, on_block=run.on_evaluated_block
             ),
         )
+    run.limits.save()
     if checkpointing is not None:
         checkpointing.end()
+    run.limits.export()
     if run.is_root:
         write_evaluation(files, evaluated, run.source)
     return digest, with_examples(evaluated, run.source)

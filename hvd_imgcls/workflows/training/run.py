@@ -15,6 +15,7 @@ from hvd_imgcls.state_registry import StateRegistry
 from hvd_imgcls.workflows.progress import Record
 from hvd_imgcls.workflows.startup.images import RunImages
 from hvd_imgcls.workflows.startup.ranks import Ranks
+from hvd_imgcls.workflows.training.hang_limits import HangLimits
 from hvd_imgcls.workflows.training.saving.checkpointing import Checkpointing
 from hvd_imgcls.workflows.training.saving.resuming import (
     Resumed,
@@ -36,6 +37,7 @@ class Run:
         lock: Its lock, on the root.
         record: Results so far; updated.
         states: The state that the run keeps between steps.
+        limits: Ends the run if this rank takes too long.
         checkpointing: Saves the state; None if it is not to be saved.
         resumed: What the run is continued from; None for a new run.
     """
@@ -47,6 +49,7 @@ class Run:
     files: RunDir
     record: Record
     states: StateRegistry
+    limits: HangLimits
     lock: RunLock | None = None
     checkpointing: Checkpointing | None = None
     resumed: Resumed | None = None
@@ -77,6 +80,7 @@ class Run:
         Raises:
             StoppedError: On all ranks, if one was asked to stop.
         """
+        self.limits.evaluate()
         if self.checkpointing is not None:
             self.checkpointing.evaluated()
 

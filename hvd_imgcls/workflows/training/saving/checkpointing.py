@@ -16,18 +16,39 @@ from hvd_imgcls.checkpoints.store import CheckpointStore
 from hvd_imgcls.config.running.checkpoint import Checkpoint
 from hvd_imgcls.distributed.polling import Polling
 from hvd_imgcls.distributed.state_exchange import gather_states
+from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.errors import StoppedError
 from hvd_imgcls.failures import process_state
+from hvd_imgcls.interruption import end_by_signal
 from hvd_imgcls.plan.position import Position
 from hvd_imgcls.state_registry import StateRegistry
 from hvd_imgcls.stop_request import StopRequest
 from hvd_imgcls.workflows.progress.entries import as_json
+from hvd_imgcls.workflows.training.hang_limits import HangLimits
 from hvd_imgcls.workflows.training.saving.background import BackgroundWriter, Snapshot
 from hvd_imgcls.workflows.training.saving.checkpoint_times import CheckpointTimes
 from hvd_imgcls.workflows.training.saving.resuming import lengths_of
 from hvd_imgcls.workflows.training.saving.retention import retain
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """What ends a run early.
+
+    Attributes:
+        stop: The signals that stop it.
+        limits: How long this rank may take.
+    """
+
+    stop: StopRequest
+    limits: HangLimits
+
+    @classmethod
+    def without(cls, topology: Topology) -> Guards:
+        """Returns guards that end nothing: no signals are received, and there are no limits."""
+        return cls(StopRequest(end_by_signal), HangLimits(None, topology))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +74,7 @@ class Checkpointing:
         states: What is saved.
         collectives: Communication between the ranks.
         destination: Where to, on the root.
-        stop: The signals.
+        guards: The signals that stop the run, and the limits of this rank.
     """
 
     def __init__(
@@ -62,12 +83,12 @@ class Checkpointing:
         states: StateRegistry,
         collectives: distributed.Collectives,
         destination: Destination,
-        stop: StopRequest,
+        guards: Guards,
     ) -> None:
         self._states = states
         self._collectives = collectives
         self._destination = destination
-        self._stop = stop
+        self._stop, self._limits = guards.stop, guards.limits
         self._times = CheckpointTimes(section)
         self._polling = Polling(collectives, "checkpoint.poll")
         self._writer: BackgroundWriter | None = None
@@ -188,6 +209,7 @@ class Checkpointing:
         """Copies the states of all ranks, and starts writing them. Collective."""
         snapshot = self._snapshot(metrics)
         if self._writer is not None and snapshot is not None:
+            self._limits.save()
             self._writer.submit(snapshot)
         self._saved = self._moment()
         self._times.restart()
@@ -220,6 +242,7 @@ class Checkpointing:
 
     def _outcome_on_all_ranks(self) -> dict[str, Any]:
         """Returns what was saved last, when everything is written. Collective."""
+        self._limits.save()
         outcome: dict[str, Any] = {}
         if self._writer is not None:
             self._writer.wait()

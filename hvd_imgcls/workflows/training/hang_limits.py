@@ -1,0 +1,132 @@
+"""What a rank does in a run, and how long that may take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hvd_imgcls.config.running.watchdog import Watchdog as Limits
+from hvd_imgcls.data.order.positions import rank_rows
+from hvd_imgcls.environment.topology import Topology
+from hvd_imgcls.failures import process_state
+from hvd_imgcls.interruption import end_by_hang
+from hvd_imgcls.run_directory.paths import RunDir
+from hvd_imgcls.watchdog import Watchdog
+from hvd_imgcls.workflows.training.phase import Phase
+
+
+class HangLimits:
+    """Tells a watchdog what this rank does now, with the limit of the configuration.
+
+    Args:
+        limits: The configuration; None for no limits.
+        topology: This rank.
+    """
+
+    def __init__(self, limits: Limits | None, topology: Topology) -> None:
+        self._limits = limits
+        self._may_wait = topology.size > 1
+        self._watchdog = Watchdog(
+            f"rank-{topology.rank}",
+            where=_where,
+            details=_details,
+            end=end_by_hang,
+        )
+        self._is_first = True
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Context manager in which the limits apply."""
+        if self._limits is None:
+            yield
+            return
+        with self._watchdog.watching():
+            self.start()
+            yield
+
+    def write_to(self, files: RunDir) -> None:
+        """Sets the run directory, for what the threads were doing."""
+        self._watchdog.write_to(files.hang)
+
+    def start(self) -> None:
+        """The run starts."""
+        if self._limits is not None:
+            self._watchdog.expect("starting", self._limits.start_seconds, may_wait=self._may_wait)
+
+    def compile(self) -> None:
+        """The next batch, or block of an evaluation, is the first one."""
+        self._is_first = True
+        if self._limits is not None:
+            seconds = self._limits.compilation_seconds
+            self._watchdog.expect("tracing and compiling", seconds, may_wait=self._may_wait)
+
+    def wait_for_batch(self) -> None:
+        """Takes the next batch from the dataset."""
+        # Other ranks are not waited for: this is the one that they wait for.
+        self._in_step("waiting for the next batch", may_wait=False)
+
+    def compute(self) -> None:
+        """Computes a batch, and waits for the gradients of other ranks."""
+        self._in_step("computing a step", may_wait=self._may_wait)
+
+    def call_back(self) -> None:
+        """Runs callbacks, after a batch or an epoch."""
+        self._is_first = False
+        self._in_step("running callbacks", may_wait=False)
+
+    def evaluate(self) -> None:
+        """Evaluates a block of images."""
+        if self._limits is None:
+            return
+        first, self._is_first = self._is_first, False
+        limits = self._limits
+        seconds = limits.compilation_seconds if first else limits.evaluation_seconds
+        self._watchdog.expect("evaluating a block of images", seconds, may_wait=self._may_wait)
+
+    def save(self) -> None:
+        """Waits until a checkpoint is written."""
+        if self._limits is not None:
+            seconds = self._limits.checkpoint_seconds
+            self._watchdog.expect("writing a checkpoint", seconds, may_wait=self._may_wait)
+
+    def export(self) -> None:
+        """Writes model, metrics and report."""
+        if self._limits is not None:
+            seconds = self._limits.export_seconds
+            self._watchdog.expect("writing the results", seconds, may_wait=self._may_wait)
+
+    def _in_step(self, activity: str, *, may_wait: bool) -> None:
+        if self._limits is None:
+            return
+        limits = self._limits
+        seconds = limits.compilation_seconds if self._is_first else limits.step_seconds
+        self._watchdog.expect(activity, seconds, may_wait=may_wait)
+
+
+def _where() -> str:
+    return process_state.where()
+
+
+def _details() -> str:
+    return process_state.details()
+
+
+def describe_step(phase: Phase) -> str:
+    """Returns the step that is being made, for messages."""
+    position = phase.position
+    return f"{phase.name}, epoch {position.epoch + 1}, step {position.step + 1}"
+
+
+def describe_images(phase: Phase, rank: int) -> str:
+    """Returns the images of a rank in the batch that is being made; empty between epochs."""
+    position, plan = phase.position, phase.plan
+    rows = rank_rows(
+        plan,
+        rank=rank,
+        epoch=position.epoch,
+        start_step=position.step_in_epoch,
+        division=phase.source.division,
+    )
+    examples = rows.examples[position.passes : position.passes + 1].reshape(-1).tolist()
+    names = [phase.source.name_of("train", one) for one in examples]
+    return "\n".join(["images of the batch:", *names]) if names else ""
