@@ -7,7 +7,7 @@ import faulthandler
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +46,7 @@ class Watchdog:
 
     Args:
         name: Name of this process in file names, such as `rank-1`.
+        names: Names of all processes.
         where: Returns the position in the work, for the message.
         details: Returns more about it, for the file.
         end: Called in the thread with the message, when the files are written: ends the process.
@@ -54,12 +55,14 @@ class Watchdog:
     def __init__(
         self,
         name: str,
+        names: Sequence[str],
         *,
         where: Callable[[], str],
         details: Callable[[], str],
         end: Callable[[HangError], None],
     ) -> None:
         self._name = name
+        self._names = names
         self._where = where
         self._details = details
         self._end = end
@@ -118,10 +121,20 @@ class Watchdog:
         where = self._where()
         message = f"no progress for {expected.seconds:g} s while {expected.activity}"
         message += f" [{where}]" if where else ""
-        if self._write(message):
-            message += f"; what all threads were doing is in {self._directory}"
+        has_written = self._write(message)
         time.sleep(SECONDS_FOR_OTHERS)
+        if has_written:
+            message += f"; what all threads were doing is in {self._directory}"
+            message += self._silent()
         self._end(HangError(message))
+
+    def _silent(self) -> str:
+        """Returns which of the other processes have not written what they were doing."""
+        assert self._directory is not None  # noqa: S101 - it has been written to
+        missing = [name for name in self._names if not (self._directory / f"{name}.txt").exists()]
+        if not missing:
+            return ""
+        return f", except for {', '.join(missing)}, which may be frozen or have another disk"
 
     def _write(self, message: str) -> bool:
         """Writes what all threads are doing, once; returns whether the file is there."""

@@ -28,6 +28,7 @@ class HangLimits:
         self._may_wait = topology.size > 1
         self._watchdog = Watchdog(
             f"rank-{topology.rank}",
+            [f"rank-{rank}" for rank in range(topology.size)],
             where=_where,
             details=_details,
             end=end_by_hang,
@@ -67,7 +68,7 @@ class HangLimits:
 
     def compute(self) -> None:
         """Computes a batch, and waits for the gradients of other ranks."""
-        self._in_step("computing a step", may_wait=self._may_wait)
+        self._in_step("computing a step, or waiting for other ranks", may_wait=self._may_wait)
 
     def call_back(self) -> None:
         """Runs callbacks, after a batch or an epoch."""
