@@ -52,6 +52,10 @@ COMMANDS = {
         module="hvd_imgcls.commands.runs",
         help="list the runs in a directory with their metrics and what differs",
     ),
+    "checkpoints": Command(
+        module="hvd_imgcls.commands.checkpoints",
+        help="list or verify the checkpoints of a run, or turn one into a Keras file",
+    ),
     "check-data": Command(
         module="hvd_imgcls.commands.check_data",
         help="decode every image on all ranks, list the bad ones and write a manifest",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 
@@ -22,15 +24,29 @@ from hvd_imgcls.workflows.training.beginning import begin
 from hvd_imgcls.workflows.training.ending import recorded_end
 from hvd_imgcls.workflows.training.fitting import fit
 from hvd_imgcls.workflows.training.hang_limits import HangLimits
+from hvd_imgcls.workflows.training.initial_weights import load_initial_weights
 from hvd_imgcls.workflows.training.model import labelled_phase, make_model
 from hvd_imgcls.workflows.training.outcome import TrainResult, finish_run
 from hvd_imgcls.workflows.training.pretraining import pretrain
 from hvd_imgcls.workflows.training.run import Run
 from hvd_imgcls.workflows.training.saving.checkpointing import Guards
 
-__all__ = ["TrainResult", "train"]
+__all__ = ["Start", "TrainResult", "train"]
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Start:
+    """How a run starts.
+
+    Attributes:
+        is_fresh: Whether to begin a new run even if there is an unfinished one to continue.
+        weights: A checkpoint, or a run directory, from whose weights a new run begins.
+    """
+
+    is_fresh: bool = False
+    weights: Path | None = None
 
 
 def train(
@@ -41,7 +57,7 @@ def train(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     pipeline_name: str = "run",
     verbosity: logs.Verbosity = logs.Verbosity.NORMAL,
-    is_fresh: bool = False,
+    start: Start | None = None,
 ) -> TrainResult:
     """Trains one image classifier, evaluates it and writes its run directory.
 
@@ -62,7 +78,7 @@ def train(
             `hvd_imgcls.keras.callbacks.RankSafe`. They come after those of the configuration.
         pipeline_name: Name of the run directory if the configuration does not define it.
         verbosity: How much is logged.
-        is_fresh: Whether to begin a new run even if there is an unfinished one to continue.
+        start: Whether to continue, and from which weights to begin.
 
     Raises:
         ConfigError: If the configuration does not suit the data, the ranks, or an existing
@@ -80,6 +96,7 @@ def train(
     elif isinstance(config.model, GivenModel):
         raise no_model_given()
 
+    start = start or Start()
     stop = StopRequest(end_by_signal)
     with stop.listening():
         # Set up ranks and logging.
@@ -93,19 +110,24 @@ def train(
                 opened=opened,
                 pipeline_name=pipeline_name,
                 verbosity=verbosity,
-                is_fresh=is_fresh,
+                is_fresh=start.is_fresh,
                 guards=Guards(stop=stop, limits=limits),
             )
             with recorded_end(run):
-                return _train(run, model, callbacks)
+                return _train(run, model, callbacks, start)
 
 
 def _train(
-    run: Run, model: keras.Model | None, callbacks: Sequence[keras.callbacks.Callback]
+    run: Run,
+    model: keras.Model | None,
+    callbacks: Sequence[keras.callbacks.Callback],
+    start: Start,
 ) -> TrainResult:
     """Trains, evaluates and saves. Collective."""
     # Train.
     trained = make_model(run, model)
+    if start.weights is not None and run.resumed is None:
+        load_initial_weights(run, trained, start.weights)
     pretrain(run, trained)
     freezer = fit(run, labelled_phase(run, trained), callbacks)
 

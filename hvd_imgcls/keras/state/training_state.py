@@ -27,7 +27,7 @@ class WeightsState:
 
     def state(self) -> dict[str, Any]:
         """Returns all variables that layers have declared as trainable, frozen or not."""
-        return arrays_of(self._variables())
+        return arrays_of(self.variables)
 
     def restore(self, state: dict[str, Any]) -> None:
         """Restores the result of `state`.
@@ -35,9 +35,11 @@ class WeightsState:
         Raises:
             CheckpointError: If the model has different weights.
         """
-        assign_arrays(self._variables(), state, "weights of the model")
+        assign_arrays(self.variables, state, "weights of the model")
 
-    def _variables(self) -> list[Any]:
+    @property
+    def variables(self) -> list[Any]:
+        """The variables, in order."""
         others = _not_trained(self._model)
         return [variable for variable in self._model.variables if id(variable) not in others]
 
@@ -56,7 +58,7 @@ class StatisticsState:
 
     def state(self) -> dict[str, Any]:
         """Returns the variables."""
-        return arrays_of(self._variables())
+        return arrays_of(self.variables)
 
     def restore(self, state: dict[str, Any]) -> None:
         """Restores the result of `state`.
@@ -64,9 +66,11 @@ class StatisticsState:
         Raises:
             CheckpointError: If the model has different ones.
         """
-        assign_arrays(self._variables(), state, "moving statistics and random states of the model")
+        assign_arrays(self.variables, state, "moving statistics and random states of the model")
 
-    def _variables(self) -> list[Any]:
+    @property
+    def variables(self) -> list[Any]:
+        """The variables, in order."""
         others = _not_trained(self._model)
         return [variable for variable in self._model.variables if id(variable) in others]
 

@@ -153,7 +153,7 @@ def _begin_or_continue(
     files = place.files
     hosts = collectives.gather_json(environment_record.host_name())
     launch = environment_record.describe_launch(hosts, source.fingerprint)
-    facts = collectives.broadcast_json(_facts(config, launch))
+    facts = collectives.broadcast_json(_facts(config, source, launch))
     resumed = read_newest(files, facts, collectives) if place.is_continued else None
     process_state.is_resumable = resumed is not None
     if collectives.topology.is_root:
@@ -165,10 +165,12 @@ def _begin_or_continue(
     return facts, resumed
 
 
-def _facts(config: RunConfig, launch: Mapping[str, Any]) -> dict[str, Any]:
+def _facts(config: RunConfig, source: ImageSource, launch: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what the states of this run belong to, as JSON."""
     return {
         "config": to_tree(config),
+        "class_names": list(source.class_names),
+        "image_shape": list(image_shape_of(source, config)),
         "data": launch["data_fingerprint"],
         "size": launch["size"],
         "versions": launch["versions"],

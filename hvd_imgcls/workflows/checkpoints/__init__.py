@@ -1,0 +1,1 @@
+"""Checkpoints of a run for the user: a list, model files, weights for another run."""
