@@ -58,9 +58,6 @@ class Manifest:
             TypeError: If the facts are not JSON.
             ValueError: If they are nested too deeply, or too large.
         """
-        facts, arrays = encode(self.facts)
-        if arrays:
-            raise TypeError("facts of a checkpoint: got an array, expected JSON")
         files = {
             name: {"bytes": file.bytes, "sha256": file.sha256} for name, file in self.files.items()
         }
@@ -69,8 +66,8 @@ class Manifest:
                 "format": FORMAT,
                 "version": VERSION,
                 "step": self.step,
-                "created": self.created.isoformat(timespec="seconds"),
-                "facts": facts,
+                "created": self.created.isoformat(),
+                "facts": encode_facts(self.facts),
                 "files": files,
             }
         )
@@ -80,6 +77,22 @@ class Manifest:
                 f"{MAX_MANIFEST_BYTES:,}"
             )
         return content
+
+
+def encode_facts(facts: dict[str, Any]) -> Any:
+    """Returns facts as they are written.
+
+    Args:
+        facts: The facts, JSON; also NaN and infinity.
+
+    Raises:
+        TypeError: If they are not JSON.
+        ValueError: If they are nested too deeply.
+    """
+    tree, arrays = encode(facts)
+    if arrays:
+        raise TypeError("facts of a checkpoint: got an array, expected JSON")
+    return tree
 
 
 def read_manifest(directory: Path, step: int, disk: Disk) -> Manifest:

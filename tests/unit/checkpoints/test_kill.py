@@ -1,0 +1,47 @@
+"""A process that writes checkpoints is killed after each of its calls to the file system."""
+
+import pytest
+
+from tests.support.checkpoint_kills import KillingProcess
+from tests.support.checkpoint_scenarios import SCENARIOS, calls_of, fresh_copy, require_sound
+
+
+@pytest.fixture(scope="module")
+def process():
+    process = KillingProcess()
+    yield process
+    process.close()
+
+
+@pytest.fixture(scope="module")
+def templates(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("templates")
+    for name, scenario in SCENARIOS.items():
+        scenario.prepare(folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("kills")
+
+
+CASES = [(name, k) for name in SCENARIOS for k in range(len(calls_of(name)[0]) + 1)]
+WRITES = [(name, k) for name, k in CASES if k and calls_of(name)[0][k - 1] == "write"]
+
+
+def kill(process, templates, folder, name, number, **how):
+    directory = fresh_copy(templates / name, folder)
+    process.kill(directory, name, number, **how)
+    has_written = number >= calls_of(name)[1]
+    require_sound(directory, SCENARIOS[name].allowed(has_written))
+
+
+@pytest.mark.parametrize(("name", "number"), CASES)
+def test_killed_after_a_call(process, templates, folder, name, number):
+    kill(process, templates, folder, name, number)
+
+
+@pytest.mark.parametrize(("name", "number"), WRITES)
+def test_killed_within_a_write(process, templates, folder, name, number):
+    kill(process, templates, folder, name, number, is_within=True)
