@@ -97,7 +97,8 @@ def make_directories(path: Path, disk: Disk) -> None:
         OSError: If one cannot be created.
     """
     if not disk.exists(path):
-        make_directories(path.parent, disk)
+        if not disk.exists(path.parent):
+            make_directories(path.parent, disk)
         disk.make_directory(path)
     # Also if it exists: the process that created it may have been killed before this.
     disk.sync_directory(path.parent)

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from hvd_imgcls.checkpoints.store import CheckpointStore
 from tests.support.checkpoint_disks import KillingDisk
 from tests.support.checkpoint_scenarios import SCENARIOS
 from tests.support.checkpoint_variants import STORES

@@ -1,9 +1,12 @@
 """A file system that loses power: what was not synced may be lost, in any combination."""
 
+import contextlib
 import os
 import random
 
+from hvd_imgcls.checkpoints.store import CheckpointStore
 from tests.support.checkpoint_disks import CountingDisk
+from tests.support.checkpoint_scenarios import SCENARIOS
 
 
 class PowerOffError(BaseException):
@@ -51,14 +54,14 @@ class PowerDisk(CountingDisk):
     Args:
         root: The directory that surely exists; calls are within it.
         number: How many calls are made before; None for all.
-        ignored: Methods that do nothing, such as "sync".
+        ignores: Whether a call does nothing, from its method and its arguments.
     """
 
-    def __init__(self, root, number=None, ignored=()):
+    def __init__(self, root, number=None, ignores=lambda name, *args: False):
         super().__init__()
         self.root = root
         self.number = number
-        self.ignored = ignored
+        self.ignores = ignores
         self._files = {}
         self._tree = _load(root)
 
@@ -67,7 +70,7 @@ class PowerDisk(CountingDisk):
             raise PowerOffError
         result = super().call(name, function, args)
         follow = getattr(self, f"_after_{name}", None)
-        if follow is not None and name not in self.ignored:
+        if follow is not None and not self.ignores(name, *args):
             follow(result, *args)
         return result
 
@@ -157,7 +160,9 @@ class _Remains:
             return file.synced + rest[:written] + bytes(zeros)
         if self._choice == "names and sizes":
             rest = bytes(len(rest))
-        return file.synced + rest if self._choice in ("names and sizes", "contents") else file.synced
+        return (
+            file.synced + rest if self._choice in ("names and sizes", "contents") else file.synced
+        )
 
 
 def _load(path):
@@ -176,3 +181,20 @@ def _clear(root):
 def choices(num_random):
     """Returns all choices, with some random ones."""
     return [*CHOICES, *range(num_random)]
+
+
+def lose_power(directory, name, number, choice, *, store=CheckpointStore, **how):
+    """Runs a scenario until the power is lost.
+
+    Args:
+        directory: The directory of the store.
+        name: Name of the scenario.
+        number: How many calls are made before.
+        choice: What remains, see `PowerDisk.remains`.
+        store: The class of the store.
+        how: `ignores` of `PowerDisk`.
+    """
+    disk = PowerDisk(directory.parent, number, **how)
+    with contextlib.suppress(PowerOffError):
+        SCENARIOS[name].operate(store(directory, disk))
+    disk.remains(choice)

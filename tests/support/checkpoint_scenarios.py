@@ -55,14 +55,14 @@ SCENARIOS = {
 
 
 @functools.cache
-def calls_of(name):
+def calls_of(name, variant=CheckpointStore):
     """Returns the calls of a scenario, and how many of them were made when `write` returned."""
     scenario = SCENARIOS[name]
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder) / "checkpoints"
         scenario.prepare(directory)
         disk = CountingDisk()
-        store = CheckpointStore(directory, disk)
+        store = variant(directory, disk)
         scenario.write(store)
         num_writing = len(disk.calls)
         store.retain(scenario.keep_last, ())

@@ -2,6 +2,7 @@
 
 import contextlib
 
+from hvd_imgcls.checkpoints.names import removing
 from hvd_imgcls.checkpoints.pointer import write_pointer
 from hvd_imgcls.checkpoints.removal import remove_checkpoint, remove_tree
 from hvd_imgcls.checkpoints.store import CheckpointStore
@@ -55,6 +56,23 @@ class RemovesInPlace(CheckpointStore):
             remove_tree(self.directory / str(name), self._disk)
 
 
+class RemovesUnsynced(CheckpointStore):
+    """Does not wait for the new name of what it removes."""
+
+    def retain(self, keep_last, keep):
+        for name in self._found()[:-keep_last]:
+            renamed = self.directory / removing(str(name))
+            self._disk.rename(self.directory / str(name), renamed)
+            remove_tree(renamed, self._disk)
+
+
+class TrustsTheNewest(CheckpointStore):
+    """Does not read the newest checkpoint before it removes others."""
+
+    def _is_sound(self, name):
+        return True
+
+
 class LeavesTemporary(CheckpointStore):
     """Leaves an incomplete directory after an error, under its own name."""
 
@@ -80,6 +98,7 @@ STORES = {
     "removes first": RemovesFirst,
     "retains first": RetainsFirst,
     "removes in place": RemovesInPlace,
+    "removes without syncing": RemovesUnsynced,
     "leaves incomplete": LeavesTemporary,
     "ignores errors": IgnoresErrors,
 }

@@ -13,19 +13,6 @@ def process():
     process.close()
 
 
-@pytest.fixture(scope="module")
-def templates(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("templates")
-    for name, scenario in SCENARIOS.items():
-        scenario.prepare(folder / name)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("kills")
-
-
 CASES = [(name, k) for name in SCENARIOS for k in range(len(calls_of(name)[0]) + 1)]
 WRITES = [(name, k) for name, k in CASES if k and calls_of(name)[0][k - 1] == "write"]
 
