@@ -131,7 +131,7 @@ def _decode(tree: Any, arrays: list[Array], depth: int) -> Any:
     if not any(key.startswith("$") for key in tree):
         return {key: _decode(item, arrays, depth + 1) for key, item in tree.items()}
     if len(tree) != 1 or next(iter(tree)) not in _MARKS:
-        raise ValueError(f"unknown keys {', '.join(sorted(tree))[:200]}")
+        raise ValueError(f"unknown keys {str(sorted(tree))[:200]}")
     ((mark, content),) = tree.items()
     if mark == "$pairs":
         return _decode_pairs(content, arrays, depth)

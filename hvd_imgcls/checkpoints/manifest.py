@@ -14,7 +14,7 @@ from hvd_imgcls.checkpoints.problems import DamagedCheckpointError
 from hvd_imgcls.checkpoints.reading_files import read_whole
 from hvd_imgcls.checkpoints.sealed_json import seal, unseal
 from hvd_imgcls.errors import CheckpointError
-from hvd_imgcls.files.outside import MIB
+from hvd_imgcls.files.outside import MAX_ENTIRE_BYTES, MIB
 
 FORMAT, VERSION = "hvd_imgcls checkpoint", 1
 
@@ -115,7 +115,7 @@ def read_manifest(directory: Path, step: int, disk: Disk) -> Manifest:
     except (KeyError, TypeError, ValueError) as error:
         raise DamagedCheckpointError(path, f"damaged: {error}") from error
     if manifest.step != step:
-        raise DamagedCheckpointError(path, f"of step {manifest.step}, expected {step}")
+        raise DamagedCheckpointError(path, f"of step {str(manifest.step)[:20]}, expected {step}")
     return manifest
 
 
@@ -143,6 +143,6 @@ def _parse(values: dict[str, Any]) -> Manifest:
 
 def _parse_file(values: dict[str, Any]) -> FileDigest:
     size, digest = values["bytes"], values["sha256"]
-    if type(size) is not int or size < 0 or not isinstance(digest, str):
+    if type(size) is not int or not 0 <= size <= MAX_ENTIRE_BYTES or not isinstance(digest, str):
         raise ValueError("expected the size and the SHA-256 of every file")
     return FileDigest(size, digest)

@@ -233,8 +233,23 @@ def test_names_of_types(dtype):
 
 @pytest.mark.parametrize(
     "name",
-    ["O", "|O", "<f3", "<U999999999", "V3", "f4", "float32", "<f4,<f4", "(2,)<f4", "", 3, None, []]
-    + ["<M8[xx]", "|S0", "finfo", "iinfo", "__doc__", "{'names': ['a'], 'formats': ['O']}"],
+    [
+        *(
+            "O",
+            "|O",
+            "<f3",
+            "<U999999999",
+            "V3",
+            "f4",
+            "float32",
+            "<f4,<f4",
+            "(2,)<f4",
+            "",
+            3,
+            None,
+        ),
+        *([], "<M8[xx]", "|S0", "finfo", "iinfo", "__doc__", "{'names': ['a'], 'formats': ['O']}"),
+    ],
 )
 def test_names_that_are_no_types(name):
     with pytest.raises(ValueError, match=r"\S"):
