@@ -194,7 +194,12 @@ def lose_power(directory, name, number, choice, *, store=CheckpointStore, **how)
         store: The class of the store.
         how: `ignores` of `PowerDisk`.
     """
+    run_until_off(directory, number, choice, SCENARIOS[name].operate, store=store, **how)
+
+
+def run_until_off(directory, number, choice, operate, *, store=CheckpointStore, **how):
+    """Calls a function with a store until the power is lost, see `lose_power`."""
     disk = PowerDisk(directory.parent, number, **how)
     with contextlib.suppress(PowerOffError):
-        SCENARIOS[name].operate(store(directory, disk))
+        operate(store(directory, disk))
     disk.remains(choice)

@@ -3,8 +3,10 @@
 import pytest
 
 from hvd_imgcls.checkpoints.store import CheckpointStore
-from tests.support.checkpoint_power import PowerDisk, choices, lose_power
+from tests.support.checkpoint_disks import FastDisk
+from tests.support.checkpoint_power import PowerDisk, choices, lose_power, run_until_off
 from tests.support.checkpoint_scenarios import SCENARIOS, calls_of, fresh_copy, require_sound
+from tests.support.checkpoint_states import number_of
 
 CASES = [(name, k) for name in SCENARIOS for k in range(len(calls_of(name)[0]) + 1)]
 
@@ -16,6 +18,32 @@ def test_power_lost_after_a_call(templates, folder, name, number, choice):
     lose_power(directory, name, number, choice)
     has_written = number >= calls_of(name)[1]
     require_sound(directory, SCENARIOS[name].allowed(has_written))
+
+
+def recover(store):
+    """What a run does when it starts: the newest of two checkpoints is damaged."""
+    warnings = []
+    assert number_of(store.newest(warnings.append)) == 1
+    assert len(warnings) == 1
+    store.clean()
+
+
+@pytest.mark.parametrize("choice", choices(3))
+@pytest.mark.parametrize("number", range(52))
+def test_power_lost_while_a_damaged_one_is_set_aside(templates, folder, number, choice):
+    directory = fresh_copy(templates / "third", folder)
+    (directory / "step-00000002" / "ranks.bin").write_bytes(b"")
+    (directory / "step-00000003.tmp-0123456789abcdef").mkdir()
+    (directory / "step-00000003.tmp-0123456789abcdef" / "state.bin").write_bytes(b"1")
+    run_until_off(directory, number, choice, recover)
+    store = CheckpointStore(directory, FastDisk())
+    assert number_of(store.newest(lambda warning: None)) == 1
+    store.clean()
+    assert sorted(path.name for path in directory.iterdir()) == [
+        "damaged-step-00000002",
+        "latest.json",
+        "step-00000001",
+    ]
 
 
 def test_the_model_of_a_disk_is_the_disk(templates, folder):
