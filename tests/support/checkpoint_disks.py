@@ -7,6 +7,7 @@ from hvd_imgcls.checkpoints.disk import Disk
 
 METHODS = [name for name in vars(Disk) if callable(getattr(Disk, name))]
 READS = ("names", "open", "size", "read_into")
+QUERIES = (*READS, "exists", "is_directory")
 
 
 class FastDisk(Disk):

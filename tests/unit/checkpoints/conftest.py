@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.checkpoint_kills import KillingProcess
 from tests.support.checkpoint_scenarios import SCENARIOS
 
 
@@ -24,3 +25,11 @@ def folder():
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=memory) as folder:
         yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def process():
+    """A process that starts and kills others."""
+    process = KillingProcess()
+    yield process
+    process.close()

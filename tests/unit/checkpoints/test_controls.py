@@ -10,7 +10,6 @@ from hvd_imgcls.checkpoints.store import CheckpointStore
 from hvd_imgcls.errors import CheckpointError
 from hvd_imgcls.files.json_files import parse_json
 from tests.support.checkpoint_disks import FailingDisk
-from tests.support.checkpoint_kills import KillingProcess
 from tests.support.checkpoint_power import choices, lose_power
 from tests.support.checkpoint_scenarios import SCENARIOS, calls_of, fresh_copy, require_sound
 from tests.support.checkpoint_variants import STORES, TrustsTheNewest
@@ -45,17 +44,13 @@ def is_sound(directory, name, number, store):
         ("removes in place", "third"),
     ],
 )
-def test_kills_find(templates, folder, variant, name):
-    process = KillingProcess()
-    try:
-        for number in range(1, len(calls_of(name, STORES[variant])[0]) + 1):
-            directory = fresh_copy(templates / name, folder)
-            process.kill(directory, name, number, store=variant)
-            if not is_sound(directory, name, number, STORES[variant]):
-                return
-        pytest.fail("no loss was found")
-    finally:
-        process.close()
+def test_kills_find(templates, folder, process, variant, name):
+    for number in range(1, len(calls_of(name, STORES[variant])[0]) + 1):
+        directory = fresh_copy(templates / name, folder)
+        process.kill(directory, name, number, store=variant)
+        if not is_sound(directory, name, number, STORES[variant]):
+            return
+    pytest.fail("no loss was found")
 
 
 def ignores_files(name, *args):
@@ -78,7 +73,7 @@ def require_losses(templates, folder, name, kinds=None, store=CheckpointStore, *
     """Asserts that power losses of these kinds, or of any, lose something after some call."""
     found = set()
     for number in range(len(calls_of(name, store)[0]), 0, -1):
-        for choice in choices(3):
+        for choice in choices(2):
             directory = fresh_copy(templates / name, folder)
             lose_power(directory, name, number, choice, store=store, **how)
             if not is_sound(directory, name, number, store):

@@ -2,16 +2,7 @@
 
 import pytest
 
-from tests.support.checkpoint_kills import KillingProcess
 from tests.support.checkpoint_scenarios import SCENARIOS, calls_of, fresh_copy, require_sound
-
-
-@pytest.fixture(scope="module")
-def process():
-    process = KillingProcess()
-    yield process
-    process.close()
-
 
 CASES = [(name, k) for name in SCENARIOS for k in range(len(calls_of(name)[0]) + 1)]
 WRITES = [(name, k) for name, k in CASES if k and calls_of(name)[0][k - 1] == "write"]

@@ -3,15 +3,21 @@
 import pytest
 
 from hvd_imgcls.checkpoints.store import CheckpointStore
-from tests.support.checkpoint_disks import FastDisk
+from tests.support.checkpoint_disks import QUERIES, FastDisk
 from tests.support.checkpoint_power import PowerDisk, choices, lose_power, run_until_off
 from tests.support.checkpoint_scenarios import SCENARIOS, calls_of, fresh_copy, require_sound
 from tests.support.checkpoint_states import number_of
 
-CASES = [(name, k) for name in SCENARIOS for k in range(len(calls_of(name)[0]) + 1)]
+# After a call that only reads, the disk is as it was before.
+CASES = [
+    (name, k)
+    for name in SCENARIOS
+    for k in range(len(calls_of(name)[0]) + 1)
+    if k == 0 or calls_of(name)[0][k - 1] not in QUERIES
+]
 
 
-@pytest.mark.parametrize("choice", choices(3))
+@pytest.mark.parametrize("choice", choices(2))
 @pytest.mark.parametrize(("name", "number"), CASES)
 def test_power_lost_after_a_call(templates, folder, name, number, choice):
     directory = fresh_copy(templates / name, folder)
@@ -28,7 +34,7 @@ def recover(store):
     store.clean()
 
 
-@pytest.mark.parametrize("choice", choices(3))
+@pytest.mark.parametrize("choice", choices(2))
 @pytest.mark.parametrize("number", range(52))
 def test_power_lost_while_a_damaged_one_is_set_aside(templates, folder, number, choice):
     directory = fresh_copy(templates / "third", folder)
