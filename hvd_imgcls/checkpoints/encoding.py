@@ -8,7 +8,7 @@ JSON values stay what they are. Everything else is an object with one key:
 | `{"$float": "7ff8000000000000"}` | NaN or infinity: the bits of a float64, in hexadecimal |
 | `{"$int": "-0x1f..."}` | an integer of 64 bits or more, in hexadecimal |
 | `{"$text": "eda080..."}` | a text with surrogates: its UTF-8 bytes, in hexadecimal |
-| `{"$pairs": [["$array", 3], ...]}` | a dictionary with a key that begins with `$`, or has surrogates |
+| `{"$pairs": [["$a", 3], ...]}` | a dictionary with a key that begins with `$` or has surrogates |
 
 There is neither a class nor a path of code in it, so reading cannot run anything.
 """
@@ -131,7 +131,7 @@ def _decode(tree: Any, arrays: list[Array], depth: int) -> Any:
     if not any(key.startswith("$") for key in tree):
         return {key: _decode(item, arrays, depth + 1) for key, item in tree.items()}
     if len(tree) != 1 or next(iter(tree)) not in _MARKS:
-        raise ValueError(f"unknown keys {', '.join(sorted(tree))[:200]}")
+        raise ValueError(f"unknown keys {str(sorted(tree))[:200]}")
     ((mark, content),) = tree.items()
     if mark == "$pairs":
         return _decode_pairs(content, arrays, depth)

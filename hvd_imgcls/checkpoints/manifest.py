@@ -14,7 +14,7 @@ from hvd_imgcls.checkpoints.problems import DamagedCheckpointError
 from hvd_imgcls.checkpoints.reading_files import read_whole
 from hvd_imgcls.checkpoints.sealed_json import seal, unseal
 from hvd_imgcls.errors import CheckpointError
-from hvd_imgcls.files.outside import MIB
+from hvd_imgcls.files.outside import MAX_ENTIRE_BYTES, MIB
 
 FORMAT, VERSION = "hvd_imgcls checkpoint", 1
 
@@ -58,9 +58,6 @@ class Manifest:
             TypeError: If the facts are not JSON.
             ValueError: If they are nested too deeply, or too large.
         """
-        facts, arrays = encode(self.facts)
-        if arrays:
-            raise TypeError("facts of a checkpoint: got an array, expected JSON")
         files = {
             name: {"bytes": file.bytes, "sha256": file.sha256} for name, file in self.files.items()
         }
@@ -69,8 +66,8 @@ class Manifest:
                 "format": FORMAT,
                 "version": VERSION,
                 "step": self.step,
-                "created": self.created.isoformat(timespec="seconds"),
-                "facts": facts,
+                "created": self.created.isoformat(),
+                "facts": encode_facts(self.facts),
                 "files": files,
             }
         )
@@ -80,6 +77,22 @@ class Manifest:
                 f"{MAX_MANIFEST_BYTES:,}"
             )
         return content
+
+
+def encode_facts(facts: dict[str, Any]) -> Any:
+    """Returns facts as they are written.
+
+    Args:
+        facts: The facts, JSON; also NaN and infinity.
+
+    Raises:
+        TypeError: If they are not JSON.
+        ValueError: If they are nested too deeply.
+    """
+    tree, arrays = encode(facts)
+    if arrays:
+        raise TypeError("facts of a checkpoint: got an array, expected JSON")
+    return tree
 
 
 def read_manifest(directory: Path, step: int, disk: Disk) -> Manifest:
@@ -102,7 +115,7 @@ def read_manifest(directory: Path, step: int, disk: Disk) -> Manifest:
     except (KeyError, TypeError, ValueError) as error:
         raise DamagedCheckpointError(path, f"damaged: {error}") from error
     if manifest.step != step:
-        raise DamagedCheckpointError(path, f"of step {manifest.step}, expected {step}")
+        raise DamagedCheckpointError(path, f"of step {str(manifest.step)[:20]}, expected {step}")
     return manifest
 
 
@@ -130,6 +143,6 @@ def _parse(values: dict[str, Any]) -> Manifest:
 
 def _parse_file(values: dict[str, Any]) -> FileDigest:
     size, digest = values["bytes"], values["sha256"]
-    if type(size) is not int or size < 0 or not isinstance(digest, str):
+    if type(size) is not int or not 0 <= size <= MAX_ENTIRE_BYTES or not isinstance(digest, str):
         raise ValueError("expected the size and the SHA-256 of every file")
     return FileDigest(size, digest)

@@ -38,6 +38,6 @@ def remove_tree(path: Path, disk: Disk) -> None:
     if not disk.is_directory(path):
         disk.unlink(path)
         return
-    for name in disk.names(path):
+    for name in sorted(disk.names(path)):
         remove_tree(path / name, disk)
     disk.remove_directory(path)

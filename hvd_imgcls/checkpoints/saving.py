@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hvd_imgcls.checkpoints.disk import Disk
-from hvd_imgcls.checkpoints.manifest import Manifest
+from hvd_imgcls.checkpoints.manifest import Manifest, encode_facts
 from hvd_imgcls.checkpoints.names import MANIFEST, RANKS, STATE
 from hvd_imgcls.checkpoints.removal import remove_tree
 from hvd_imgcls.checkpoints.values import EncodedValue, encode_value
@@ -46,12 +47,12 @@ class EncodedCheckpoint:
 
         Raises:
             OSError: If it cannot be written.
-            TypeError: If the facts are not JSON.
-            ValueError: If they are nested too deeply, or too large.
+            ValueError: If the facts are too large.
         """
         disk.make_directory(directory)
         files = self.root.write(directory, STATE, disk) | self.ranks.write(directory, RANKS, disk)
-        manifest = Manifest(self.step, datetime.datetime.now(datetime.UTC), self.facts, files)
+        now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+        manifest = Manifest(self.step, now, self.facts, files)
         write_whole(directory / MANIFEST, manifest.to_bytes(), disk)
         disk.sync_directory(directory)
         return manifest
@@ -72,14 +73,17 @@ def encode_checkpoint(
         facts: Facts about the checkpoint, JSON.
 
     Raises:
-        TypeError: If a state contains something that cannot be saved.
+        TypeError: If a state contains something that cannot be saved, or the facts are not JSON.
         ValueError: If the step is negative, or a state is nested too deeply or too large.
     """
+    step = operator.index(step)
     if not 0 <= step < 10**18:
         raise ValueError(f"the step of a checkpoint: got {step}, expected 0 to 10^18 - 1")
     root = encode_value(dict(states))
     ranks = encode_value([dict(one) for one in states_by_rank])
-    return EncodedCheckpoint(step, root, ranks, dict(facts))
+    checkpoint = EncodedCheckpoint(step, root, ranks, dict(facts))
+    encode_facts(checkpoint.facts)
+    return checkpoint
 
 
 def make_directories(path: Path, disk: Disk) -> None:
@@ -93,7 +97,8 @@ def make_directories(path: Path, disk: Disk) -> None:
         OSError: If one cannot be created.
     """
     if not disk.exists(path):
-        make_directories(path.parent, disk)
+        if not disk.exists(path.parent):
+            make_directories(path.parent, disk)
         disk.make_directory(path)
     # Also if it exists: the process that created it may have been killed before this.
     disk.sync_directory(path.parent)

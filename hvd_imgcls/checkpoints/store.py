@@ -139,6 +139,8 @@ class CheckpointStore:
         if keep_last < 1:
             raise ValueError(f"keep_last: got {keep_last}, expected at least 1")
         found = self._found()
+        if not found or not superfluous(found, found[-1], keep_last, keep):
+            return []
         newest = next((name for name in reversed(found) if self._is_sound(name)), None)
         if newest is None:
             return []

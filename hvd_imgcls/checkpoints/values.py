@@ -23,7 +23,7 @@ from hvd_imgcls.checkpoints.problems import DamagedCheckpointError, UnreadableCh
 from hvd_imgcls.checkpoints.reading_files import FileReader, open_file
 from hvd_imgcls.checkpoints.writing_files import new_file, write_whole
 from hvd_imgcls.files.json_files import parse_json
-from hvd_imgcls.files.outside import GIB
+from hvd_imgcls.files.outside import GIB, MAX_ENTIRE_BYTES
 
 MAX_JSON_BYTES = GIB
 """Largest JSON file of a checkpoint, in bytes."""
@@ -153,7 +153,10 @@ def _parse_kind(entry: Any) -> _Kind:
         raise ValueError("expected the shape of every array")
     if not all(type(size) is int and size >= 0 for size in shape):
         raise ValueError("expected sizes of dimensions")
-    return _Kind(dtype_of(entry["dtype"]), tuple(shape))
+    kind = _Kind(dtype_of(entry["dtype"]), tuple(shape))
+    if kind.bytes > MAX_ENTIRE_BYTES:
+        raise ValueError("an array that is larger than any file")
+    return kind
 
 
 def _read_arrays(

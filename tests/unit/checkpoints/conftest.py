@@ -1,0 +1,35 @@
+"""Stores with some checkpoints, for tests with faults."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.support.checkpoint_kills import KillingProcess
+from tests.support.checkpoint_scenarios import SCENARIOS
+
+
+@pytest.fixture(scope="session")
+def templates(tmp_path_factory):
+    """A folder with the store of every scenario before it begins, by name."""
+    folder = tmp_path_factory.mktemp("templates")
+    for name, scenario in SCENARIOS.items():
+        scenario.prepare(folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder():
+    """A folder for copies of these stores; in memory, where directories are removed faster."""
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def process():
+    """A process that starts and kills others."""
+    process = KillingProcess()
+    yield process
+    process.close()
