@@ -33,6 +33,7 @@ from hvd_imgcls.errors import (
     PeerFailedError,
     RootFailedError,
     StoppedError,
+    first_line,
 )
 from hvd_imgcls.failures import process_state, root_cause
 from hvd_imgcls.interruption import leave, say_interrupted
@@ -110,9 +111,7 @@ def exit_code_of(action: Callable[[], int], *, is_verbose: bool = False) -> int:
         if known is not None:
             _report(known)
             return known.exit_code
-        rank, size = launched_rank_and_size()
-        told = printable_text(traceback.format_exc())
-        sys.stderr.write(f"{_prefix(rank, size)}unexpected error\n{told}")
+        _report_unexpected(error, is_verbose=is_verbose)
         return 1
 
 
@@ -138,6 +137,19 @@ def _report(error: HvdImgclsError) -> None:
             time.sleep(WAIT_FOR_FAILED_ROOT_SECONDS if root_failed else WAIT_FOR_ROOT_SECONDS)
         sys.stderr.write(f"{_prefix(rank, size)}{text}")
     sys.stderr.flush()
+
+
+def _report_unexpected(error: Exception, *, is_verbose: bool) -> None:
+    """Prints an error of the disk in one line, and any other with its traceback."""
+    rank, size = launched_rank_and_size()
+    where = process_state.where()
+    place = f" [{where}]" if where else ""
+    if isinstance(error, OSError) and error.filename is not None and not is_verbose:
+        reason = error.strerror or first_line(error)
+        told = printable_text(f"error: {error.filename}: {reason}{place}\n")
+    else:
+        told = f"unexpected error{place}\n{printable_text(traceback.format_exc())}"
+    sys.stderr.write(f"{_prefix(rank, size)}{told}")
 
 
 def _prefix(rank: int, size: int) -> str:

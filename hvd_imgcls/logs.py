@@ -70,7 +70,7 @@ def add_file(path: Path, topology: Topology, *, verbosity: Verbosity = Verbosity
         verbosity: How much it logs.
     """
     open_to_append(path).close()  # Not a link to another file, nor a pipe.
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _ForgivingFileHandler(path, encoding="utf-8")
     handler.setLevel(logging.DEBUG if verbosity is Verbosity.VERBOSE else logging.INFO)
     form = f"%(asctime)s %(levelname)s {_prefix(topology)}%(message)s"
     handler.setFormatter(_PrintableFormatter(form))
@@ -85,6 +85,18 @@ def stop() -> None:
         handler.close()
     logger.propagate = True
     logger.setLevel(logging.NOTSET)
+
+
+class _ForgivingFileHandler(logging.FileHandler):
+    """Says once, on standard error, that the file cannot be written."""
+
+    _has_failed = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        if not self._has_failed:
+            self._has_failed = True
+            reason = sys.exc_info()[1]
+            sys.stderr.write(f"{self.baseFilename}: not every line can be written: {reason}\n")
 
 
 class _PrintableFormatter(logging.Formatter):

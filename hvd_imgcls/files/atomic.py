@@ -17,7 +17,7 @@ def replacing(path: Path, *, keeps_suffix: bool = False) -> Iterator[Path]:
     """Yields a temporary file in the same directory, which then replaces `path`.
 
     Both the file and its directory entry are synced to disk before this returns. If the `with`
-    block raises, `path` stays unchanged and the temporary file is deleted.
+    block raises, `path` stays unchanged and the temporary file is deleted. An OSError names `path`.
 
     The temporary file is new and empty: what has its name, such as a file of a killed process or
     a link to another file, is deleted, not written to.
@@ -37,6 +37,11 @@ def replacing(path: Path, *, keeps_suffix: bool = False) -> Iterator[Path]:
         _sync(partial)
         os.replace(partial, path)
         _sync(path.parent)
+    except OSError as error:
+        # Of what writes a full disk, some say no file, and others the temporary one.
+        if error.filename is None or os.fspath(error.filename) == os.fspath(partial):
+            error.filename = os.fspath(path)
+        raise
     finally:
         partial.unlink(missing_ok=True)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -51,6 +53,42 @@ def append_json_lines(path: Path, values: Iterable[Any]) -> None:
         for value in values:
             line = json.dumps(value, allow_nan=False, ensure_ascii=False) + "\n"
             file.write(line.encode())
+
+
+class JsonLines:
+    """A file to which one line of JSON per value is appended, now or when the disk allows it.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._pending: list[Any] = []
+
+    def append(self, value: Any) -> OSError | None:
+        """Appends a line, after those that could not be written.
+
+        Returns:
+            The error, if it cannot be written now: it is kept for the next time. Nothing of it is
+            in the file.
+        """
+        self._pending.append(value)
+        return self.flush()
+
+    def flush(self) -> OSError | None:
+        """Writes the lines that could not be written; returns the error if it still fails."""
+        if not self._pending:
+            return None
+        length = self._path.stat().st_size if self._path.is_file() else 0
+        try:
+            append_json_lines(self._path, self._pending)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.truncate(self._path, length)
+            return error
+        self._pending = []
+        return None
 
 
 def write_json(path: Path, value: Any) -> None:

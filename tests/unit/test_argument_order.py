@@ -21,7 +21,7 @@ COMMANDS = {
     "statistics": (["p.yaml"], [], [["--quiet"], ["--train.seed", "3"]]),
     "bench": (["step"], [], [["--pairs", "3"], ["--out", "x"]]),
     "init": (["photos"], [], [["--out", "p.yaml"], ["--no-measure"], ["--minutes", "3"]]),
-    "checkpoints": (["run"], ["checkpoints"], [["--verify"], ["--export", "m.keras"]]),
+    "checkpoints": (["run"], [], [["--verify"], ["--export", "m.keras"]]),
     "runs": ([], ["runs"], [["--verbose"]]),
     "keys": ([], ["data", "model"], [["--quiet"]]),
     "models": ([], [], [["--all"], ["--image-size", "32"], ["--json"]]),

@@ -1,4 +1,4 @@
-"""Reports the progress of training, and stops it after the last step."""
+"""Reports the progress of training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from hvd_imgcls.distributed import Collectives
-from hvd_imgcls.files.json_files import append_json_lines
+from hvd_imgcls.files.json_files import JsonLines
 from hvd_imgcls.keras.synchronization.clocks import BatchClock, ReductionClock
 from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 from hvd_imgcls.plan import Plan
@@ -88,7 +88,8 @@ class Progress(keras.callbacks.Callback):
         self._position = position
         self._record = record
         self._collectives = collectives
-        self._metrics_path = output.metrics_path
+        path = output.metrics_path
+        self._lines = None if path is None else JsonLines(path)
         self._name = output.name
         self._monitored = output.monitored
         self._interval_seconds = interval_seconds
@@ -185,14 +186,24 @@ class Progress(keras.callbacks.Callback):
         if self._plan.size > 1:
             waiting["ranks"] = times.rank_share
         self._log_line(logs or {}, waiting, is_of_this_rank=False)
-        if self._metrics_path is not None:
+        if self._lines is not None:
             entry = self._entry(logs or {}, measured)
-            append_json_lines(self._metrics_path, [entry])
+            error = self._lines.append(entry)
+            if error is not None:
+                logger.warning(
+                    "the metrics of epoch %d could not be written: %s; they are written with "
+                    "those of the next epoch",
+                    self._epoch + 1,
+                    error,
+                )
             self._draw("by epoch", {key: entry[key] for key in entry if key != "step"})
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Adds this phase to the record of the run."""
         self._batches.stop(self.model)
+        error = None if self._lines is None else self._lines.flush()
+        if error is not None:
+            raise error
         record = self._record
         record.training_seconds += record.clock() - self._began
         record.num_steps += self._position.step
@@ -281,22 +292,3 @@ class Progress(keras.callbacks.Callback):
         if self._record.board is not None:
             name = f"{self._name} {group}".strip()
             self._record.board.write_numbers(name, as_json(values), self._position.step)
-
-
-class StopAfterSteps(keras.callbacks.Callback):
-    """Ends training within an epoch, on all ranks at the same step.
-
-    Args:
-        plan: Defines the last step.
-        position: Position of the phase.
-    """
-
-    def __init__(self, plan: Plan, position: Position) -> None:
-        super().__init__()
-        self._num_steps = plan.num_steps
-        self._position = position
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Stops after the last step."""
-        if self._position.step >= self._num_steps:
-            self.model.stop_training = True

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 from PIL import Image
+
+logger = logging.getLogger(__name__)
 
 # Written as TensorBoard's own protocol buffers: `tf.summary.scalar` and `tf.summary.image`
 # require the package tensorboard, which training should not depend on.
@@ -23,6 +26,8 @@ class Board:
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
+        self._has_failed = False
         self._writer = tf.summary.create_file_writer(str(path))
 
     def write_numbers(self, group: str, values: Mapping[str, Any], step: int) -> None:
@@ -55,13 +60,26 @@ class Board:
         self._write([_Summary.Value(tag=name, image=encoded)], step)
 
     def _write(self, values: list[Any], step: int) -> None:
-        with self._writer.as_default():
-            tf.summary.experimental.write_raw_pb(
-                _Summary(value=values).SerializeToString(), step=step
-            )
-        # Flushed immediately, to be visible during training.
-        self._writer.flush()
+        if self._has_failed:
+            return
+        try:
+            with self._writer.as_default():
+                tf.summary.experimental.write_raw_pb(
+                    _Summary(value=values).SerializeToString(), step=step
+                )
+            # Flushed immediately, to be visible during training.
+            self._writer.flush()
+        except tf.errors.OpError as error:
+            self._fail(error)
 
     def close(self) -> None:
         """Closes the file."""
-        self._writer.close()
+        try:
+            self._writer.close()
+        except tf.errors.OpError as error:
+            self._fail(error)
+
+    def _fail(self, error: tf.errors.OpError) -> None:
+        if not self._has_failed:
+            self._has_failed = True
+            logger.warning("%s: no more curves are written: %s", self._path, error.message)

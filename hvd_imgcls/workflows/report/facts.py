@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hvd_imgcls.run_directory.status import State
 from hvd_imgcls.text.numbers import duration
 from hvd_imgcls.workflows.report.reading import RunRecord
 
@@ -56,7 +57,7 @@ def _interval(metrics: Mapping[str, Any], key: str) -> str:
 def what_was_run(run: RunRecord) -> Rows:
     """Returns the facts about the run, as names and values."""
     plan, config = run.plan, run.config
-    rows: Rows = []
+    rows: Rows = [("state", run.status.text)]
     if run.launches:
         last = run.launches[-1]
         sizes = [str(launch["size"]) for launch in run.launches]
@@ -78,10 +79,18 @@ def what_was_run(run: RunRecord) -> Rows:
             ("held-out images", f"{plan['evaluation']['num_examples']:,}"),
             ("classes", f"{plan['num_classes']:,}"),
             ("global batch size", f"{plan['global_batch_size']:,}"),
-            ("steps", f"{plan['num_steps']:,} ({plan['num_epochs']} epochs)"),
+            ("steps", _steps(run)),
             ("seed", str(plan["seed"])),
         ]
     return rows
+
+
+def _steps(run: RunRecord) -> str:
+    plan = run.plan
+    planned = f"{plan['num_steps']:,} ({plan['num_epochs']} epochs)"
+    if run.status.state is State.FINISHED:
+        return planned
+    return f"{len(run.epochs)} complete epochs so far, of {planned}"
 
 
 def _data(config: Mapping[str, Any]) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from hvd_imgcls.checkpoints.store import CheckpointStore
 from hvd_imgcls.config.reading.differences import differences
-from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.errors import CheckpointError, ConfigError
 from hvd_imgcls.run_directory.paths import RunDir
+from hvd_imgcls.run_directory.status import State
 from hvd_imgcls.text.numbers import duration
 from hvd_imgcls.text.printable import printable
 from hvd_imgcls.text.table import text_table
@@ -74,12 +77,25 @@ def _row(run: RunRecord, different: str) -> list[str]:
     metrics, seconds = run.metrics, run.summary.get("seconds", {}).get("total")
     return [
         printable(run.name),
-        "finished" if run.summary else "not finished",
+        _state(run),
         f"{len(run.epochs)} of {run.plan.get('num_epochs', '?')}",
         *(_number(metrics.get(name)) for name in ("top1", "balanced_accuracy", "loss")),
         "-" if seconds is None else duration(seconds),
         different,
     ]
+
+
+def _state(run: RunRecord) -> str:
+    """Returns the state of a run, and from which step it can be continued."""
+    state = run.status.state
+    if state is State.FINISHED:
+        return str(state.value)
+    with contextlib.suppress(CheckpointError):
+        entries = CheckpointStore(RunDir(run.path).checkpoints).entries()
+        sound = [entry.step for entry in entries if entry.problem is None]
+        if sound:
+            return f"{state.value}, saved at step {sound[-1]:,}"
+    return str(state.value)
 
 
 def _number(value: Any) -> str:

@@ -22,6 +22,7 @@ from hvd_imgcls.files.outside import (
     read_text,
 )
 from hvd_imgcls.run_directory.paths import EvaluationFiles, RunDir
+from hvd_imgcls.run_directory.status import Status, read_status
 
 _MAX_SHEET_BYTES = 64 * MIB
 # Other addresses would be loaded from the network, or from the machine of the reader.
@@ -40,6 +41,7 @@ class RunRecord:
         epochs: Metrics of every epoch.
         pretraining: Metrics of every pre-training epoch.
         summary: Summary of the run; empty while it runs.
+        status: Whether it goes on, or how it ended.
         metrics: Metrics of the evaluation; empty without one.
         curves: ROC and precision-recall curves; empty without an evaluation.
         launches: One record per launch.
@@ -56,6 +58,7 @@ class RunRecord:
     epochs: list[dict[str, Any]]
     pretraining: list[dict[str, Any]]
     summary: dict[str, Any]
+    status: Status
     metrics: dict[str, Any]
     curves: dict[str, Any]
     launches: list[dict[str, Any]]
@@ -88,6 +91,7 @@ def read_run(path: Path) -> RunRecord:
         epochs=_read(files.metrics, _lines),
         pretraining=_read(files.pretraining, _lines),
         summary=_read(files.summary, _mapping),
+        status=read_status(files),
         metrics=_read(evaluation.metrics, _mapping),
         curves=_read(evaluation.curves, _mapping),
         launches=_read(files.launches, _lines),
@@ -143,7 +147,8 @@ def _lines(path: Path | None) -> list[dict[str, Any]]:
     if path is None:
         return []
     # Not `splitlines`, which also divides at line breaks that JSON allows in text.
-    lines = read_text(path, MAX_RESULTS_BYTES).split("\n")
+    # The last one may be half a line of a process that was killed.
+    lines = read_text(path, MAX_RESULTS_BYTES).split("\n")[:-1]
     return [_require(parse_json(line), dict) for line in lines if line.strip()]
 
 

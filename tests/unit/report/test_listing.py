@@ -50,7 +50,7 @@ def test_runs_are_listed_with_metrics_state_and_what_differs(tmp_path, monkeypat
         "1 min 15 s",
     ]
     row = cells(lines[2])
-    assert row[:7] == ["a", "not finished", "2 of 3", "-", "-", "-", "-"]
+    assert row[:7] == ["a", "killed", "2 of 3", "-", "-", "-", "-"]
     assert row[7] == "optimizer.name: adam"
     assert cells(lines[3])[-1] == "train.seed: 4"
     assert cells(lines[4])[0] == "d"

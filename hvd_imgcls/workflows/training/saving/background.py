@@ -84,8 +84,7 @@ class BackgroundWriter:
                 snapshot.step, snapshot.states, snapshot.states_by_rank, snapshot.facts
             )
             self.problem = ""
-            self._retain()
-        except (OSError, CheckpointError) as error:
+        except CheckpointError as error:
             self.problem = first_line(error)
             logger.warning(
                 "the state after step %s could not be saved: %s; training goes on, and it is tried "
@@ -93,5 +92,11 @@ class BackgroundWriter:
                 f"{snapshot.step:,}",
                 self.problem,
             )
+            return
         except Exception as error:
             self._unexpected = error
+            return
+        try:
+            self._retain()
+        except CheckpointError as error:
+            logger.warning("an old checkpoint could not be deleted: %s", first_line(error))
