@@ -44,6 +44,11 @@ class Polling:
         self._ticks = 0
         self._last = clock()
 
+    def restart(self) -> None:
+        """Asks at the next tick again, because another kind of work begins, on all ranks."""
+        self._interval, self._ticks = 1, 0
+        self._last = self._clock()
+
     def tick(self, values: Callable[[], tuple[int, ...]]) -> tuple[int, ...] | None:
         """Counts one unit of work; returns the maxima over the ranks if it is time to ask.
 

@@ -54,12 +54,17 @@ def test_a_rank_that_fails_ends_the_run_which_continues(action, moment, rank, tm
     fault = f"{action}@{moment}:rank={rank}:step={step}"
     outcome = run_with_fault(tmp_path, fault, size=2, options=OPTIONS)
     assert outcome.seconds < 30, outcome.output
+    is_complete = (tmp_path / "run" / "summary.json").exists()
+    if action == "term" and outcome.exit_code == 0:
+        # The run was complete before the rank would have ended.
+        assert is_complete, outcome.output
+        return
     assert outcome.exit_code in EXIT_CODES[action], outcome.output
     said = f"rank {rank} on localhost ended first"
     if outcome.exit_code == 75:
         said = "it can be continued"
     assert said in outcome.output, outcome.output
-    if (tmp_path / "run" / "summary.json").exists():
+    if is_complete:
         return
     continued = run_to_the_end(tmp_path, size=2, options=OPTIONS)
     assert result_of(tmp_path, continued) == twin(2, OPTIONS)

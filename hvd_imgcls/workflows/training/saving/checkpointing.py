@@ -91,6 +91,8 @@ class Checkpointing:
         self._stop, self._limits = guards.stop, guards.limits
         self._times = CheckpointTimes(section)
         self._polling = Polling(collectives, "checkpoint.poll")
+        # Of evaluations, whose blocks take another time than steps.
+        self._evaluation_polling = Polling(collectives, "checkpoint.poll_evaluation")
         self._writer: BackgroundWriter | None = None
         if collectives.topology.is_root:
             store = CheckpointStore(destination.directory)
@@ -138,6 +140,7 @@ class Checkpointing:
         Collective: every rank must call this.
         """
         self._before_end = self._snapshot()
+        self._evaluation_polling.restart()
 
     def end_epoch(self, metrics: Mapping[str, Any]) -> None:
         """Saves and stops if due, after everything that belongs to the epoch is done.
@@ -176,7 +179,7 @@ class Checkpointing:
         Raises:
             StoppedError: On all ranks, if one was asked to stop.
         """
-        asked = self._polling.tick(self._wishes)
+        asked = self._evaluation_polling.tick(self._wishes)
         if asked is None or not asked[0]:
             return
         if self._writer is not None and self._before_end is not None:
@@ -185,7 +188,8 @@ class Checkpointing:
 
     @contextmanager
     def polled(self) -> Iterator[None]:
-        """Context manager in which `evaluated` is called regularly."""
+        """Context manager in which `evaluated` is called regularly, equally often on all ranks."""
+        self._evaluation_polling.restart()
         with self._stop.polled():
             yield
 
