@@ -150,6 +150,15 @@ class Train:
     seed: Seed = 0
     """Seed of the initial weights, the order of the examples and the augmentation."""
 
+    determinism: bool = False
+    """Whether weights and metrics are bitwise the same in every run on the same number of ranks.
+
+    Uses deterministic operations of TensorFlow and reductions in a fixed order, without
+    autotuning: slower, see docs/benchmarks.md. Also holds for a run that is killed and continued,
+    on machines of the same kind with the same versions and numbers of threads. Without it, the
+    order of the examples and the augmentation are the same, and losses equal within rounding.
+    """
+
     recalibration_batches: NonNegativeInt = 0
     """Batches per rank for recomputing the moving statistics of batch normalisation after training.
 

@@ -18,6 +18,7 @@ from hvd_imgcls.models import no_model_given
 from hvd_imgcls.run_directory.paths import RunDir
 from hvd_imgcls.stop_request import StopRequest
 from hvd_imgcls.workflows.report import write_report
+from hvd_imgcls.workflows.startup.determinism import make_deterministic
 from hvd_imgcls.workflows.startup.images import Opened
 from hvd_imgcls.workflows.startup.ranks import join_ranks
 from hvd_imgcls.workflows.training.beginning import begin
@@ -97,6 +98,8 @@ def train(
         raise no_model_given()
 
     start = start or Start()
+    if config.train.determinism:
+        make_deterministic()
     stop = StopRequest(end_by_signal)
     with stop.listening():
         # Set up ranks and logging.

@@ -79,7 +79,7 @@ def describe_resumption(resumed: Resumed | None, files: RunDir, facts: Mapping[s
         return f"{files.path} holds a run that ended before its first checkpoint: it begins again"
     saved = str(resumed.facts.get("saved", ""))
     size, now = resumed.facts.get("size"), facts["size"]
-    ranks = f", on {size} ranks; now {now}" if size != now else ""
+    ranks = f", on {size} rank{'' if size == 1 else 's'}; now {now}" if size != now else ""
     return (
         f"continuing {files.path} after step {resumed.step:,} of {resumed.facts.get('phase')}, "
         f"epoch {int(resumed.facts.get('epoch', 0)) + 1}: saved {_age(saved)}{ranks}"
