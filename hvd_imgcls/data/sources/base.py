@@ -48,6 +48,11 @@ class LabelledImages(ABC):
     def fingerprint(self) -> str:
         """Hash of names, labels and splits; ranks with equal ones see the same examples."""
 
+    @property
+    def content_sample(self) -> str:
+        """Hash of a sample of the contents; empty if `fingerprint` includes all contents."""
+        return ""
+
     @abstractmethod
     def num_examples(self, split: Split) -> int:
         """Returns the number of examples in a split; they are numbered from 0."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import unicodedata
@@ -14,6 +15,7 @@ import xxhash
 
 from hvd_imgcls.data.order.splits import Numbers, Split
 from hvd_imgcls.data.sources.base import EncodedSource
+from hvd_imgcls.data.sources.content_sample import sample_of_files
 from hvd_imgcls.data.sources.special_files import special_files
 from hvd_imgcls.text.printable import printable
 
@@ -77,6 +79,14 @@ class FileSource(EncodedSource):
         for labels in self._labels.values():
             hasher.update(np.ascontiguousarray(labels).data)
         return hasher.hexdigest()
+
+    @functools.cached_property
+    def content_sample(self) -> str:
+        """Hash of the sizes and beginnings of some files of each split."""
+        return "-".join(
+            sample_of_files([self._root / name for name in self._files[split]])
+            for split in sorted(self._files)
+        )
 
     def num_examples(self, split: Split) -> int:
         """Returns the number of image files of a split."""

@@ -39,6 +39,11 @@ class SourceWrapper(LabelledImages):
         """Fingerprint of the wrapped source."""
         return self._source.fingerprint
 
+    @property
+    def content_sample(self) -> str:
+        """Sample of the wrapped source."""
+        return self._source.content_sample
+
     def num_examples(self, split: Split) -> int:
         """Returns the number of examples of a split."""
         return self._source.num_examples(split)

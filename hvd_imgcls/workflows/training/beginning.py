@@ -129,6 +129,7 @@ def _require_same(
         "configuration": to_tree(config),
         "plan": plan.agreed(),
         "data": source.fingerprint,
+        "contents of images": source.content_sample,
         "model files": digests_of_files(config.model),
     }
     distributed.agreement.require_same(
@@ -172,6 +173,7 @@ def _facts(config: RunConfig, source: ImageSource, launch: Mapping[str, Any]) ->
         "class_names": list(source.class_names),
         "image_shape": list(image_shape_of(source, config)),
         "data": launch["data_fingerprint"],
+        "contents": source.content_sample,
         "size": launch["size"],
         "versions": launch["versions"],
     }
@@ -212,6 +214,10 @@ def _prepare_continuation(
 ) -> None:
     """Makes the files of a run those of the state from which it is continued. Root only."""
     logger.info("%s", describe_resumption(resumed, files, facts))
+    if resumed is not None and resumed.facts.get("contents") != facts["contents"]:
+        logger.warning(
+            "the contents of some images are not those with which the run began; their names are"
+        )
     for change in changed_versions(resumed, facts) if resumed is not None else ():
         logger.warning("since the state was saved, a version has changed: %s", change)
     cut_to(
