@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hvd_imgcls import logs
+from hvd_imgcls.bench.checkpoints import checkpoint
 from hvd_imgcls.bench.comparisons import peers, precision, scaling, time_to_accuracy
 from hvd_imgcls.bench.evaluations import evaluate
 from hvd_imgcls.bench.inputs import input as input_bench
@@ -24,6 +25,7 @@ from hvd_imgcls.errors import ConfigError
 logger = logging.getLogger(__name__)
 
 BENCHMARKS = {
+    "checkpoint": checkpoint,
     "evaluate": evaluate,
     "input": input_bench,
     "peers": peers,

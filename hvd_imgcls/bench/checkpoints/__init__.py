@@ -1,0 +1,1 @@
+"""Costs of checkpoints, of continuing, and of deterministic training."""
