@@ -3,6 +3,7 @@
     HVD_IMGCLS_FAULT=kill@before_step:rank=1:step=7 python -m tests.support.fault_injection ...
 
 The product knows nothing of it: functions are replaced here, after their modules are imported.
+With `HVD_IMGCLS_LEDGER=directory`, every rank also writes down there which images it is trained on.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from tests.support.ledger import LEDGER, keep_ledger
+from tests.support.protections import WITHOUT, take_out
 
 VARIABLE = "HVD_IMGCLS_FAULT"
 
@@ -236,9 +240,14 @@ def install(fault: Fault) -> None:
 
 
 if __name__ == "__main__":
-    planned = Fault.parse(os.environ[VARIABLE])
-    if planned.rank == int(os.environ.get("HOROVOD_RANK", "0")):
-        install(planned)
+    if VARIABLE in os.environ:
+        planned = Fault.parse(os.environ[VARIABLE])
+        if planned.rank == int(os.environ.get("HOROVOD_RANK", "0")):
+            install(planned)
+    if LEDGER in os.environ:
+        keep_ledger(os.environ[LEDGER])
+    if WITHOUT in os.environ:
+        take_out(os.environ[WITHOUT])
     from hvd_imgcls.cli import run
 
     sys.argv[0] = "hvd-imgcls"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import re
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,14 +46,36 @@ class Outcome:
     output: str
 
 
-def run_with_fault(directory: Path, fault: str, *, size: int, options: Sequence[str]) -> Outcome:
+def run_with_fault(
+    directory: Path,
+    fault: str,
+    *,
+    size: int,
+    options: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+) -> Outcome:
     """Runs a training with a fault; fails the test if it hangs or leaves processes."""
-    words = [sys.executable, "-m", "tests.support.fault_injection", *_arguments(options)]
-    with running(
-        words, size=size, cwd=directory, environment={**ENVIRONMENT, VARIABLE: fault}
+    with running_with_fault(
+        directory, fault, size=size, options=options, environment=environment
     ) as program:
         program.wait_for_output("FAULT ", SECONDS)
         return ended(program)
+
+
+@contextlib.contextmanager
+def running_with_fault(
+    directory: Path,
+    fault: str,
+    *,
+    size: int,
+    options: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Program]:
+    """Starts a training with a fault that is still to come, and ends all of it afterwards."""
+    words = [sys.executable, "-m", "tests.support.fault_injection", *_arguments(options)]
+    more = {**ENVIRONMENT, **({VARIABLE: fault} if fault else {}), **(environment or {})}
+    with running(words, size=size, cwd=directory, environment=more) as program:
+        yield program
 
 
 def ended(program: Program, *, within: float = SECONDS) -> Outcome:
