@@ -1,6 +1,6 @@
 """One run that is killed again and again, at random moments: in the end it is what it would have been.
 
-    HVD_IMGCLS_SOAK_KILLS=100 HVD_IMGCLS_SOAK_SEED=1 make test-all ARGS=tests/multirank/test_soak.py
+HVD_IMGCLS_SOAK_KILLS=100 HVD_IMGCLS_SOAK_SEED=1 make test-all ARGS=tests/multirank/test_soak.py
 """
 
 import contextlib

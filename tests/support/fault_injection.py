@@ -22,6 +22,8 @@ from tests.support.ledger import LEDGER, keep_ledger
 from tests.support.protections import WITHOUT, take_out
 
 VARIABLE = "HVD_IMGCLS_FAULT"
+POLL_ALWAYS = "HVD_IMGCLS_POLL_ALWAYS"
+"""If set, ranks ask each other after every step whether one should stop, not once per second."""
 
 
 @dataclass(frozen=True)
@@ -239,11 +241,25 @@ def install(fault: Fault) -> None:
     after(train, "import_tensorflow_quietly", lambda *_: MOMENTS[fault.moment](trigger))
 
 
+def poll_always() -> None:
+    """Makes every rank notice a signal after the step in which another one received it."""
+    from hvd_imgcls.commands import train
+
+    def patch(*_: Any) -> None:
+        from hvd_imgcls.distributed.polling import Polling
+
+        Polling._next_interval = lambda self: 1  # type: ignore[method-assign]
+
+    after(train, "import_tensorflow_quietly", patch)
+
+
 if __name__ == "__main__":
     if VARIABLE in os.environ:
         planned = Fault.parse(os.environ[VARIABLE])
         if planned.rank == int(os.environ.get("HOROVOD_RANK", "0")):
             install(planned)
+    if POLL_ALWAYS in os.environ:
+        poll_always()
     if LEDGER in os.environ:
         keep_ledger(os.environ[LEDGER])
     if WITHOUT in os.environ:

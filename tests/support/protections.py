@@ -1,6 +1,6 @@
 """Takes one protection out of the product, so that a test can show that it notices.
 
-    HVD_IMGCLS_WITHOUT=start_position python -m tests.support.fault_injection ...
+HVD_IMGCLS_WITHOUT=start_position python -m tests.support.fault_injection ...
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def _start_position() -> None:
 
 
 def _momenta() -> None:
-    from hvd_imgcls.keras.state.optimizer import OptimizerState
+    from hvd_imgcls.keras.state.training_state import OptimizerState
     from tests.support.fault_injection import after
 
     def forget(owner: Any, _: Any) -> None:

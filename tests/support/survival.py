@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.support.fault_injection import VARIABLE
 from tests.support.program import PIPELINE, Program, hvd_imgcls, running
@@ -29,6 +30,7 @@ OPTIONS = (
 ENVIRONMENT = {"TF_NUM_INTRAOP_THREADS": "1", "OMP_NUM_THREADS": "1"}
 SECONDS = 100.0
 ORPHAN_SECONDS = 15.0
+_TIMES = ("data_wait_share", "rank_wait_share", "slowest_rank", "peak_memory_bytes")
 
 
 @dataclass(frozen=True)
@@ -100,21 +102,38 @@ def run_to_the_end(directory: Path, *, size: int, options: Sequence[str]) -> Out
 
 
 def _arguments(options: Sequence[str]) -> list[str]:
-    return ["train", PIPELINE, "--run_dir=run", *options]
+    pipeline = [] if options[0].endswith(".yaml") else [PIPELINE]
+    return ["train", *pipeline, *options, "--run_dir=run"]
 
 
-def result_of(directory: Path, outcome: Outcome) -> tuple[str, list[dict[str, object]]]:
-    """Returns the hash of the weights, and the metrics of all epochs without times."""
+Result = tuple[str, dict[str, list[Any]]]
+
+
+def result_of(directory: Path, outcome: Outcome) -> Result:
+    """Returns the hash of the weights, and the files of metrics and bad images, without times."""
     digest = re.search(r"identical on all ranks: yes \(\d+ x ([0-9a-f]+)\)", outcome.output)
     assert digest, outcome.output
-    kept = ("epoch", "step", "loss", "accuracy", "val_loss", "val_top1", "learning_rate")
-    lines = (directory / "run" / "metrics.jsonl").read_text().splitlines()
-    epochs = [json.loads(line) for line in lines]
-    return digest[1], [{key: epoch.get(key) for key in kept} for epoch in epochs]
+    files: dict[str, list[Any]] = {}
+    for path in sorted((directory / "run").iterdir()):
+        if path.suffix == ".csv":
+            files[path.name] = path.read_text().splitlines()
+        if path.suffix == ".jsonl" and path.name != "launches.jsonl":
+            lines = [json.loads(line) for line in path.read_text().splitlines()]
+            files[path.name] = [_without_times(line) for line in lines]
+    assert files, outcome.output
+    return digest[1], files
+
+
+def _without_times(line: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in line.items() if not _is_time(key)}
+
+
+def _is_time(key: str) -> bool:
+    return "second" in key or key in _TIMES
 
 
 @functools.cache
-def twin(size: int, options: tuple[str, ...]) -> tuple[str, list[dict[str, object]]]:
+def twin(size: int, options: tuple[str, ...]) -> Result:
     """Returns the result of a run that was never stopped."""
     with tempfile.TemporaryDirectory(prefix="twin-") as name:
         directory = Path(name)
