@@ -1,4 +1,4 @@
-"""A run goes on with another number of ranks: every example once per epoch, and about the same loss."""
+"""A run goes on with other numbers of ranks: each example once per epoch, about the same loss."""
 
 import itertools
 import json

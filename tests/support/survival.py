@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.fault_injection import VARIABLE
-from tests.support.program import PIPELINE, Program, hvd_imgcls, running
+from tests.support.program import PIPELINE, Program, hvd_imgcls, launcher_words, running
 
 OPTIONS = (
     "--train.num_epochs=4",
@@ -74,10 +74,16 @@ def running_with_fault(
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[Program]:
     """Starts a training with a fault that is still to come, and ends all of it afterwards."""
-    words = [sys.executable, "-m", "tests.support.fault_injection", *_arguments(options)]
+    words = words_with_fault(options)
     more = {**ENVIRONMENT, **({VARIABLE: fault} if fault else {}), **(environment or {})}
     with running(words, size=size, cwd=directory, environment=more) as program:
         yield program
+
+
+def words_with_fault(options: Sequence[str], *, size: int = 1) -> list[str]:
+    """Returns the words of a command in which the faults of the environment happen."""
+    words = [sys.executable, "-m", "tests.support.fault_injection", *_arguments(options)]
+    return [*launcher_words("gloo", size), *words]
 
 
 def ended(program: Program, *, within: float = SECONDS) -> Outcome:

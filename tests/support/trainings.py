@@ -58,7 +58,7 @@ def plain(folder: Path) -> Training:
 
 
 def everything(folder: Path) -> Training:
-    """Returns one with frozen layers, averages, accumulated gradients, and callbacks that decide."""
+    """Returns one with frozen layers, averages, several passes, and callbacks that decide."""
     del folder
     options = (
         "--train.num_epochs=3",
@@ -71,7 +71,8 @@ def everything(folder: Path) -> Training:
         "--schedule={name: constant, base_learning_rate: 0.1, warmup_epochs: 0}",
         "--fine_tuning.freeze=[{layers: [conv_1], epochs: 1}]",
         "--evaluation.every_epochs=1",
-        "--callbacks=[{name: early_stopping, patience: 2}, {name: csv_logger}, "
+        "--callbacks=[{name: early_stopping, patience: 2, restore_best_weights: false}, "
+        "{name: csv_logger}, "
         "{name: reduce_on_plateau, monitor: val_loss, patience: 1, min_delta: 0.2}]",
         *_OFTEN,
     )
@@ -104,6 +105,7 @@ def quarantined(folder: Path) -> Training:
         f"--data.source={{name: image_folder, path: {images}, held_out_fraction: 0.2}}",
         "--data.bad_examples=quarantine",
         "--data.max_bad_fraction=0.5",
+        "--callbacks=[{name: early_stopping, patience: 1}]",
         *_OF_FILES,
     )
     return Training(options, epochs=3, batches=12)
