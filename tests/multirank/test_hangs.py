@@ -76,7 +76,9 @@ def test_a_rank_without_progress_is_named_and_the_run_continues(action, tmp_path
             said = f"rank {rank} on localhost did not respond and was killed"
         assert said in outcome.output, outcome.output
         assert "Traceback" not in outcome.output, outcome.output
-        require_stacks(tmp_path / "run" / "hang", action, rank)
+        # A connection to a frozen rank ends after 30 s, before the limit of the first step.
+        if not (action == "stop" and is_first):
+            require_stacks(tmp_path / "run" / "hang", action, rank)
     outcome = run_to_the_end(tmp_path, size=2, options=OPTIONS)
     assert result_of(tmp_path, outcome) == twin(2, PLAIN)
 
