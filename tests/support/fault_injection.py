@@ -3,6 +3,7 @@
     HVD_IMGCLS_FAULT=kill@before_step:rank=1:step=7 python -m tests.support.fault_injection ...
 
 The product knows nothing of it: functions are replaced here, after their modules are imported.
+With `HVD_IMGCLS_LEDGER=directory`, every rank also writes down there which images it is trained on.
 """
 
 from __future__ import annotations
@@ -17,7 +18,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from tests.support.ledger import LEDGER, keep_ledger
+from tests.support.protections import WITHOUT, take_out
+
 VARIABLE = "HVD_IMGCLS_FAULT"
+POLL_ALWAYS = "HVD_IMGCLS_POLL_ALWAYS"
+"""If set, ranks ask each other after every step whether one should stop, not once per second."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,11 @@ def _loop() -> None:
         time.sleep(0.01)
 
 
+def _read_what_never_comes() -> None:
+    receiver, _ = os.pipe()
+    os.read(receiver, 1)
+
+
 def _signal(number: int) -> Callable[[], None]:
     return lambda: os.kill(os.getpid(), number)
 
@@ -71,6 +82,8 @@ ACTIONS: dict[str, Callable[[], None]] = {
     "raise": _raise,
     "memory": _exhaust_memory,
     "loop": _loop,
+    "stuck": _read_what_never_comes,
+    "slow": lambda: time.sleep(0.1),
     "pause": lambda: time.sleep(4),
 }
 
@@ -88,11 +101,16 @@ class Trigger:
         self.reaches(self._count)
 
     def reaches(self, step: int) -> None:
-        if step == self._fault.step and not self._is_done:
+        if self._is_due(step):
             self._is_done = True
             # On standard error, which is not buffered: a process that is killed flushes nothing.
             os.write(2, f"FAULT {self._fault.action}@{self._fault.moment}\n".encode())
             ACTIONS[self._fault.action]()
+
+    def _is_due(self, step: int) -> bool:
+        if self._fault.action == "slow":
+            return step >= self._fault.step
+        return step == self._fault.step and not self._is_done
 
     def reaches_soon(self, step: int, seconds: float) -> None:
         """Acts in a thread, while the step goes on; an exception is raised at once instead."""
@@ -174,6 +192,49 @@ def _of_disk(name: str, when: Callable[..., None]) -> Callable[[Trigger], None]:
     return install
 
 
+def _read(trigger: Trigger) -> None:
+    import tensorflow as tf
+
+    from hvd_imgcls.data.pipeline import dataset
+
+    plain = dataset._assembler
+
+    def assembler(*arguments: Any) -> Callable[..., Any]:
+        assemble = plain(*arguments)
+
+        def read(images: Any, *rest: Any) -> Any:
+            return assemble(_passing(tf, trigger, images), *rest)
+
+        return read
+
+    dataset._assembler = assembler
+
+
+def _read_held_out(trigger: Trigger) -> None:
+    import tensorflow as tf
+
+    from hvd_imgcls.workflows import evaluate
+
+    plain = evaluate.evaluation_dataset
+
+    def evaluation_dataset(*arguments: Any, **keywords: Any) -> Any:
+        return plain(*arguments, **keywords).map(
+            lambda images, *rest: (_passing(tf, trigger, images), *rest)
+        )
+
+    evaluate.evaluation_dataset = evaluation_dataset
+
+
+def _passing(tf: Any, trigger: Trigger, images: Any) -> Any:
+    """Returns images of a dataset, which pass the trigger when they are read."""
+
+    def read(values: Any) -> Any:
+        trigger.passes()
+        return values
+
+    return tf.ensure_shape(tf.numpy_function(read, [images], images.dtype), images.shape)
+
+
 def _evaluation(trigger: Trigger) -> None:
     from hvd_imgcls.workflows import evaluate
 
@@ -216,6 +277,8 @@ MOMENTS: dict[str, Callable[[Trigger], None]] = {
     "before_rename": _of_disk("rename", before),
     "after_rename": _of_disk("rename", after),
     "retention": _of_disk("unlink", before),
+    "read": _read,
+    "read_held_out": _read_held_out,
     "evaluation": _evaluation,
     "final_evaluation": _final_evaluation,
     "model_file": _model_file,
@@ -235,10 +298,29 @@ def install(fault: Fault) -> None:
     after(train, "import_tensorflow_quietly", lambda *_: MOMENTS[fault.moment](trigger))
 
 
+def poll_always() -> None:
+    """Makes every rank notice a signal after the step in which another one received it."""
+    from hvd_imgcls.commands import train
+
+    def patch(*_: Any) -> None:
+        from hvd_imgcls.distributed.polling import Polling
+
+        Polling._next_interval = lambda self: 1  # type: ignore[method-assign]
+
+    after(train, "import_tensorflow_quietly", patch)
+
+
 if __name__ == "__main__":
-    planned = Fault.parse(os.environ[VARIABLE])
-    if planned.rank == int(os.environ.get("HOROVOD_RANK", "0")):
-        install(planned)
+    if VARIABLE in os.environ:
+        planned = Fault.parse(os.environ[VARIABLE])
+        if planned.rank == int(os.environ.get("HOROVOD_RANK", "0")):
+            install(planned)
+    if POLL_ALWAYS in os.environ:
+        poll_always()
+    if LEDGER in os.environ:
+        keep_ledger(os.environ[LEDGER])
+    if WITHOUT in os.environ:
+        take_out(os.environ[WITHOUT])
     from hvd_imgcls.cli import run
 
     sys.argv[0] = "hvd-imgcls"

@@ -43,7 +43,7 @@ class Program:
     ) -> None:
         self.tag = uuid.uuid4().hex
         self.output_path = cwd / f"output-{self.tag}.txt"
-        self.command = [*_launcher(launcher, size), *words]
+        self.command = [*launcher_words(launcher, size), *words]
         with self.output_path.open("wb") as output:
             self.process = subprocess.Popen(
                 self.command,
@@ -84,7 +84,7 @@ class Program:
 
     def processes(self) -> list[psutil.Process]:
         """Returns everything that was started and still runs."""
-        return [p for p in psutil.process_iter() if _environment(p).get(TAG) == self.tag]
+        return processes_of(self.tag)
 
     def rank_processes(self) -> dict[int, psutil.Process]:
         """Returns the ranks by number: the processes that run Python with a rank."""
@@ -105,6 +105,11 @@ class Program:
         self.process.wait(10)
 
 
+def processes_of(tag: str) -> list[psutil.Process]:
+    """Returns everything that runs with a tag in its environment."""
+    return [p for p in psutil.process_iter() if _environment(p).get(TAG) == tag]
+
+
 def _environment(process: psutil.Process) -> dict[str, str]:
     try:
         return process.environ() if process.status() != psutil.STATUS_ZOMBIE else {}
@@ -119,7 +124,8 @@ def has_mpi() -> bool:
     return hvd.mpi_built() and shutil.which("mpirun") is not None
 
 
-def _launcher(launcher: str, size: int) -> list[str]:
+def launcher_words(launcher: str, size: int) -> list[str]:
+    """Returns the words that start `size` ranks of the words after them."""
     if size == 1:
         return []
     if launcher == "gloo":

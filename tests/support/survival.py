@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import re
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.support.fault_injection import VARIABLE
-from tests.support.program import PIPELINE, Program, hvd_imgcls, running
+from tests.support.program import PIPELINE, Program, hvd_imgcls, launcher_words, running
 
 OPTIONS = (
     "--train.num_epochs=4",
@@ -28,6 +30,7 @@ OPTIONS = (
 ENVIRONMENT = {"TF_NUM_INTRAOP_THREADS": "1", "OMP_NUM_THREADS": "1"}
 SECONDS = 100.0
 ORPHAN_SECONDS = 15.0
+_TIMES = ("data_wait_share", "rank_wait_share", "slowest_rank", "peak_memory_bytes")
 
 
 @dataclass(frozen=True)
@@ -45,14 +48,42 @@ class Outcome:
     output: str
 
 
-def run_with_fault(directory: Path, fault: str, *, size: int, options: Sequence[str]) -> Outcome:
+def run_with_fault(
+    directory: Path,
+    fault: str,
+    *,
+    size: int,
+    options: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+) -> Outcome:
     """Runs a training with a fault; fails the test if it hangs or leaves processes."""
-    words = [sys.executable, "-m", "tests.support.fault_injection", *_arguments(options)]
-    with running(
-        words, size=size, cwd=directory, environment={**ENVIRONMENT, VARIABLE: fault}
+    with running_with_fault(
+        directory, fault, size=size, options=options, environment=environment
     ) as program:
         program.wait_for_output("FAULT ", SECONDS)
         return ended(program)
+
+
+@contextlib.contextmanager
+def running_with_fault(
+    directory: Path,
+    fault: str,
+    *,
+    size: int,
+    options: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Program]:
+    """Starts a training with a fault that is still to come, and ends all of it afterwards."""
+    words = words_with_fault(options)
+    more = {**ENVIRONMENT, **({VARIABLE: fault} if fault else {}), **(environment or {})}
+    with running(words, size=size, cwd=directory, environment=more) as program:
+        yield program
+
+
+def words_with_fault(options: Sequence[str], *, size: int = 1) -> list[str]:
+    """Returns the words of a command in which the faults of the environment happen."""
+    words = [sys.executable, "-m", "tests.support.fault_injection", *_arguments(options)]
+    return [*launcher_words("gloo", size), *words]
 
 
 def ended(program: Program, *, within: float = SECONDS) -> Outcome:
@@ -77,21 +108,38 @@ def run_to_the_end(directory: Path, *, size: int, options: Sequence[str]) -> Out
 
 
 def _arguments(options: Sequence[str]) -> list[str]:
-    return ["train", PIPELINE, "--run_dir=run", *options]
+    pipeline = [] if options[0].endswith(".yaml") else [PIPELINE]
+    return ["train", *pipeline, *options, "--run_dir=run"]
 
 
-def result_of(directory: Path, outcome: Outcome) -> tuple[str, list[dict[str, object]]]:
-    """Returns the hash of the weights, and the metrics of all epochs without times."""
+Result = tuple[str, dict[str, list[Any]]]
+
+
+def result_of(directory: Path, outcome: Outcome) -> Result:
+    """Returns the hash of the weights, and the files of metrics and bad images, without times."""
     digest = re.search(r"identical on all ranks: yes \(\d+ x ([0-9a-f]+)\)", outcome.output)
     assert digest, outcome.output
-    kept = ("epoch", "step", "loss", "accuracy", "val_loss", "val_top1", "learning_rate")
-    lines = (directory / "run" / "metrics.jsonl").read_text().splitlines()
-    epochs = [json.loads(line) for line in lines]
-    return digest[1], [{key: epoch.get(key) for key in kept} for epoch in epochs]
+    files: dict[str, list[Any]] = {}
+    for path in sorted((directory / "run").iterdir()):
+        if path.suffix == ".csv":
+            files[path.name] = path.read_text().splitlines()
+        if path.suffix == ".jsonl" and path.name != "launches.jsonl":
+            lines = [json.loads(line) for line in path.read_text().splitlines()]
+            files[path.name] = [_without_times(line) for line in lines]
+    assert files, outcome.output
+    return digest[1], files
+
+
+def _without_times(line: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in line.items() if not _is_time(key)}
+
+
+def _is_time(key: str) -> bool:
+    return "second" in key or key in _TIMES
 
 
 @functools.cache
-def twin(size: int, options: tuple[str, ...]) -> tuple[str, list[dict[str, object]]]:
+def twin(size: int, options: tuple[str, ...]) -> Result:
     """Returns the result of a run that was never stopped."""
     with tempfile.TemporaryDirectory(prefix="twin-") as name:
         directory = Path(name)

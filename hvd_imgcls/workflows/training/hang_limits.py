@@ -25,7 +25,7 @@ class HangLimits:
 
     def __init__(self, limits: Limits | None, topology: Topology) -> None:
         self._limits = limits
-        self._may_wait = topology.size > 1
+        self._may_wait, self._is_root = topology.size > 1, topology.is_root
         self._watchdog = Watchdog(
             f"rank-{topology.rank}",
             [f"rank-{rank}" for rank in range(topology.size)],
@@ -85,10 +85,10 @@ class HangLimits:
         self._watchdog.expect("evaluating a block of images", seconds, may_wait=self._may_wait)
 
     def save(self) -> None:
-        """Waits until a checkpoint is written."""
+        """Waits until the root has written a checkpoint."""
         if self._limits is not None:
             seconds = self._limits.checkpoint_seconds
-            self._watchdog.expect("writing a checkpoint", seconds, may_wait=self._may_wait)
+            self._watchdog.expect("writing a checkpoint", seconds, may_wait=not self._is_root)
 
     def export(self) -> None:
         """Writes model, metrics and report."""

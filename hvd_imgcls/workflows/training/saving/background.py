@@ -66,17 +66,26 @@ class BackgroundWriter:
         self._thread = threading.Thread(target=self._write, args=(snapshot,), daemon=True)
         self._thread.start()
 
-    def wait(self) -> None:
+    def wait(self, seconds: float | None = None) -> bool:
         """Waits until nothing is being written.
+
+        Args:
+            seconds: For how long; None without a limit.
+
+        Returns:
+            Whether nothing is being written.
 
         Raises:
             Exception: What was raised in the thread, other than errors of the disk.
         """
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(seconds)
+            if self._thread.is_alive():
+                return False
             self._thread = None
         if self._unexpected is not None:
             raise self._unexpected
+        return True
 
     def _write(self, snapshot: Snapshot) -> None:
         try:

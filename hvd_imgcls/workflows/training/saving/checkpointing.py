@@ -32,6 +32,8 @@ from hvd_imgcls.workflows.training.saving.retention import retain
 
 logger = logging.getLogger(__name__)
 
+_SECONDS_BETWEEN_MESSAGES = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class Guards:
@@ -182,6 +184,7 @@ class Checkpointing:
         asked = self._evaluation_polling.tick(self._wishes)
         if asked is None or not asked[0]:
             return
+        self._wait()
         if self._writer is not None and self._before_end is not None:
             self._writer.submit(self._before_end)
         self._stop_all(asked[0])
@@ -212,8 +215,8 @@ class Checkpointing:
     def _save(self, metrics: Mapping[str, Any] | None = None) -> None:
         """Copies the states of all ranks, and starts writing them. Collective."""
         snapshot = self._snapshot(metrics)
+        self._wait()
         if self._writer is not None and snapshot is not None:
-            self._limits.save()
             self._writer.submit(snapshot)
         self._saved = self._moment()
         self._times.restart()
@@ -236,6 +239,19 @@ class Checkpointing:
         }
         return Snapshot(step=self._step, states=states, states_by_rank=others, facts=facts)
 
+    def _wait(self) -> None:
+        """Waits until nothing is being written. Collective.
+
+        The ranks exchange messages meanwhile: a slow disk of the root is not taken for a hang.
+        """
+        self._limits.save()
+        while not self._collectives.broadcast_json(self._is_free()):
+            pass
+
+    def _is_free(self) -> bool:
+        """Waits for a moment, on the root; returns whether nothing is being written."""
+        return self._writer is None or self._writer.wait(_SECONDS_BETWEEN_MESSAGES)
+
     def _save_and_stop(self, number: int, metrics: Mapping[str, Any] | None = None) -> None:
         self._save(metrics)
         self._stop_all(number)
@@ -246,10 +262,9 @@ class Checkpointing:
 
     def _outcome_on_all_ranks(self) -> dict[str, Any]:
         """Returns what was saved last, when everything is written. Collective."""
-        self._limits.save()
+        self._wait()
         outcome: dict[str, Any] = {}
         if self._writer is not None:
-            self._writer.wait()
             entry = self._writer.last_written
             outcome = {
                 "saved": None if entry is None else str(entry.path),
