@@ -38,16 +38,20 @@ class BackgroundWriter:
 
     Args:
         store: Where to.
-        retain: Called after each checkpoint: deletes those that are not kept.
+        before: Called before each checkpoint: syncs the files that belong to it.
+        after: Called after each checkpoint: deletes those that are not kept.
 
     Attributes:
         last_written: The newest checkpoint; None if there is none.
         problem: Why the last snapshot could not be written; empty if it was.
     """
 
-    def __init__(self, store: CheckpointStore, retain: Callable[[], None]) -> None:
+    def __init__(
+        self, store: CheckpointStore, *, before: Callable[[], None], after: Callable[[], None]
+    ) -> None:
         self._store = store
-        self._retain = retain
+        self._before = before
+        self._after = after
         self._thread: threading.Thread | None = None
         # Of the run that is continued.
         self.last_written: Entry | None = next(reversed(store.entries()), None)
@@ -89,11 +93,12 @@ class BackgroundWriter:
 
     def _write(self, snapshot: Snapshot) -> None:
         try:
+            self._before()
             self.last_written = self._store.write(
                 snapshot.step, snapshot.states, snapshot.states_by_rank, snapshot.facts
             )
             self.problem = ""
-        except CheckpointError as error:
+        except (OSError, CheckpointError) as error:
             self.problem = first_line(error)
             logger.warning(
                 "the state after step %s could not be saved: %s; training goes on, and it is tried "
@@ -106,6 +111,6 @@ class BackgroundWriter:
             self._unexpected = error
             return
         try:
-            self._retain()
+            self._after()
         except CheckpointError as error:
             logger.warning("an old checkpoint could not be deleted: %s", first_line(error))

@@ -27,7 +27,7 @@ from hvd_imgcls.workflows.progress.entries import as_json
 from hvd_imgcls.workflows.training.hang_limits import HangLimits
 from hvd_imgcls.workflows.training.saving.background import BackgroundWriter, Snapshot
 from hvd_imgcls.workflows.training.saving.checkpoint_times import CheckpointTimes
-from hvd_imgcls.workflows.training.saving.resuming import lengths_of
+from hvd_imgcls.workflows.training.saving.resuming import lengths_of, sync_files
 from hvd_imgcls.workflows.training.saving.retention import retain
 
 logger = logging.getLogger(__name__)
@@ -98,7 +98,11 @@ class Checkpointing:
         self._writer: BackgroundWriter | None = None
         if collectives.topology.is_root:
             store = CheckpointStore(destination.directory)
-            self._writer = BackgroundWriter(store, lambda: retain(store, section))
+            self._writer = BackgroundWriter(
+                store,
+                before=lambda: sync_files(destination.appended),
+                after=lambda: retain(store, section),
+            )
         self._phase, self._position, self._steps_before = "", Position(), 0
         # The moment of the last checkpoint, or that from which the phase started.
         self._saved = self._moment()
@@ -170,7 +174,10 @@ class Checkpointing:
         Args:
             metrics: The metrics of the last epoch, JSON.
         """
-        if self._moment() != self._saved:
+        if self._writer is not None:
+            self._writer.wait()
+        _, has_failed = self._polling.ask(self._failure)
+        if has_failed or self._moment() != self._saved:
             self._save(metrics)
 
     def evaluated(self) -> None:
@@ -211,6 +218,10 @@ class Checkpointing:
         """Returns the signal that this rank received, 0 if none, and whether to save now."""
         is_free = self._writer is not None and not self._writer.is_busy
         return self._stop.signal, int(is_free and self._times.is_due_by_time())
+
+    def _failure(self) -> tuple[int, int]:
+        """Returns whether the last checkpoint could not be written, like `_wishes`."""
+        return 0, int(self._writer is not None and bool(self._writer.problem))
 
     def _save(self, metrics: Mapping[str, Any] | None = None) -> None:
         """Copies the states of all ranks, and starts writing them. Collective."""

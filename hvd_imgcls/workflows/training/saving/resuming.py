@@ -111,6 +111,18 @@ def lengths_of(paths: Sequence[Path]) -> dict[str, int]:
     return {path.name: path.stat().st_size for path in paths if path.is_file()}
 
 
+def sync_files(paths: Sequence[Path]) -> None:
+    """Syncs the files that exist to disk, so that a power failure leaves their lengths.
+
+    Raises:
+        OSError: If one cannot be written.
+    """
+    for path in paths:
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+
+
 def cut_to(paths: Sequence[Path], lengths: Mapping[str, int]) -> None:
     """Removes what was appended to files after the state was saved. Root only.
 
