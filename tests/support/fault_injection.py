@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tests.support.ledger import LEDGER, keep_ledger
@@ -55,7 +56,8 @@ def _raise() -> None:
 
 
 def _exhaust_memory() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (0, resource.RLIM_INFINITY))
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**27, resource.RLIM_INFINITY))
     hold = [bytearray(2**28) for _ in range(1000)]
     del hold
 
