@@ -1,0 +1,167 @@
+"""A plain Keras script with our callback, as a user has it; tests kill it and start it again.
+
+`python keras_script.py OPTIONS`, with OPTIONS a JSON object: see `DEFAULTS`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import sys
+
+import numpy as np
+
+import hvd_imgcls.keras as hvd
+
+# isort: split
+import keras
+import tensorflow as tf
+
+DEFAULTS = {
+    "directory": "checkpoints",
+    "global_batch": 8,
+    "epochs": 4,
+    "every_steps": 3,
+    "steps_per_execution": 1,
+    "passes": 1,
+    "fingerprint": None,
+    # A signal that a rank sends itself when an epoch and a batch begin: [rank, name, epoch, batch].
+    "signal": None,
+    "dataset": "of epoch",
+    "early_stopping": False,
+    "declares_input": True,
+    "result": None,
+}
+NUM_EXAMPLES = 48
+
+
+class Signal(keras.callbacks.Callback):
+    """Sends a signal to this rank itself, and then waits as long as the root takes to write."""
+
+    is_collective = True
+
+    def __init__(self, wish):
+        super().__init__()
+        self.wish, self.epoch = wish, 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if self.wish and self.wish == [hvd.rank(), self.wish[1], self.epoch, batch]:
+            os.kill(os.getpid(), getattr(signal, self.wish[1]))
+
+    def state(self):
+        return {}
+
+    def restore(self, state):
+        assert state == {}
+
+
+def make_model(options):
+    keras.utils.set_random_seed(3)
+    layers = keras.layers
+    inputs = [keras.Input((4,))] if options["declares_input"] else []
+    model = keras.Sequential(
+        [
+            *inputs,
+            layers.Dense(6),
+            layers.BatchNormalization(),
+            layers.Activation("relu"),
+            layers.Dropout(0.3),
+            layers.Dense(3),
+        ]
+    )
+    optimizer = hvd.DistributedOptimizer(
+        keras.optimizers.Adam(0.01), backward_passes_per_step=options["passes"]
+    )
+    model.compile(
+        optimizer,
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        steps_per_execution=options["steps_per_execution"],
+    )
+    return model
+
+
+def make_data(options, checkpoint, steps_per_epoch):
+    generator = np.random.default_rng(1)
+    x = generator.normal(size=(NUM_EXAMPLES, 4)).astype(np.float32)
+    y = generator.integers(0, 3, NUM_EXAMPLES)
+    examples = tf.data.Dataset.from_tensor_slices((x, y))
+    per_rank = options["global_batch"] // hvd.size()
+
+    def of_epoch(epoch):
+        mine = examples.shuffle(NUM_EXAMPLES, seed=epoch).shard(hvd.size(), hvd.rank())
+        return mine.batch(per_rank, drop_remainder=True)
+
+    validation = (x[hvd.rank() :: hvd.size()], y[hvd.rank() :: hvd.size()])
+    if options["dataset"] == "of epoch":
+        return checkpoint.dataset(of_epoch, steps_per_epoch), validation
+    if options["dataset"] == "own":
+        start = checkpoint.position
+        whole = tf.data.Dataset.range(100).flat_map(of_epoch)
+        return whole.skip(start.epoch * steps_per_epoch + start.batch).repeat(), validation
+    return of_epoch(0).repeat() if options["dataset"] == "ignorant" else of_epoch(0), validation
+
+
+def main(options):
+    hvd.init()
+    checkpoint = hvd.callbacks.Checkpoint(
+        options["directory"],
+        every_steps=options["every_steps"],
+        every_minutes=None,
+        fingerprint=options["fingerprint"],
+    )
+    model = make_model(options)
+    steps_per_epoch = NUM_EXAMPLES // options["global_batch"]
+    data, validation = make_data(options, checkpoint, steps_per_epoch)
+    patience = 1 if options["early_stopping"] else 100
+    callbacks = hvd.callbacks.rank_safe(
+        [
+            hvd.callbacks.BroadcastGlobalVariablesCallback(0),
+            hvd.callbacks.MetricAverageCallback(),
+            Signal(options["signal"]),
+            hvd.callbacks.LearningRateWarmupCallback(
+                0.01, warmup_epochs=2, steps_per_epoch=steps_per_epoch
+            ),
+            keras.callbacks.EarlyStopping(
+                "val_loss",
+                patience=patience,
+                restore_best_weights=True,
+                min_delta=10.0 if options["early_stopping"] else 0.0,
+            ),
+            keras.callbacks.ReduceLROnPlateau("val_accuracy", patience=1),
+            checkpoint,
+        ]
+    )
+    history = model.fit(
+        data,
+        steps_per_epoch=steps_per_epoch,
+        epochs=options["epochs"],
+        validation_data=validation,
+        validation_batch_size=8,
+        callbacks=callbacks,
+        verbose=0,
+    )
+    result = {
+        "start": [checkpoint.position.epoch, checkpoint.position.batch, checkpoint.position.step],
+        "weights": [digest(v) for v in model.variables if "seed" not in v.name],
+        "random": [digest(v) for v in model.variables if "seed" in v.name],
+        "optimizer": [digest(v) for v in model.optimizer.variables],
+        "epochs": history.epoch,
+        "history": history.history,
+    }
+    if options["result"]:
+        with open(f"{options['result']}-{hvd.rank()}.json", "w", encoding="utf-8") as file:
+            json.dump(result, file)
+
+
+def digest(variable):
+    return hashlib.sha256(np.asarray(variable).tobytes()).hexdigest()[:16]
+
+
+if __name__ == "__main__":
+    main(DEFAULTS | json.loads(sys.argv[1] if len(sys.argv) > 1 else "{}"))
