@@ -202,8 +202,17 @@ class Checkpoint(keras.callbacks.Callback):
             with self._ending_if_stopped():
                 self._saving.end_batches()
 
-    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Counts an epoch; saves and stops if due. Collective."""
+    def end_epoch(self, epoch: int) -> None:
+        """Counts an epoch; saves and stops if due. Collective; called by `fit_start`.
+
+        After all callbacks: the history that `fit` returns is behind this one.
+
+        Args:
+            epoch: The epoch, 0-based.
+
+        Raises:
+            FitStoppedError: On all ranks, if one was asked to stop.
+        """
         self._position.end_epoch()
         self._fit_state.logs = {}
         is_last = bool(self.model.stop_training) or epoch + 1 >= self._epochs

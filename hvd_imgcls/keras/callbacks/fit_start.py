@@ -90,6 +90,8 @@ def _compare_validation(list_class: Any) -> None:
         if (agreement := _agreement_of(self)) is not None:
             agreement.compare(validates=False)
         plain_end(self, epoch, logs)
+        if (checkpoint := checkpoint_in(self)) is not None:
+            checkpoint.end_epoch(epoch)
 
     list_class.on_epoch_begin, list_class.on_epoch_end = on_epoch_begin, on_epoch_end
     list_class.on_test_begin = on_test_begin
