@@ -27,18 +27,21 @@ DEFAULTS = {
     "steps_per_execution": 1,
     "passes": 1,
     "fingerprint": None,
-    # A signal that a rank sends itself when an epoch and a batch begin: [rank, name, epoch, batch].
-    "signal": None,
+    # How training ends when a batch begins: [rank, signal, epoch, batch]; "raise" on all ranks.
+    "end": None,
     "dataset": "of epoch",
     "early_stopping": False,
     "declares_input": True,
-    "result": None,
 }
 NUM_EXAMPLES = 48
 
 
-class Signal(keras.callbacks.Callback):
-    """Sends a signal to this rank itself, and then waits as long as the root takes to write."""
+class CrashError(Exception):
+    pass
+
+
+class End(keras.callbacks.Callback):
+    """Ends training at the beginning of a batch: by a signal to this rank, or an exception."""
 
     is_collective = True
 
@@ -50,8 +53,13 @@ class Signal(keras.callbacks.Callback):
         self.epoch = epoch
 
     def on_train_batch_begin(self, batch, logs=None):
-        if self.wish and self.wish == [hvd.rank(), self.wish[1], self.epoch, batch]:
-            os.kill(os.getpid(), getattr(signal, self.wish[1]))
+        if not self.wish or self.wish[2:] != [self.epoch, batch]:
+            return
+        rank, what = self.wish[:2]
+        if what == "raise":
+            raise CrashError
+        if rank == hvd.rank():
+            os.kill(os.getpid(), getattr(signal, what))
 
     def state(self):
         return {}
@@ -107,7 +115,13 @@ def make_data(options, checkpoint, steps_per_epoch):
     return of_epoch(0).repeat() if options["dataset"] == "ignorant" else of_epoch(0), validation
 
 
-def main(options):
+def train(options):
+    """Trains, or continues, and returns what tells two trainings apart.
+
+    Args:
+        options: Some of `DEFAULTS`.
+    """
+    options = DEFAULTS | options
     hvd.init()
     checkpoint = hvd.callbacks.Checkpoint(
         options["directory"],
@@ -123,7 +137,7 @@ def main(options):
         [
             hvd.callbacks.BroadcastGlobalVariablesCallback(0),
             hvd.callbacks.MetricAverageCallback(),
-            Signal(options["signal"]),
+            End(options["end"]),
             hvd.callbacks.LearningRateWarmupCallback(
                 0.01, warmup_epochs=2, steps_per_epoch=steps_per_epoch
             ),
@@ -146,22 +160,28 @@ def main(options):
         callbacks=callbacks,
         verbose=0,
     )
-    result = {
+    return {
         "start": [checkpoint.position.epoch, checkpoint.position.batch, checkpoint.position.step],
         "weights": [digest(v) for v in model.variables if "seed" not in v.name],
+        "numbers": [np.asarray(v).tolist() for v in model.trainable_variables],
         "random": [digest(v) for v in model.variables if "seed" in v.name],
         "optimizer": [digest(v) for v in model.optimizer.variables],
         "epochs": history.epoch,
         "history": history.history,
     }
-    if options["result"]:
-        with open(f"{options['result']}-{hvd.rank()}.json", "w", encoding="utf-8") as file:
-            json.dump(result, file)
 
 
 def digest(variable):
     return hashlib.sha256(np.asarray(variable).tobytes()).hexdigest()[:16]
 
 
+def main(options):
+    """Writes the result of `train` to `result-RANK.json`."""
+    result = train(options)
+    path = f"{options['result']}-{hvd.rank()}.json"
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(result, file)
+
+
 if __name__ == "__main__":
-    main(DEFAULTS | json.loads(sys.argv[1] if len(sys.argv) > 1 else "{}"))
+    main(json.loads(sys.argv[1]))

@@ -145,6 +145,9 @@ class Checkpoint(keras.callbacks.Callback):
                 fix="create another one",
             )
         self._has_begun = True
+        # Weak: after an error, the end of the list says that `fit` is over.
+        self._callback_list = weakref.ref(callback_list)
+        weakref.finalize(callback_list, self._stop_listening)
         requirements.require_place(callback_list, self)
         model, callbacks = self.model, callback_list.callbacks
         requirements.refuse_local_variables(model, callbacks)
@@ -164,9 +167,6 @@ class Checkpoint(keras.callbacks.Callback):
             model._initial_epoch = self._epochs if self._is_stopped else self._start.epoch
         if not is_built(model):
             self._build()
-        # Weak: without `fit`, signals are no longer received.
-        self._callback_list = weakref.ref(callback_list)
-        weakref.finalize(callback_list, self._stop_listening)
 
     def begin(self) -> None:
         """Begins, after all callbacks have. Collective; called by `fit_start`."""
