@@ -112,8 +112,14 @@ def refusals(directory):
     return {
         "fingerprint": message_of(lambda: train({**begun, "fingerprint": "b"})),
         "position": message_of(lambda: train({**begun, "epochs": 2, "dataset": "ignorant"})),
+        "other data": message_of(lambda: train({**begun, "epochs": 2, "dataset": "other"})),
+        "no seed": message_of(
+            lambda: train({"directory": f"{directory}/no-seed", "dataset": "without a seed"})
+        ),
         "finite": message_of(lambda: fit(dataset="finite")),
-        "steps": message_of(lambda: train({**begun, "epochs": 2, "global_batch": 16})),
+        "steps": message_of(
+            lambda: train({**begun, "epochs": 2, "global_batch": 16, "dataset": "own"})
+        ),
         "executions": message_of(
             lambda: train({"directory": f"{directory}/new", "steps_per_execution": 4})
         ),
@@ -132,6 +138,8 @@ def test_what_cannot_be_continued_exactly_is_an_error_on_all_ranks(tmp_path):
     expected = {
         "fingerprint": "got 'b', expected None, that of",
         "position": "data that begin at checkpoint.position",
+        "other data": "another first batch of the first epoch than when training began",
+        "no seed": "batches that differ when an epoch is read twice",
         "finite": "a dataset of 6 batches",
         "steps": "got 3, expected 6, as when it was saved",
         "executions": "a multiple of 4, the steps_per_execution",

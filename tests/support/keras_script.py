@@ -108,6 +108,11 @@ def make_data(options, checkpoint, steps_per_epoch):
     validation = (x[hvd.rank() :: hvd.size()], y[hvd.rank() :: hvd.size()])
     if options["dataset"] == "of epoch":
         return checkpoint.dataset(of_epoch, steps_per_epoch), validation
+    if options["dataset"] == "without a seed":
+        batches = examples.shuffle(NUM_EXAMPLES).batch(per_rank)
+        return checkpoint.dataset(lambda epoch: batches, steps_per_epoch), validation
+    if options["dataset"] == "other":
+        return checkpoint.dataset(lambda epoch: of_epoch(epoch + 1), steps_per_epoch), validation
     if options["dataset"] == "own":
         start = checkpoint.position
         whole = tf.data.Dataset.range(100).flat_map(of_epoch)

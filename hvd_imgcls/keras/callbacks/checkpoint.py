@@ -18,9 +18,9 @@ from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.failures import process_state
 from hvd_imgcls.interruption import end_by_signal
 from hvd_imgcls.keras.callbacks.checkpointing import requirements
-from hvd_imgcls.keras.callbacks.checkpointing.directory import CheckpointDirectory
+from hvd_imgcls.keras.callbacks.checkpointing.data import FitData
 from hvd_imgcls.keras.callbacks.checkpointing.epoch_start import EpochStart
-from hvd_imgcls.keras.callbacks.checkpointing.position import DataPosition, dataset_from
+from hvd_imgcls.keras.callbacks.checkpointing.position import DataPosition
 from hvd_imgcls.keras.callbacks.checkpointing.saving import Destination, FitSaving, FitStoppedError
 from hvd_imgcls.keras.callbacks.checkpointing.states import FitState, numbers_in, states_of_fit
 from hvd_imgcls.keras.graph.building import build_for, is_built
@@ -84,11 +84,7 @@ class Checkpoint(keras.callbacks.Callback):
             keep_last=keep_last,
         )
         self._path = Path(directory)
-        self._fingerprint = fingerprint
-        self._directory: CheckpointDirectory | None = None
-        self._start = DataPosition()
-        self._is_position_used = False
-        self._data: tuple[Any, int] | None = None
+        self._data = FitData(self._path, fingerprint)
         self._has_begun = False
         self._stack = contextlib.ExitStack()
 
@@ -103,12 +99,14 @@ class Checkpoint(keras.callbacks.Callback):
             CheckpointError: If there are checkpoints, but none is sound.
             RootFailedError: On the other ranks in these cases.
         """
-        self._is_position_used = True
-        self._open()
-        return self._start
+        return self._data.position()
 
     def dataset(
-        self, dataset_of_epoch: Callable[[tf.Tensor], tf.data.Dataset], steps_per_epoch: int
+        self,
+        dataset_of_epoch: Callable[[tf.Tensor], tf.data.Dataset],
+        steps_per_epoch: int,
+        *,
+        checks_order: bool = True,
     ) -> tf.data.Dataset:
         """Returns the data for `fit`: all batches from `position` on, without an end.
 
@@ -117,16 +115,16 @@ class Checkpoint(keras.callbacks.Callback):
         Args:
             dataset_of_epoch: Returns this rank's batches of an epoch, in an order that depends
                 on nothing but the epoch: `lambda epoch: examples.shuffle(10_000,
-                seed=epoch).batch(32)`. It is called once, with the epoch as a scalar int64 tensor.
+                seed=epoch).batch(32)`. It is called with the epoch as a scalar int64 tensor.
             steps_per_epoch: Batches per epoch, as for `fit`; further ones are left out.
+            checks_order: Whether the first batch of the first epoch is read twice and compared,
+                also with that of the training that is continued.
 
         Raises:
-            ConfigError: If `dataset_of_epoch` does not return a dataset; otherwise as `position`.
+            ConfigError: If `dataset_of_epoch` does not return a dataset, or the order depends on
+                more than the epoch; otherwise as `position`.
         """
-        requirements.require_positive("steps_per_epoch", steps_per_epoch, int, is_optional=False)
-        data = dataset_from(self.position, dataset_of_epoch, steps_per_epoch)
-        self._data = (data.element_spec, steps_per_epoch)
-        return data
+        return self._data.dataset(dataset_of_epoch, steps_per_epoch, checks_order=checks_order)
 
     def prepare(self, callback_list: Any) -> None:
         """Checks `fit`, before any callback begins. Collective; called by `fit_start`.
@@ -147,34 +145,36 @@ class Checkpoint(keras.callbacks.Callback):
         self._has_begun = True
         # Weak: after an error, the end of the list says that `fit` is over.
         self._callback_list = weakref.ref(callback_list)
-        weakref.finalize(callback_list, self._stop_listening)
+        weakref.finalize(callback_list, self._leave)
         requirements.require_place(callback_list, self)
         model, callbacks = self.model, callback_list.callbacks
         requirements.refuse_local_variables(model, callbacks)
-        declared = None if self._data is None else self._data[1]
+        declared = self._data.steps_per_epoch
         self._steps = requirements.require_steps(self.params, model, declared)
         self._position = Position(requirements.passes_per_update(model.optimizer))
         self._fit_state = FitState(model)
         self._states = states_of_fit(callbacks, self, self._fit_state, self._position)
-        directory = self._open()
+        directory = self._data.directory
         self._epochs = int(self.params["epochs"])
         if directory.resumed is not None:
             self._is_stopped = bool(directory.resumed.states_by_rank[0]["fit"]["stops"])
             self._position.restore(directory.resumed.states_by_rank[0]["position"])
-            requirements.require_used(is_used=self._is_position_used, path=self._path)
+            requirements.require_used(is_used=self._data.is_position_used, path=self._path)
             facts, per_call = directory.resumed.facts, model.steps_per_execution
             requirements.require_same_steps(facts, self._steps, per_call)
-            model._initial_epoch = self._epochs if self._is_stopped else self._start.epoch
+            model._initial_epoch = self._epochs if self._is_stopped else self._data.position().epoch
         if not is_built(model):
             self._build()
 
     def begin(self) -> None:
         """Begins, after all callbacks have. Collective; called by `fit_start`."""
-        collectives, directory = distributed.current(), self._open()
+        collectives, directory = distributed.current(), self._data.directory
         stop = StopRequest(end_by_signal)
         self._stack.enter_context(stop.listening())
         self._stack.enter_context(stop.polled())
-        destination = Destination(self._path, self._section, directory.facts(self._steps))
+        destination = Destination(
+            self._path, self._section, directory.facts(self._steps, self._data.first_batches)
+        )
         self._saving = FitSaving(destination, self._states, collectives, self._position, stop)
         if not self._position.batch_in_epoch:
             self._restore()
@@ -222,31 +222,18 @@ class Checkpoint(keras.callbacks.Callback):
     def on_train_end(self, logs: Logs | None = None) -> None:
         """Waits until everything is written. Collective."""
         process_state.is_resumable = self._saving.end()
-        EpochStart.remove(self.model)
-        self.model._initial_epoch = None
-        self._stop_listening()
-
-    def _open(self) -> CheckpointDirectory:
-        """Returns the directory. Collective, the first time."""
-        if self._directory is None:
-            collectives = distributed.current()
-            self._directory = CheckpointDirectory(self._path, self._fingerprint, collectives)
-            resumed = self._directory.resumed
-            if resumed is not None:
-                facts = resumed.facts
-                self._start = DataPosition(facts["epoch"], facts["batch"], resumed.step)
-        return self._directory
+        self._leave()
 
     def _build(self) -> None:
         """Builds the model, before the state is broadcast or restored."""
-        if self._data is None:
+        if self._data.element_spec is None:
             raise ConfigError(
                 "model",
                 got=f"{self.model.name}, which has no variables yet",
                 expected="a model that is built, so that its state can be restored",
                 fix="declare keras.Input, call it once on a batch, or use checkpoint.dataset",
             )
-        build_for(self.model, self._data[0])
+        build_for(self.model, self._data.element_spec)
 
     def _arrive(self, iterator: Any) -> Logs:
         """Checks the data, and restores within an epoch. Collective.
@@ -255,7 +242,7 @@ class Checkpoint(keras.callbacks.Callback):
             The logs of the batches that are done.
         """
         requirements.require_endless(iterator)
-        directory = self._open()
+        directory = self._data.directory
         if directory.resumed is not None and self._position.batch_in_epoch:
             # Metrics are created in the first step, and must exist before they are restored.
             build_for(self.model, iterator.element_spec)
@@ -265,7 +252,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _restore(self) -> None:
         """Restores the state, once. Collective."""
-        directory, topology = self._open(), distributed.current().topology
+        directory, topology = self._data.directory, distributed.current().topology
         if directory.resumed is not None:
             by_rank = directory.resumed.states_by_rank
             directory.resumed = None
@@ -277,16 +264,17 @@ class Checkpoint(keras.callbacks.Callback):
         try:
             yield
         except FitStoppedError as error:
-            self._stop_listening(error)
+            self._leave(error)
             raise
 
-    def _stop_listening(self, error: FitStoppedError | None = None) -> None:
-        """Receives no signals any more, and lets other processes write to the directory."""
+    def _leave(self, error: FitStoppedError | None = None) -> None:
+        """Receives no signals any more, and leaves the model and the directory to others."""
+        EpochStart.remove(self.model)
+        self.model._initial_epoch = None
         # Python allows it in the main thread only.
         with contextlib.suppress(ValueError):
             self._stack.__exit__(None if error is None else type(error), error, None)
-        if self._directory is not None:
-            self._directory.release()
+        self._data.release()
 
 
 def checkpoint_in(callback_list: Any) -> Checkpoint | None:

@@ -53,16 +53,18 @@ class CheckpointDirectory:
         if self.resumed is not None and collectives.topology.is_root:
             _describe(self.resumed, path, collectives.topology.size)
 
-    def facts(self, steps_per_epoch: int) -> dict[str, Any]:
+    def facts(self, steps_per_epoch: int, first_batches: list[str]) -> dict[str, Any]:
         """Returns what the states of this training belong to, as JSON.
 
         Args:
             steps_per_epoch: Batches per epoch.
+            first_batches: Digests of the first batch of every rank, if they are known.
         """
         return {
             "writer": WRITER,
             "versions": consistency.versions(),
             "steps_per_epoch": steps_per_epoch,
+            "first_batches": first_batches,
             "fingerprint": self._fingerprint,
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -67,6 +68,29 @@ def dataset_from(
     epochs = tf.data.Dataset.range(position.epoch, tf.int64.max)
     batches = epochs.flat_map(rest).apply(_of_cardinality(tf.data.INFINITE_CARDINALITY))
     return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def digests_of_first_batch(
+    dataset_of_epoch: Callable[[tf.Tensor], tf.data.Dataset],
+) -> tuple[str, str]:
+    """Returns two digests of the first batch of the first epoch, which is read twice.
+
+    They differ if the order does not depend on the epoch alone.
+
+    Args:
+        dataset_of_epoch: As for `dataset_from`.
+    """
+    first_epoch = tf.data.Dataset.from_tensors(tf.constant(0, tf.int64))
+    first = first_epoch.flat_map(dataset_of_epoch).take(1)
+    return _digest(first), _digest(first)
+
+
+def _digest(dataset: tf.data.Dataset) -> str:
+    digest = hashlib.sha256()
+    for batch in dataset:
+        for tensor in tf.nest.flatten(batch, expand_composites=True):
+            digest.update(tf.io.serialize_tensor(tensor).numpy())
+    return digest.hexdigest()
 
 
 def _of_cardinality(number: int) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -139,6 +139,34 @@ def require_endless(iterator: Any) -> None:
         "in every epoch, and could not continue within one",
         fix=_DATA_FIX,
     )
+
+
+def require_same_order(
+    digests_by_rank: Sequence[tuple[str, str]], facts: Mapping[str, Any] | None
+) -> None:
+    """Checks that an epoch has the same order whenever it is read, also as in an earlier script.
+
+    Args:
+        digests_by_rank: Of each rank, digests of the first batch of the first epoch, read twice.
+        facts: Of the checkpoint from which training is continued, if there is one.
+
+    Raises:
+        ConfigError: If it has not.
+    """
+    got, now = "", [first for first, _ in digests_by_rank]
+    then = [] if facts is None else facts["first_batches"]
+    if any(first != second for first, second in digests_by_rank):
+        got = "batches that differ when an epoch is read twice"
+    elif then and len(then) == len(now) and then != now:
+        got = "another first batch of the first epoch than when training began"
+    if got:
+        raise ConfigError(
+            "dataset_of_epoch",
+            got=got,
+            expected="an order, and changes of the examples, that depend on nothing but the epoch",
+            fix="give a seed to every random operation, such as .shuffle(n, seed=epoch), and keep "
+            "map deterministic; or begin in another directory if the data have changed",
+        )
 
 
 def require_used(*, is_used: bool, path: Any) -> None:
