@@ -26,12 +26,16 @@ class RunLock:
 
     Args:
         directory: An existing run directory.
+        key: The argument that names it, for messages.
+        fix: How to choose another one, for messages.
 
     Raises:
         ConfigError: If another process holds it.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(
+        self, directory: Path, key: str = "run_dir", fix: str = "choose another --run_dir"
+    ) -> None:
         path = directory / _NAME
         self._descriptor = os.open(
             path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666
@@ -41,10 +45,10 @@ class RunLock:
         except BlockingIOError:
             os.close(self._descriptor)
             raise ConfigError(
-                "run_dir",
+                key,
                 got=f"{directory}, which {_holder(path)} is writing",
-                expected="a run directory that no other command writes",
-                fix="wait until that one ends, or choose another --run_dir",
+                expected="a directory that no other command writes",
+                fix=f"wait until that one ends, or {fix}",
             ) from None
         except OSError as error:
             # Some network file systems have no locks.

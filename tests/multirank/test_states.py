@@ -63,13 +63,13 @@ def train(directory, name, pipeline, options, moments=(), resumed=None):
 
     from hvd_imgcls import logs
     from hvd_imgcls.config import load_config
+    from hvd_imgcls.saving.newest_state import Resumed
     from hvd_imgcls.workflows.startup.ranks import join_ranks
     from hvd_imgcls.workflows.training import callbacks
     from hvd_imgcls.workflows.training.beginning import begin
     from hvd_imgcls.workflows.training.fitting import fit
     from hvd_imgcls.workflows.training.model import labelled_phase, make_model
     from hvd_imgcls.workflows.training.pretraining import pretrain
-    from hvd_imgcls.workflows.training.saving.resuming import Resumed
 
     if os.environ["HOROVOD_SIZE"] == "1":
         # With more than one thread, TensorFlow's sums are not bitwise the same twice.

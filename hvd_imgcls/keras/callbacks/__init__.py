@@ -6,6 +6,7 @@ All of them are collective.
 from hvd_imgcls.keras.callbacks import fit_start
 from hvd_imgcls.keras.callbacks.best_model import BestModelCheckpoint
 from hvd_imgcls.keras.callbacks.broadcast import BroadcastGlobalVariablesCallback
+from hvd_imgcls.keras.callbacks.checkpoint import Checkpoint
 from hvd_imgcls.keras.callbacks.learning_rate import (
     LearningRateScheduleCallback,
     LearningRateWarmupCallback,
@@ -24,6 +25,7 @@ __all__ = [
     "AverageMovingStatisticsCallback",
     "BestModelCheckpoint",
     "BroadcastGlobalVariablesCallback",
+    "Checkpoint",
     "LearningRateScheduleCallback",
     "LearningRateWarmupCallback",
     "MetricAverageCallback",

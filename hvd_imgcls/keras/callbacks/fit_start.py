@@ -18,6 +18,7 @@ from hvd_imgcls.distributed.agreement import describe_differences, find_differen
 from hvd_imgcls.errors import ConfigError, RankMismatchError
 from hvd_imgcls.keras.callbacks import backups
 from hvd_imgcls.keras.callbacks.batch_agreement import BatchAgreement
+from hvd_imgcls.keras.callbacks.checkpoint import checkpoint_in
 from hvd_imgcls.keras.callbacks.eligibility import knows_of_ranks
 from hvd_imgcls.keras.callbacks.validation_agreement import (
     ValidationAgreement,
@@ -53,9 +54,14 @@ def install() -> None:
 
     def on_train_begin(self: Any, logs: dict[str, Any] | None = None) -> None:
         must_agree = _begin(self)
+        checkpoint = checkpoint_in(self)
+        if checkpoint is not None:
+            checkpoint.prepare(self)
         plain_begin(self, logs)
         if must_agree:
             backups.require_same_first_epoch(self.model)
+        if checkpoint is not None:
+            checkpoint.begin()
 
     def on_train_end(self: Any, logs: dict[str, Any] | None = None) -> None:
         plain_end(self, logs)
@@ -84,6 +90,8 @@ def _compare_validation(list_class: Any) -> None:
         if (agreement := _agreement_of(self)) is not None:
             agreement.compare(validates=False)
         plain_end(self, epoch, logs)
+        if (checkpoint := checkpoint_in(self)) is not None:
+            checkpoint.end_epoch(epoch)
 
     list_class.on_epoch_begin, list_class.on_epoch_end = on_epoch_begin, on_epoch_end
     list_class.on_test_begin = on_test_begin

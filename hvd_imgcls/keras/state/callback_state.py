@@ -36,7 +36,7 @@ class CallbackState:
         attributes = {
             key: _to_state(value)
             for key, value in vars(callback).items()
-            if key not in _LEFT_OUT and _is_plain(value)
+            if key not in _LEFT_OUT | _undecided(callback) and _is_plain(value)
         }
         return {"class": name, "state": attributes}
 
@@ -55,6 +55,15 @@ def has_own_state(callback: Any) -> bool:
     return callable(getattr(callback, "state", None)) and callable(
         getattr(callback, "restore", None)
     )
+
+
+def _undecided(callback: Any) -> set[str]:
+    """Returns the attributes that belong to the direction of a monitored metric.
+
+    Keras finds the direction at the end of the first epoch of a callback, and changes the sign of
+    `min_delta` then. A restored callback does so again, so that it must have the sign of the start.
+    """
+    return {"min_delta"} if "monitor_op" in vars(callback) else set()
 
 
 def _is_plain(value: Any) -> bool:

@@ -21,6 +21,7 @@ from hvd_imgcls.run_directory.lock import RunLock
 from hvd_imgcls.run_directory.paths import RunDir
 from hvd_imgcls.run_directory.rank_failures import forget_failures
 from hvd_imgcls.run_directory.status import State, write_status
+from hvd_imgcls.saving.newest_state import Resumed
 from hvd_imgcls.state_registry import StateRegistry, of_the_root
 from hvd_imgcls.versions import code_version
 from hvd_imgcls.workflows.progress import Board, Record
@@ -31,7 +32,6 @@ from hvd_imgcls.workflows.startup.run_place import take_place
 from hvd_imgcls.workflows.training.run import Run
 from hvd_imgcls.workflows.training.saving.checkpointing import Checkpointing, Destination, Guards
 from hvd_imgcls.workflows.training.saving.resuming import (
-    Resumed,
     appended_files,
     changed_versions,
     cut_to,

@@ -16,13 +16,13 @@ from hvd_imgcls.failures import process_state
 from hvd_imgcls.keras.graph.building import build_for
 from hvd_imgcls.keras.layers.moving_statistics import unmoved_fraction
 from hvd_imgcls.keras.layers.present_examples import ignoring_weight_zero, layers_that_see_all
+from hvd_imgcls.saving.newest_state import Resumed
 from hvd_imgcls.workflows.training.callbacks import make_callbacks
 from hvd_imgcls.workflows.training.freezing import Freezer, Segment, carry_over, segments
 from hvd_imgcls.workflows.training.hang_limits import describe_images, describe_step
 from hvd_imgcls.workflows.training.one_training import Hooks, OneTraining
 from hvd_imgcls.workflows.training.phase import Phase
 from hvd_imgcls.workflows.training.run import Run
-from hvd_imgcls.workflows.training.saving.resuming import Resumed
 from hvd_imgcls.workflows.training.states import register_phase
 
 logger = logging.getLogger(__name__)

@@ -11,15 +11,13 @@ from hvd_imgcls.data import ImageSource
 from hvd_imgcls.plan import Plan
 from hvd_imgcls.run_directory.lock import RunLock
 from hvd_imgcls.run_directory.paths import RunDir
+from hvd_imgcls.saving.newest_state import Resumed
 from hvd_imgcls.state_registry import StateRegistry
 from hvd_imgcls.workflows.progress import Record
 from hvd_imgcls.workflows.startup.images import RunImages
 from hvd_imgcls.workflows.startup.ranks import Ranks
 from hvd_imgcls.workflows.training.hang_limits import HangLimits
 from hvd_imgcls.workflows.training.saving.checkpointing import Checkpointing
-from hvd_imgcls.workflows.training.saving.resuming import (
-    Resumed,
-)
 
 logger = logging.getLogger(__name__)
 

@@ -7,13 +7,9 @@ from collections.abc import Sequence
 import keras
 
 from hvd_imgcls.keras.state.callback_state import CallbackState
-from hvd_imgcls.keras.state.combining import first_epochs_of_all, mean_statistics, sum_on_root
-from hvd_imgcls.keras.state.training_state import (
-    MetricsState,
-    OptimizerState,
-    StatisticsState,
-    WeightsState,
-)
+from hvd_imgcls.keras.state.combining import first_epochs_of_all
+from hvd_imgcls.keras.state.registration import register_model
+from hvd_imgcls.keras.state.training_state import MetricsState
 from hvd_imgcls.state_registry import Stateful, of_the_root
 from hvd_imgcls.workflows.training.callbacks import Place
 from hvd_imgcls.workflows.training.phase import Phase
@@ -40,10 +36,7 @@ def register_phase(
     states.keep_only("record")
     states.register(f"{name}.position", phase.position)
     states.register(f"{name}.training", training)
-    states.register(f"{name}.weights", WeightsState(model))
-    states.register(f"{name}.optimizer", OptimizerState(model))
-    states.register(f"{name}.statistics", StatisticsState(model), combine=mean_statistics)
-    states.register(f"{name}.metrics", MetricsState(model), combine=sum_on_root)
+    register_model(states, model, MetricsState(model), f"{name}.")
     states.register(f"{name}.bad_examples", phase.bad_example_log, combine=first_epochs_of_all)
     for index, (place, callback) in enumerate(callbacks):
         states.register(

@@ -21,12 +21,12 @@ from hvd_imgcls.errors import StoppedError
 from hvd_imgcls.failures import process_state
 from hvd_imgcls.interruption import end_by_signal
 from hvd_imgcls.plan.position import Position
+from hvd_imgcls.saving.background import BackgroundWriter, Snapshot
+from hvd_imgcls.saving.checkpoint_times import CheckpointTimes
 from hvd_imgcls.state_registry import StateRegistry
 from hvd_imgcls.stop_request import StopRequest
 from hvd_imgcls.workflows.progress.entries import as_json
 from hvd_imgcls.workflows.training.hang_limits import HangLimits
-from hvd_imgcls.workflows.training.saving.background import BackgroundWriter, Snapshot
-from hvd_imgcls.workflows.training.saving.checkpoint_times import CheckpointTimes
 from hvd_imgcls.workflows.training.saving.resuming import lengths_of, sync_files
 from hvd_imgcls.workflows.training.saving.retention import retain
 

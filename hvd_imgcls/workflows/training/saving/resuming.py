@@ -6,37 +6,19 @@ import datetime
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hvd_imgcls import distributed
-from hvd_imgcls.checkpoints.store import CheckpointStore
 from hvd_imgcls.config import RunConfig
 from hvd_imgcls.config.running.callbacks import CsvLogger
-from hvd_imgcls.distributed.state_exchange import share_states
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.run_directory.paths import RunDir
-from hvd_imgcls.state_registry import State
+from hvd_imgcls.saving import newest_state
+from hvd_imgcls.saving.newest_state import Resumed
 from hvd_imgcls.text.numbers import duration
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Resumed:
-    """What a run is continued from.
-
-    Attributes:
-        step: Completed steps.
-        facts: What was known about the run when it was saved, as JSON.
-        states_by_rank: The states of all ranks that the run had then; of all but the root only
-            what differs between ranks.
-    """
-
-    step: int
-    facts: Mapping[str, Any]
-    states_by_rank: Sequence[Mapping[str, State]]
 
 
 def read_newest(
@@ -55,22 +37,9 @@ def read_newest(
         CheckpointError: If all checkpoints are damaged.
         ConfigError: If the images differ from those of the run.
     """
-    states: list[Mapping[str, State]] = []
-
-    def read() -> Any:
-        store = CheckpointStore(files.checkpoints)
-        store.clean()
-        found = store.newest(lambda text: logger.warning("%s", text))
-        if found is None:
-            return None
-        _require_same_images(found.facts, facts, files)
-        states.extend([found.states, *found.states_by_rank])
-        return {"step": found.step, "facts": dict(found.facts)}
-
-    header = distributed.agreement.on_root(collectives, read)
-    if header is None:
-        return None
-    return Resumed(**header, states_by_rank=share_states(collectives, states))
+    return newest_state.read_newest(
+        files.checkpoints, collectives, lambda then: _require_same_images(then, facts, files)
+    )
 
 
 def describe_resumption(resumed: Resumed | None, files: RunDir, facts: Mapping[str, Any]) -> str:

@@ -47,7 +47,11 @@ class BackgroundWriter:
     """
 
     def __init__(
-        self, store: CheckpointStore, *, before: Callable[[], None], after: Callable[[], None]
+        self,
+        store: CheckpointStore,
+        *,
+        after: Callable[[], None],
+        before: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._before = before

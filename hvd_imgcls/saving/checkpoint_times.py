@@ -26,10 +26,15 @@ class CheckpointTimes:
         minutes = self._section.every_minutes
         return minutes is not None and self._clock() - self._last >= 60 * minutes
 
-    def is_due_after_step(self, step: int) -> bool:
-        """Returns whether one is due after a step, 1-based; the same on all ranks."""
+    def is_due_after_step(self, step: int, num_steps: int = 1) -> bool:
+        """Returns whether one is due after a step; the same on all ranks.
+
+        Args:
+            step: The step, 1-based.
+            num_steps: Steps since it was last asked; with several, one of them may be the due one.
+        """
         every = self._section.every_steps
-        return every is not None and step % every == 0
+        return every is not None and step % every < num_steps
 
     def is_due_after_epoch(self, epoch: int) -> bool:
         """Returns whether one is due after an epoch, 1-based; the same on all ranks."""

@@ -1,0 +1,1 @@
+"""Saves a `fit` of all ranks, and continues it: the parts of `hvd.callbacks.Checkpoint`."""
