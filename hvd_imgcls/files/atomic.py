@@ -33,12 +33,30 @@ def replacing(path: Path, *, keeps_suffix: bool = False) -> Iterator[Path]:
     _require_replaceable(path)
     _create(partial)
     try:
-        yield partial
-        _sync(partial)
-        os.replace(partial, path)
-        _sync(path.parent)
+        with naming(path):
+            yield partial
+            _sync(partial)
+            os.replace(partial, path)
+            _sync(path.parent)
     finally:
-        partial.unlink(missing_ok=True)
+        # On a disk that cannot be written any more, the first error counts.
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Context manager that adds a file to an OSError that names none, as on a full disk.
+
+    Args:
+        path: The file that is written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+        raise
 
 
 def write_text(path: Path, text: str) -> None:
