@@ -88,6 +88,16 @@ def test_whatever_keeps_a_state_goes_on(name, moments, size, folder, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.matrix(D3)
+def test_stopped_between_training_and_evaluation(folder, tmp_path):
+    """Nobody asks whether to stop then: the process ends at once, and can be continued."""
+    training = TRAININGS["plain"](folder)
+    stop(tmp_path, "term", "model_file:step=1", 1, training.options)
+    outcome = run_to_the_end(tmp_path, size=1, options=training.options)
+    assert result_of(tmp_path, outcome) == twin(1, training.options)
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.ranks(2)
 @pytest.mark.matrix(D4)
