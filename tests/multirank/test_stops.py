@@ -130,6 +130,21 @@ def test_the_same_seed_twice(size, folder, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.matrix("5.5 D7: about the same losses on any number of ranks")
+@pytest.mark.parametrize(
+    "size", [pytest.param(size, marks=pytest.mark.ranks(size)) for size in (1, 3, 4)]
+)
+def test_about_the_same_losses_on_any_number_of_ranks(size, folder):
+    options = TRAININGS["plain"](folder).options
+    _, files = twin(size, options)
+    _, expected = twin(2, options)
+    for line, other in zip(files["metrics.jsonl"], expected["metrics.jsonl"], strict=True):
+        assert line["loss"] == pytest.approx(other["loss"], rel=1e-3)
+        assert line["val_loss"] == pytest.approx(other["val_loss"], rel=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.matrix("negative controls")
 @pytest.mark.parametrize("protection", ["momenta", "start_position"])
 def test_what_is_not_restored_is_noticed(protection, folder, tmp_path):
