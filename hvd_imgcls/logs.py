@@ -70,7 +70,7 @@ def add_file(path: Path, topology: Topology, *, verbosity: Verbosity = Verbosity
         verbosity: How much it logs.
     """
     open_to_append(path).close()  # Not a link to another file, nor a pipe.
-    handler = _ForgivingFileHandler(path, encoding="utf-8")
+    handler = _LogFile(path, encoding="utf-8")
     handler.setLevel(logging.DEBUG if verbosity is Verbosity.VERBOSE else logging.INFO)
     form = f"%(asctime)s %(levelname)s {_prefix(topology)}%(message)s"
     handler.setFormatter(_PrintableFormatter(form))
@@ -87,16 +87,19 @@ def stop() -> None:
     logger.setLevel(logging.NOTSET)
 
 
-class _ForgivingFileHandler(logging.FileHandler):
-    """Says once, on standard error, that the file cannot be written."""
+class _LogFile(logging.FileHandler):
+    """A log file that says once that it cannot be written, as on a full disk."""
 
     _has_failed = False
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - of logging
+        """Says why, instead of printing a traceback for every line."""
+        error = sys.exc_info()[1]
         if not self._has_failed:
             self._has_failed = True
-            reason = sys.exc_info()[1]
-            sys.stderr.write(f"{self.baseFilename}: not every line can be written: {reason}\n")
+            why = error.strerror if isinstance(error, OSError) else error
+            text = f"{self.baseFilename}: {why}; the log is incomplete"
+            sys.stderr.write(f"{printable_text(text)}\n")
 
 
 class _PrintableFormatter(logging.Formatter):

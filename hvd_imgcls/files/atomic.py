@@ -33,17 +33,34 @@ def replacing(path: Path, *, keeps_suffix: bool = False) -> Iterator[Path]:
     _require_replaceable(path)
     _create(partial)
     try:
-        yield partial
-        _sync(partial)
-        os.replace(partial, path)
-        _sync(path.parent)
+        with naming(path, partial):
+            yield partial
+            _sync(partial)
+            os.replace(partial, path)
+            _sync(path.parent)
+    finally:
+        # On a disk that cannot be written any more, the first error counts.
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def naming(path: Path, written: Path | None = None) -> Iterator[None]:
+    """Context manager that adds a file to an OSError that names none, as on a full disk.
+
+    Args:
+        path: The file that is written.
+        written: The temporary file that is written instead, for which errors name `path` as well.
+    """
+    try:
+        yield
     except OSError as error:
-        # Of what writes a full disk, some say no file, and others the temporary one.
-        if error.filename is None or os.fspath(error.filename) == os.fspath(partial):
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+        # Libraries such as h5py raise errors with a message only.
+        if error.filename is None or (written and str(error.filename) == str(written)):
             error.filename = os.fspath(path)
         raise
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

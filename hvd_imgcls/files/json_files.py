@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from hvd_imgcls.files.atomic import write_text
+from hvd_imgcls.files.atomic import naming, write_text
 from hvd_imgcls.files.outside import MAX_RESULTS_BYTES, open_to_append, read_text
 
 
@@ -49,7 +49,7 @@ def append_json_lines(path: Path, values: Iterable[Any]) -> None:
     Raises:
         OSError: If the file cannot be written, or is a link or no regular file.
     """
-    with open_to_append(path) as file:
+    with naming(path), open_to_append(path) as file:
         for value in values:
             line = json.dumps(value, allow_nan=False, ensure_ascii=False) + "\n"
             file.write(line.encode())

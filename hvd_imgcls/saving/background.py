@@ -11,6 +11,7 @@ from typing import Any
 from hvd_imgcls.checkpoints.entry import Entry
 from hvd_imgcls.checkpoints.store import CheckpointStore
 from hvd_imgcls.errors import CheckpointError, first_line
+from hvd_imgcls.failures import process_state
 from hvd_imgcls.state_registry import State
 
 logger = logging.getLogger(__name__)
@@ -102,6 +103,8 @@ class BackgroundWriter:
                 snapshot.step, snapshot.states, snapshot.states_by_rank, snapshot.facts
             )
             self.problem = ""
+            # A signal may end the process where nobody asks for signals.
+            process_state.is_resumable = True
         except (OSError, CheckpointError) as error:
             self.problem = first_line(error)
             logger.warning(

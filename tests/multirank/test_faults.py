@@ -48,6 +48,7 @@ EXIT_CODES = {"kill": {137}, "term": {75, 143}, "raise": {1}, "segv": {139}, "me
 
 
 @pytest.mark.ranks(2)
+@pytest.mark.matrix("A: death of a rank")
 @pytest.mark.parametrize(("action", "moment", "rank"), CASES)
 def test_a_rank_that_fails_ends_the_run_which_continues(action, moment, rank, tmp_path):
     step = {**MOMENTS, **OF_THE_WRITER}[moment]

@@ -148,3 +148,19 @@ def test_without_the_watchdog_the_hang_is_noticed(tmp_path):
         with pytest.raises(AssertionError, match="no end within"):
             ended(program, within=MOST_SECONDS)
     assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "running"
+
+
+@pytest.mark.slow
+@pytest.mark.ranks(2)
+@pytest.mark.matrix("negative controls")
+def test_if_the_root_waits_for_its_disk_alone_the_other_rank_ends_the_run(tmp_path):
+    fault, options = SURVIVING["slow disk"]
+    outcome = run_with_fault(
+        tmp_path,
+        fault,
+        size=2,
+        options=(*OPTIONS, *options),
+        environment={WITHOUT: "waiting_together"},
+    )
+    assert outcome.exit_code == 6, outcome.output
+    assert "rank 1 on localhost ended first, with exit code 6" in outcome.output, outcome.output

@@ -88,6 +88,16 @@ def test_whatever_keeps_a_state_goes_on(name, moments, size, folder, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.matrix(D3)
+def test_stopped_between_training_and_evaluation(folder, tmp_path):
+    """Nobody asks whether to stop then: the process ends at once, and can be continued."""
+    training = TRAININGS["plain"](folder)
+    stop(tmp_path, "term", "model_file:step=1", 1, training.options)
+    outcome = run_to_the_end(tmp_path, size=1, options=training.options)
+    assert result_of(tmp_path, outcome) == twin(1, training.options)
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.ranks(2)
 @pytest.mark.matrix(D4)
@@ -116,6 +126,21 @@ def test_the_same_seed_twice(size, folder, tmp_path):
     training = TRAININGS["plain"](folder)
     outcome = run_to_the_end(tmp_path, size=size, options=training.options)
     assert result_of(tmp_path, outcome) == twin(size, training.options)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.matrix("5.5 D7: about the same losses on any number of ranks")
+@pytest.mark.parametrize(
+    "size", [pytest.param(size, marks=pytest.mark.ranks(size)) for size in (1, 3, 4)]
+)
+def test_about_the_same_losses_on_any_number_of_ranks(size, folder):
+    options = TRAININGS["plain"](folder).options
+    _, files = twin(size, options)
+    _, expected = twin(2, options)
+    for line, other in zip(files["metrics.jsonl"], expected["metrics.jsonl"], strict=True):
+        assert line["loss"] == pytest.approx(other["loss"], rel=1e-3)
+        assert line["val_loss"] == pytest.approx(other["val_loss"], rel=1e-3)
 
 
 @pytest.mark.slow

@@ -152,6 +152,12 @@ def _rendezvous(trigger: Trigger) -> None:
     before(starting, "_start_horovod", lambda *_: trigger.passes())
 
 
+def _model(trigger: Trigger) -> None:
+    from hvd_imgcls.workflows import train
+
+    before(train, "make_model", lambda *_: trigger.passes())
+
+
 def _before_broadcast(trigger: Trigger) -> None:
     from hvd_imgcls.keras.callbacks.broadcast import BroadcastGlobalVariablesCallback
 
@@ -270,6 +276,7 @@ def _done(trigger: Trigger) -> None:
 MOMENTS: dict[str, Callable[[Trigger], None]] = {
     "import": lambda trigger: trigger.passes(),
     "rendezvous": _rendezvous,
+    "model": _model,
     "before_broadcast": _before_broadcast,
     "before_step": _in_training("on_train_batch_begin"),
     "early_in_step": _within_step(0.0005),

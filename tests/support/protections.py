@@ -43,6 +43,17 @@ def _watchdog() -> None:
     Watchdog._report = lambda self, expected: None  # type: ignore[method-assign]
 
 
+def _waiting_together() -> None:
+    from hvd_imgcls.workflows.training.saving.checkpointing import Checkpointing
+
+    def wait(self: Any) -> None:
+        # The root waits alone, when it submits the next snapshot.
+        if self._writer is not None:
+            self._limits.save()
+
+    Checkpointing._wait = wait  # type: ignore[method-assign]
+
+
 def _saving_on_signals() -> None:
     from hvd_imgcls.stop_request import StopRequest
 
@@ -54,6 +65,7 @@ PROTECTIONS: dict[str, Callable[[], None]] = {
     "start_position": _start_position,
     "momenta": _momenta,
     "watchdog": _watchdog,
+    "waiting_together": _waiting_together,
     "saving_on_signals": _saving_on_signals,
 }
 

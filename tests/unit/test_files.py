@@ -27,8 +27,9 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
             partial.write_bytes(b"half of a mod")
             raise OSError(28, "No space left on device")
 
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match="No space") as raised:
         fail()
+    assert raised.value.filename == str(path)
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["model.keras"]
 

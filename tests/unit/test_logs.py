@@ -1,5 +1,6 @@
 import logging
 from datetime import datetime
+from types import SimpleNamespace
 
 import pytest
 
@@ -101,3 +102,18 @@ def test_start_and_stop_leave_the_root_logger_alone():
     logs.stop()
     ours = logging.getLogger("hvd_imgcls")
     assert (ours.handlers, ours.propagate, ours.level) == ([], True, logging.NOTSET)
+
+
+def test_a_log_file_on_a_full_disk_says_so_once(tmp_path, capsys, monkeypatch):
+    def fail(text):
+        raise OSError(28, "No space left on device")
+
+    logs.start(Topology.single())
+    logs.add_file(tmp_path / "log.txt", Topology.single())
+    handlers = logging.getLogger("hvd_imgcls").handlers
+    (file,) = [one for one in handlers if isinstance(one, logging.FileHandler)]
+    monkeypatch.setattr(file, "stream", SimpleNamespace(write=fail, flush=bool, close=bool))
+    for number in range(3):
+        logger.info("line %d", number)
+    said = f"{tmp_path}/log.txt: No space left on device; the log is incomplete\n"
+    assert capsys.readouterr() == ("line 0\nline 1\nline 2\n", said)

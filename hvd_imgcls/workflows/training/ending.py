@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 from hvd_imgcls import logs
-from hvd_imgcls.errors import PeerFailedError, StoppedError
+from hvd_imgcls.errors import PeerFailedError, SetupError, StoppedError
 from hvd_imgcls.failures import process_state, root_cause
 from hvd_imgcls.run_directory.rank_failures import failure_of_another_rank, write_failure
 from hvd_imgcls.run_directory.status import State, write_status
@@ -32,16 +34,33 @@ def recorded_end(run: Run) -> Iterator[None]:
         _write(run, State.STOPPED, "interrupted", None)
         raise
     except Exception as error:
-        cause = root_cause(error) or error
+        unwritable = _unwritable(run, error)
+        cause = root_cause(error) or unwritable or error
         if isinstance(cause, StoppedError):
             _write(run, State.STOPPED, str(cause), cause)
         else:
             _write(run, State.FAILED, _described(run, cause), cause)
+        if cause is unwritable:
+            raise cause from error
         raise
     finally:
         process_state.write_end = None
         if run.lock is not None:
             run.lock.release()
+
+
+def _unwritable(run: Run, error: Exception) -> SetupError | None:
+    """Returns the error to raise instead if a file of the run directory cannot be written."""
+    if not isinstance(error, OSError) or not isinstance(error.filename, str):
+        return None
+    if not Path(error.filename).absolute().is_relative_to(run.files.path.absolute()):
+        return None
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    first = "free space there" if is_full else "make it writable"
+    return SetupError(
+        f"{error.filename} cannot be written: {error.strerror}",
+        fix=f"{first}, and give the same command again: it continues from the last checkpoint",
+    )
 
 
 def _described(run: Run, error: Exception) -> str:

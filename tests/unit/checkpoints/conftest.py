@@ -10,6 +10,13 @@ from tests.support.checkpoint_kills import KillingProcess
 from tests.support.checkpoint_scenarios import SCENARIOS
 
 
+def pytest_collection_modifyitems(items):
+    """Counts all tests of this folder as one group."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.matrix("H: checkpoint files"))
+
+
 @pytest.fixture(scope="session")
 def templates(tmp_path_factory):
     """A folder with the store of every scenario before it begins, by name."""
