@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hvd_imgcls import logs
-from hvd_imgcls.errors import PeerFailedError, SetupError, StoppedError
+from hvd_imgcls.errors import PeerFailedError, SetupError, StoppedError, first_line
 from hvd_imgcls.failures import process_state, root_cause
 from hvd_imgcls.run_directory.rank_failures import failure_of_another_rank, write_failure
 from hvd_imgcls.run_directory.status import State, write_status
@@ -58,7 +58,7 @@ def _unwritable(run: Run, error: Exception) -> SetupError | None:
     is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     first = "free space there" if is_full else "make it writable"
     return SetupError(
-        f"{error.filename} cannot be written: {error.strerror}",
+        f"{error.filename} cannot be written: {error.strerror or first_line(error)}",
         fix=f"{first}, and give the same command again: it continues from the last checkpoint",
     )
 
