@@ -95,7 +95,7 @@ def _next(files: RunDir, entries: list[Entry]) -> str:
         return "the run is finished; it can be trained longer with a higher train.num_epochs"
     if status.state is State.RUNNING:
         return "the run goes on"
-    how = f"the run is {printable(status.text)}\n"
+    how = f"{printable(status.message) or f'the run was {status.state.value}'}\n"
     if not sound:
         return f"{how}there is no checkpoint: the same command begins again"
     return f"{how}the same command continues after step {sound[-1].step:,}"
