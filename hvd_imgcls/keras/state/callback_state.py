@@ -58,11 +58,14 @@ def has_own_state(callback: Any) -> bool:
 
 
 def _undecided(callback: Any) -> set[str]:
-    """Returns the attributes that belong to the direction of a monitored metric.
+    """Returns the attributes that Keras sets anew in every training.
 
-    Keras finds the direction at the end of the first epoch of a callback, and changes the sign of
-    `min_delta` then. A restored callback does so again, so that it must have the sign of the start.
+    It finds the direction of a monitored metric at the end of the first epoch of a callback, and
+    changes the sign of `min_delta` then. A restored callback does so again, so that it must have
+    the sign of the start. `CSVLogger` looks in `on_train_begin` whether its file has a header.
     """
+    if isinstance(callback, keras.callbacks.CSVLogger):
+        return {"append_header"}
     return {"min_delta"} if "monitor_op" in vars(callback) else set()
 
 

@@ -32,3 +32,20 @@ def test_a_metric_that_improves_too_little_counts_as_before(kind, num_before):
         restored.on_epoch_end(epoch, {"loss": loss})
     for name in ("best", "wait", "min_delta"):
         assert getattr(restored, name) == getattr(whole, name), name
+
+
+def test_a_table_that_is_continued_has_one_header(tmp_path):
+    path = tmp_path / "metrics.csv"
+
+    def of_one_epoch(epoch, state=None):
+        callback = keras.callbacks.CSVLogger(str(path), append=True)
+        callback.on_train_begin()
+        if state is not None:
+            CallbackState(callback).restore(state)
+        callback.on_epoch_end(epoch, {"loss": 0.5, "val_loss": 0.25})
+        saved = CallbackState(callback).state()
+        callback.on_train_end()
+        return saved
+
+    of_one_epoch(1, of_one_epoch(0))
+    assert path.read_text().splitlines() == ["epoch,loss,val_loss", "0,0.5,0.25", "1,0.5,0.25"]
