@@ -71,6 +71,23 @@ def test_the_rank_that_failed_is_named_in_one_line(script: str, exit_code: int, 
     assert seconds < 15
 
 
+def test_an_error_far_above_is_repeated_in_the_last_line() -> None:
+    script = (
+        "[ $HOROVOD_RANK = 0 ] && { trap 'i=0; while [ $i -lt 30 ]; do echo noise >&2; "
+        "i=$((i + 1)); done; exit 5' TERM; sleep 50 & wait; }; "
+        "sleep 1; echo 'error: a.jpg: damaged' >&2; exit 3"
+    )
+    code, stderr, _ = horovodrun(script)
+    assert code == 3
+    assert stderr.splitlines()[-1] == (
+        "horovodrun: rank 1 on localhost ended first, with exit code 3; the job was stopped: "
+        "a.jpg: damaged"
+    )
+    # A short output has it once.
+    _, stderr, _ = horovodrun("echo 'error: a.jpg: damaged' >&2; exit 3")
+    assert stderr.splitlines()[-1].endswith("; the job was stopped")
+
+
 def test_children_of_a_killed_rank_are_gone_and_do_not_hold_the_launcher(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     script = f"sleep 300 & echo $! >> {pids}; sleep 1; [ $HOROVOD_RANK = 1 ] && kill -9 $$; wait"
