@@ -169,12 +169,12 @@ def test_the_run_directory_is_removed(tmp_path):
         program.wait_for_output("FAULT ", 100)
         shutil.rmtree(tmp_path / "run")
         outcome = ended(program)
-    # It is there again, with all that belongs to the end of a run.
     assert "could not be saved" in outcome.output, outcome.output
+    assert "it was removed while the run goes on" in outcome.output, outcome.output
     assert "Traceback" not in outcome.output, outcome.output
-    assert outcome.exit_code == 0, outcome.output
-    for name in ("model.keras", "summary.json", "evaluation.json", "metrics.jsonl"):
-        assert (tmp_path / "run" / name).exists()
+    # No half of a run is left, without its configuration.
+    assert outcome.exit_code == 2, outcome.output
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow

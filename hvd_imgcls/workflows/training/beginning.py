@@ -102,7 +102,9 @@ def begin(
             config.checkpoint,
             states,
             collectives,
-            Destination(files.checkpoints, facts, appended_files(config, files)),
+            Destination(
+                files.checkpoints, facts, appended_files(config, files), required=files.config
+            ),
             guards,
         )
     return Run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import logging
 import signal
 from collections.abc import Iterator, Mapping, Sequence
@@ -61,11 +62,24 @@ class Destination:
         directory: Directory of the checkpoints.
         facts: What the states belong to, as JSON.
         appended: Files whose present lengths belong to the state.
+        required: A file that must exist, without which the state is of no use; or None.
     """
 
     directory: Path
     facts: Mapping[str, Any]
     appended: Sequence[Path]
+    required: Path | None = None
+
+    def prepare(self) -> None:
+        """Syncs the files that belong to a state that is about to be written.
+
+        Raises:
+            OSError: If one cannot be synced, or if the run directory was removed.
+        """
+        if self.required is not None and not self.required.is_file():
+            reason = "it was removed while the run goes on"
+            raise FileNotFoundError(errno.ENOENT, reason, str(self.required))
+        sync_files(self.appended)
 
 
 class Checkpointing:
@@ -100,7 +114,7 @@ class Checkpointing:
             store = CheckpointStore(destination.directory)
             self._writer = BackgroundWriter(
                 store,
-                before=lambda: sync_files(destination.appended),
+                before=destination.prepare,
                 after=lambda: retain(store, section),
             )
         self._phase, self._position, self._steps_before = "", Position(), 0
