@@ -145,22 +145,7 @@ def _write_images(folder: Path) -> Path:
 def _saved_run(pipeline: Path, folder: Path) -> Path:
     """Returns the directory of a run that was stopped after its first step."""
     run_dir = folder / "saved"
-    words = [str(pipeline), f"--run_dir={run_dir}", "--checkpoint.every_steps=1"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "hvd_imgcls", "train", *words],
-        env=environment(1, os.environ),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    store = CheckpointStore(RunDir(run_dir).checkpoints)
-    deadline = time.monotonic() + 600
-    while not store.entries():
-        if process.poll() is not None or time.monotonic() > deadline:
-            process.kill()
-            raise HvdImgclsError("the run of the benchmark saved nothing")
-        time.sleep(0.1)
-    process.terminate()
-    process.wait()
+    _run_arm(pipeline, run_dir, "save")
     return run_dir
 
 
@@ -178,20 +163,19 @@ def _move_to(run_dir: Path, share: float) -> None:
 
 def _seconds_to_first_step(pipeline: Path, run_dir: Path) -> float:
     began = time.perf_counter()
+    _run_arm(pipeline, run_dir, "end")
+    return time.perf_counter() - began
+
+
+def _run_arm(pipeline: Path, run_dir: Path, end: str) -> None:
+    module = "hvd_imgcls.bench.checkpoints.continuing_arms"
     subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "hvd_imgcls.bench.checkpoints.continuing_arms",
-            str(pipeline),
-            str(run_dir),
-        ],
+        [sys.executable, "-m", module, str(pipeline), str(run_dir), end],
         env=environment(1, os.environ),
         capture_output=True,
         check=True,
         timeout=600,
     )
-    return time.perf_counter() - began
 
 
 def _determinism(pairs: int) -> dict[str, Any]:
