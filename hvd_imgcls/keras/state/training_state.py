@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import keras
@@ -15,43 +16,15 @@ PLAIN = (bool, int, float, str, np.generic)
 """Types that JSON supports, after conversion from NumPy."""
 
 
-class WeightsState:
-    """The weights of a model, which are equal on all ranks.
+class _VariablesState(ABC):
+    """The state of some of the variables of a model.
 
     Args:
         model: A built model.
     """
 
-    def __init__(self, model: keras.Model) -> None:
-        self._model = model
-
-    def state(self) -> dict[str, Any]:
-        """Returns all variables that layers have declared as trainable, frozen or not."""
-        return arrays_of(self.variables)
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Restores the result of `state`.
-
-        Raises:
-            CheckpointError: If the model has different weights.
-        """
-        assign_arrays(self.variables, state, "weights of the model")
-
-    @property
-    def variables(self) -> list[Any]:
-        """The variables, in order."""
-        others = _not_trained(self._model)
-        return [variable for variable in self._model.variables if id(variable) not in others]
-
-
-class StatisticsState:
-    """All other variables of a model: moving statistics and the states of random generators.
-
-    They differ between ranks.
-
-    Args:
-        model: A built model.
-    """
+    _owner = ""
+    """Their name in errors."""
 
     def __init__(self, model: keras.Model) -> None:
         self._model = model
@@ -64,9 +37,42 @@ class StatisticsState:
         """Restores the result of `state`.
 
         Raises:
-            CheckpointError: If the model has different ones.
+            CheckpointError: If the model has different variables.
         """
-        assign_arrays(self.variables, state, "moving statistics and random states of the model")
+        assign_arrays(self.variables, state, self._owner)
+
+    @property
+    @abstractmethod
+    def variables(self) -> list[Any]:
+        """The variables, in order."""
+
+
+class WeightsState(_VariablesState):
+    """The weights of a model, equal on all ranks: what layers declare as trainable, frozen or not.
+
+    Args:
+        model: A built model.
+    """
+
+    _owner = "weights of the model"
+
+    @property
+    def variables(self) -> list[Any]:
+        """The variables, in order."""
+        others = _not_trained(self._model)
+        return [variable for variable in self._model.variables if id(variable) not in others]
+
+
+class StatisticsState(_VariablesState):
+    """All other variables of a model: moving statistics and the states of random generators.
+
+    They differ between ranks.
+
+    Args:
+        model: A built model.
+    """
+
+    _owner = "moving statistics and random states of the model"
 
     @property
     def variables(self) -> list[Any]:

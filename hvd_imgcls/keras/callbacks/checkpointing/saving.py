@@ -19,6 +19,7 @@ from hvd_imgcls.errors import StoppedError
 from hvd_imgcls.plan.position import Position
 from hvd_imgcls.saving.background import BackgroundWriter, Snapshot
 from hvd_imgcls.saving.checkpoint_times import CheckpointTimes
+from hvd_imgcls.saving.waiting import wait_together
 from hvd_imgcls.state_registry import StateRegistry
 from hvd_imgcls.stop_request import StopRequest
 
@@ -147,6 +148,7 @@ class FitSaving:
         is_root = self._collectives.topology.is_root
         states = self._states.states(only_differing=not is_root)
         others = gather_states(self._collectives, states)
+        wait_together(self._writer, self._collectives)
         if self._writer is not None:
             facts = {
                 **self._destination.facts,
@@ -173,9 +175,9 @@ class FitSaving:
 
     def _outcome_on_all_ranks(self) -> dict[str, Any]:
         """Returns what was saved last, when everything is written. Collective."""
+        wait_together(self._writer, self._collectives)
         outcome: dict[str, Any] = {}
         if self._writer is not None:
-            self._writer.wait()
             entry = self._writer.last_written
             outcome = {
                 "saved": None if entry is None else str(entry.path),

@@ -24,6 +24,7 @@ from hvd_imgcls.interruption import end_by_signal
 from hvd_imgcls.plan.position import Position
 from hvd_imgcls.saving.background import BackgroundWriter, Snapshot
 from hvd_imgcls.saving.checkpoint_times import CheckpointTimes
+from hvd_imgcls.saving.waiting import wait_together
 from hvd_imgcls.state_registry import StateRegistry
 from hvd_imgcls.stop_request import StopRequest
 from hvd_imgcls.workflows.progress.entries import as_json
@@ -32,8 +33,6 @@ from hvd_imgcls.workflows.training.saving.resuming import lengths_of, sync_files
 from hvd_imgcls.workflows.training.saving.retention import retain
 
 logger = logging.getLogger(__name__)
-
-_SECONDS_BETWEEN_MESSAGES = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +187,7 @@ class Checkpointing:
         Args:
             metrics: The metrics of the last epoch, JSON.
         """
-        if self._writer is not None:
-            self._writer.wait()
+        self._wait()
         _, has_failed = self._polling.ask(self._failure)
         if has_failed or self._moment() != self._saved:
             self._save(metrics)
@@ -265,17 +263,9 @@ class Checkpointing:
         return Snapshot(step=self._step, states=states, states_by_rank=others, facts=facts)
 
     def _wait(self) -> None:
-        """Waits until nothing is being written. Collective.
-
-        The ranks exchange messages meanwhile: a slow disk of the root is not taken for a hang.
-        """
+        """Waits until nothing is being written. Collective."""
         self._limits.save()
-        while not self._collectives.broadcast_json(self._is_free()):
-            pass
-
-    def _is_free(self) -> bool:
-        """Waits for a moment, on the root; returns whether nothing is being written."""
-        return self._writer is None or self._writer.wait(_SECONDS_BETWEEN_MESSAGES)
+        wait_together(self._writer, self._collectives)
 
     def _save_and_stop(self, number: int, metrics: Mapping[str, Any] | None = None) -> None:
         self._save(metrics)
