@@ -159,7 +159,8 @@ def test_if_the_root_waits_for_its_disk_alone_the_other_rank_ends_the_run(tmp_pa
         tmp_path,
         fault,
         size=2,
-        options=(*OPTIONS, *options),
+        # So long that it is not complete before the watchdog, which has decided, ends it.
+        options=(*OPTIONS, *options, "--train.num_epochs=100"),
         environment={WITHOUT: "waiting_together"},
     )
     assert outcome.exit_code == 6, outcome.output
