@@ -43,6 +43,8 @@ class CheckpointStore:
     def __init__(self, directory: Path, disk: Disk | None = None) -> None:
         self.directory = directory
         self._disk = disk or Disk()
+        # Written by this object, and so with the content that the manifest says.
+        self._written: set[CheckpointName] = set()
 
     def write(
         self,
@@ -75,6 +77,7 @@ class CheckpointStore:
             name = CheckpointName(step, earlier[-1].revision + 1 if earlier else 0)
             manifest = self._write_directory(name, encoded)
             write_pointer(self.directory, name, self._disk)
+            self._written.add(name)
             entry = entry_of(self.directory / str(name), manifest)
             self._remove_replaced(entry, earlier)
         return entry
@@ -122,7 +125,9 @@ class CheckpointStore:
         return read_newest(self.directory, warn, self._disk)
 
     def retain(self, keep_last: int, keep: Collection[int] = ()) -> list[int]:
-        """Removes old checkpoints. The newest is read first, to be sure that one remains.
+        """Removes old checkpoints. The newest must be sound, so that one surely remains.
+
+        It is read and verified, unless this object has written it.
 
         Args:
             keep_last: How many to keep, counted from the newest sound one; at least 1. Newer
@@ -167,6 +172,8 @@ class CheckpointStore:
         return checkpoints_in(self.directory, self._disk)
 
     def _is_sound(self, name: CheckpointName) -> bool:
+        if name in self._written:
+            return True
         try:
             verify_checkpoint(self.directory / str(name), name.step, self._disk)
         except CheckpointError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from hvd_imgcls.checkpoints.manifest import FileDigest
 
 
 class FileWriter:
-    """A new file.
+    """A new file, written in whole pieces as far as possible.
 
     Args:
         file: Its descriptor.
@@ -27,23 +28,30 @@ class FileWriter:
         self._disk = disk
         self._hasher = hashlib.sha256()
         self._size = 0
+        # Starts at a page, as writing past the page cache requires.
+        self._piece = np.frombuffer(mmap.mmap(-1, disk.piece_bytes), np.uint8)
+        self._filled = 0
 
-    def write(self, content: memoryview) -> None:
+    def write(self, content: Array) -> None:
         """Appends bytes.
+
+        Args:
+            content: `[size]`, uint8.
 
         Raises:
             OSError: If they cannot be written.
         """
         start = 0
-        while start < len(content):
-            piece = content[start : start + self._disk.piece_bytes]
-            count = self._disk.write(self._file, piece)
-            self._hasher.update(piece[:count])
+        while start < content.size:
+            count = min(content.size - start, self._piece.size - self._filled)
+            self._piece[self._filled : self._filled + count] = content[start : start + count]
+            self._filled += count
             start += count
-        self._size += len(content)
+            if self._filled == self._piece.size:
+                self.flush()
 
     def write_array(self, array: Array) -> None:
-        """Appends the bytes of an array, in C order. Only pieces of it are copied, if anything.
+        """Appends the bytes of an array, in C order. Only pieces of it are copied.
 
         Raises:
             OSError: If they cannot be written.
@@ -56,6 +64,19 @@ class FileWriter:
         count = max(1, self._disk.piece_bytes // array.itemsize)
         for start in range(0, array.size, count):
             self.write(_bytes_of(array.flat[start : start + count]))
+
+    def flush(self) -> None:
+        """Writes what is less than a whole piece; nothing may be appended after that.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        rest = self._piece[: self._filled].data
+        self._hasher.update(rest)
+        self._size += len(rest)
+        self._filled = 0
+        while rest:
+            rest = rest[self._disk.write(self._file, rest) :]
 
     @property
     def digest(self) -> FileDigest:
@@ -76,7 +97,9 @@ def new_file(path: Path, disk: Disk) -> Iterator[FileWriter]:
     """
     file = disk.create(path)
     try:
-        yield FileWriter(file, disk)
+        writer = FileWriter(file, disk)
+        yield writer
+        writer.flush()
         disk.sync(file)
     except BaseException:
         # The first error is the one to report.
@@ -98,10 +121,9 @@ def write_whole(path: Path, content: bytes, disk: Disk) -> FileDigest:
         OSError: If it cannot be written.
     """
     with new_file(path, disk) as file:
-        file.write(memoryview(content))
+        file.write(np.frombuffer(content, np.uint8))
     return file.digest
 
 
-def _bytes_of(array: Array) -> memoryview:
-    # Through uint8, because types of ml_dtypes and dates have no buffer of their own.
-    return array.reshape(-1).view(np.uint8).data
+def _bytes_of(array: Array) -> Array:
+    return array.reshape(-1).view(np.uint8)

@@ -14,6 +14,7 @@ class FastDisk(Disk):
     """Does not wait for the disk, which matters only to a power failure."""
 
     piece_bytes = 256
+    is_direct = False
 
     def sync(self, file):
         pass

@@ -50,10 +50,10 @@ def damage(path, how):
 
 
 def three(templates, folder):
-    """Returns a store with the checkpoints 1, 2 and 3."""
-    store = CheckpointStore(fresh_copy(templates / "third", folder), FastDisk())
-    write(store, 3)
-    return store
+    """Returns a store with the checkpoints 1, 2 and 3, which another object has written."""
+    directory = fresh_copy(templates / "third", folder)
+    write(CheckpointStore(directory, FastDisk()), 3)
+    return CheckpointStore(directory, FastDisk())
 
 
 def require_fallback(store, step, name):

@@ -2,6 +2,8 @@
 
 import datetime
 import errno
+import fcntl
+import os
 import subprocess
 import sys
 import tracemalloc
@@ -88,6 +90,46 @@ def test_an_earlier_revision_is_used_if_the_later_is_damaged(store):
     warnings = []
     assert number_of(store.newest(warnings.append)) == 2
     assert "step-00000002.1/state.bin: truncated: 0 bytes, expected" in warnings[0]
+
+
+class WatchedDisk(Disk):
+    """Remembers which pieces were written past the page cache."""
+
+    piece_bytes = 8192
+
+    def __init__(self):
+        self.pieces = []
+
+    def write(self, file, piece):
+        count = super().write(file, piece)
+        is_direct = bool(fcntl.fcntl(file, fcntl.F_GETFL) & os.O_DIRECT)
+        self.pieces.append((len(piece), count, is_direct))
+        return count
+
+
+def can_be_direct(folder):
+    try:
+        os.close(os.open(folder / "probe", os.O_WRONLY | os.O_CREAT | os.O_DIRECT))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("size", [8191, 8192, 8193, 3 * 8192, 3 * 8192 + 4096, 40_001])
+def test_whole_pieces_are_written_past_the_page_cache(tmp_path, size):
+    disk = WatchedDisk()
+    store = CheckpointStore(tmp_path / "checkpoints", disk)
+    values = np.random.default_rng(0).integers(0, 256, size).astype(np.uint8)
+    # In parts, none of which begins at a page.
+    parts = np.split(values, [min(9000, size), min(9001, size)])
+    store.write(1, {"model": {"parts": parts}}, [], {})
+    file = store.entries()[0].path / "state.bin"
+    assert file.read_bytes() == values.tobytes()
+    assert is_same(store.newest(pytest.fail).states, {"model": {"parts": parts}})
+    whole = [piece for piece in disk.pieces if piece[0] == 8192]
+    assert len(whole) == size // 8192
+    assert all(piece == (8192, 8192, can_be_direct(tmp_path)) for piece in whole)
+    assert not any(is_direct for length, _, is_direct in disk.pieces if length < 8192)
 
 
 def test_old_checkpoints_are_removed(store):

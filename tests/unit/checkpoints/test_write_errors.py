@@ -11,6 +11,7 @@ import pytest
 from hvd_imgcls.checkpoints.disk import Disk
 from hvd_imgcls.checkpoints.store import CheckpointStore
 from hvd_imgcls.errors import CheckpointError
+from hvd_imgcls.files.outside import MIB
 from tests.support.checkpoint_disks import FailingDisk
 from tests.support.checkpoint_scenarios import SCENARIOS, calls_of, fresh_copy, require_sound
 from tests.support.checkpoint_states import number_of, write
@@ -64,22 +65,32 @@ def test_the_message_names_the_directory_and_the_reason(templates, folder):
     assert caught.value.__cause__.errno == errno.ENOSPC
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 1 MiB."""
-    mounted = tmp_path / "mounted"
+@pytest.fixture(params=["tmpfs", "ext4"])
+def small_disk(request, tmp_path):
+    """A file system of 1 or 12 MiB; the larger one is written past the page cache."""
+    mounted, image = tmp_path / "mounted", tmp_path / "image"
     mounted.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(mounted)]
-    if os.geteuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode:
-        pytest.skip("cannot mount a tmpfs here")
+    commands = [["mount", "-t", "tmpfs", "-o", "size=1m", "none", mounted]]
+    if request.param == "ext4":
+        image.write_bytes(bytes(12 * MIB))
+        commands = [["mkfs.ext4", "-q", image], ["mount", "-o", "loop", image, mounted]]
+    if os.geteuid() != 0 or not all(map(succeeds, commands)):
+        pytest.skip(f"cannot mount {request.param} here")
     yield mounted
     subprocess.run(["umount", str(mounted)], check=True)
+
+
+def succeeds(command):
+    try:
+        return not subprocess.run(command, check=False, capture_output=True).returncode
+    except FileNotFoundError:
+        return False
 
 
 def test_a_full_disk(small_disk):
     store = CheckpointStore(small_disk / "checkpoints", Disk())
     write(store, 1)
-    large = {"model": {"kernel": np.zeros(2**18)}}
+    large = {"model": {"kernel": np.zeros(16 * MIB, np.uint8)}}
     for step in (2, 2, 3):
         with pytest.raises(CheckpointError, match="No space left on device"):
             store.write(step, large, [], {"number": step})
