@@ -44,14 +44,10 @@ def _watchdog() -> None:
 
 
 def _waiting_together() -> None:
-    from hvd_imgcls.workflows.training.saving.checkpointing import Checkpointing
+    from hvd_imgcls.saving.state_saver import StateSaver
 
-    def wait(self: Any) -> None:
-        # The root waits alone, when it submits the next snapshot.
-        if self._writer is not None:
-            self._limits.save()
-
-    Checkpointing._wait = wait  # type: ignore[method-assign]
+    # The root waits alone, when it submits the next snapshot.
+    StateSaver.wait = lambda self: self._on_wait()  # type: ignore[method-assign]
 
 
 def _saving_on_signals() -> None:

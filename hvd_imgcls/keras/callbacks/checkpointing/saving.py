@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import logging
 import signal
 from collections.abc import Mapping
@@ -14,12 +13,11 @@ from hvd_imgcls.checkpoints.store import CheckpointStore
 from hvd_imgcls.config.running.checkpoint import Checkpoint as Section
 from hvd_imgcls.distributed.collectives import Collectives
 from hvd_imgcls.distributed.polling import Polling
-from hvd_imgcls.distributed.state_exchange import gather_states
 from hvd_imgcls.errors import StoppedError
 from hvd_imgcls.plan.position import Position
-from hvd_imgcls.saving.background import BackgroundWriter, Snapshot
+from hvd_imgcls.saving.background import BackgroundWriter
 from hvd_imgcls.saving.checkpoint_times import CheckpointTimes
-from hvd_imgcls.saving.waiting import wait_together
+from hvd_imgcls.saving.state_saver import StateSaver
 from hvd_imgcls.state_registry import StateRegistry
 from hvd_imgcls.stop_request import StopRequest
 
@@ -75,17 +73,16 @@ class FitSaving:
         stop: StopRequest,
     ) -> None:
         self._destination = destination
-        self._states = states
-        self._collectives = collectives
+        self._is_root = collectives.topology.is_root
         self._position = position
-        self._stop = stop
         self._times = CheckpointTimes(destination.section)
         self._polling = Polling(collectives, "fit.checkpoint.poll")
-        self._writer: BackgroundWriter | None = None
-        if collectives.topology.is_root:
+        writer: BackgroundWriter | None = None
+        if self._is_root:
             store = CheckpointStore(destination.directory)
             keep_last = destination.section.keep_last
-            self._writer = BackgroundWriter(store, after=lambda: self._retain(store, keep_last))
+            writer = BackgroundWriter(store, after=lambda: _retain(store, keep_last))
+        self._saver = StateSaver(states, collectives, writer, self._times, stop)
         self._asked_step = position.step
         self._saved = self._moment() if position.num_batches else None
 
@@ -101,7 +98,7 @@ class FitSaving:
             return
         step = self._position.step
         num_steps, self._asked_step = step - self._asked_step, step
-        number, is_due = self._polling.tick(self._wishes) or (0, 0)
+        number, is_due = self._polling.tick(self._saver.wishes) or (0, 0)
         if number:
             self._save_and_stop(number)
         if is_due or self._times.is_due_after_step(step, num_steps):
@@ -118,7 +115,7 @@ class FitSaving:
         Raises:
             FitStoppedError: On all ranks, if one was asked to stop.
         """
-        number, is_due = self._polling.ask(self._wishes)
+        number, is_due = self._polling.ask(self._saver.wishes)
         if number:
             self._save_and_stop(number)
         if is_last or is_due or self._times.is_due_after_epoch(self._position.epoch):
@@ -130,63 +127,32 @@ class FitSaving:
         Returns:
             Whether the training can be continued.
         """
-        outcome = self._outcome_on_all_ranks()
-        return outcome["saved"] is not None
+        return self._saver.outcome(self._position.step)["saved"] is not None
 
     def _moment(self) -> tuple[int, int]:
         return self._position.num_batches, self._position.epoch
-
-    def _wishes(self) -> tuple[int, int]:
-        """Returns the signal that this rank received, 0 if none, and whether to save now."""
-        is_free = self._writer is not None and not self._writer.is_busy
-        return self._stop.signal, int(is_free and self._times.is_due_by_time())
 
     def _save(self) -> None:
         """Copies the states of all ranks, and starts writing them. Collective."""
         if self._moment() == self._saved:
             return
-        is_root = self._collectives.topology.is_root
-        states = self._states.states(only_differing=not is_root)
-        others = gather_states(self._collectives, states)
-        wait_together(self._writer, self._collectives)
-        if self._writer is not None:
-            facts = {
-                **self._destination.facts,
-                "epoch": self._position.epoch,
-                "batch": self._position.batch_in_epoch,
-                "size": self._collectives.topology.size,
-                "saved": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            }
-            self._writer.submit(
-                Snapshot(
-                    step=self._position.step, states=states, states_by_rank=others, facts=facts
-                )
-            )
+        facts = {
+            **self._destination.facts,
+            "epoch": self._position.epoch,
+            "batch": self._position.batch_in_epoch,
+        }
+        self._saver.submit(self._saver.snapshot(self._position.step, facts))
         self._saved = self._moment()
-        self._times.restart()
 
     def _save_and_stop(self, number: int) -> None:
         """Ends `fit` when everything is written. Collective."""
         self._save()
-        error = FitStoppedError(signal.Signals(number), **self._outcome_on_all_ranks())
-        if self._collectives.topology.is_root:
+        outcome = self._saver.outcome(self._position.step)
+        error = FitStoppedError(signal.Signals(number), **outcome)
+        if self._is_root:
             logger.warning("%s", error)
         raise error
 
-    def _outcome_on_all_ranks(self) -> dict[str, Any]:
-        """Returns what was saved last, when everything is written. Collective."""
-        wait_together(self._writer, self._collectives)
-        outcome: dict[str, Any] = {}
-        if self._writer is not None:
-            entry = self._writer.last_written
-            outcome = {
-                "saved": None if entry is None else str(entry.path),
-                "step": self._position.step,
-                "problem": self._writer.problem,
-            }
-        result: dict[str, Any] = self._collectives.broadcast_json(outcome)
-        return result
 
-    @staticmethod
-    def _retain(store: CheckpointStore, keep_last: int) -> None:
-        store.retain(keep_last)
+def _retain(store: CheckpointStore, keep_last: int) -> None:
+    store.retain(keep_last)

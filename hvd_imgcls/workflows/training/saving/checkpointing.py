@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import errno
 import logging
 import signal
@@ -16,7 +15,6 @@ from hvd_imgcls import distributed
 from hvd_imgcls.checkpoints.store import CheckpointStore
 from hvd_imgcls.config.running.checkpoint import Checkpoint
 from hvd_imgcls.distributed.polling import Polling
-from hvd_imgcls.distributed.state_exchange import gather_states
 from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.errors import StoppedError
 from hvd_imgcls.failures import process_state
@@ -24,7 +22,7 @@ from hvd_imgcls.interruption import end_by_signal
 from hvd_imgcls.plan.position import Position
 from hvd_imgcls.saving.background import BackgroundWriter, Snapshot
 from hvd_imgcls.saving.checkpoint_times import CheckpointTimes
-from hvd_imgcls.saving.waiting import wait_together
+from hvd_imgcls.saving.state_saver import StateSaver
 from hvd_imgcls.state_registry import StateRegistry
 from hvd_imgcls.stop_request import StopRequest
 from hvd_imgcls.workflows.progress.entries import as_json
@@ -100,22 +98,23 @@ class Checkpointing:
         destination: Destination,
         guards: Guards,
     ) -> None:
-        self._states = states
-        self._collectives = collectives
         self._destination = destination
-        self._stop, self._limits = guards.stop, guards.limits
+        self._stop = guards.stop
         self._times = CheckpointTimes(section)
         self._polling = Polling(collectives, "checkpoint.poll")
         # Of evaluations, whose blocks take another time than steps.
         self._evaluation_polling = Polling(collectives, "checkpoint.poll_evaluation")
-        self._writer: BackgroundWriter | None = None
+        writer: BackgroundWriter | None = None
         if collectives.topology.is_root:
             store = CheckpointStore(destination.directory)
-            self._writer = BackgroundWriter(
+            writer = BackgroundWriter(
                 store,
                 before=destination.prepare,
                 after=lambda: retain(store, section),
             )
+        self._saver = StateSaver(
+            states, collectives, writer, self._times, guards.stop, on_wait=guards.limits.save
+        )
         self._phase, self._position, self._steps_before = "", Position(), 0
         # The moment of the last checkpoint, or that from which the phase started.
         self._saved = self._moment()
@@ -146,7 +145,7 @@ class Checkpointing:
         """
         if self._position.passes:
             return
-        asked = self._polling.tick(self._wishes)
+        asked = self._polling.tick(self._saver.wishes)
         number, is_due = asked or (0, 0)
         if number:
             self._save_and_stop(number)
@@ -173,7 +172,7 @@ class Checkpointing:
             StoppedError: On all ranks, if one was asked to stop.
         """
         self._before_end = None
-        number, is_due = self._polling.ask(self._wishes)
+        number, is_due = self._polling.ask(self._saver.wishes)
         if number:
             self._save_and_stop(number, metrics)
         if is_due or self._times.is_due_after_epoch(self._position.epoch):
@@ -187,8 +186,8 @@ class Checkpointing:
         Args:
             metrics: The metrics of the last epoch, JSON.
         """
-        self._wait()
-        _, has_failed = self._polling.ask(self._failure)
+        self._saver.wait()
+        _, has_failed = self._polling.ask(self._saver.failure)
         if has_failed or self._moment() != self._saved:
             self._save(metrics)
 
@@ -200,12 +199,10 @@ class Checkpointing:
         Raises:
             StoppedError: On all ranks, if one was asked to stop.
         """
-        asked = self._evaluation_polling.tick(self._wishes)
+        asked = self._evaluation_polling.tick(self._saver.wishes)
         if asked is None or not asked[0]:
             return
-        self._wait()
-        if self._writer is not None and self._before_end is not None:
-            self._writer.submit(self._before_end)
+        self._saver.submit(self._before_end)
         self._stop_all(asked[0])
 
     @contextmanager
@@ -217,7 +214,7 @@ class Checkpointing:
 
     def end(self) -> None:
         """Waits until everything is written. Collective: every rank must call this."""
-        process_state.is_resumable = self._outcome_on_all_ranks()["saved"] is not None
+        process_state.is_resumable = self._saver.outcome(self._step)["saved"] is not None
 
     def _moment(self) -> tuple[str, int, int]:
         return self._phase, self._position.num_batches, self._position.epoch
@@ -226,46 +223,21 @@ class Checkpointing:
     def _step(self) -> int:
         return self._steps_before + self._position.step
 
-    def _wishes(self) -> tuple[int, int]:
-        """Returns the signal that this rank received, 0 if none, and whether to save now."""
-        is_free = self._writer is not None and not self._writer.is_busy
-        return self._stop.signal, int(is_free and self._times.is_due_by_time())
-
-    def _failure(self) -> tuple[int, int]:
-        """Returns whether the last checkpoint could not be written, like `_wishes`."""
-        return 0, int(self._writer is not None and bool(self._writer.problem))
-
     def _save(self, metrics: Mapping[str, Any] | None = None) -> None:
         """Copies the states of all ranks, and starts writing them. Collective."""
-        snapshot = self._snapshot(metrics)
-        self._wait()
-        if self._writer is not None and snapshot is not None:
-            self._writer.submit(snapshot)
+        self._saver.submit(self._snapshot(metrics))
         self._saved = self._moment()
-        self._times.restart()
 
     def _snapshot(self, metrics: Mapping[str, Any] | None = None) -> Snapshot | None:
         """Returns a copy of the states of all ranks, on the root; elsewhere None. Collective."""
-        is_root = self._collectives.topology.is_root
-        states = self._states.states(only_differing=not is_root)
-        others = gather_states(self._collectives, states)
-        if not is_root:
-            return None
         facts = {
             **self._destination.facts,
             "phase": self._phase,
             "epoch": self._position.epoch,
-            "size": self._collectives.topology.size,
-            "saved": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "metrics": as_json(metrics or {}),
             "files": lengths_of(self._destination.appended),
         }
-        return Snapshot(step=self._step, states=states, states_by_rank=others, facts=facts)
-
-    def _wait(self) -> None:
-        """Waits until nothing is being written. Collective."""
-        self._limits.save()
-        wait_together(self._writer, self._collectives)
+        return self._saver.snapshot(self._step, facts)
 
     def _save_and_stop(self, number: int, metrics: Mapping[str, Any] | None = None) -> None:
         self._save(metrics)
@@ -273,18 +245,4 @@ class Checkpointing:
 
     def _stop_all(self, number: int) -> None:
         """Ends the run when everything is written. Collective."""
-        raise StoppedError(signal.Signals(number), **self._outcome_on_all_ranks())
-
-    def _outcome_on_all_ranks(self) -> dict[str, Any]:
-        """Returns what was saved last, when everything is written. Collective."""
-        self._wait()
-        outcome: dict[str, Any] = {}
-        if self._writer is not None:
-            entry = self._writer.last_written
-            outcome = {
-                "saved": None if entry is None else str(entry.path),
-                "step": self._step,
-                "problem": self._writer.problem,
-            }
-        result: dict[str, Any] = self._collectives.broadcast_json(outcome)
-        return result
+        raise StoppedError(signal.Signals(number), **self._saver.outcome(self._step))
