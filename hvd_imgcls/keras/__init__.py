@@ -90,13 +90,17 @@ from hvd_imgcls.keras.optimizer.gradient_tape import (
 )
 from hvd_imgcls.keras.recalibration import recalibrate
 from hvd_imgcls.keras.saving import load_model
+from hvd_imgcls.keras.synchronization.mode_settings import Allreduce, Delayed, LocalSGD
 
 __all__ = [
     "Adasum",
+    "Allreduce",
     "Average",
     "Compression",
+    "Delayed",
     "DistributedGradientTape",
     "DistributedOptimizer",
+    "LocalSGD",
     "Max",
     "Min",
     "PartialDistributedGradientTape",

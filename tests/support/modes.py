@@ -11,10 +11,10 @@ class AverageEverySecond(SynchronizationMode):
 
     reduces_to_equal = False
 
-    def build(self, variables):
+    def build(self, variables, slots=()):
         self.num_averaged = tf.Variable(0, dtype=tf.int64, trainable=False)
 
-    def reduce(self, gradients, groups):
+    def reduce(self, gradients, variables, groups):
         assert sorted(index for group in groups for index in group) == [0, 1]
         return gradients
 

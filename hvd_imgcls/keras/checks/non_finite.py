@@ -85,6 +85,26 @@ class NonFiniteGuard:
             tf.cond(is_finite, apply_all, hold_back_and_count)
 
 
+def apply_or_count(optimizer: Any, has_update: tf.Tensor, apply: Callable[[], Any]) -> None:
+    """Applies an update, or only counts the step.
+
+    Args:
+        optimizer: The optimizer.
+        has_update: Scalar, bool, the same on all ranks.
+        apply: Applies the gradients.
+    """
+
+    def apply_all() -> tf.Tensor:
+        apply()
+        return tf.constant(True)
+
+    def count() -> tf.Tensor:
+        native_variable(optimizer._iterations).assign_add(1)
+        return tf.constant(True)
+
+    tf.cond(has_update, apply_all, count)
+
+
 def of_this_graph(gradients: Sequence[Any]) -> list[Any]:
     """Returns the gradients as tensors of the graph being traced, a branch of a condition.
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from hvd_imgcls.keras.compression import settings
+
 
 class Compressor(ABC):
     """Interface of a compressor: two static functions.
@@ -79,7 +81,14 @@ class FP16Compressor(Compressor):
 
 
 class Compression:
-    """Options for `DistributedOptimizer(compression=...)`."""
+    """Options for `DistributedOptimizer(compression=...)`.
+
+    The last four are classes of settings: `Compression.power_sgd(rank=4, warmup_steps=100)`.
+    """
 
     none = NoneCompressor
     fp16 = FP16Compressor
+    bf16 = settings.BFloat16
+    int8 = settings.Int8
+    top_k = settings.TopK
+    power_sgd = settings.PowerSGD

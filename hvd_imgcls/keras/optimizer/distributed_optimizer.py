@@ -25,6 +25,7 @@ from hvd_imgcls.keras.graph.building import create_optimizer_variables
 from hvd_imgcls.keras.graph.variables import native_variable
 from hvd_imgcls.keras.optimizer import hooks
 from hvd_imgcls.keras.optimizer.gradients import variables_of, variables_of_local_layers
+from hvd_imgcls.keras.synchronization.mode_settings import Allreduce, ModeSettings
 from hvd_imgcls.keras.synchronization.settings import ReductionSettings, SynchronizerSettings
 from hvd_imgcls.keras.synchronization.synchronizer import (
     Synchronizer,
@@ -55,6 +56,7 @@ def DistributedOptimizer(  # noqa: N802 - Horovod's name and arguments
     scale_local_gradients: bool = True,
     check_every_steps: int = DEFAULT_CHECK_EVERY_STEPS,
     skip_non_finite: bool = False,
+    mode: ModeSettings | None = None,
 ) -> keras.optimizers.Optimizer:
     """Wraps a Keras optimizer so that all ranks make the same updates.
 
@@ -75,7 +77,8 @@ def DistributedOptimizer(  # noqa: N802 - Horovod's name and arguments
         device_dense: Accepted for compatibility with Horovod; TensorFlow places operations.
         device_sparse: Accepted for compatibility with Horovod.
         compression: Compression of gradients: `Compression.none`, `Compression.fp16` or a class
-            with the same two functions.
+            with the same two functions; with error feedback, `Compression.bf16()`,
+            `Compression.int8()`, `Compression.top_k()` or `Compression.power_sgd()`.
         sparse_as_dense: Whether `tf.IndexedSlices` are converted to dense tensors first.
         gradient_predivide_factor: Gradients are divided by it before the sum and
             multiplied by it after; only with `op=Average`.
@@ -95,6 +98,8 @@ def DistributedOptimizer(  # noqa: N802 - Horovod's name and arguments
         skip_non_finite: Whether to skip updates with NaN or infinite reduced gradients
             on all ranks, except for `iterations`; by default they are applied, as in Keras.
             Pass `hvd.callbacks.NonFiniteCallback` to `fit` to report them or stop.
+        mode: How the ranks are kept in step: `hvd.Allreduce()` (default), `hvd.Delayed()` or
+            `hvd.LocalSGD()`.
 
     Raises:
         ConfigError: If an argument is out of range or the optimizer is already wrapped.
@@ -123,7 +128,9 @@ def DistributedOptimizer(  # noqa: N802 - Horovod's name and arguments
         groups=groups,
         process_set=process_set,
         scale_local_gradients=scale_local_gradients,
+        mode=mode or Allreduce(),
     )
+    _require_constant_loss_scale(optimizer, settings)
     hooks.install()
     synchronizer = Synchronizer(
         SynchronizerSettings(
@@ -155,6 +162,21 @@ def _require_wrappable(optimizer: Any) -> None:
             got=optimizer,
             expected="an optimizer that is not wrapped yet",
             fix="wrap it once",
+        )
+
+
+def _require_constant_loss_scale(optimizer: Any, settings: ReductionSettings) -> None:
+    """Raises a ConfigError if gradients of steps with different loss scales would be added."""
+    if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        return
+    if settings.is_lossy or settings.mode.name != "allreduce":
+        raise ConfigError(
+            "optimizer",
+            got=optimizer,
+            expected="an optimizer without loss scaling: what is added to later gradients would "
+            "have another scale",
+            fix="train with mixed_bfloat16 instead of mixed_float16, or with mode=hvd.Allreduce() "
+            "and without lossy compression",
         )
 
 

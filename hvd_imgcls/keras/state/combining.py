@@ -30,6 +30,25 @@ def mean_statistics(states: Sequence[State], rank: int) -> State:
     }
 
 
+def mean_arrays(states: Sequence[State], rank: int) -> State:
+    """Returns the means over all ranks, of lists of arrays by name, for every rank.
+
+    What the new ranks send on average is what the old ones would have sent.
+
+    Args:
+        states: Results of `SynchronizationState.state` of all ranks.
+        rank: The rank that the state is for.
+    """
+    del rank
+    return {
+        name: [
+            np.mean([np.asarray(one, np.float64) for one in column], axis=0).astype(column[0].dtype)
+            for column in zip(*(state[name] for state in states), strict=True)
+        ]
+        for name in states[0]
+    }
+
+
 def sum_on_root(states: Sequence[State], rank: int) -> State:
     """Returns the sums over all ranks for the root, and zeros for the others: for metrics.
 

@@ -137,6 +137,28 @@ class OptimizerState:
         assign_arrays(optimizer.variables, state["variables"], "optimizer")
 
 
+class SynchronizationState:
+    """What the synchronization of a model's optimizer keeps on this rank only.
+
+    Args:
+        model: A compiled model.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self._model = model
+
+    def state(self) -> dict[str, Any]:
+        """Returns lists of arrays by name; empty lists if nothing differs between the ranks."""
+        synchronizer = synchronizer_of(self._model.optimizer)
+        return {} if synchronizer is None else synchronizer.mode.rank_state()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restores the result of `state`; the optimizer must be restored."""
+        synchronizer = synchronizer_of(self._model.optimizer)
+        if synchronizer is not None and any(state.values()):
+            synchronizer.mode.restore_rank_state(state)
+
+
 class MetricsState:
     """The state of this rank's metrics within the current epoch.
 

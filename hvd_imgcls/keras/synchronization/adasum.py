@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from hvd_imgcls.distributed import ReduceOp
 from hvd_imgcls.keras.synchronization.allreduce import Allreduce
 from hvd_imgcls.keras.synchronization.mode import Formula
 
@@ -15,6 +12,3 @@ class Adasum(Allreduce):
     def formula(self) -> Formula | None:
         """Returns None: the sum is computed over a tree of ranks, for whole tensors."""
         return None
-
-    def _factors(self) -> dict[str, Any]:
-        return {"op": ReduceOp.ADASUM}

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from hvd_imgcls.distributed import ReduceOp
 from hvd_imgcls.keras.communication import operations
+from hvd_imgcls.keras.synchronization.averaging import Averaging
 from hvd_imgcls.keras.synchronization.mode import Formula, SynchronizationMode
+from hvd_imgcls.keras.synchronization.settings import ReductionSettings
 
 
 class Allreduce(SynchronizationMode):
-    """Sums or averages the gradients, one operation per group."""
+    """Sums or averages the gradients."""
 
-    def reduce(self, gradients: list[tf.Tensor], groups: list[list[int]]) -> list[tf.Tensor]:
+    def __init__(self, settings: ReductionSettings, name: str) -> None:
+        super().__init__(settings, name)
+        self.averaging = Averaging(settings)
+
+    def build(self, variables: Sequence[Any], slots: Sequence[Any] = ()) -> None:
+        """See `SynchronizationMode.build`."""
+        self.averaging.build(variables)
+
+    def reduce(
+        self, gradients: list[tf.Tensor], variables: list[Any], groups: list[list[int]]
+    ) -> list[tf.Tensor]:
         """See `SynchronizationMode.reduce`. Collective: every rank must call this."""
-        reduced: list[Any] = [None] * len(gradients)
-        for number, group in enumerate(groups):
-            results = operations.grouped_allreduce(
-                [gradients[index] for index in group],
-                name=f"{self.name}.group_{number}",
-                compression=self.settings.compression,
-                process_set=self.settings.process_set,
-                **self._factors(),
-            )
-            for index, tensor in zip(group, results, strict=True):
-                reduced[index] = tensor
-        return reduced
+        return self.averaging.reduce(gradients, variables, groups, self.name)
 
     def reduce_slices(self, slices: tf.IndexedSlices, name: str) -> tf.IndexedSlices:
         """Returns the concatenated rows of all ranks. Collective: every rank must call this."""
@@ -41,12 +43,18 @@ class Allreduce(SynchronizationMode):
             return lambda rows: rows.sum(axis=0)
         return lambda rows: rows.mean(axis=0)
 
-    def _factors(self) -> dict[str, Any]:
-        op, divisor = self.settings.op, self.settings.gradient_predivide_factor
-        if divisor == 1.0:
-            return {"op": op}
-        return {
-            "op": ReduceOp.SUM,
-            "prescale_factor": 1.0 / divisor,
-            "postscale_factor": divisor / self.size,
-        }
+    def state(self) -> dict[str, Any]:
+        """See `SynchronizationMode.state`."""
+        return self.averaging.state()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """See `SynchronizationMode.restore`."""
+        self.averaging.restore(state)
+
+    def rank_state(self) -> dict[str, Any]:
+        """See `SynchronizationMode.rank_state`."""
+        return {"residuals": self.averaging.residuals()}
+
+    def restore_rank_state(self, state: dict[str, Any]) -> None:
+        """See `SynchronizationMode.restore_rank_state`."""
+        self.averaging.restore_residuals(state["residuals"])

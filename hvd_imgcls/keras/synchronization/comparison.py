@@ -73,6 +73,8 @@ def shared_state(
 ) -> list[Any]:
     """Returns weights and optimizer state that must be equal on all ranks."""
     shared = reduction.shared(variables)
+    if reduction.mode.keeps_optimizer_state:
+        return shared
     # Between updates, Keras's own accumulators differ between ranks.
     sums = {id(v) for v in getattr(optimizer, "_accumulated_gradients", ()) if v is not None}
     slots = [v for v in optimizer.variables if id(v) not in sums]

@@ -40,6 +40,12 @@ class SynchronizationMode(ABC):
 
     reduces_to_equal = True
 
+    keeps_optimizer_state = False
+    """Whether the optimizer's state differs between ranks even where the weights are equal."""
+
+    may_skip = False
+    """Whether there are steps without an update, as `has_update` says."""
+
     def __init__(self, settings: ReductionSettings, name: str) -> None:
         self.settings = settings
         self.name = name
@@ -49,22 +55,26 @@ class SynchronizationMode(ABC):
         """Number of participating ranks; 1 for a rank outside the process set."""
         return self.settings.size
 
-    def build(self, variables: Sequence[Any]) -> None:
+    def build(self, variables: Sequence[Any], slots: Sequence[Any] = ()) -> None:
         """Creates the state of the mode, eagerly, before the first update.
 
         Args:
             variables: The trainable variables that are not local.
+            slots: The optimizer's variables for them.
         """
-        del variables
+        del variables, slots
 
     @abstractmethod
-    def reduce(self, gradients: list[tf.Tensor], groups: list[list[int]]) -> list[tf.Tensor]:
+    def reduce(
+        self, gradients: list[tf.Tensor], variables: list[Any], groups: list[list[int]]
+    ) -> list[tf.Tensor]:
         """Returns what this rank applies instead of its dense gradients.
 
         Collective: every rank must call this.
 
         Args:
             gradients: This rank's gradients, with the static shapes of their variables.
+            variables: Their variables, some of those that `build` was given.
             groups: Indices of the gradients that are sent together, each of a single dtype.
         """
 
@@ -87,6 +97,13 @@ class SynchronizationMode(ABC):
             fix="pass sparse_as_dense=True",
         )
 
+    def has_update(self) -> tf.Tensor:
+        """Returns whether what `reduce` returned is applied, scalar, bool, equal on all ranks.
+
+        Called after `reduce`, if `may_skip`. Otherwise only `iterations` is incremented.
+        """
+        return tf.constant(True)
+
     def after_update(self, update: tf.Tensor, variables: Sequence[Any]) -> None:
         """Called after every update, inside the traced step.
 
@@ -107,6 +124,10 @@ class SynchronizationMode(ABC):
         del updates
         return True
 
+    def is_settled(self) -> bool:
+        """Returns whether the model is equal on all ranks now, eagerly; the same on all ranks."""
+        return True
+
     def settle(self, variables: Sequence[Any]) -> None:
         """Makes the model equal on all ranks, eagerly: before evaluation, callbacks and saving.
 
@@ -122,9 +143,20 @@ class SynchronizationMode(ABC):
         return None
 
     def state(self) -> dict[str, Any]:
-        """Returns the state that the mode keeps between steps."""
+        """Returns the state that the mode keeps between steps, equal on all ranks."""
         return {}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Restores the result of `state`; the mode must be built."""
+        del state
+
+    def rank_state(self) -> dict[str, Any]:
+        """Returns the state that differs between ranks: lists of arrays by name.
+
+        On another number of ranks, each gets the mean of them.
+        """
+        return {}
+
+    def restore_rank_state(self, state: dict[str, Any]) -> None:
+        """Restores the result of `rank_state`; the mode must be built."""
         del state

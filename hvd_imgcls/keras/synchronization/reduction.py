@@ -83,13 +83,14 @@ class GradientReduction:
                 result[index] = dense_gradient(gradient, variable)
                 dense.append(index)
         local = [result[index] for index in dense]
-        groups = make_groups(self.settings.groups, local, [variables[index] for index in dense])
-        reduced = self.mode.reduce(local, groups)
+        owners = [variables[index] for index in dense]
+        groups = make_groups(self.settings.groups, local, owners)
+        reduced = self.mode.reduce(local, owners, groups)
         for index, gradient in zip(dense, reduced, strict=True):
             result[index] = gradient
         if self.clock:
             self.clock.end(began, [gradient for gradient in result if gradient is not None])
-        self._check_once(local, reduced, [variable_path(variables[index]) for index in dense])
+        self._check_once(local, reduced, [variable_path(owner) for owner in owners])
         return result
 
     def _scale_local(self, gradient: Any) -> Any:
@@ -128,8 +129,8 @@ class GradientReduction:
     def _tolerances(self, gradients: list[tf.Tensor]) -> tuple[float, float] | None:
         """Returns the relative and the absolute tolerance; None if no bound is known."""
         settings, compressor = self.settings, self.settings.compression
-        if compressor.__dict__.get("relative_tolerance") is None:
-            return None  # a custom compressor
+        if settings.is_lossy or compressor.__dict__.get("relative_tolerance") is None:
+            return None  # also a custom compressor
         if any(gradient.dtype.size == 2 for gradient in gradients):
             compressor = Compression.fp16  # half precision itself is no more exact
         factor = max(1.0, settings.gradient_predivide_factor)

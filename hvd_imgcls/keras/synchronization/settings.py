@@ -11,7 +11,9 @@ from hvd_imgcls.distributed import ProcessSet, ReduceOp, global_process_set
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.keras.communication.adasum import require_power_of_two
 from hvd_imgcls.keras.communication.compression import Compression
+from hvd_imgcls.keras.compression.settings import LossyCompression
 from hvd_imgcls.keras.graph.variables import variable_path
+from hvd_imgcls.keras.synchronization.mode_settings import Allreduce, ModeSettings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -19,13 +21,14 @@ class ReductionSettings:
     """Arguments of `DistributedOptimizer` about the reduction.
 
     Attributes:
-        compression: Compression of gradients; a `Compressor`.
+        compression: Compression of gradients: a `Compressor` or a `LossyCompression`.
         sparse_as_dense: Whether `tf.IndexedSlices` are converted to dense tensors first.
         gradient_predivide_factor: Divisor before the sum, and factor after it.
         op: Average, Sum or Adasum.
         groups: Number of groups, or lists of variables that are sent together.
         process_set: The participating ranks.
         scale_local_gradients: Whether gradients of local variables are divided by the size.
+        mode: How the ranks are kept in step.
     """
 
     compression: Any = Compression.none
@@ -35,8 +38,18 @@ class ReductionSettings:
     groups: int | Sequence[Sequence[Any]] | None = None
     process_set: ProcessSet = global_process_set
     scale_local_gradients: bool = True
+    mode: ModeSettings = dataclasses.field(default_factory=Allreduce)
 
     def __post_init__(self) -> None:
+        if isinstance(self.compression, type) and issubclass(self.compression, LossyCompression):
+            object.__setattr__(self, "compression", self.compression())
+        if self.is_lossy and (self.op == ReduceOp.ADASUM or self.gradient_predivide_factor != 1.0):
+            raise ConfigError(
+                "compression",
+                got=self.compression,
+                expected="none or fp16 with op=Adasum or gradient_predivide_factor",
+                fix="use op=Average or op=Sum without gradient_predivide_factor",
+            )
         if self.op not in (ReduceOp.AVERAGE, ReduceOp.SUM, ReduceOp.ADASUM):
             raise ConfigError(
                 "op",
@@ -51,6 +64,7 @@ class ReductionSettings:
                 expected="1.0 unless op=Average",
                 fix="omit it or use op=Average",
             )
+        self._require_average_of_all("delayed", "local_sgd")
         if self.op == ReduceOp.ADASUM:
             require_power_of_two(self.process_set)
         if isinstance(self.groups, int) and self.groups < 0:
@@ -61,22 +75,39 @@ class ReductionSettings:
                 fix="omit it",
             )
 
+    def _require_average_of_all(self, *modes: str) -> None:
+        if self.mode.name in modes and self.op != ReduceOp.AVERAGE:
+            raise ConfigError(
+                "op",
+                got=self.op.name,
+                expected=f"Average with mode {self.mode.name}",
+                fix="omit it, or use mode=hvd.Allreduce()",
+            )
+
     def describe(self) -> dict[str, Any]:
         """Returns the settings as JSON, for the comparison across ranks."""
         groups = self.groups
         if groups is not None and not isinstance(groups, int):
             groups = [[variable_path(v).rsplit("/", 1)[-1] for v in group] for group in groups]
         return {
-            "compression": self.compression.__name__,
+            "compression": self.compression.describe()
+            if self.is_lossy
+            else self.compression.__name__,
             "sparse_as_dense": self.sparse_as_dense,
             "gradient_predivide_factor": self.gradient_predivide_factor,
             "op": self.op.name,
+            "mode": self.mode.describe(),
             "groups": groups,
             "process_set": None
             if self.process_set.is_of_all_ranks
             else list(self.process_set.ranks or []),
             "scale_local_gradients": self.scale_local_gradients,
         }
+
+    @property
+    def is_lossy(self) -> bool:
+        """Whether the compression keeps a state, with what it has taken from gradients."""
+        return isinstance(self.compression, LossyCompression)
 
     @property
     def size(self) -> int:

@@ -19,14 +19,15 @@ from hvd_imgcls.keras.checks.non_finite import (
     NonFiniteGuard,
     agree_on_finite,
     all_finite,
+    apply_or_count,
     of_this_graph,
     true_on_all,
 )
 from hvd_imgcls.keras.graph.building import create_optimizer_variables
-from hvd_imgcls.keras.graph.variables import native_variable
 from hvd_imgcls.keras.synchronization.accumulation import Accumulation
+from hvd_imgcls.keras.synchronization.accumulation_by_keras import reduce_on_update
 from hvd_imgcls.keras.synchronization.choice import make_mode
-from hvd_imgcls.keras.synchronization.comparison import StateComparison
+from hvd_imgcls.keras.synchronization.comparison import StateComparison, without_local_slots
 from hvd_imgcls.keras.synchronization.mode import SynchronizationMode
 from hvd_imgcls.keras.synchronization.reduction import GradientReduction
 from hvd_imgcls.keras.synchronization.settings import ReductionSettings, SynchronizerSettings
@@ -151,7 +152,8 @@ class Synchronizer:
         create_optimizer_variables(optimizer, variables)
         self.comparison = StateComparison(self.reduction, self.settings.check_every_steps)
         with tf.init_scope():
-            self.mode.build(self.reduction.shared(variables))
+            slots = without_local_slots(optimizer.variables, variables, self.reduction.is_local)
+            self.mode.build(self.reduction.shared(variables), slots)
             if self.reduction.size > 1:
                 consistency.require_same_start(
                     self._describe(optimizer, number),
@@ -180,19 +182,39 @@ class Synchronizer:
             compared = [comparison.compare_if_due(optimizer, variables)]
         # All ranks fail before any of them sends: one that had sent would wait for the others.
         with tf.control_dependencies(compared):
-            reduced = self._reduce(optimizer, gradients, variables)
-        if self.guard is None:
+            reduced = reduce_on_update(self.reduction, optimizer, gradients, variables)
+        if self.guard is None and not self.mode.may_skip:
             apply(reduced, variables)
         else:
-            self.guard.apply(
-                optimizer,
-                gradients,
-                self._is_finite(reduced, variables),
-                lambda: apply(of_this_graph(reduced), variables),
-            )
+            self._apply_if_due(optimizer, gradients, reduced, variables, apply)
         updates = comparison.updates.assign_add(1)
         if self.reduction.size > 1:
             self.mode.after_update(updates, self.reduction.shared(variables))
+
+    def _apply_if_due(
+        self,
+        optimizer: Any,
+        gradients: list[Any],
+        reduced: list[Any],
+        variables: list[Any],
+        apply: Apply,
+    ) -> None:
+        """Applies reduced gradients, unless they are not finite or not those of an update."""
+
+        def apply_now() -> None:
+            apply(of_this_graph(reduced), variables)
+
+        def apply_if_due() -> None:
+            if self.mode.may_skip and self.reduction.size > 1:
+                apply_or_count(optimizer, self.mode.has_update(), apply_now)
+            else:
+                apply_now()
+
+        if self.guard is None:
+            apply_if_due()
+        else:
+            is_finite = self._is_finite(reduced, variables)
+            self.guard.apply(optimizer, gradients, is_finite, apply_if_due)
 
     def _is_finite(self, reduced: list[Any], variables: list[Any]) -> tf.Tensor:
         """Returns whether the update is finite, the same on all ranks, scalar, bool."""
@@ -204,34 +226,6 @@ class Synchronizer:
         name = f"update_is_finite_{self.number}"
         return true_on_all(is_finite, self.settings.reduction.process_set, name)
 
-    def _reduce(self, optimizer: Any, gradients: list[Any], variables: list[Any]) -> list[Any]:
-        """Reduces now or, if Keras itself accumulates, only on Keras's update step."""
-        steps = getattr(optimizer, "gradient_accumulation_steps", None)
-        if not steps or self.reduction.size == 1:
-            return self.reduction.reduce(gradients, variables)
-        # Keras adds what it is given to its own accumulators on the steps between. On the
-        # update step it gets the reduced total, and finds its accumulators empty.
-        sums = [
-            optimizer._accumulated_gradients[optimizer._get_variable_index(v)] for v in variables
-        ]
-        dense = [None if g is None else tf.convert_to_tensor(g) for g in gradients]
-
-        def reduce_total() -> list[tf.Tensor]:
-            totals = [
-                None if g is None else g + native_variable(s)
-                for g, s in zip(dense, sums, strict=True)
-            ]
-            reduced = self.reduction.reduce(totals, variables)
-            for s in sums:
-                native_variable(s).assign(tf.zeros_like(native_variable(s)))
-            return [g for g in reduced if g is not None]
-
-        # Not `iterations`: that property counts updates, and passes must be counted here.
-        is_update = (native_variable(optimizer._iterations) + 1) % steps == 0
-        present = tf.cond(is_update, reduce_total, lambda: [g for g in dense if g is not None])
-        remaining = iter(present)
-        return [None if g is None else next(remaining) for g in dense]
-
     def settle(self, variables: Sequence[Any]) -> None:
         """Makes the model equal on all ranks: before evaluation, callbacks and saving.
 
@@ -242,6 +236,11 @@ class Synchronizer:
         """
         if self.reduction.size > 1:
             self.mode.settle(self.reduction.shared(variables))
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the model is equal on all ranks now, so that it can be saved."""
+        return self.reduction.size == 1 or self.mode.is_settled()
 
     def state(self, optimizer: Any) -> dict[str, Any]:
         """Returns the state kept between steps: JSON values and arrays.

@@ -1,0 +1,1 @@
+"""Lossy compression of what the ranks average, with error feedback."""

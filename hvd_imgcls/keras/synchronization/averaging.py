@@ -1,0 +1,157 @@
+"""Averages tensors over the ranks, compressed or not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from hvd_imgcls.distributed import ReduceOp
+from hvd_imgcls.keras.communication import operations
+from hvd_imgcls.keras.communication.compression import Compression
+from hvd_imgcls.keras.compression.choice import make_lossy_mean
+from hvd_imgcls.keras.compression.lossy_mean import LossyMean
+from hvd_imgcls.keras.synchronization.settings import ReductionSettings
+
+
+class Averaging:
+    """Sums or averages tensors that belong to variables, such as gradients.
+
+    Args:
+        settings: Operation, compression and process set.
+    """
+
+    def __init__(self, settings: ReductionSettings) -> None:
+        self._settings = settings
+        self._lossy: LossyMean | None = None
+        if settings.is_lossy:
+            self._lossy = make_lossy_mean(settings.compression, settings.process_set)
+        self._variables: list[Any] = []
+
+    def build(self, variables: Sequence[Any]) -> None:
+        """Creates the state of the compression, eagerly, before the first update.
+
+        Args:
+            variables: The variables that tensors may belong to.
+        """
+        self._variables = list(variables)
+        if self._lossy is not None:
+            self._lossy.build(variables)
+            with tf.init_scope():
+                self._count = tf.Variable(0, dtype=tf.int64, trainable=False)
+
+    def reduce(
+        self,
+        tensors: Sequence[tf.Tensor],
+        variables: Sequence[Any],
+        groups: list[list[int]],
+        name: str,
+    ) -> list[tf.Tensor]:
+        """Returns the sums or means over the ranks.
+
+        Collective: every rank must call this.
+
+        Args:
+            tensors: Of this rank, of the static shapes of their variables.
+            variables: Their variables.
+            groups: Indices of the tensors that are sent together, each of a single dtype.
+            name: Prefix of the names of its operations, the same on all ranks.
+        """
+        lossy = self._lossy
+        if lossy is None:
+            return self._exact(tensors, groups, f"{name}.group")
+        compressed = [lossy.compresses(variable) for variable in variables]
+        reduced: list[Any] = [None] * len(tensors)
+        plain_groups = [[i for i in group if not compressed[i]] for group in groups]
+        for index, tensor in enumerate(
+            self._exact(tensors, [group for group in plain_groups if group], f"{name}.group")
+        ):
+            reduced[index] = tensor
+        chosen = [index for index, is_compressed in enumerate(compressed) if is_compressed]
+        if chosen:
+            position = {index: number for number, index in enumerate(chosen)}
+            rest = [[position[i] for i in group if i in position] for group in groups]
+            results = self._compressed(
+                [tensors[index] for index in chosen],
+                [variables[index] for index in chosen],
+                [group for group in rest if group],
+                name,
+            )
+            for index, tensor in zip(chosen, results, strict=True):
+                reduced[index] = tensor
+        self._count.assign_add(1)
+        return reduced
+
+    def _compressed(
+        self,
+        tensors: list[tf.Tensor],
+        variables: list[Any],
+        groups: list[list[int]],
+        name: str,
+    ) -> list[tf.Tensor]:
+        """Returns the reduced tensors, not compressed during the warm-up. Collective."""
+        settings, lossy = self._settings, self._lossy
+        assert lossy is not None  # noqa: S101
+
+        def compressed() -> list[tf.Tensor]:
+            means = lossy.mean(tensors, variables, groups, f"{name}.compressed")
+            if settings.op == ReduceOp.SUM:
+                return [mean * float(settings.size) for mean in means]
+            return means
+
+        if not settings.compression.warmup_steps:
+            return compressed()
+        is_warm = self._count.read_value() >= settings.compression.warmup_steps
+        reduced: list[tf.Tensor] = tf.cond(
+            is_warm, compressed, lambda: self._exact(tensors, groups, f"{name}.warm_up")
+        )
+        return reduced
+
+    def _exact(self, tensors: Sequence[tf.Tensor], groups: list[list[int]], name: str) -> list[Any]:
+        """Returns the reduced tensors of the groups, None for others. Collective."""
+        reduced: list[Any] = [None] * len(tensors)
+        compression = Compression.none if self._settings.is_lossy else self._settings.compression
+        for number, group in enumerate(groups):
+            results = operations.grouped_allreduce(
+                [tensors[index] for index in group],
+                name=f"{name}_{number}",
+                compression=compression,
+                process_set=self._settings.process_set,
+                **self._factors(),
+            )
+            for index, tensor in zip(group, results, strict=True):
+                reduced[index] = tensor
+        return reduced
+
+    def _factors(self) -> dict[str, Any]:
+        op, divisor = self._settings.op, self._settings.gradient_predivide_factor
+        if divisor == 1.0:
+            return {"op": op}
+        return {
+            "op": ReduceOp.SUM,
+            "prescale_factor": 1.0 / divisor,
+            "postscale_factor": divisor / self._settings.size,
+        }
+
+    def state(self) -> dict[str, Any]:
+        """Returns the state that is equal on all ranks."""
+        if self._lossy is None or not self._variables:
+            return {}
+        return {"count": int(self._count.numpy()), **self._lossy.state(self._variables)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restores the result of `state`."""
+        if self._lossy is not None and state:
+            self._count.assign(state["count"])
+            self._lossy.restore(state, self._variables)
+
+    def residuals(self) -> list[np.ndarray]:
+        """Returns what compression has taken from the tensors of this rank and not yet sent."""
+        return [] if self._lossy is None else self._lossy.residuals(self._variables)
+
+    def restore_residuals(self, residuals: Sequence[np.ndarray]) -> None:
+        """Restores the result of `residuals`, or their means over the ranks."""
+        if self._lossy is not None:
+            self._lossy.restore_residuals(residuals, self._variables)
