@@ -43,6 +43,8 @@ class StateSaver:
         self._times = times
         self._stop = stop
         self._on_wait = on_wait
+        # What was asked for while the ranks were apart.
+        self._signal, self._is_due = 0, False
 
     def wishes(self) -> tuple[int, int]:
         """Returns the signal that this rank received, 0 if none, and whether to save now.
@@ -51,6 +53,27 @@ class StateSaver:
         """
         is_free = self._writer is not None and not self._writer.is_busy
         return self._stop.signal, int(is_free and self._times.is_due_by_time())
+
+    def to_do(
+        self, wishes: tuple[int, ...] | None, *, is_due: bool, is_settled: bool
+    ) -> tuple[int, bool]:
+        """Returns the signal that stops training, 0 if none, and whether to save now.
+
+        Nothing is done before the model is equal on all ranks, but remembered until then.
+
+        Args:
+            wishes: The maxima of `wishes` over the ranks, if they have been asked for.
+            is_due: Whether a snapshot is due after this step or epoch, the same on all ranks.
+            is_settled: Whether the model is equal on all ranks now.
+        """
+        number, saves_now = wishes or (0, 0)
+        signal = max(self._signal, number)
+        is_due = is_due or self._is_due or bool(saves_now)
+        if not is_settled:
+            self._signal, self._is_due = signal, is_due
+            return 0, False
+        self._signal, self._is_due = 0, False
+        return signal, is_due
 
     def failure(self) -> tuple[int, int]:
         """Returns 0, and whether the last snapshot could not be written, like `wishes`."""

@@ -24,6 +24,7 @@ from hvd_imgcls.keras.callbacks.checkpointing.position import DataPosition
 from hvd_imgcls.keras.callbacks.checkpointing.saving import Destination, FitSaving, FitStoppedError
 from hvd_imgcls.keras.callbacks.checkpointing.states import FitState, numbers_in, states_of_fit
 from hvd_imgcls.keras.graph.building import build_for, is_built
+from hvd_imgcls.keras.settling import is_settled, settle
 from hvd_imgcls.plan.position import Position
 from hvd_imgcls.stop_request import StopRequest
 
@@ -200,7 +201,7 @@ class Checkpoint(keras.callbacks.Callback):
         # After the batch with which a callback ends training, only the epoch can be ended.
         if not self.model.stop_training:
             with self._ending_if_stopped():
-                self._saving.end_batches()
+                self._saving.end_batches(is_settled=is_settled(self.model))
 
     def end_epoch(self, epoch: int) -> None:
         """Counts an epoch; saves and stops if due. Collective; called by `fit_start`.
@@ -215,6 +216,7 @@ class Checkpoint(keras.callbacks.Callback):
         """
         self._position.end_epoch()
         self._fit_state.logs = {}
+        settle(self.model)
         is_last = bool(self.model.stop_training) or epoch + 1 >= self._epochs
         with self._ending_if_stopped():
             self._saving.end_epoch(is_last=is_last)

@@ -46,20 +46,21 @@ class QuantizedMean(LossyMean):
         """Returns the means of this rank's part, and the decoded means of all parts."""
         codec, size, ranks = self._codec, self.size, distributed.current()
         bytes_per_part = part // codec.block_size * codec.bytes_per_block
+        blocks = [size * part // codec.block_size, codec.bytes_per_block]
         received, _ = ranks.alltoall(
             tf.reshape(encoded, [-1]),
             tf.constant([bytes_per_part] * size, tf.int32),
             name=f"{name}.parts",
             process_set=self.process_set,
         )
-        blocks = tf.reshape(received, [-1, codec.bytes_per_block])
-        own_mean = tf.reduce_mean(tf.reshape(codec.decode(blocks), [size, part]), axis=0)
+        values = codec.decode(tf.reshape(received, blocks))
+        own_mean = tf.reduce_mean(tf.reshape(values, [size, part]), axis=0)
         gathered = ranks.allgather(
             tf.reshape(codec.encode(own_mean), [-1]),
             name=f"{name}.means",
             process_set=self.process_set,
         )
-        return own_mean, codec.decode(tf.reshape(gathered, [-1, codec.bytes_per_block]))
+        return own_mean, codec.decode(tf.reshape(gathered, blocks))
 
     def _second_loss(self, own_mean: tf.Tensor, mean: tf.Tensor, part: int) -> tf.Tensor:
         """Returns what encoding the means has changed, as a contribution of this rank."""

@@ -13,7 +13,7 @@ from hvd_imgcls.keras.communication.adasum import require_power_of_two
 from hvd_imgcls.keras.communication.compression import Compression
 from hvd_imgcls.keras.compression.settings import LossyCompression
 from hvd_imgcls.keras.graph.variables import variable_path
-from hvd_imgcls.keras.synchronization.mode_settings import Allreduce, ModeSettings
+from hvd_imgcls.keras.synchronization.mode_settings import Allreduce
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class ReductionSettings:
     groups: int | Sequence[Sequence[Any]] | None = None
     process_set: ProcessSet = global_process_set
     scale_local_gradients: bool = True
-    mode: ModeSettings = dataclasses.field(default_factory=Allreduce)
+    mode: Any = dataclasses.field(default_factory=Allreduce)
 
     def __post_init__(self) -> None:
         if isinstance(self.compression, type) and issubclass(self.compression, LossyCompression):

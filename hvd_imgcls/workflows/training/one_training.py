@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from hvd_imgcls.keras.settling import is_settled, settle
 from hvd_imgcls.plan import Plan
 from hvd_imgcls.plan.position import Position
 from hvd_imgcls.workflows.training.saving.checkpointing import Checkpointing
@@ -87,11 +88,12 @@ class OneTraining(keras.callbacks.CallbackList):
         self._position.end_batch()
         super().on_train_batch_end(batch + self._first_batch, logs)
         if self._hooks.checkpointing is not None:
-            self._hooks.checkpointing.end_batch()
+            self._hooks.checkpointing.end_batch(is_settled=is_settled(self.model))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Ends an epoch and counts it."""
         self._hooks.on_callbacks()
+        settle(self.model)
         checkpointing = self._hooks.checkpointing
         if checkpointing is not None and self._hooks.evaluates_after(epoch):
             checkpointing.before_epoch_end()

@@ -86,10 +86,13 @@ class FitSaving:
         self._asked_step = position.step
         self._saved = self._moment() if position.num_batches else None
 
-    def end_batches(self) -> None:
+    def end_batches(self, *, is_settled: bool) -> None:
         """Saves and stops if due, after everything that belongs to a batch is done.
 
         Collective: every rank must call this.
+
+        Args:
+            is_settled: Whether the model is equal on all ranks now; otherwise, later.
 
         Raises:
             FitStoppedError: On all ranks, if one was asked to stop.
@@ -98,10 +101,14 @@ class FitSaving:
             return
         step = self._position.step
         num_steps, self._asked_step = step - self._asked_step, step
-        number, is_due = self._polling.tick(self._saver.wishes) or (0, 0)
+        number, is_due = self._saver.to_do(
+            self._polling.tick(self._saver.wishes),
+            is_due=self._times.is_due_after_step(step, num_steps),
+            is_settled=is_settled,
+        )
         if number:
             self._save_and_stop(number)
-        if is_due or self._times.is_due_after_step(step, num_steps):
+        if is_due:
             self._save()
 
     def end_epoch(self, *, is_last: bool) -> None:
@@ -115,10 +122,14 @@ class FitSaving:
         Raises:
             FitStoppedError: On all ranks, if one was asked to stop.
         """
-        number, is_due = self._polling.ask(self._saver.wishes)
+        number, is_due = self._saver.to_do(
+            self._polling.ask(self._saver.wishes),
+            is_due=is_last or self._times.is_due_after_epoch(self._position.epoch),
+            is_settled=True,
+        )
         if number:
             self._save_and_stop(number)
-        if is_last or is_due or self._times.is_due_after_epoch(self._position.epoch):
+        if is_due:
             self._save()
 
     def end(self) -> bool:

@@ -135,21 +135,27 @@ class Checkpointing:
         with self._stop.polled():
             yield
 
-    def end_batch(self) -> None:
+    def end_batch(self, *, is_settled: bool = True) -> None:
         """Saves and stops if due, after everything that belongs to the batch is done.
 
         Collective: every rank must call this.
+
+        Args:
+            is_settled: Whether the model is equal on all ranks now; otherwise, later.
 
         Raises:
             StoppedError: On all ranks, if one was asked to stop.
         """
         if self._position.passes:
             return
-        asked = self._polling.tick(self._saver.wishes)
-        number, is_due = asked or (0, 0)
+        number, is_due = self._saver.to_do(
+            self._polling.tick(self._saver.wishes),
+            is_due=self._times.is_due_after_step(self._step),
+            is_settled=is_settled,
+        )
         if number:
             self._save_and_stop(number)
-        if is_due or self._times.is_due_after_step(self._step):
+        if is_due:
             self._save()
 
     def before_epoch_end(self) -> None:
@@ -172,10 +178,14 @@ class Checkpointing:
             StoppedError: On all ranks, if one was asked to stop.
         """
         self._before_end = None
-        number, is_due = self._polling.ask(self._saver.wishes)
+        number, is_due = self._saver.to_do(
+            self._polling.ask(self._saver.wishes),
+            is_due=self._times.is_due_after_epoch(self._position.epoch),
+            is_settled=True,
+        )
         if number:
             self._save_and_stop(number, metrics)
-        if is_due or self._times.is_due_after_epoch(self._position.epoch):
+        if is_due:
             self._save(metrics)
 
     def end_training(self, metrics: Mapping[str, Any]) -> None:
