@@ -34,6 +34,7 @@ from hvd_imgcls.config.sections import (
     Seed,
 )
 from hvd_imgcls.config.sources import Source
+from hvd_imgcls.config.synchronization import Synchronization
 
 Resize = Literal["antialias", "bicubic", "bilinear"]
 
@@ -197,25 +198,6 @@ class Train:
     def __post_init__(self) -> None:
         if (self.num_epochs is None) == (self.num_steps is None):
             raise ValueError("exactly one of num_epochs and num_steps (null unsets one)")
-
-
-@dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
-class Synchronization:
-    """How gradients and batch statistics are combined across ranks."""
-
-    mode: Literal["allreduce"] = "allreduce"
-    """`allreduce`: every rank holds the whole model and applies the mean of all gradients."""
-
-    compression: Literal["none", "fp16"] = "none"
-    """Compression of gradients for the allreduce. `fp16` halves the traffic and rounds them."""
-
-    batch_normalization: Literal["local", "synchronized"] = "local"
-    """Over which images batch normalisation computes its batch statistics.
-
-    `local`: those of the rank; the moving statistics are averaged over the ranks before they
-    are used. `synchronized`: those of all ranks (SyncBatchNorm), so that the result does not
-    depend on the number of ranks; costs two small allreduces per layer and step.
-    """
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)

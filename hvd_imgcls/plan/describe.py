@@ -144,7 +144,7 @@ def _gradients(plan: Plan, config: RunConfig) -> str:
         else "ranks compared at start and end"
     )
     synchronization = config.synchronization
-    return f"{synchronization.mode}, compression {synchronization.compression}; {checks}"
+    return f"{synchronization.mode.name}, compression {synchronization.compression.name}; {checks}"
 
 
 def _evaluation(plan: Plan) -> str:

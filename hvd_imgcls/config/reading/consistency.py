@@ -23,6 +23,7 @@ def require_consistent(config: RunConfig) -> None:
     require_possible_run_dir(config.run_dir)
     require_one_normalization(config)
     require_possible_callbacks(config)
+    require_constant_loss_scale(config)
 
 
 def require_possible_run_dir(run_dir: str | None) -> None:
@@ -44,6 +45,25 @@ def require_possible_run_dir(run_dir: str | None) -> None:
         got=f"{run_dir[:40]}..., {whole} bytes, a name of {longest}" if run_dir[40:] else run_dir,
         expected="the path of a directory, of at most 3,840 bytes, 255 per name",
         fix="correct it, or omit it for runs/NAME-1 and so on",
+    )
+
+
+def require_constant_loss_scale(config: RunConfig) -> None:
+    """Rejects loss scaling where gradients of several steps are added, whose scales may differ.
+
+    Raises:
+        ConfigError: With `mixed_float16` and a mode or compression that keeps gradients.
+    """
+    mode, compression = config.synchronization.mode.name, config.synchronization.compression.name
+    is_plain = mode == "allreduce" and compression in ("none", "fp16")
+    if is_plain or config.train.precision != "mixed_float16":
+        return
+    raise ConfigError(
+        "train.precision",
+        got=f"mixed_float16, with mode {mode} and compression {compression}",
+        expected="mixed_bfloat16 or float32: the loss scale of mixed_float16 changes between steps "
+        "whose gradients are added",
+        fix="change it, or use mode allreduce with compression none or fp16",
     )
 
 

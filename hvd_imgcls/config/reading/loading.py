@@ -70,7 +70,7 @@ def parse_config(
     text: str, overrides: Sequence[str] = (), *, origin: str, is_of_run: bool = False
 ) -> RunConfig:
     """Parses the text of a pipeline file. See `load_config`; `origin` names it in errors."""
-    tree = strict_yaml.read(text, origin=origin)
+    tree: Any = strict_yaml.read(text, origin=origin)
     if not isinstance(tree, dict):
         raise ConfigError(
             origin,
@@ -81,12 +81,14 @@ def parse_config(
     _require_plain(tree, origin)
     if is_of_run and isinstance(tree.get("data"), dict):
         tree["data"] = {**_DATA_BEFORE, **tree["data"]}
+    tree = walk.expand_names(tree)
     changed: list[walk.Path] = []
     for path, value in parse_overrides(overrides):
         if len(path) > 1 and path[0] not in tree and path[0] in _DEFAULT_SECTIONS:
             # A key of a section that the file leaves out changes the default section.
             tree[path[0]] = copy.deepcopy(_DEFAULT_SECTIONS[path[0]])
         _set(tree, path, value)
+        tree = walk.expand_names(tree)
         changed.append(path)
     return _validate(tree, changed, origin)
 

@@ -64,6 +64,30 @@ def element_of(annotation: Any) -> Any:
     return None
 
 
+def expand_names(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a tree in which the name of a section alone stands for the section.
+
+    >>> expand_names({"optimizer": "adamw"})
+    {'optimizer': {'name': 'adamw'}}
+    """
+    expanded: dict[str, Any] = _expand(tree, RunConfig)
+    return expanded
+
+
+def _expand(value: Any, annotation: Any) -> Any:
+    element = element_of(annotation)
+    if element is not None and isinstance(value, list):
+        return [_expand(item, element) for item in value]
+    sections = sections_of(annotation)
+    if isinstance(value, str) and any(value in names_of(section) for section in sections):
+        return {"name": value}
+    section = choose(sections, value)
+    if section is None:
+        return value
+    types = field_types(section)
+    return {key: _expand(child, types.get(key)) for key, child in value.items()}
+
+
 def unknown_keys(tree: Mapping[str, Any]) -> Iterator[tuple[Path, Any, tuple[str, ...]]]:
     """Yields path, value and the keys known there for every unknown key."""
     yield from _unknown_below((), tree, RunConfig)

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -13,6 +14,7 @@ import hvd_imgcls.keras as hvd
 from hvd_imgcls import distributed
 from hvd_imgcls.config import RunConfig
 from hvd_imgcls.config.models import FastCnn, KerasFile, Model
+from hvd_imgcls.config.synchronization import Synchronization
 from hvd_imgcls.data import image_shape_of
 from hvd_imgcls.data.pipeline.first_images import first_images
 from hvd_imgcls.errors import CheckpointError, alike_on_all_ranks
@@ -33,7 +35,7 @@ logger = logging.getLogger(__name__)
 # As many as in Jordan 2024 (arXiv:2404.00498).
 NUM_WHITENING_IMAGES = 5000
 
-COMPRESSIONS = {"none": hvd.Compression.none, "fp16": hvd.Compression.fp16}
+_MODES = {"allreduce": hvd.Allreduce, "delayed": hvd.Delayed, "local_sgd": hvd.LocalSGD}
 
 
 def make_model(run: Run, given: keras.Model | None) -> keras.Model:
@@ -129,13 +131,33 @@ def distribute(model: keras.Model, config: RunConfig, plan: Plan) -> keras.optim
     schedule = build_schedule(config.schedule, plan)
     return hvd.DistributedOptimizer(
         build_recipe(config, schedule, model, num_steps=plan.num_steps),
-        compression=COMPRESSIONS[config.synchronization.compression],
         backward_passes_per_step=plan.gradient_accumulation_steps,
         average_aggregated_gradients=True,
         check_every_steps=plan.check_every_steps,
         # Regardless of `train.non_finite`: NaN and infinity are never applied to the weights.
         skip_non_finite=True,
+        **synchronization_arguments(config.synchronization),
     )
+
+
+def synchronization_arguments(section: Synchronization) -> dict[str, Any]:
+    """Returns `mode` and `compression` of `hvd.DistributedOptimizer`.
+
+    Args:
+        section: The configuration.
+    """
+    compression = getattr(hvd.Compression, section.compression.name)
+    options = _options(section.compression)
+    return {
+        "mode": _MODES[section.mode.name](**_options(section.mode)),
+        "compression": compression(**options) if options else compression,
+    }
+
+
+def _options(section: Any) -> dict[str, Any]:
+    values = {field.name: getattr(section, field.name) for field in dataclasses.fields(section)}
+    del values["name"]
+    return values
 
 
 def _require_same_variables(model: keras.Model, collectives: distributed.Collectives) -> None:
