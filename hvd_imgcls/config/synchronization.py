@@ -195,3 +195,5 @@ class Synchronization:
     def __post_init__(self) -> None:
         if self.mode.name == "local_sgd" and self.batch_normalization == "synchronized":
             raise ValueError("batch_normalization local with mode local_sgd")
+        if self.mode.name == "local_sgd" and self.compression.name == "fp16":
+            raise ValueError("compression bf16 instead of fp16 with mode local_sgd")

@@ -8,8 +8,8 @@ from tests.support.survival import OPTIONS, result_of, run_to_the_end, twin
 WAYS = {
     "delayed": "{mode: {name: delayed, warmup_steps: 5}}",
     "local_sgd": "{mode: {name: local_sgd, period: 4}}",
-    "local_sgd with all": "{mode: {name: local_sgd, period: 4, warmup_steps: 3, outer_momentum: 0.5, "
-    "nesterov: true}, compression: {name: int8, block_size: 32}}",
+    "local_sgd with all": "{mode: {name: local_sgd, period: 4, warmup_steps: 3, "
+    "outer_momentum: 0.5, nesterov: true}, compression: {name: int8, block_size: 32}}",
     "averaged momenta": "{mode: {name: local_sgd, period: 4, optimizer_state: average}}",
     "power_sgd": "{compression: {name: power_sgd, warmup_steps: 8}}",
     "delayed top_k": "{mode: delayed, compression: {name: top_k, fraction: 0.1}}",

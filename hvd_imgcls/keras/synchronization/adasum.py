@@ -12,3 +12,7 @@ class Adasum(Allreduce):
     def formula(self) -> Formula | None:
         """Returns None: the sum is computed over a tree of ranks, for whole tensors."""
         return None
+
+    def bytes_sent(self, updates: int) -> int:
+        """See `SynchronizationMode.bytes_sent`: every rank receives the gradients of all others."""
+        return self.averaging.bytes_sent(updates) * self.size // 2

@@ -37,6 +37,10 @@ class Allreduce(SynchronizationMode):
             slices, self.settings.op, name, self.settings.process_set
         )
 
+    def bytes_sent(self, updates: int) -> int:
+        """See `SynchronizationMode.bytes_sent`."""
+        return self.averaging.bytes_sent(updates)
+
     def formula(self) -> Formula | None:
         """Returns the sum or the mean over the ranks."""
         if self.settings.op == ReduceOp.SUM:

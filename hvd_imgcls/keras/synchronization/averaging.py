@@ -13,6 +13,7 @@ from hvd_imgcls.keras.communication import operations
 from hvd_imgcls.keras.communication.compression import Compression
 from hvd_imgcls.keras.compression.choice import make_lossy_mean
 from hvd_imgcls.keras.compression.lossy_mean import LossyMean
+from hvd_imgcls.keras.graph.variables import native_variable
 from hvd_imgcls.keras.synchronization.settings import ReductionSettings
 
 
@@ -134,6 +135,31 @@ class Averaging:
             "prescale_factor": 1.0 / divisor,
             "postscale_factor": divisor / self._settings.size,
         }
+
+    def bytes_sent(self, reductions: int) -> int:
+        """Returns how many bytes a rank has sent, on average over the ranks.
+
+        Without headers, for dense gradients of all variables: on N ranks 2 (N - 1) / N times their
+        size, as in a ring (Patarasuk and Yuan 2009), or what the compression says.
+
+        Args:
+            reductions: Number of reductions, with those of the warm-up.
+        """
+        exact = sum(self._exact_bytes(variable) for variable in self._variables)
+        if self._lossy is None:
+            return reductions * exact
+        compressed = [v for v in self._variables if self._lossy.compresses(v)]
+        saved = sum(self._exact_bytes(variable) for variable in compressed)
+        saved -= self._lossy.bytes_sent(compressed)
+        warm_up = min(reductions, self._settings.compression.warmup_steps)
+        return reductions * exact - (reductions - warm_up) * saved
+
+    def _exact_bytes(self, variable: Any) -> int:
+        native, size = native_variable(variable), self._settings.size
+        width = native.dtype.size
+        if self._settings.compression is Compression.fp16 and native.dtype.is_floating:
+            width = min(width, 2)
+        return round(2 * (size - 1) / size * width * native.shape.num_elements())
 
     def state(self) -> dict[str, Any]:
         """Returns the state that is equal on all ranks."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import tensorflow as tf
 
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.keras.communication import operations
+from hvd_imgcls.keras.communication.compression import Compression
 from hvd_imgcls.keras.graph.variables import native_variable
 from hvd_imgcls.keras.synchronization.averaging import Averaging
 from hvd_imgcls.keras.synchronization.grouping import buckets, by_dtype
@@ -51,6 +53,8 @@ class LocalSGD(SynchronizationMode):
         with tf.init_scope():
             self._updates = tf.Variable(0, dtype=tf.int64, trainable=False)
             self._averaged = tf.Variable(0, dtype=tf.int64, trainable=False)
+            self._num_averagings = tf.Variable(0, dtype=tf.int64, trainable=False)
+            self._drift = tf.Variable(0.0, trainable=False)
             if needs_outer_optimizer(self.settings):
                 self._outer = OuterOptimizer(self.settings.mode, variables)
 
@@ -118,11 +122,13 @@ class LocalSGD(SynchronizationMode):
             changes = self._outer.changes(values)
             means = self._changes.reduce(changes, self._variables, groups, f"{self.name}.changes")
             new = self._outer.step(means)
+        self._drift.assign(_distance(values, new))
         for native, value in zip(natives, new, strict=True):
             native.assign(value)
         if not self.keeps_optimizer_state and self._slots:
             self._average_slots()
         self._averaged.assign(update)
+        self._num_averagings.assign_add(1)
 
     def _average_slots(self) -> None:
         slots = [native_variable(slot) for slot in self._slots]
@@ -146,6 +152,24 @@ class LocalSGD(SynchronizationMode):
                 results[index] = mean
         return results
 
+    def bytes_sent(self, updates: int) -> int:
+        """See `SynchronizationMode.bytes_sent`."""
+        if not self._variables:
+            return 0
+        plain = Averaging(dataclasses.replace(self.settings, compression=Compression.none))
+        plain.build(self._variables)
+        averagings = int(self._num_averagings)
+        total = plain.bytes_sent(min(updates, self.num_common))
+        total += self._changes.bytes_sent(averagings)
+        if not self.keeps_optimizer_state:
+            plain.build(self._slots)
+            total += plain.bytes_sent(averagings)
+        return total
+
+    def drift(self) -> float | None:
+        """See `SynchronizationMode.drift`."""
+        return float(self._drift) if self._variables else None
+
     def state(self) -> dict[str, Any]:
         """See `SynchronizationMode.state`."""
         if not self._variables:
@@ -153,6 +177,7 @@ class LocalSGD(SynchronizationMode):
         return {
             "updates": int(self._updates.numpy()),
             "averaged": int(self._averaged.numpy()),
+            "averagings": int(self._num_averagings.numpy()),
             "changes": self._changes.state(),
             "outer": None if self._outer is None else self._outer.state(),
         }
@@ -163,6 +188,7 @@ class LocalSGD(SynchronizationMode):
             return
         self._updates.assign(state["updates"])
         self._averaged.assign(state["averaged"])
+        self._num_averagings.assign(state["averagings"])
         self._changes.restore(state["changes"])
         if self._outer is not None:
             self._outer.restore(state["outer"])
@@ -181,3 +207,13 @@ class LocalSGD(SynchronizationMode):
         kept = self._slots if self.keeps_optimizer_state else []
         for slot, value in zip(kept, state["slots"], strict=True):
             native_variable(slot).assign(np.asarray(value))
+
+
+def _distance(values: Sequence[tf.Tensor], means: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Returns the norm of the differences, relative to that of the means, scalar, float32."""
+    differences = [
+        tf.reduce_sum(tf.square(tf.cast(value - mean, tf.float32)))
+        for value, mean in zip(values, means, strict=True)
+    ]
+    sizes = [tf.reduce_sum(tf.square(tf.cast(mean, tf.float32))) for mean in means]
+    return tf.sqrt(tf.math.divide_no_nan(tf.add_n(differences), tf.add_n(sizes)))

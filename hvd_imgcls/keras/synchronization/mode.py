@@ -138,6 +138,22 @@ class SynchronizationMode(ABC):
         """
         del variables
 
+    def bytes_sent(self, updates: int) -> int:
+        """Returns how many bytes of gradients and weights a rank has sent, by their formulas.
+
+        Args:
+            updates: Number of completed updates.
+        """
+        del updates
+        return 0
+
+    def drift(self) -> float | None:
+        """Returns how far this rank's weights were from the mean when they were averaged last.
+
+        The norm of the difference relative to that of the mean; None if the ranks are always equal.
+        """
+        return None
+
     def formula(self) -> Formula | None:
         """Returns the expected result of `reduce`, or None if there is no simple formula."""
         return None

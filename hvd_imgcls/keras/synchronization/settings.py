@@ -65,6 +65,17 @@ class ReductionSettings:
                 fix="omit it or use op=Average",
             )
         self._require_average_of_all("delayed", "local_sgd")
+        if (
+            self.mode.name == "local_sgd"
+            and not self.is_lossy
+            and (self.compression is not Compression.none)
+        ):
+            raise ConfigError(
+                "compression",
+                got=getattr(self.compression, "__name__", self.compression),
+                expected="none or one with error feedback, for mode local_sgd",
+                fix="use Compression.bf16()",
+            )
         if self.op == ReduceOp.ADASUM:
             require_power_of_two(self.process_set)
         if isinstance(self.groups, int) and self.groups < 0:

@@ -19,6 +19,7 @@ from hvd_imgcls.keras.synchronization.clocks import BatchClock, ReductionClock
 from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 from hvd_imgcls.plan import Plan
 from hvd_imgcls.plan.position import Position
+from hvd_imgcls.workflows.progress.communication import communication_of
 from hvd_imgcls.workflows.progress.entries import as_json
 from hvd_imgcls.workflows.progress.lines import TrainingStatus, progress_line, rounded
 from hvd_imgcls.workflows.progress.record import EpochRecord, Record, images_per_second
@@ -284,6 +285,7 @@ class Progress(keras.callbacks.Callback):
             "data_wait_share": rounded(times.data_share),
             "rank_wait_share": rounded(times.rank_share),
             "slowest_rank": times.slowest_rank,
+            **communication_of(self.model.optimizer),
             "seconds": round(measured.seconds, 4),
             "peak_memory_bytes": peak_memory_bytes(),
         }
