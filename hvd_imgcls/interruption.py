@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from typing import NoReturn
 
 from hvd_imgcls import logs
@@ -49,7 +50,7 @@ def say_interrupted(how: str) -> None:
             process_state.write_end(how, False)
 
 
-def end_by_signal(number: int) -> None:
+def end_by_signal(number: int, is_polled: Callable[[], bool] = lambda: False) -> None:
     """Ends the process, in a thread, because of a signal.
 
     With several ranks, after a moment, except for SIGINT: the launcher sends SIGTERM to the other
@@ -59,7 +60,12 @@ def end_by_signal(number: int) -> None:
 
     Args:
         number: The signal.
+        is_polled: Whether somebody asks for signals, a moment later, and will end the process.
     """
+
+    def end_unless_polled() -> None:
+        if not is_polled():
+            end()
 
     def end() -> None:
         say_interrupted(f"stopped by {signal.Signals(number).name}")
@@ -69,7 +75,7 @@ def end_by_signal(number: int) -> None:
     if number == signal.SIGINT or size == 1:
         end()
         return
-    timer = threading.Timer(GRACE_SECONDS, end)
+    timer = threading.Timer(GRACE_SECONDS, end_unless_polled)
     timer.daemon = True
     timer.start()
 

@@ -24,10 +24,11 @@ class StopRequest:
 
     Args:
         end: Called by the thread, with the number of the signal, if nobody polls or after a
-            second SIGINT: ends the process.
+            second SIGINT: ends the process. Its second argument tells whether somebody polls by
+            now, in case it waits for a moment.
     """
 
-    def __init__(self, end: Callable[[int], None]) -> None:
+    def __init__(self, end: Callable[[int, Callable[[], bool]], None]) -> None:
         self._end = end
         self._lock = threading.Lock()
         self._signal = 0
@@ -81,7 +82,10 @@ class StopRequest:
             self._is_polled = is_polled
             received = self._signal
         if received and not is_polled:
-            self._end(received)
+            self._end(received, self._polls_now)
+
+    def _polls_now(self) -> bool:
+        return self._is_polled
 
     def _listen(self, receiver: int) -> None:
         while True:
@@ -98,7 +102,7 @@ class StopRequest:
             self._signal = self._signal or number
             must_end = is_second or not self._is_polled
         if must_end:
-            self._end(number)
+            self._end(number, self._polls_now)
 
 
 def _leave_to_the_thread(number: int, frame: FrameType | None) -> None:

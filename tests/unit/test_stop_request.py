@@ -9,7 +9,7 @@ import pytest
 PRELUDE = """
 import os, signal, sys, threading, time
 from hvd_imgcls.stop_request import StopRequest
-def end(number):
+def end(number, is_polled):
     print("ended by", signal.Signals(number).name, flush=True)
     os._exit(9)
 stop = StopRequest(end)
@@ -18,12 +18,12 @@ def send(number, after):
 """
 
 
-def run(body):
+def run(body, *, allows_errors=False):
     program = PRELUDE + textwrap.dedent(body)
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
     )
-    assert not done.stderr, done.stderr
+    assert allows_errors or not done.stderr, done.stderr
     return done.returncode, done.stdout.split("\n")[:-1]
 
 
@@ -109,3 +109,22 @@ def test_in_another_thread_nothing_is_received():
         thread.join()
         """
     assert run(body) == (0, ["worked"])
+
+
+def test_a_signal_before_the_polling_is_left_to_it():
+    """The process would end alone, in the middle of a step of all ranks."""
+    body = """
+        os.environ.update(HOROVOD_RANK="0", HOROVOD_SIZE="2")
+        from hvd_imgcls import interruption
+        interruption.GRACE_SECONDS = 0.5
+        stop = StopRequest(interruption.end_by_signal)
+        with stop.listening():
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.1)
+            with stop.polled():
+                time.sleep(1)
+                print("still there, asked by", signal.Signals(stop.signal).name, flush=True)
+        time.sleep(1)
+        """
+    code, lines = run(body, allows_errors=True)
+    assert (code, lines) == (143, ["still there, asked by SIGTERM"])
