@@ -148,6 +148,13 @@ class Train:
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     """Keras dtype policy: the dtype that layers compute in. Weights are always float32."""
 
+    compile: Literal["none", "xla"] = "none"
+    """Whether the forward and backward pass are compiled with XLA.
+
+    `xla`: for GPUs; on CPUs, convolutions are slower. Gradients are reduced outside of what is
+    compiled. Not with synchronised batch normalisation.
+    """
+
     seed: Seed = 0
     """Seed of the initial weights, the order of the examples and the augmentation."""
 

@@ -24,6 +24,7 @@ def require_consistent(config: RunConfig) -> None:
     require_one_normalization(config)
     require_possible_callbacks(config)
     require_constant_loss_scale(config)
+    require_compilable(config)
 
 
 def require_possible_run_dir(run_dir: str | None) -> None:
@@ -64,6 +65,22 @@ def require_constant_loss_scale(config: RunConfig) -> None:
         expected="mixed_bfloat16 or float32: the loss scale of mixed_float16 changes between steps "
         "whose gradients are added",
         fix="change it, or use mode allreduce with compression none or fp16",
+    )
+
+
+def require_compilable(config: RunConfig) -> None:
+    """Rejects layers that communicate where they would be compiled.
+
+    Raises:
+        ConfigError: With `train.compile: xla` and synchronised batch normalisation.
+    """
+    if config.train.compile == "none" or config.synchronization.batch_normalization == "local":
+        return
+    raise ConfigError(
+        "train.compile",
+        got="xla, with synchronization.batch_normalization synchronized",
+        expected="none, or batch_normalization local: XLA has no kernels for Horovod's operations",
+        fix="change one of them",
     )
 
 

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from hvd_imgcls.keras.layers.class_change import change_class
+from hvd_imgcls.keras.layers.compiled_gradients import compile_gradients
 from hvd_imgcls.keras.layers.fused_batch_normalization import (
     FusedBatchNormalization,
     FusedSyncBatchNormalization,
@@ -19,7 +20,7 @@ _FUSED: dict[type, type] = {
 }
 
 
-def accelerate(model: keras.Model) -> keras.Model:
+def accelerate(model: keras.Model, *, jit_compile: bool = False) -> keras.Model:
     """Makes a model's batch normalisation faster, and on CPUs its GELU, in-place.
 
     Call it before `compile`, or compile again: functions that are already traced do not change.
@@ -27,9 +28,16 @@ def accelerate(model: keras.Model) -> keras.Model:
 
     Args:
         model: Any Keras 3 model, built or not, including nested models.
+        jit_compile: Whether forward and backward pass of the training step are compiled with XLA.
+            Gradients leave the compiled function to be reduced. Pass `jit_compile=False` to
+            `compile`, which would compile the reduction as well. On CPUs, convolutions are slower.
 
     Returns:
         The same model. It is saved as a plain Keras model.
+
+    Raises:
+        ConfigError: With `jit_compile`, if the model has a `train_step` of its own, or if its
+            batch normalisation is synchronised.
     """
     on_cpu = not tf.config.get_visible_devices("GPU")
     for layer in model._flatten_layers():
@@ -38,4 +46,6 @@ def accelerate(model: keras.Model) -> keras.Model:
             change_class(layer, fused)
         if on_cpu and getattr(layer, "activation", None) is keras.activations.gelu:
             layer.activation = gelu
+    if jit_compile:
+        compile_gradients(model)
     return model

@@ -47,7 +47,7 @@ def ignoring_weight_zero(model: keras.Model) -> Iterator[None]:
         model: The model; compiled within the context, because a step that is already traced does
             not change.
     """
-    train_step = model.train_step
+    train_step, before = model.train_step, vars(model).get("train_step")
 
     def step(data: Any) -> Any:
         _, _, weights = keras.utils.unpack_x_y_sample_weight(data)
@@ -62,6 +62,8 @@ def ignoring_weight_zero(model: keras.Model) -> Iterator[None]:
         yield
     finally:
         del vars(model)["train_step"]
+        if before is not None:
+            vars(model)["train_step"] = before
 
 
 def layers_that_see_all(model: keras.Model) -> list[str]:

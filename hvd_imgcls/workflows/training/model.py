@@ -67,7 +67,7 @@ def make_model(run: Run, given: keras.Model | None) -> keras.Model:
     _require_same_variables(model, run.collectives)
     if config.synchronization.batch_normalization == "synchronized":
         hvd.synchronize_batch_normalization(model)
-    return hvd.accelerate(model)
+    return hvd.accelerate(model, jit_compile=config.train.compile == "xla")
 
 
 def _with_head_for(section: Model, class_names: Sequence[str]) -> Model:

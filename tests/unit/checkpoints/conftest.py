@@ -9,12 +9,22 @@ import pytest
 from tests.support.checkpoint_kills import KillingProcess
 from tests.support.checkpoint_scenarios import SCENARIOS
 
+# Modules with a test for every call to the file system, or every file: some are run by `make test`.
+EXHAUSTIVE = ("kill", "power_loss", "write_errors", "read_errors", "corruption")
+EVERY = 8
+
 
 def pytest_collection_modifyitems(items):
-    """Counts all tests of this folder as one group."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.matrix("H: checkpoint files"))
+    """Counts all tests of this folder as one group, and leaves most of them to `make test-all`."""
+    mine = [item for item in items if Path(__file__).parent in item.path.parents]
+    for item in mine:
+        item.add_marker(pytest.mark.matrix("H: checkpoint files"))
+    cases = [item for item in mine if hasattr(item, "callspec")]
+    for module in EXHAUSTIVE:
+        found = [item for item in cases if item.path.stem == f"test_{module}"]
+        for number, item in enumerate(found):
+            if number % EVERY:
+                item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")
