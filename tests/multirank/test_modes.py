@@ -181,6 +181,44 @@ def test_a_continued_training_ends_in_the_same_bits(name):
             np.testing.assert_array_equal(a, b)
 
 
+def train_with_a_nan(warmup_steps):
+    """Returns what the error says about a NaN of rank 1 in the fourth step."""
+    import keras
+
+    import hvd_imgcls.keras as hvd
+    from hvd_imgcls.errors import NonFiniteError
+
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    optimizer = hvd.DistributedOptimizer(
+        keras.optimizers.SGD(RATE),
+        mode=hvd.Delayed(warmup_steps=warmup_steps),
+        skip_non_finite=True,
+    )
+    model.compile(optimizer, "mse", jit_compile=False)
+    x, y = np.ones((24, 2), np.float32), np.ones((24, 1), np.float32)
+    if hvd.rank() == 1:
+        x[13] = np.nan
+    try:
+        model.fit(
+            x,
+            y,
+            batch_size=4,
+            shuffle=False,
+            verbose=0,
+            callbacks=[hvd.callbacks.NonFiniteCallback("stop")],
+        )
+    except NonFiniteError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.ranks(2)
+@pytest.mark.parametrize("warmup_steps", [0, 10])
+def test_the_step_and_the_rank_of_a_nan_are_named(warmup_steps):
+    for message in run_on_ranks(train_with_a_nan, arguments=[warmup_steps]):
+        assert "step 4: the gradient of rank 1 is NaN or infinite" in message
+
+
 def refused(mode, options, keywords, optimizer="sgd"):
     import keras
 

@@ -25,6 +25,7 @@ def require_consistent(config: RunConfig) -> None:
     require_possible_callbacks(config)
     require_constant_loss_scale(config)
     require_compilable(config)
+    require_stop_if_delayed(config)
 
 
 def require_possible_run_dir(run_dir: str | None) -> None:
@@ -80,6 +81,22 @@ def require_compilable(config: RunConfig) -> None:
         "train.compile",
         got="xla, with synchronization.batch_normalization synchronized",
         expected="none, or batch_normalization local: XLA has no kernels for Horovod's operations",
+        fix="change one of them",
+    )
+
+
+def require_stop_if_delayed(config: RunConfig) -> None:
+    """Rejects skipping steps whose gradients are applied later.
+
+    Raises:
+        ConfigError: With `train.non_finite: skip` and mode `delayed`.
+    """
+    if config.train.non_finite == "stop" or config.synchronization.mode.name != "delayed":
+        return
+    raise ConfigError(
+        "train.non_finite",
+        got="skip, with synchronization.mode delayed",
+        expected="stop: the step that should be skipped has changed moving statistics already",
         fix="change one of them",
     )
 

@@ -15,6 +15,7 @@ from hvd_imgcls.distributed.agreement import name_ranks
 from hvd_imgcls.errors import ConfigError, NonFiniteError
 from hvd_imgcls.keras.checks.non_finite import NonFiniteGuard
 from hvd_imgcls.keras.graph.variables import native_variable
+from hvd_imgcls.keras.synchronization.mode import SynchronizationMode
 from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 from hvd_imgcls.plan.position import Position
 
@@ -74,6 +75,7 @@ class NonFiniteCallback(keras.callbacks.Callback):
         self._name_examples = name_examples
         self._max_in_a_row = max_in_a_row
         self._guard: NonFiniteGuard | None = None
+        self._mode: SynchronizationMode | None = None
         self._counts = position is None
         self._position = position or Position()
         self._epoch = self._epoch_began_at = 0
@@ -116,6 +118,14 @@ class NonFiniteCallback(keras.callbacks.Callback):
                 fix="compile with hvd.DistributedOptimizer(..., skip_non_finite=True)",
             )
         self._guard = synchronizer.guard
+        self._mode = synchronizer.mode
+        if self._action == "skip" and self._mode.may_skip:
+            raise ConfigError(
+                "NonFiniteCallback",
+                got="skip, with gradients that are applied a step later",
+                expected="stop: the step that should be skipped has changed statistics already",
+                fix="use 'stop', or mode=hvd.Allreduce()",
+            )
         passes = synchronizer.settings.backward_passes_per_step
         if self._counts and self._position.batches_per_step != passes:
             self._position = Position(passes)
@@ -145,7 +155,8 @@ class NonFiniteCallback(keras.callbacks.Callback):
         self._num_skipped += held_back - self._seen
         self._num_in_a_row += held_back - self._seen
         self._seen = held_back
-        self._stop_or_report(self._position.step)
+        delay = 0 if self._mode is None else self._mode.delay(self._position.step)
+        self._stop_or_report(self._position.step - delay)
         if self._before is not None:
             self._before.give_back()
             if self._is_first_step:

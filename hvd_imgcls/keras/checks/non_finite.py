@@ -50,7 +50,7 @@ class NonFiniteGuard:
     def apply(
         self,
         optimizer: Any,
-        local: Sequence[Any],
+        local: Callable[[], Sequence[Any]],
         is_finite: tf.Tensor,
         apply: Callable[[], Any],
     ) -> None:
@@ -58,14 +58,14 @@ class NonFiniteGuard:
 
         Args:
             optimizer: The optimizer.
-            local: This rank's gradients, which may include None.
+            local: Returns the gradients of this rank, which may include None.
             is_finite: Whether the update is finite, scalar, bool, the same on all ranks.
             apply: Applies the gradients.
         """
 
         def hold_back() -> tf.Tensor:
             self.num_skipped_updates.assign_add(1)
-            self.is_of_this_rank.assign(tf.logical_not(all_finite(local)))
+            self.is_of_this_rank.assign(tf.logical_not(all_finite(local())))
             return tf.constant(True)
 
         def apply_all() -> tf.Tensor:

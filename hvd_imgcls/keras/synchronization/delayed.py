@@ -28,6 +28,8 @@ class Delayed(Allreduce):
         super().__init__(settings, name)
         self._variables: list[Any] = []
         self._pending: dict[int, tf.Variable] = {}
+        # Gradients of the step before and of this one, in the step that is being traced.
+        self._traced: list[tuple[tf.Tensor, tf.Tensor]] = []
 
     def build(self, variables: Sequence[Any], slots: Sequence[Any] = ()) -> None:
         """See `SynchronizationMode.build`."""
@@ -46,6 +48,7 @@ class Delayed(Allreduce):
         """See `SynchronizationMode.reduce`. Collective: every rank must call this."""
         pending = [self._pending[id(native_variable(variable))] for variable in variables]
         before = [tf.cast(p.read_value(), g.dtype) for p, g in zip(pending, gradients, strict=True)]
+        self._traced = list(zip(before, gradients, strict=True))
         reduced = self._reduce_one(before, gradients, variables, groups)
         with tf.control_dependencies(before):
             for variable, gradient in zip(pending, gradients, strict=True):
@@ -79,6 +82,17 @@ class Delayed(Allreduce):
             expected="dense gradients",
             fix="pass sparse_as_dense=True, or mode=hvd.Allreduce()",
         )
+
+    def sent(self, gradients: Sequence[Any]) -> Sequence[Any]:
+        """See `SynchronizationMode.sent`."""
+        del gradients
+        # `reduce` has counted this step.
+        is_delayed = self._steps.read_value() > self.settings.mode.warmup_steps
+        return [tf.where(is_delayed, before, gradient) for before, gradient in self._traced]
+
+    def delay(self, updates: int) -> int:
+        """See `SynchronizationMode.delay`."""
+        return int(updates > self.settings.mode.warmup_steps)
 
     def has_update(self) -> tf.Tensor:
         """Returns False in the first step whose gradient is delayed."""

@@ -97,6 +97,23 @@ class SynchronizationMode(ABC):
             fix="pass sparse_as_dense=True",
         )
 
+    def sent(self, gradients: Sequence[Any]) -> Sequence[Any]:
+        """Returns what this rank has contributed to the result of `reduce`, after it was called.
+
+        Args:
+            gradients: Its gradients of this step.
+        """
+        return gradients
+
+    def delay(self, updates: int) -> int:
+        """Returns how many steps before an update the gradients were computed that it applies.
+
+        Args:
+            updates: Number of completed updates, with this one.
+        """
+        del updates
+        return 0
+
     def has_update(self) -> tf.Tensor:
         """Returns whether what `reduce` returned is applied, scalar, bool, equal on all ranks.
 

@@ -214,7 +214,7 @@ class Synchronizer:
             apply_if_due()
         else:
             is_finite = self._is_finite(reduced, variables)
-            self.guard.apply(optimizer, gradients, is_finite, apply_if_due)
+            self.guard.apply(optimizer, lambda: self.mode.sent(gradients), is_finite, apply_if_due)
 
     def _is_finite(self, reduced: list[Any], variables: list[Any]) -> tf.Tensor:
         """Returns whether the update is finite, the same on all ranks, scalar, bool."""
