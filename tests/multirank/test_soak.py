@@ -23,15 +23,20 @@ from tests.support.survival import (
 KILLS = int(os.environ.get("HVD_IMGCLS_SOAK_KILLS", "5"))
 SEED = int(os.environ.get("HVD_IMGCLS_SOAK_SEED", "0"))
 OPTIONS = (
-    f"--train.num_epochs={10 + 8 * KILLS}",
+    f"--train.num_epochs={10 + KILLS}",
     "--train.ema={decay: 0.99}",
     "--evaluation.every_epochs=5",
     "--checkpoint.every_steps=15",
     "--logging={tensorboard: false, report: false}",
 )
-# One launch in four is killed while it starts.
-LONGEST_START, LONGEST_TRAINING = 10.0, 4.0
-TRAINS = "the first step is traced"
+# What is waited for, and the longest pause after it, in seconds. Half of the launches are killed in
+# training, where a step takes some 10 ms.
+MOMENTS = {
+    "while it started": ("", 10.0),
+    "while it compiled": ("the first step is traced", 3.0),
+    "in training": ("  step ", 0.5),
+}
+SHARES = (1, 1, 2)
 
 
 def victims_of(program, victim):
@@ -52,11 +57,11 @@ def say(capsys, text):
 def kill_once(directory, generator):
     """Starts or continues the run and kills it; returns what was done, None if it ended before."""
     victim = generator.choice(("launcher", "rank 0", "rank 1", "all"))
-    is_starting = generator.random() < 0.25
-    pause = generator.random() * (LONGEST_START if is_starting else LONGEST_TRAINING)
+    when = generator.choices(tuple(MOMENTS), SHARES)[0]
+    awaited, longest = MOMENTS[when]
+    pause = generator.random() * longest
     with running_with_fault(directory, "", size=2, options=OPTIONS) as program:
-        if not is_starting:
-            program.wait_for_output(TRAINS, 100)
+        program.wait_for_output(awaited, 100)
         time.sleep(pause)
         if program.process.poll() is not None:
             return None
@@ -64,7 +69,6 @@ def kill_once(directory, generator):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         outcome = ended(program)
-    when = "while it started" if is_starting else "in training"
     assert "Traceback" not in outcome.output, outcome.output
     return f"{victim}, {when}, after {pause:.2f} s: exit code {outcome.exit_code}"
 
