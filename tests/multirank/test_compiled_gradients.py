@@ -92,7 +92,8 @@ def refused():
             return {}
 
     layers = [keras.Input((4,)), keras.layers.BatchNormalization(), keras.layers.Dense(1)]
-    synchronized = hvd.synchronize_batch_normalization(keras.Sequential(layers))
+    synchronized = keras.Sequential(layers)
+    hvd.synchronize_batch_normalization(synchronized)
     messages = []
     for model in (Own(), synchronized):
         try:

@@ -205,7 +205,10 @@ def train_with_a_nan(warmup_steps):
             batch_size=4,
             shuffle=False,
             verbose=0,
-            callbacks=[hvd.callbacks.NonFiniteCallback("stop")],
+            callbacks=[
+                hvd.callbacks.BroadcastGlobalVariablesCallback(0),
+                hvd.callbacks.NonFiniteCallback("stop"),
+            ],
         )
     except NonFiniteError as error:
         return str(error)
