@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 OURS, RAW = "ours", "raw gloo"
+PLAIN, ALONE = "plain Horovod", "no communication"
+"""Arms of a step that are no way of our optimizer."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +27,23 @@ class AllreduceWork:
     torch_python: str | None = None
 
 
-def as_argument(work: AllreduceWork) -> str:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepWork:
+    """Work of `step_arms`.
+
+    Attributes:
+        arms: `PLAIN`, `ALONE` and names of ways.
+        rounds: Turns of each arm.
+        steps: Steps of a turn.
+        compute_seconds: Time of a step before its gradients are there.
+    """
+
+    arms: Sequence[str]
+    rounds: int
+    steps: int
+    compute_seconds: float = 0.0
+
+
+def as_argument(work: AllreduceWork | StepWork) -> str:
     """Returns it as a word for `run_module`, in which braces are fields of a format."""
     return json.dumps(dataclasses.asdict(work)).replace("{", "{{").replace("}", "}}")

@@ -27,6 +27,13 @@ class Sent:
     num_packets: int
     num_dropped: int = 0
 
+    def __add__(self, other: Sent) -> Sent:
+        return Sent(
+            self.num_bytes + other.num_bytes,
+            self.num_packets + other.num_packets,
+            self.num_dropped + other.num_dropped,
+        )
+
     def __sub__(self, other: Sent) -> Sent:
         return Sent(
             self.num_bytes - other.num_bytes,
