@@ -8,7 +8,6 @@ PyTorch's Gloo takes turns with ours, on the same ranks.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from typing import Any
 
@@ -19,7 +18,7 @@ from hvd_imgcls.bench.communication.settings import Settings
 from hvd_imgcls.bench.communication.work import AllreduceWork, as_argument
 from hvd_imgcls.bench.measuring.launching import run_module
 from hvd_imgcls.bench.network.network import SlowNetwork
-from hvd_imgcls.bench.network.preflight import require_as_intended
+from hvd_imgcls.bench.network.preflight import conditions_of, require_as_intended
 from hvd_imgcls.bench.network.ranks import run_module_on_hosts
 from hvd_imgcls.environment.topology import launched_rank_and_size
 from hvd_imgcls.errors import ConfigError
@@ -45,22 +44,25 @@ def run(settings: Settings) -> dict[str, Any]:
         torch_python=str(settings.torch_python) if settings.torch_python else None,
     )
     rank, launched = launched_rank_and_size()
-    if launched > 1:
-        measured = {launched: _measure_here(settings, work)}
-    else:
-        measured = {size: _measure(settings, work, size) for size in settings.ranks}
-    results = {f"{size} ranks": summarize(of_size) for size, of_size in measured.items()}
-    if rank == 0:
-        for name, summary in results.items():
-            for line in text_table(table_of(summary)):
-                logger.log(logs.RESULT, "%s", line)
-            logger.log(logs.RESULT, "%s: %s", name, summary["text"])
-        if settings.plot:
-            from hvd_imgcls.bench.communication.page import write_plots
+    results = {}
+    for size in settings.ranks if launched == 1 else (launched,):
+        here = launched > 1
+        measured = _measure_here(settings, work) if here else _measure(settings, work, size)
+        results[f"{size} ranks"] = summarize(measured)
+        if rank == 0:
+            _show(f"{size} ranks", results[f"{size} ranks"])
+    if rank == 0 and settings.plot:
+        from hvd_imgcls.bench.communication.page import write_plots
 
-            write_plots(settings.plot, results)
-            logger.log(logs.RESULT, "plots written to %s", settings.plot)
+        write_plots(settings.plot, results)
+        logger.log(logs.RESULT, "plots written to %s", settings.plot)
     return results
+
+
+def _show(name: str, summary: dict[str, Any]) -> None:
+    for line in text_table(table_of(summary)):
+        logger.log(logs.RESULT, "%s", line)
+    logger.log(logs.RESULT, "%s: %s", name, summary["text"])
 
 
 def _measure_here(settings: Settings, work: AllreduceWork) -> dict[str, Any]:
@@ -109,9 +111,4 @@ def _measure(settings: Settings, work: AllreduceWork, size: int) -> dict[str, An
         measured, sent = run_module_on_hosts(
             network, _RANK, words, threads=1, timeout_seconds=_TIMEOUT_SECONDS
         )
-    return {
-        **measured,
-        "simulated": dataclasses.asdict(link),
-        "link before": found.to_json(),
-        "sent by hosts": [one.to_json() for one in sent],
-    }
+    return {**measured, **conditions_of(link, found, sent)}

@@ -76,10 +76,10 @@ def _take_turns(
     ranks: Collectives, sides: dict[str, SecondsPerCall], num_bytes: int, pairs: int
 ) -> dict[str, list[float]]:
     """Returns the seconds per call of every side in every turn, of the slowest rank."""
-    taken = max(measure_side(num_bytes, 1) for measure_side in sides.values())
+    taken = _slowest(ranks, sides, num_bytes, 1)
     if taken < _TURN_SECONDS:
-        taken = max(measure_side(num_bytes, _WARM_UP_CALLS) for measure_side in sides.values())
-    calls = ranks.broadcast_json(max(1, min(_MOST_CALLS, int(_TURN_SECONDS / taken))))
+        taken = _slowest(ranks, sides, num_bytes, _WARM_UP_CALLS)
+    calls = max(1, min(_MOST_CALLS, int(_TURN_SECONDS / taken)))
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for first, _ in alternating_order(pairs):
         for name in list(sides) if first == 0 else reversed(list(sides)):
@@ -90,6 +90,14 @@ def _take_turns(
         name: [max(turns) for turns in zip(*(of_rank[name] for of_rank in by_rank), strict=True)]
         for name in sides
     }
+
+
+def _slowest(
+    ranks: Collectives, sides: dict[str, SecondsPerCall], num_bytes: int, calls: int
+) -> float:
+    """Returns the seconds per call of the slowest side on the slowest rank, the same on all."""
+    mine = max(measure_side(num_bytes, calls) for measure_side in sides.values())
+    return max(ranks.gather_json(mine))
 
 
 class _Ours:

@@ -33,7 +33,8 @@ def run(settings: Settings) -> dict[str, Any]:
         summary = summarize(measured)
         logger.log(logs.RESULT, "%d ranks, %s", size, summary["expected text"])
         for name, one in summary["steps"].items():
-            logger.log(logs.RESULT, "%d ranks, %s: %s", size, name, one["text"])
+            label = name if name in (PLAIN, ALONE) else f"ours ({name})"
+            logger.log(logs.RESULT, "%d ranks, %s: %s", size, label, one["text"])
         results[f"{size} ranks"] = {**measured, **summary}
     return results
 
@@ -59,14 +60,16 @@ def summarize(measured: Mapping[str, Any]) -> dict[str, Any]:
     alone = statistics.median(turns[ALONE])
     steps = {}
     for name, seconds in turns.items():
-        to_plain = ratio_of_pairs(seconds, turns[PLAIN])
-        to_alone = ratio_of_pairs(seconds, turns[ALONE])
+        ratios = {
+            other: ratio_of_pairs(seconds, turns[other])
+            for other in (PLAIN, ALONE)
+            if other != name
+        }
+        described = [f"/ {other}: {ratio.describe()}" for other, ratio in ratios.items()]
         steps[name] = {
             "seconds": statistics.median(seconds),
-            "relative to plain Horovod": to_plain.to_json(),
-            "relative to no communication": to_alone.to_json(),
-            "text": f"{statistics.median(seconds):.3f} s per step; / {PLAIN}: "
-            f"{to_plain.describe()}; / {ALONE}: {to_alone.value:.2f}",
+            "relative to": {other: ratio.to_json() for other, ratio in ratios.items()},
+            "text": "; ".join([f"{statistics.median(seconds):.3f} s per step", *described]),
         }
     return {
         "expected seconds": alone + ring,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from hvd_imgcls.bench.communication.settings import Settings
 from hvd_imgcls.bench.communication.work import StepWork, as_argument
 from hvd_imgcls.bench.network.network import SlowNetwork
-from hvd_imgcls.bench.network.preflight import require_as_intended
+from hvd_imgcls.bench.network.preflight import conditions_of, require_as_intended
 from hvd_imgcls.bench.network.ranks import run_module_on_hosts
 
 logger = logging.getLogger(__name__)
@@ -45,9 +44,4 @@ def run_steps(
             threads=1,
             timeout_seconds=_TIMEOUT_SECONDS,
         )
-    return {
-        **measured,
-        "simulated": dataclasses.asdict(link),
-        "link before": found.to_json(),
-        "sent by hosts": [one.to_json() for one in sent],
-    }
+    return {**measured, **conditions_of(link, found, sent)}

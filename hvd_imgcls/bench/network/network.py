@@ -42,6 +42,10 @@ class SlowNetwork:
     Args:
         link: The properties of the network.
 
+    Attributes:
+        link: The same.
+        folder: A folder for files of programs, which is removed with the network.
+
     Raises:
         SetupError: If this is not root, or if programs or the kernel's TUN devices are missing.
     """
@@ -50,17 +54,18 @@ class SlowNetwork:
         require_privileges()
         self.link = link
         self._folder = tempfile.TemporaryDirectory(prefix="hvd-imgcls-network-")
+        self.folder = Path(self._folder.name)
         self._process: subprocess.Popen[bytes] | None = None
         self._buffer = b""
         self._running: dict[str, Running] = {}
 
     def __enter__(self) -> Self:
-        hosts = Path(self._folder.name, "hosts")
+        hosts = self.folder / "hosts"
         hosts.write_text(hosts_file(self.link.num_hosts), encoding="ascii")
         words = [sys.executable, "-m", "hvd_imgcls.bench.network.supervisor"]
         try:
             self._process = subprocess.Popen(
-                [*_NAMESPACES, *words, request_of(self.link), str(hosts)],
+                [*_NAMESPACES, *words, request_of(self.link), str(self.folder)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 # A Ctrl-C in the terminal interrupts only this process, which ends the others.
@@ -116,7 +121,7 @@ class SlowNetwork:
         """
         deadline = time.monotonic() + timeout_seconds
         before, _ = self.sent()
-        paths = [Path(self._folder.name, f"{index}.txt") for index in range(len(programs))]
+        paths = [self.folder / f"{index}.txt" for index in range(len(programs))]
         all_of_them = [Running(one, path) for one, path in zip(programs, paths, strict=True)]
         self._running = {one.program.name: one for one in all_of_them}
         try:
@@ -130,8 +135,11 @@ class SlowNetwork:
         sent = [two - one for one, two in zip(before, after, strict=True)]
         for index, one in enumerate(sent):
             logger.info("  %s sent %s", host_name(index), one.describe())
-        mean, most = relay["mean ms late"], relay["most ms late"]
-        logger.info("  the relay was %.2f ms late on average, at most %.1f ms", mean, most)
+        logger.info(
+            "  the relay was %(mean ms late).2f ms late on average, at most %(most ms late).1f ms, "
+            "and took %(cpu seconds).2f s of CPU time",
+            relay,
+        )
         return sent
 
     def _start(self, those: Sequence[Running]) -> None:
@@ -208,7 +216,10 @@ class SlowNetwork:
             return []
         received = os.read(descriptor, 65536)
         if not received:
-            raise HvdImgclsError(f"the network ended with exit code {self._process.wait()}")
+            raise HvdImgclsError(
+                f"the network ended with exit code {self._process.wait()}; if namespaces are not "
+                "permitted: a container needs CAP_SYS_ADMIN and CAP_NET_ADMIN"
+            )
         *lines, self._buffer = (self._buffer + received).split(b"\n")
         answers = [json.loads(line) for line in lines]
         for answer in answers:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
 import statistics
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hvd_imgcls.bench.network import probe
-from hvd_imgcls.bench.network.link import problem_of
+from hvd_imgcls.bench.network.counters import Sent
+from hvd_imgcls.bench.network.link import Link, problem_of
 from hvd_imgcls.bench.network.network import SlowNetwork
 from hvd_imgcls.bench.network.programs import Program
 from hvd_imgcls.errors import HvdImgclsError
 
 logger = logging.getLogger(__name__)
 
+_CONGESTION_CONTROL = "/proc/sys/net/ipv4/tcp_congestion_control"
 _SECONDS = 2.0
 _TIMEOUT_SECONDS = 90.0
 # A busy machine may delay the relay at the wrong moment.
@@ -65,6 +69,22 @@ def require_as_intended(network: SlowNetwork) -> Measured:
             return measured
         logger.warning("%s", problem)
     raise HvdImgclsError(f"{problem}; end other programs on this machine, and try again")
+
+
+def conditions_of(link: Link, found: Measured, sent: Sequence[Sent]) -> dict[str, Any]:
+    """Returns the conditions of a measurement, for its results.
+
+    Args:
+        link: The intended properties.
+        found: What was measured before.
+        sent: What each host has sent.
+    """
+    return {
+        "simulated": dataclasses.asdict(link),
+        "congestion control": Path(_CONGESTION_CONTROL).read_text(encoding="ascii").strip(),
+        "link before": found.to_json(),
+        "sent by hosts": [one.to_json() for one in sent],
+    }
 
 
 def _measure(network: SlowNetwork, what: str) -> list[float]:

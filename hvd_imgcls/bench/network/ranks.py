@@ -6,9 +6,7 @@ import json
 import logging
 import os
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from hvd_imgcls.bench.measuring.launching import environment, progress_in
@@ -71,30 +69,30 @@ def run_module_on_hosts(
         HvdImgclsError: If a rank fails or the time is over, with the end of its output.
     """
     size = network.link.num_hosts
-    with tempfile.TemporaryDirectory(prefix="hvd-imgcls-bench-") as directory:
-        result = Path(directory) / "result.json"
-        words = [argument.format(result=result) for argument in arguments]
-        common = environment(threads, os.environ) | dict(variables or {})
-        server = Program(
-            name="the rendezvous server",
-            host=0,
-            command=[sys.executable, "-m", "hvd_imgcls.bench.network.rendezvous", str(size)],
-            environment=common,
-            is_service=True,
+    result = network.folder / "result.json"
+    result.unlink(missing_ok=True)
+    words = [argument.format(result=result) for argument in arguments]
+    common = environment(threads, os.environ) | dict(variables or {})
+    server = Program(
+        name="the rendezvous server",
+        host=0,
+        command=[sys.executable, "-m", "hvd_imgcls.bench.network.rendezvous", str(size)],
+        environment=common,
+        is_service=True,
+    )
+    ranks = [
+        Program(
+            name=f"rank {rank}",
+            host=rank,
+            command=[sys.executable, "-m", module, *words],
+            environment=common | rank_variables(rank, size),
         )
-        ranks = [
-            Program(
-                name=f"rank {rank}",
-                host=rank,
-                command=[sys.executable, "-m", module, *words],
-                environment=common | rank_variables(rank, size),
-            )
-            for rank in range(size)
-        ]
-        sent = network.run([server, *ranks], timeout_seconds, _show_progress)
-        if not result.exists():
-            raise HvdImgclsError(f"{module} wrote no result; this is an error of the benchmark")
-        return json.loads(result.read_text(encoding="utf-8")), sent
+        for rank in range(size)
+    ]
+    sent = network.run([server, *ranks], timeout_seconds, _show_progress)
+    if not result.exists():
+        raise HvdImgclsError(f"{module} wrote no result; this is an error of the benchmark")
+    return json.loads(result.read_text(encoding="utf-8")), sent
 
 
 def _show_progress(program: Program, line: str) -> None:

@@ -67,15 +67,17 @@ class Relay:
         """Sets all counts to 0."""
         self.num_packets = self.num_lost = 0
         self.late_seconds = self.latest_seconds = 0.0
+        self._cpu_before = time.process_time()
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the counts; times in ms."""
+        """Returns the counts, and the CPU time of this process since `reset`."""
         mean = self.late_seconds / max(1, self.num_packets)
         return {
             "packets": self.num_packets,
             "lost": self.num_lost,
             "mean ms late": round(1e3 * mean, 3),
             "most ms late": round(1e3 * self.latest_seconds, 3),
+            "cpu seconds": round(time.process_time() - self._cpu_before, 3),
         }
 
     def work(self, other: int, most_seconds: float) -> bool:

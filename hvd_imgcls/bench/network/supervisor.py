@@ -1,11 +1,12 @@
 """The process that is the network: makes the hosts, relays packets, and starts processes on hosts.
 
     unshare --mount --pid --fork --kill-child --mount-proc \
-        python -m hvd_imgcls.bench.network.supervisor LINK HOSTS_FILE
+        python -m hvd_imgcls.bench.network.supervisor LINK FOLDER
 
 It is the first process of its process namespace, so that the kernel kills everything that it has
 started when it ends, in whatever way; and it ends when its standard input is closed, as the
-kernel does for a killed parent. Requests and answers are lines of JSON:
+kernel does for a killed parent. Then it removes the folder, which has the file `hosts`. Requests
+and answers are lines of JSON:
 
 - `{"start": {"name", "host", "command", "environment", "directory", "output"}}`
 - `{"stop": true}` kills everything that was started; answered by `{"stopped": true}`.
@@ -19,9 +20,11 @@ import contextlib
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 from hvd_imgcls.bench.network.link import Link
@@ -126,20 +129,22 @@ def prefer_this_process() -> None:
 
 def main(words: list[str]) -> None:
     """Makes the network and serves; an error in making it is the first answer."""
-    link = Link(**json.loads(words[0]))
+    link, folder = Link(**json.loads(words[0])), Path(words[1])
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     try:
-        if words[1:]:
-            subprocess.run(["mount", "--bind", words[1], "/etc/hosts"], check=True)
+        subprocess.run(["mount", "--bind", str(folder / "hosts"), "/etc/hosts"], check=True)
         supervisor = Supervisor(link)
     except (OSError, subprocess.CalledProcessError) as error:
         said = getattr(error, "stdout", None) or ""
         answer({"error": f"{error} {said}".strip()})
         return
     prefer_this_process()
-    with contextlib.suppress(BrokenPipeError):
-        supervisor.serve()
+    try:
+        with contextlib.suppress(BrokenPipeError):
+            supervisor.serve()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def request_of(link: Link) -> str:
