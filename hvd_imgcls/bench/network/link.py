@@ -18,6 +18,7 @@ RENDEZVOUS_PORT = 29400
 HEADER_BYTES = 20 + 20 + 12
 
 _SUBNET = "10.88.0"
+_SUBNET_BYTES = bytes(int(part) for part in _SUBNET.split("."))
 # The relay needs a moment to wake up for each packet, in both directions.
 _SHARE_OF_ROUND_TRIP, _MS_OF_RELAY = 0.1, 1.0
 _LEAST_SHARE_OF_RATE, _MOST_SHARE_OF_RATE = 0.93, 1.02
@@ -97,9 +98,7 @@ def index_of_packet(packet: bytes) -> int | None:
     >>> index_of_packet(bytes([0x45]) + bytes(15) + bytes([10, 88, 0, 3]))
     2
     """
-    if len(packet) < 20 or packet[0] >> 4 != 4:
-        return None
-    if packet[16:19] != bytes(int(part) for part in _SUBNET.split(".")):
+    if len(packet) < 20 or packet[0] >> 4 != 4 or packet[16:19] != _SUBNET_BYTES:
         return None
     return packet[19] - 1
 

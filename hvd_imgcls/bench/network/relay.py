@@ -12,7 +12,6 @@ from typing import Any
 
 from hvd_imgcls.bench.network.link import Link, index_of_packet
 
-_LARGEST_READ = 65536
 # Packets that are taken from one host before it is the next one's turn.
 _PACKETS_PER_TURN = 64
 # A port that is exactly as fast as the senders would never catch up after a hiccup.
@@ -61,6 +60,7 @@ class Relay:
     def __init__(self, link: Link, devices: Sequence[int]) -> None:
         self._devices = list(devices)
         self._ports = [Port(link) for _ in devices]
+        self._largest_packet = link.mtu + 64
         self.reset()
 
     def reset(self) -> None:
@@ -110,7 +110,7 @@ class Relay:
         now = time.monotonic()
         for _ in range(_PACKETS_PER_TURN):
             try:
-                packet = os.read(device, _LARGEST_READ)
+                packet = os.read(device, self._largest_packet)
             except BlockingIOError:
                 return
             index = index_of_packet(packet)
