@@ -119,7 +119,8 @@ def answer(value: dict[str, Any]) -> None:
 def prefer_this_process() -> None:
     """Lets this process run as soon as a packet is due, even on a busy machine.
 
-    Its children are ordinary processes. It needs 0.09 of a core for every host that sends 100 Mbit/s.
+    Its children are ordinary processes. It needs 0.09 of a core for every host that sends
+    100 Mbit/s.
     """
     with contextlib.suppress(OSError):
         os.sched_setscheduler(
