@@ -141,6 +141,9 @@ def test_failed_programs_are_named_and_the_others_ended():
         ):
             network.run([waiting, failing], 60)
         assert marked() == []
+        missing = Program(name="p2", host=2, command=["no-such-program"], environment={})
+        with pytest.raises(HvdImgclsError, match=r"p2 ended with exit code 127:\n.*No such file"):
+            network.run([missing], 60)
         with pytest.raises(HvdImgclsError, match="p0 did not end in time"):
             network.run([waiting], 1)
         assert marked() == []

@@ -189,8 +189,11 @@ class SlowNetwork:
     def _request(self, request: dict[str, Any]) -> None:
         if self._process is None or self._process.stdin is None:
             raise HvdImgclsError("the network was not started; use it in a `with` statement")
-        self._process.stdin.write(json.dumps(request).encode() + b"\n")
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError as error:
+            raise HvdImgclsError("the network has ended; its last messages are above") from error
 
     def _answer(self, key: str) -> dict[str, Any]:
         """Waits for an answer and returns it.

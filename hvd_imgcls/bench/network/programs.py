@@ -8,6 +8,8 @@ from pathlib import Path
 
 from hvd_imgcls.errors import HvdImgclsError
 
+READY = "ready"
+"""What a service writes when it can be used."""
 _LINES_OF_MESSAGE = 25
 
 
@@ -20,8 +22,8 @@ class Program:
         host: Index of the host.
         command: The command.
         environment: All its variables.
-        is_service: Whether it is started before the others and ended after them. It writes a
-            line when it is ready.
+        is_service: Whether it is started before the others and ended after them. It writes the
+            line `ready` when it is.
     """
 
     name: str
@@ -60,7 +62,7 @@ class Running:
     def is_done(self) -> bool:
         """Whether it has ended or, as a service, is ready."""
         if self.program.is_service:
-            return self.output.stat().st_size > 0
+            return READY in self.output.read_text(errors="replace").splitlines()
         return self.code is not None
 
     @property

@@ -19,6 +19,7 @@ from horovod.runner.http.http_server import (  # noqa: TID251
 )
 
 from hvd_imgcls.bench.network.link import RENDEZVOUS_PORT, address, host_name
+from hvd_imgcls.bench.network.programs import READY
 
 
 def main(words: list[str]) -> None:
@@ -27,7 +28,7 @@ def main(words: list[str]) -> None:
     hosts = ",".join(f"{host_name(index)}:1" for index in range(num_hosts))
     server = RendezvousHTTPServer((address(0), RENDEZVOUS_PORT), RendezvousHandler, 0)
     server.init(get_host_assignments(parse_hosts(hosts), num_hosts))
-    sys.stdout.write("ready\n")
+    sys.stdout.write(f"{READY}\n")
     sys.stdout.flush()
     server.serve_forever()
 

@@ -32,6 +32,8 @@ from hvd_imgcls.bench.network.namespaces import Host, make_host
 from hvd_imgcls.bench.network.relay import Relay
 
 _REQUESTS, _ANSWERS = 0, 1
+# The exit code with which shells report a command that cannot be started.
+_NOT_FOUND = 127
 # How long the end of a process may remain unnoticed.
 _POLL_SECONDS = 0.05
 
@@ -87,16 +89,20 @@ class Supervisor:
         output: str,
     ) -> None:
         with open(output, "wb") as file:
-            self._processes[name] = subprocess.Popen(
-                command,
-                env=environment,
-                cwd=directory,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                # This process has one thread, so that nothing can be locked in the child.
-                preexec_fn=self._hosts[host].enter,  # noqa: PLW1509
-            )
+            try:
+                self._processes[name] = subprocess.Popen(
+                    command,
+                    env=environment,
+                    cwd=directory,
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    # This process has one thread, so that nothing can be locked in the child.
+                    preexec_fn=self._hosts[host].enter,  # noqa: PLW1509
+                )
+            except OSError as error:
+                file.write(f"{error}\n".encode())
+                answer({"ended": [name, _NOT_FOUND]})
 
     def _stop(self) -> None:
         with contextlib.suppress(ProcessLookupError):

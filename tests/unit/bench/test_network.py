@@ -167,6 +167,19 @@ def test_output_is_read_line_by_line_and_quoted_in_errors(tmp_path):
     )
 
 
+def test_a_service_is_done_when_it_says_so(tmp_path):
+    output = tmp_path / "out.txt"
+    output.write_text("warning: not ready\n")
+    service = Program(name="server", host=0, command=["x"], environment={}, is_service=True)
+    running = Running(service, output)
+    assert not running.is_done
+    output.write_text("warning: not ready\nready\n")
+    assert running.is_done
+    assert not running.has_failed
+    running.code = 0
+    assert running.has_failed
+
+
 def test_without_root_or_a_tool_the_fix_is_named(monkeypatch):
     monkeypatch.setattr(network.os, "geteuid", lambda: 1000)
     with pytest.raises(SetupError, match=r"needs root.*user 1000(.|\n)*sudo"):
