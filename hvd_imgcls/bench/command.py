@@ -13,24 +13,30 @@ from typing import Any
 
 from hvd_imgcls import logs
 from hvd_imgcls.bench.checkpoints import checkpoint
+from hvd_imgcls.bench.communication import allreduce, slow_network
+from hvd_imgcls.bench.communication import bytes as bytes_bench
+from hvd_imgcls.bench.communication import settings as communication
 from hvd_imgcls.bench.comparisons import peers, precision, scaling, time_to_accuracy
 from hvd_imgcls.bench.evaluations import evaluate
 from hvd_imgcls.bench.inputs import input as input_bench
 from hvd_imgcls.bench.inputs.settings import OWN_ROWS, ROWS, Settings
 from hvd_imgcls.bench.steps import step
 from hvd_imgcls.environment.processor import processor_name
-from hvd_imgcls.environment.topology import Topology
+from hvd_imgcls.environment.topology import Topology, launched_rank_and_size
 from hvd_imgcls.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
 BENCHMARKS = {
+    "allreduce": allreduce,
+    "bytes": bytes_bench,
     "checkpoint": checkpoint,
     "evaluate": evaluate,
     "input": input_bench,
     "peers": peers,
     "precision": precision,
     "scaling": scaling,
+    "slow-network": slow_network,
     "step": step,
     "time-to-accuracy": time_to_accuracy,
 }
@@ -39,7 +45,7 @@ TIME_TO_ACCURACY = "time-to-accuracy"
 OWN_OPTIONS = {
     "only": ["input"],
     "data": ["input"],
-    "torch_python": ["input"],
+    "torch_python": ["input", "allreduce"],
     "ffcv_python": ["input"],
     "cifar": ["input", TIME_TO_ACCURACY],
     "without": ["peers"],
@@ -47,9 +53,10 @@ OWN_OPTIONS = {
     "pipeline": [TIME_TO_ACCURACY],
     "override": [TIME_TO_ACCURACY],
     "plain_epochs": [TIME_TO_ACCURACY],
+    **communication.OWN_OPTIONS,
 }
-# A run to an accuracy takes up to an hour.
-DEFAULT_PAIRS = {TIME_TO_ACCURACY: 1}
+# A run to an accuracy takes up to an hour, and a large message some seconds on a slow network.
+DEFAULT_PAIRS = {TIME_TO_ACCURACY: 1, "allreduce": 5, "bytes": 2, "slow-network": 5}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,10 +66,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pairs",
         type=int,
-        help=f"alternating pairs to measure (default: 9; {TIME_TO_ACCURACY}: 1)",
+        help="alternating pairs to measure (default: 9; "
+        + ", ".join(f"{name}: {pairs}" for name, pairs in DEFAULT_PAIRS.items())
+        + ")",
     )
     _add_arguments_of_input(parser)
     _add_arguments_of_comparisons(parser)
+    communication.add_arguments(parser)
     parser.add_argument("--out", type=Path, help="JSON file for the results and their conditions")
 
 
@@ -93,7 +103,8 @@ def _add_arguments_of_input(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="PYTHON",
         help="interpreter of an environment with torchvision, for i (default with --only i: "
-        "installed into the cache, several gigabytes)",
+        "installed into the cache, several gigabytes); for allreduce: with PyTorch, whose Gloo "
+        "takes turns with ours",
     )
     of_input.add_argument(
         "--ffcv-python",
@@ -133,7 +144,15 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.pairs = DEFAULT_PAIRS.get(arguments.name, 9)
     if arguments.pairs < 1:
         raise ConfigError("--pairs", got=arguments.pairs, expected="1 or more", fix="correct it")
-    logs.start(Topology.single(), verbosity=arguments.verbosity)
+    rank, size = launched_rank_and_size()
+    if size > 1 and arguments.name != communication.ALLREDUCE:
+        raise ConfigError(
+            f"bench {arguments.name}",
+            got=f"{size} ranks of a launcher",
+            expected="no launcher, since it starts its own ranks",
+            fix="run the command by itself",
+        )
+    logs.start(Topology.on_hosts(rank, size, size), verbosity=arguments.verbosity)
     load_before = os.getloadavg()[0]
     logger.info("load of the machine before: %.2f", load_before)
     results = _measure(arguments)
@@ -145,7 +164,7 @@ def run(arguments: argparse.Namespace) -> int:
         "python": platform.python_version(),
         **{name: version(name) for name in ("tensorflow", "keras", "horovod", "hvd_imgcls")},
     }
-    if arguments.out:
+    if arguments.out and rank == 0:
         text = json.dumps({"conditions": conditions, "results": results}, indent=1)
         arguments.out.write_text(text + "\n", encoding="utf-8")
         logger.log(logs.RESULT, "results and conditions written to %s", arguments.out)
@@ -164,6 +183,9 @@ def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
             )
     if arguments.name == TIME_TO_ACCURACY:
         return time_to_accuracy.run(_race(arguments))
+    if arguments.name in communication.NAMES:
+        of_communication: Any = BENCHMARKS[arguments.name]
+        return of_communication.run(communication.settings_of(arguments))
     if arguments.name == "peers":
         return peers.run(arguments.pairs, without=arguments.without or ())
     if arguments.name != "input":

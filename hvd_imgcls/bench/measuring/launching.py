@@ -8,11 +8,25 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hvd_imgcls.errors import HvdImgclsError, SetupError
+
+_PROGRESS = "progress: "
+
+
+def show_progress(text: str) -> None:
+    """Prints a line that `run_module` passes on while the module runs: for its root."""
+    sys.stdout.write(f"{_PROGRESS}{text}\n")
+    sys.stdout.flush()
+
+
+def progress_in(line: str) -> str:
+    """Returns what `show_progress` has printed, without the prefix of a launcher; else ""."""
+    return line.partition(_PROGRESS)[2].rstrip("\n")
 
 
 def run_module(
@@ -23,6 +37,7 @@ def run_module(
     threads: int,
     timeout_seconds: float,
     variables: Mapping[str, str] | None = None,
+    on_progress: Callable[[str], None] | None = None,
 ) -> Any:
     """Runs a module in `size` new processes and returns the JSON that it wrote.
 
@@ -33,6 +48,7 @@ def run_module(
         threads: Intra-op threads of each process.
         timeout_seconds: Maximum duration.
         variables: More environment variables.
+        on_progress: Called with every text that the module passes to `show_progress`.
 
     Raises:
         SetupError: If horovodrun is missing.
@@ -42,21 +58,50 @@ def run_module(
         result = Path(directory) / "result.json"
         words = [argument.format(result=result) for argument in arguments]
         command = [*launcher(size), sys.executable, "-m", module, *words]
-        finished = subprocess.run(
-            command,
-            env=environment(threads, os.environ) | dict(variables or {}),
-            capture_output=True,
-            text=True,
-            timeout=timeout_seconds,
-            check=False,
-        )
-        if finished.returncode or not result.exists():
-            output = (finished.stdout + finished.stderr).splitlines()[-30:]
-            raise HvdImgclsError(
-                f"{' '.join(command)} ended with exit code {finished.returncode}:\n"
-                + "\n".join(output)
-            )
+        variables = environment(threads, os.environ) | dict(variables or {})
+        code, lines = _run(command, variables, timeout_seconds, on_progress)
+        if code or not result.exists():
+            how = f"ended with exit code {code}" if code is not None else "did not end in time"
+            raise HvdImgclsError(f"{' '.join(command)} {how}:\n" + "\n".join(lines[-30:]))
         return json.loads(result.read_text())
+
+
+def _run(
+    command: Sequence[str],
+    variables: Mapping[str, str],
+    timeout_seconds: float,
+    on_progress: Callable[[str], None] | None,
+) -> tuple[int | None, list[str]]:
+    """Returns the exit code of a command, None if it did not end in time, and its output."""
+    lines = []
+    with subprocess.Popen(
+        command,
+        env=variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as process:
+        too_late = threading.Event()
+
+        def end() -> None:
+            too_late.set()
+            process.kill()
+
+        timer = threading.Timer(timeout_seconds, end)
+        timer.start()
+        try:
+            for line in process.stdout or ():
+                lines.append(line.rstrip("\n"))
+                if on_progress is not None and progress_in(line):
+                    on_progress(progress_in(line))
+            code = process.wait()
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            timer.cancel()
+    return None if too_late.is_set() else code, lines
 
 
 def prepare_records(folder: Path, destination: Path, options: Sequence[str] = ()) -> None:

@@ -1,0 +1,1 @@
+"""`bench allreduce`, `bytes` and `slow-network`: how long messages take, and how large they are."""

@@ -1,0 +1,48 @@
+"""Ways of keeping the ranks in step that the benchmarks compare. A further one is one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hvd_imgcls.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way of our distributed optimizer.
+
+    Attributes:
+        name: Its name.
+        arguments: Arguments of `DistributedOptimizer` from the module `hvd_imgcls.keras`, which
+            is imported only on the ranks.
+        most_bytes: Goal of `bench bytes`: payload that a rank sends in a step, relative to a ring
+            of float32 gradients; None if there is none.
+    """
+
+    name: str
+    arguments: Callable[[Any], dict[str, Any]]
+    most_bytes: float | None = None
+
+
+WAYS = (
+    # 0.5 % for the messages with which Horovod negotiates.
+    Way("none", lambda hvd: {"compression": hvd.Compression.none}, most_bytes=1.005),
+    Way("fp16", lambda hvd: {"compression": hvd.Compression.fp16}, most_bytes=0.505),
+)
+BY_NAME = {way.name: way for way in WAYS}
+
+
+def chosen(names: Sequence[str]) -> list[Way]:
+    """Returns the ways with these names, all if there are none.
+
+    Raises:
+        ConfigError: If there is no such way.
+    """
+    for name in names:
+        if name not in BY_NAME:
+            raise ConfigError(
+                "--ways", got=name, expected=f"of {', '.join(BY_NAME)}", fix="correct it"
+            )
+    return [BY_NAME[name] for name in names] or list(WAYS)

@@ -1,0 +1,1 @@
+"""A slow network on one machine: network namespaces, joined by a relay that delays packets."""
