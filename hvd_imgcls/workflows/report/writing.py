@@ -15,6 +15,8 @@ from hvd_imgcls.workflows.report.facts import (
     table_of_classes,
     what_was_run,
 )
+from hvd_imgcls.workflows.report.node_charts import node_charts
+from hvd_imgcls.workflows.report.node_lines import read_windows
 from hvd_imgcls.workflows.report.page import page_text, write_page
 from hvd_imgcls.workflows.report.reading import RunRecord, made_from, read_run
 
@@ -32,6 +34,8 @@ def write_report(run_path: Path, out_path: Path) -> None:
     run = read_run(run_path)
     files, evaluation = RunDir(run_path), EvaluationFiles(run_path)
     charts = all_charts(run)
+    with made_from(files.nodes):
+        charts = {**charts, "nodes": node_charts(read_windows(files.nodes))}
     with made_from(evaluation.metrics, files.summary):
         tiles = headline(run)
     with made_from(files.launches, files.config, files.plan):
@@ -47,6 +51,7 @@ def write_report(run_path: Path, out_path: Path) -> None:
             facts=facts,
             learning=charts["learning"],
             evaluation=charts["evaluation"],
+            nodes=charts["nodes"],
             classes=table_of_classes(run.metrics),
             slices=slices_tables(run.metrics),
             galleries=galleries,

@@ -14,7 +14,7 @@ from hvd_imgcls.workflows.progress.nodes.hosts import Host
 from hvd_imgcls.workflows.progress.waiting import Floats
 
 MOST_CURVES = 16
-"""Number of hosts that have curves of their own in TensorBoard and the report."""
+"""Number of hosts that have curves of their own in TensorBoard."""
 
 
 def host_values(host: Host, index: int, usage: Usage) -> dict[str, Any]:
