@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ class ProgressOutput:
         num_traces: How often the step is traced and compiled.
         later_images: Images that are read and classified after the last step.
         monitor: Monitors hosts and ranks, on every rank; or None.
+        exchanging: Returns the context in which it may wait for other ranks.
     """
 
     metrics_path: Path | None = None
@@ -53,6 +55,7 @@ class ProgressOutput:
     num_traces: int = 1
     later_images: int = 0
     monitor: NodeMonitor | None = None
+    exchanging: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 class Progress(keras.callbacks.Callback):
@@ -95,6 +98,7 @@ class Progress(keras.callbacks.Callback):
         self._monitored = output.monitored
         self._interval_seconds = interval_seconds
         self._monitor = output.monitor
+        self._exchanging = output.exchanging
         self._measurement = Measurement(
             plan,
             position,
@@ -150,8 +154,11 @@ class Progress(keras.callbacks.Callback):
         now = self._measurement.last_batch
         if has_traced:
             self._remaining.end_first_batch(now)
-        if self._monitor is not None and self._monitor.is_due():
-            self._exchange(logs or {}, ends_epoch=False)
+        # Between the passes of a step, the ranks do not wait for each other.
+        if self._monitor is not None and not self._position.passes:
+            with self._exchanging():
+                if self._monitor.is_due():
+                    self._exchange(self._monitor, logs or {}, ends_epoch=False)
         # The last step may hold padding, on one rank more than on another: its loss is meaningful
         # only over all ranks, which the line at the end of the epoch shows.
         is_within = self._position.batch_in_epoch <= (
@@ -165,7 +172,8 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes the metrics of the epoch, now over all ranks. Collective."""
         if self._monitor is not None:
-            self._exchange(logs or {}, ends_epoch=True)
+            with self._exchanging():
+                self._exchange(self._monitor, logs or {}, ends_epoch=True)
         times = self._measurement.gather_times(self._collectives)
         # Since the start of the phase. The optimizer counts these as steps.
         self._num_skipped_updates = int((logs or {}).get("skipped_steps", 0))
@@ -207,11 +215,10 @@ class Progress(keras.callbacks.Callback):
             max(0, self._position.step - updates) + self._num_skipped_updates
         )
 
-    def _exchange(self, logs: dict[str, Any], *, ends_epoch: bool) -> None:
+    def _exchange(self, monitor: NodeMonitor, logs: dict[str, Any], *, ends_epoch: bool) -> None:
         """Exchanges the use of hosts and ranks. Collective."""
-        assert self._monitor is not None  # noqa: S101 - checked by the caller
         status = self._status(logs, {}, is_of_this_rank=not ends_epoch and self._plan.size > 1)
-        self._monitor.exchange(
+        monitor.exchange(
             self._measurement.take_interval(),
             status,
             self._name or "training",

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hvd_imgcls.environment.host import GpuUsage, HostUsage
-from hvd_imgcls.files.background_file import BackgroundFile
+from hvd_imgcls.files.background_files import BackgroundFiles
 from hvd_imgcls.workflows.progress import Record
 from hvd_imgcls.workflows.progress.lines import TrainingStatus
 from hvd_imgcls.workflows.progress.nodes.exchange import combine_usages, usage_of
@@ -291,10 +291,10 @@ def test_the_newest_text_is_in_the_file_and_a_link_is_not_followed(tmp_path):
     other.write_text("mine")
     path = tmp_path / "file"
     path.symlink_to(other)
-    file = BackgroundFile(path)
+    files = BackgroundFiles()
     for number in range(100):
-        file.write(str(number))
-    file.close()
+        files.write(lambda number=number: {path: str(number)})
+    files.close()
     assert path.read_text() == "99"
     assert other.read_text() == "mine"
     assert [one.name for one in tmp_path.iterdir() if "partial" in one.name] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,7 +30,7 @@ class NodeMonitor:
     """Samples the hosts, and gathers their use and that of the ranks on the root.
 
     The ranks exchange a few hundred numbers about every three seconds, after the same number of
-    batches, which follows the speed of the root.
+    steps, which follows the speed of the root.
 
     Args:
         collectives: Communication between the ranks.
@@ -66,7 +67,7 @@ class NodeMonitor:
             yield
 
     def is_due(self) -> bool:
-        """Counts a batch; returns whether an exchange is due, the same on all ranks.
+        """Counts a step; returns whether an exchange is due, the same on all ranks.
 
         Collective: every rank must call this.
         """
@@ -108,7 +109,7 @@ class NodeMonitor:
             self._output.flush()
 
     def _wish(self) -> tuple[int]:
-        # The number of batches in between is an estimate.
+        # The number of steps in between is an estimate.
         elapsed = self._clock() - self._last
         return (int(self._collectives.topology.is_root and elapsed >= EXCHANGE_SECONDS / 2),)
 
@@ -134,7 +135,7 @@ def start_monitor(
     path = config.logging.prometheus_file
     prometheus = None if path is None else Path(path)
     if prometheus is not None:
-        agreement.on_root(collectives, lambda: _require_writable(prometheus))
+        agreement.on_root(collectives, functools.partial(_require_writable, prometheus))
     topology = collectives.topology
     places = collectives.gather_json([host_name(), topology.local_rank])
     hosts = group_hosts([name for name, _ in places], [local_rank for _, local_rank in places])

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hvd_imgcls.files.background_file import BackgroundFile
+from hvd_imgcls.files.background_files import BackgroundFiles
 from hvd_imgcls.files.json_files import JsonLines, to_json
 from hvd_imgcls.workflows.progress.lines import TrainingStatus
 from hvd_imgcls.workflows.progress.nodes.exchange import Usage, combine_usages
@@ -52,6 +53,21 @@ class NodeFiles:
     prometheus: Path | None = None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Moment:
+    """What a run does at one moment.
+
+    Attributes:
+        activity: A noun.
+        status: Progress of the phase; None before the first step.
+        recent: Use in the last few seconds, in order.
+    """
+
+    activity: str
+    status: TrainingStatus | None = None
+    recent: tuple[Usage, ...] = ()
+
+
 class NodeOutput:
     """The outputs of the root. Failures are logged, and do not end training.
 
@@ -66,8 +82,8 @@ class NodeOutput:
         self._run = run
         self._hosts = hosts
         self._lines = JsonLines(files.nodes)
-        self._progress = BackgroundFile(files.progress)
-        self._prometheus = None if files.prometheus is None else BackgroundFile(files.prometheus)
+        self._files = files
+        self._background = BackgroundFiles()
         self._record = record
         self._clock: Callable[[], float] = record.clock
         self._began = self._clock()
@@ -75,7 +91,7 @@ class NodeOutput:
         self._window: list[Usage] = []
         self._recent: deque[tuple[float, Usage]] = deque()
         self._position: dict[str, Any] = {}
-        self._shown: dict[str, Any] = {"activity": "starting"}
+        self._moment = _Moment(activity="starting")
         self._has_failed = False
         self._show(is_running=True)
 
@@ -93,15 +109,11 @@ class NodeOutput:
         self._recent.append((now, usage))
         while len(self._recent) > 1 and now - self._recent[0][0] > _RECENT_SECONDS:
             self._recent.popleft()
-        recent = combine_usages([one for _, one in self._recent])
         self._position = {"phase": phase, "epoch": status.epoch, "step": status.step}
-        self._shown = {
-            "activity": phase,
-            **training_values(status),
-            "slowest_rank": recent.times.slowest_rank if recent.size > 1 else None,
-            "ranks": rank_values(self._hosts, recent),
-            "hosts": [host_values(*self._host(i), recent) for i in range(len(self._hosts))],
-        }
+        recent = tuple(one for _, one in self._recent)
+        # A copy, since Keras and callbacks add to them.
+        status = replace(status, logs=dict(status.logs))
+        self._moment = _Moment(activity=phase, status=status, recent=recent)
         self._show(is_running=True)
         elapsed = now - self._began
         if elapsed >= self._window_seconds() or (ends_epoch and elapsed >= _LEAST_SECONDS):
@@ -113,7 +125,7 @@ class NodeOutput:
         Args:
             activity: What it does, a noun.
         """
-        self._shown = {**self._shown, "activity": activity}
+        self._moment = replace(self._moment, activity=activity)
         self._show(is_running=True)
 
     def flush(self) -> None:
@@ -138,9 +150,7 @@ class NodeOutput:
     def close(self) -> None:
         """Writes that the run has ended."""
         self._show(is_running=False)
-        self._progress.close()
-        if self._prometheus is not None:
-            self._prometheus.close()
+        self._background.close()
 
     def _host(self, index: int) -> tuple[Host, int]:
         return self._hosts[index], index
@@ -149,13 +159,30 @@ class NodeOutput:
         return max(WINDOW_SECONDS, self._record.seconds * WINDOW_OF_RUN)
 
     def _show(self, *, is_running: bool) -> None:
+        self._background.write(functools.partial(self._texts, self._moment, is_running))
+
+    def _texts(self, moment: _Moment, is_running: bool) -> Mapping[Path, str]:
+        """Returns the texts of the files, in their thread."""
         now = _now()
-        shown = {"time": now.isoformat(timespec="seconds"), **self._shown}
-        self._progress.write(to_json(shown) + "\n")
-        if self._prometheus is not None:
-            self._prometheus.write(
-                prometheus_text(self._run, shown, time=now.timestamp(), is_running=is_running)
+        shown = {"time": now.isoformat(timespec="seconds"), **self._values(moment)}
+        texts = {self._files.progress: to_json(shown) + "\n"}
+        if self._files.prometheus is not None:
+            texts[self._files.prometheus] = prometheus_text(
+                self._run, shown, time=now.timestamp(), is_running=is_running
             )
+        return texts
+
+    def _values(self, moment: _Moment) -> dict[str, Any]:
+        if moment.status is None:
+            return {"activity": moment.activity}
+        recent = combine_usages(moment.recent)
+        return {
+            "activity": moment.activity,
+            **training_values(moment.status),
+            "slowest_rank": recent.times.slowest_rank if recent.size > 1 else None,
+            "ranks": rank_values(self._hosts, recent),
+            "hosts": [host_values(*self._host(i), recent) for i in range(len(self._hosts))],
+        }
 
     def _append(self, lines: Sequence[dict[str, Any]]) -> None:
         for line in lines:
