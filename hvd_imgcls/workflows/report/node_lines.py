@@ -6,7 +6,7 @@ import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hvd_imgcls.files.json_files import parse_json
 from hvd_imgcls.files.outside import MAX_LIST_BYTES, MIB, open_regular
@@ -67,7 +67,10 @@ def _parsed(line: bytes) -> dict[str, Any]:
 
 
 def _lines(path: Path) -> Iterator[bytes]:
-    with open_regular(path, MAX_LIST_BYTES) as raw, io.BufferedReader(raw, MIB) as file:  # type: ignore[arg-type]
+    with (
+        open_regular(path, MAX_LIST_BYTES) as raw,
+        io.BufferedReader(cast(io.RawIOBase, raw), MIB) as file,
+    ):
         # The last line may be half a line of a process that was killed.
         while (line := file.readline(MIB)).endswith(b"\n"):
             if line.strip():
