@@ -18,13 +18,13 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from hvd_imgcls.commands.arguments.argument_order import END_OF_OPTIONS, options_first
-from hvd_imgcls.commands.command_list import COMMANDS
-from hvd_imgcls.commands.parsing import (
+from hvd_imgcls.commands.arguments.parsing import (
     USAGE_EXIT_CODE,
     UsageError,
     make_overview,
     make_parser,
 )
+from hvd_imgcls.commands.command_list import COMMANDS
 from hvd_imgcls.commands.surroundings import open_missing_streams, require_tensorflow
 from hvd_imgcls.environment.topology import launched_rank_and_size
 from hvd_imgcls.errors import (

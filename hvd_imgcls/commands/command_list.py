@@ -52,6 +52,10 @@ COMMANDS = {
         module="hvd_imgcls.commands.runs",
         help="list the runs in a directory with their metrics and what differs",
     ),
+    "watch": Command(
+        module="hvd_imgcls.commands.watch",
+        help="show a run while it lasts: progress, throughput, ranks and hosts side by side",
+    ),
     "checkpoints": Command(
         module="hvd_imgcls.commands.checkpoints",
         help="list or verify the checkpoints of a run, or turn one into a Keras file",

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import shtab
 
+from hvd_imgcls.commands.arguments.parsing import make_overview, make_parser
 from hvd_imgcls.commands.command_list import COMMANDS
-from hvd_imgcls.commands.parsing import make_overview, make_parser
 from hvd_imgcls.config.reading import walk
 from hvd_imgcls.config.reading.packaged import pipeline_names
 from hvd_imgcls.environment.topology import launched_rank_and_size

@@ -23,6 +23,7 @@ from hvd_imgcls.config.placement import Placement, Shared
 from hvd_imgcls.config.pretraining import Reconstruction
 from hvd_imgcls.config.running.callbacks import Callback
 from hvd_imgcls.config.running.checkpoint import Checkpoint
+from hvd_imgcls.config.running.logging import Logging
 from hvd_imgcls.config.running.watchdog import Watchdog
 from hvd_imgcls.config.schedules import CosineSchedule, Schedule
 from hvd_imgcls.config.sections import (
@@ -205,21 +206,6 @@ class Train:
     def __post_init__(self) -> None:
         if (self.num_epochs is None) == (self.num_steps is None):
             raise ValueError("exactly one of num_epochs and num_steps (null unsets one)")
-
-
-@dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
-class Logging:
-    """TensorBoard files and the report of a run."""
-
-    tensorboard: bool = True
-    """Whether to write TensorBoard summaries to the run directory.
-
-    Loss and metrics, learning rate, throughput and waiting times, some images of the first batch,
-    some held-out images with their predictions, and the confusion matrix.
-    """
-
-    report: bool = True
-    """Whether to write `report.html` to the run directory: a self-contained page of about 5 MB."""
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)

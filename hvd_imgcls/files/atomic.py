@@ -13,7 +13,7 @@ from hvd_imgcls.files.outside import UnsuitableFileError, kind_of
 
 
 @contextlib.contextmanager
-def replacing(path: Path, *, keeps_suffix: bool = False) -> Iterator[Path]:
+def replacing(path: Path, *, keeps_suffix: bool = False, is_synced: bool = True) -> Iterator[Path]:
     """Yields a temporary file in the same directory, which then replaces `path`.
 
     Both the file and its directory entry are synced to disk before this returns. If the `with`
@@ -27,6 +27,8 @@ def replacing(path: Path, *, keeps_suffix: bool = False) -> Iterator[Path]:
         keeps_suffix: Whether the temporary file has the suffix of `path`, for writers that
             derive the format from it. Otherwise the suffix is `.partial`, which no pattern of
             data files matches.
+        is_synced: Whether to sync. Without it a power failure may leave an empty file, which only
+            files of the moment may be.
     """
     name = f".partial.{path.name}" if keeps_suffix else f".{path.name}.partial"
     partial = path.with_name(name)
@@ -35,9 +37,11 @@ def replacing(path: Path, *, keeps_suffix: bool = False) -> Iterator[Path]:
     try:
         with naming(path, partial):
             yield partial
-            _sync(partial)
+            if is_synced:
+                _sync(partial)
             os.replace(partial, path)
-            _sync(path.parent)
+            if is_synced:
+                _sync(path.parent)
     finally:
         # On a disk that cannot be written any more, the first error counts.
         with contextlib.suppress(OSError):

@@ -32,6 +32,16 @@ class RunDir:
         return self.path / "metrics.jsonl"
 
     @property
+    def nodes(self) -> Path:
+        """One JSON object per host and window: the use of cores, memory, network and disks."""
+        return self.path / "nodes.jsonl"
+
+    @property
+    def progress(self) -> Path:
+        """What the run does now: position, throughput, ranks, hosts."""
+        return self.path / "progress.json"
+
+    @property
     def classes(self) -> Path:
         """Class names: a label is an index into the list."""
         return self.path / "classes.json"

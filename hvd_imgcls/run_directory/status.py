@@ -41,11 +41,13 @@ class Status:
         state: The state.
         message: The message of the error or the signal; empty if there is none.
         time: When it was written, ISO 8601.
+        host: The host of the process that has written it; empty if unknown.
     """
 
     state: State
     message: str = ""
     time: str = ""
+    host: str = ""
 
     @property
     def text(self) -> str:
@@ -78,11 +80,10 @@ def read_status(run_dir: RunDir) -> Status:
         state = State.FINISHED if run_dir.summary.is_file() else State.RUNNING
     if state is State.RUNNING and not is_locked(run_dir.path):
         state = State.KILLED
-    message, time = (written.get(key) for key in ("message", "time"))
+    texts = {key: written.get(key) for key in ("message", "time", "host")}
     return Status(
         state=state,
-        message=message if isinstance(message, str) else "",
-        time=time if isinstance(time, str) else "",
+        **{key: text for key, text in texts.items() if isinstance(text, str)},
     )
 
 

@@ -23,3 +23,17 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def bytes_text(number: float) -> str:
+    """Formats a number of bytes with three digits.
+
+    >>> bytes_text(999), bytes_text(1234), bytes_text(25.3e9), bytes_text(0)
+    ('999 B', '1.23 kB', '25.3 GB', '0 B')
+    """
+    value = number
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if abs(value) < 999.5:
+            return f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:,.0f} PB"

@@ -116,7 +116,7 @@ def train(
                 is_fresh=start.is_fresh,
                 guards=Guards(stop=stop, limits=limits),
             )
-            with recorded_end(run):
+            with recorded_end(run), run.monitored():
                 return _train(run, model, callbacks, start)
 
 

@@ -54,6 +54,8 @@ def test_main_job_writes_its_run_directory(trained):
         "launches.jsonl",
         "first_batch.png",
         "metrics.jsonl",
+        "nodes.jsonl",
+        "progress.json",
         "curves.json",
         "evaluation.json",
         "pictures.json",

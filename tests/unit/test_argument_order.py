@@ -22,6 +22,7 @@ COMMANDS = {
     "bench": (["step"], [], [["--pairs", "3"], ["--out", "x"]]),
     "init": (["photos"], [], [["--out", "p.yaml"], ["--no-measure"], ["--minutes", "3"]]),
     "checkpoints": (["run"], [], [["--verify"], ["--export", "m.keras"]]),
+    "watch": (["run"], [], [["--once"], ["--interval", "0.5"], ["--quiet"]]),
     "runs": ([], ["runs"], [["--verbose"]]),
     "keys": ([], ["data", "model"], [["--quiet"]]),
     "models": ([], [], [["--all"], ["--image-size", "32"], ["--json"]]),

@@ -5,27 +5,27 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from hvd_imgcls.distributed import Collectives
 from hvd_imgcls.files.json_files import JsonLines
-from hvd_imgcls.keras.synchronization.clocks import BatchClock, ReductionClock
-from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
+from hvd_imgcls.keras.synchronization.clocks import BatchClock
 from hvd_imgcls.plan import Plan
 from hvd_imgcls.plan.position import Position
 from hvd_imgcls.workflows.progress.communication import communication_of
 from hvd_imgcls.workflows.progress.entries import as_json
 from hvd_imgcls.workflows.progress.lines import TrainingStatus, progress_line, rounded
-from hvd_imgcls.workflows.progress.record import EpochRecord, Record, images_per_second
+from hvd_imgcls.workflows.progress.measurement import Measurement
+from hvd_imgcls.workflows.progress.nodes import NodeMonitor
+from hvd_imgcls.workflows.progress.record import EpochRecord, Record
 from hvd_imgcls.workflows.progress.remaining import RemainingTime
 from hvd_imgcls.workflows.progress.summary import peak_memory_bytes
-from hvd_imgcls.workflows.progress.waiting import Times, gather_times
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,8 @@ class ProgressOutput:
         monitored: Names of metrics that callbacks monitor, shown at the end of every epoch.
         num_traces: How often the step is traced and compiled.
         later_images: Images that are read and classified after the last step.
+        monitor: Monitors hosts and ranks, on every rank; or None.
+        exchanging: Returns the context in which it may wait for other ranks.
     """
 
     metrics_path: Path | None = None
@@ -53,6 +55,8 @@ class ProgressOutput:
     monitored: tuple[str, ...] = ()
     num_traces: int = 1
     later_images: int = 0
+    monitor: NodeMonitor | None = None
+    exchanging: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 class Progress(keras.callbacks.Callback):
@@ -94,21 +98,22 @@ class Progress(keras.callbacks.Callback):
         self._name = output.name
         self._monitored = output.monitored
         self._interval_seconds = interval_seconds
-        self._batches = BatchClock(
-            output.on_first_batch, on_wait=output.on_wait, on_compute=output.on_compute
+        self._monitor = output.monitor
+        self._exchanging = output.exchanging
+        self._measurement = Measurement(
+            plan,
+            position,
+            record.clock,
+            BatchClock(output.on_first_batch, on_wait=output.on_wait, on_compute=output.on_compute),
         )
-        self._reductions: ReductionClock | None = None
         self._epoch = self._num_updates = 0
         self._remaining = RemainingTime(
             plan.num_steps * plan.gradient_accumulation_steps,
             output.num_traces,
             output.later_images,
         )
-        # Completed batches when the current measurement started.
-        self._measuring_began_at = self._num_traces = 0
         self._num_skipped_updates = 0
-        self._began = self._epoch_began = self._last_batch = self._last_line = 0.0
-        self._is_tracing = False
+        self._began = self._last_line = 0.0
         self._optimizer: keras.optimizers.Optimizer | None = None
         self._learning_rate: Callable[[], Any] = lambda: math.nan
 
@@ -137,49 +142,45 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Stores the epoch, 0-based."""
         self._epoch = epoch
-        # Not only when training starts: a recompiled model has a new step function.
-        self._is_tracing = self._batches.start(self.model) or not self._num_traces
+        if self._measurement.begin_epoch(self.model) and self._monitor is not None:
+            self._monitor.show("compiling the first step")
         if self.model.optimizer is not self._optimizer:
             optimizer = self._optimizer = self.model.optimizer
             # A schedule consists of about thirty operations: 3 ms eagerly, fast as a graph.
             self._learning_rate = tf.function(lambda: tf.convert_to_tensor(optimizer.learning_rate))
-        synchronizer = synchronizer_of(self.model.optimizer)
-        if self._plan.size > 1 and synchronizer is not None:
-            reduction = synchronizer.reduction
-            # A step that is already traced contains the clock of that time.
-            reduction.clock = reduction.clock or ReductionClock()
-            self._reductions = reduction.clock
-        self._start_measuring()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Logs the progress of the epoch, if due."""
-        now = self._last_batch = self._record.clock()
-        if self._is_tracing:
-            # This batch has traced and compiled the step: its time is not representative.
-            self._is_tracing = False
-            self._num_traces += 1
+        has_traced = self._measurement.end_batch()
+        now = self._measurement.last_batch
+        if has_traced:
             self._remaining.end_first_batch(now)
-            self._start_measuring()
+        # Between the passes of a step, the ranks do not wait for each other.
+        if self._monitor is not None and not self._position.passes:
+            with self._exchanging():
+                if self._monitor.is_due():
+                    self._exchange(self._monitor, logs or {}, ends_epoch=False)
         # The last step may hold padding, on one rank more than on another: its loss is meaningful
         # only over all ranks, which the line at the end of the epoch shows.
         is_within = self._position.batch_in_epoch <= (
             self._plan.batches_per_epoch - self._plan.gradient_accumulation_steps
         )
         if is_within and now - self._last_line >= self._interval_seconds:
-            waiting = {"data": self._own_share(self._batches.seconds)}
-            if self._reductions is not None:
-                waiting["allreduce"] = self._own_share(float(self._reductions.peek().sum()))
+            waiting = self._measurement.own_waiting()
             self._log_line(logs or {}, waiting, is_of_this_rank=self._plan.size > 1)
             self._draw("within an epoch", logs or {})
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes the metrics of the epoch, now over all ranks. Collective."""
-        times = self._gather_times()
+        if self._monitor is not None:
+            with self._exchanging():
+                self._exchange(self._monitor, logs or {}, ends_epoch=True)
+        times = self._measurement.gather_times(self._collectives)
         # Since the start of the phase. The optimizer counts these as steps.
         self._num_skipped_updates = int((logs or {}).get("skipped_steps", 0))
         measured = EpochRecord(
-            num_images=self._num_measured * self._plan.per_rank_batch_size * self._plan.size,
-            seconds=self._seconds,
+            num_images=self._measurement.num_images,
+            seconds=self._measurement.seconds,
             times=times,
         )
         self._record.epochs.append(measured)
@@ -201,7 +202,9 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Adds this phase to the record of the run."""
-        self._batches.stop(self.model)
+        self._measurement.stop(self.model)
+        if self._monitor is not None:
+            self._monitor.flush()
         error = None if self._lines is None else self._lines.flush()
         if error is not None:
             raise error
@@ -213,68 +216,49 @@ class Progress(keras.callbacks.Callback):
             max(0, self._position.step - updates) + self._num_skipped_updates
         )
 
-    @property
-    def _num_measured(self) -> int:
-        """Batches since the measurement started."""
-        return self._position.num_batches - self._measuring_began_at
-
-    @property
-    def _seconds(self) -> float:
-        """Time of this epoch up to its last batch, without the first batch of a phase."""
-        return self._last_batch - self._epoch_began if self._num_measured else 0.0
-
-    def _start_measuring(self) -> None:
-        self._measuring_began_at = self._position.num_batches
-        self._batches.reset()
-        if self._reductions is not None:
-            self._reductions.take()
-        self._epoch_began = self._record.clock()
-
-    def _gather_times(self) -> Times:
-        """Returns the measurements of all ranks in this epoch. Collective."""
-        reductions = np.zeros(0) if self._reductions is None else self._reductions.take()
-        return gather_times(
-            self._collectives,
-            seconds=self._seconds,
-            data_seconds=self._batches.seconds if self._num_measured else 0.0,
-            reductions=reductions,
+    def _exchange(self, monitor: NodeMonitor, logs: dict[str, Any], *, ends_epoch: bool) -> None:
+        """Exchanges the use of hosts and ranks. Collective."""
+        status = self._status(logs, {}, is_of_this_rank=not ends_epoch and self._plan.size > 1)
+        monitor.exchange(
+            self._measurement.take_interval(),
+            status,
+            self._name or "training",
+            ends_epoch=ends_epoch,
         )
-
-    def _own_share(self, seconds: float) -> float | None:
-        return min(1.0, seconds / self._seconds) if self._seconds > 0 else None
-
-    def _images_per_second(self) -> float | None:
-        """Returns the throughput of this epoch so far, or of the last one."""
-        images = self._num_measured * self._plan.per_rank_batch_size * self._plan.size
-        return images_per_second(images, self._seconds)
 
     def _log_line(
         self, logs: dict[str, Any], waiting: dict[str, float | None], *, is_of_this_rank: bool
     ) -> None:
         self._last_line = self._record.clock()
-        status = TrainingStatus(
+        status = self._status(logs, waiting, is_of_this_rank=is_of_this_rank)
+        logger.info("%s", progress_line(status))
+
+    def _status(
+        self, logs: dict[str, Any], waiting: dict[str, float | None], *, is_of_this_rank: bool
+    ) -> TrainingStatus:
+        speed = self._measurement.images_per_second
+        return TrainingStatus(
             epoch=self._epoch + 1,
             num_epochs=self._plan.num_epochs,
             step=self._position.step,
             num_steps=self._plan.num_steps,
             logs=logs,
             is_of_this_rank=is_of_this_rank,
-            images_per_second=self._images_per_second(),
+            images_per_second=speed,
             seconds_left=self._remaining.seconds(
-                self._last_line,
+                self._record.clock(),
                 num_batches=self._position.num_batches,
-                traces=self._num_traces,
-                images_per_second=self._images_per_second(),
+                traces=self._measurement.num_traces,
+                images_per_second=speed,
             ),
             waiting=waiting,
             monitored=self._monitored,
         )
-        logger.info("%s", progress_line(status))
 
     def _entry(self, logs: dict[str, Any], measured: EpochRecord) -> dict[str, Any]:
         """Returns an epoch's entry in metrics.jsonl; see docs/run-directory.md."""
         times = measured.times
-        speed = self._images_per_second()
+        speed = self._measurement.images_per_second
         return {
             "epoch": self._epoch + 1,
             "step": self._position.step,

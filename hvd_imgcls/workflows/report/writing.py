@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from hvd_imgcls.run_directory.paths import EvaluationFiles, RunDir
-from hvd_imgcls.workflows.report.charts import all_charts
+from hvd_imgcls.workflows.report.charts import Chart, all_charts
 from hvd_imgcls.workflows.report.facts import (
     headline,
     slices_tables,
     table_of_classes,
     what_was_run,
 )
+from hvd_imgcls.workflows.report.node_charts import node_charts
+from hvd_imgcls.workflows.report.node_lines import read_windows
 from hvd_imgcls.workflows.report.page import page_text, write_page
 from hvd_imgcls.workflows.report.reading import RunRecord, made_from, read_run
 
@@ -31,7 +34,7 @@ def write_report(run_path: Path, out_path: Path) -> None:
     """
     run = read_run(run_path)
     files, evaluation = RunDir(run_path), EvaluationFiles(run_path)
-    charts = all_charts(run)
+    charts = charts_by_section(run)
     with made_from(evaluation.metrics, files.summary):
         tiles = headline(run)
     with made_from(files.launches, files.config, files.plan):
@@ -47,6 +50,7 @@ def write_report(run_path: Path, out_path: Path) -> None:
             facts=facts,
             learning=charts["learning"],
             evaluation=charts["evaluation"],
+            nodes=charts["nodes"],
             classes=table_of_classes(run.metrics),
             slices=slices_tables(run.metrics),
             galleries=galleries,
@@ -57,6 +61,17 @@ def write_report(run_path: Path, out_path: Path) -> None:
             config=yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True),
         )
     write_page(out_path, text)
+
+
+def charts_by_section(run: RunRecord) -> dict[str, Sequence[Chart]]:
+    """Returns the charts of a run by section of the page.
+
+    Raises:
+        ConfigError: If a file is damaged.
+    """
+    nodes = RunDir(run.path).nodes
+    with made_from(nodes):
+        return {**all_charts(run), "nodes": node_charts(read_windows(nodes))}
 
 
 def _galleries(run: RunRecord) -> list[dict[str, Any]]:

@@ -25,6 +25,7 @@ from hvd_imgcls.saving.newest_state import Resumed
 from hvd_imgcls.state_registry import StateRegistry, of_the_root
 from hvd_imgcls.versions import code_version
 from hvd_imgcls.workflows.progress import Board, Record
+from hvd_imgcls.workflows.progress.nodes import start_monitor
 from hvd_imgcls.workflows.startup.images import Opened, open_run_images, plan_run
 from hvd_imgcls.workflows.startup.large_images import note_on_large_images
 from hvd_imgcls.workflows.startup.ranks import Ranks
@@ -96,6 +97,7 @@ def begin(
     states.register("record", record, combine=of_the_root)
     if topology.is_root and config.logging.tensorboard:
         record.board = Board(files.tensorboard)
+    monitor = start_monitor(config, files, record, collectives)
     checkpointing = None
     if config.checkpoint is not None:
         checkpointing = Checkpointing(
@@ -116,6 +118,7 @@ def begin(
         lock=place.lock,
         limits=guards.limits,
         record=record,
+        monitor=monitor,
         states=states,
         checkpointing=checkpointing,
         resumed=resumed,
@@ -235,6 +238,8 @@ def _write_beginning(
 ) -> None:
     """Writes what is known before the first step. Root only."""
     process_state.remains = f"log and metrics up to here are in {files.path}"
+    # Of an earlier launch.
+    files.progress.unlink(missing_ok=True)
     write_status(files, State.RUNNING)
     write_text(files.config, to_yaml(config))
     write_json(files.plan, plan.to_json())

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 from hvd_imgcls.config.running.watchdog import Watchdog as Limits
 from hvd_imgcls.data.order.positions import rank_rows
@@ -35,7 +35,7 @@ class HangLimits:
         )
         self._is_first = True
 
-    @contextmanager
+    @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
         """Context manager in which the limits apply."""
         if self._limits is None:
@@ -74,6 +74,13 @@ class HangLimits:
         """Runs callbacks, after a batch or an epoch."""
         self._is_first = False
         self._in_step("running callbacks", may_wait=False)
+
+    @contextlib.contextmanager
+    def exchanging(self) -> Iterator[None]:
+        """Context manager in which progress is exchanged with other ranks, among callbacks."""
+        self._in_step("exchanging progress with other ranks", may_wait=self._may_wait)
+        yield
+        self.call_back()
 
     def evaluate(self) -> None:
         """Evaluates a block of images."""

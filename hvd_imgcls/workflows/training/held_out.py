@@ -46,6 +46,7 @@ class HeldOutEvaluation(keras.callbacks.Callback):
         if logs is None or (epoch + 1) % self._every_epochs:
             return
         run = self._run
+        run.show("evaluation")
         # Kept, because creating it again would retrace the model in every epoch.
         self._predict = self._predict or make_predict(self.model, run.config.evaluation.views)
         metrics = evaluate_model(

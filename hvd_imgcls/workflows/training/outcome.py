@@ -69,6 +69,7 @@ def finish_run(run: Run, model: keras.Model, freezer: Freezer) -> TrainResult:
         RankMismatchError: If the weights differ between ranks.
         DataError: If an image of the held-out split cannot be read.
     """
+    run.show("evaluation")
     files, metrics_without_ema = run.files, None
     quarantine_path: Path | None = files.quarantine
     if run.config.train.ema is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hvd_imgcls import distributed
@@ -14,6 +16,7 @@ from hvd_imgcls.run_directory.paths import RunDir
 from hvd_imgcls.saving.newest_state import Resumed
 from hvd_imgcls.state_registry import StateRegistry
 from hvd_imgcls.workflows.progress import Record
+from hvd_imgcls.workflows.progress.nodes import NodeMonitor
 from hvd_imgcls.workflows.startup.images import RunImages
 from hvd_imgcls.workflows.startup.ranks import Ranks
 from hvd_imgcls.workflows.training.hang_limits import HangLimits
@@ -36,6 +39,7 @@ class Run:
         record: Results so far; updated.
         states: The state that the run keeps between steps.
         limits: Ends the run if this rank takes too long.
+        monitor: Monitors hosts and ranks; None if the configuration turns it off.
         checkpointing: Saves the state; None if it is not to be saved.
         resumed: What the run is continued from; None for a new run.
     """
@@ -49,6 +53,7 @@ class Run:
     states: StateRegistry
     limits: HangLimits
     lock: RunLock | None = None
+    monitor: NodeMonitor | None = None
     checkpointing: Checkpointing | None = None
     resumed: Resumed | None = None
 
@@ -71,6 +76,17 @@ class Run:
     def is_root(self) -> bool:
         """Whether this rank writes files."""
         return self.ranks.topology.is_root
+
+    @contextlib.contextmanager
+    def monitored(self) -> Iterator[None]:
+        """Context manager in which the hosts are sampled, if configured."""
+        with contextlib.nullcontext() if self.monitor is None else self.monitor.running():
+            yield
+
+    def show(self, activity: str) -> None:
+        """Shows in `progress.json` what the run does besides training: a noun."""
+        if self.monitor is not None:
+            self.monitor.show(activity)
 
     def on_evaluated_block(self) -> None:
         """Stops the run if a rank was asked to, within an evaluation. Collective.

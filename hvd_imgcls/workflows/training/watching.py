@@ -51,6 +51,8 @@ def watch(run: Run, phase: Phase) -> Progress:
             name=name,
             num_traces=len(segments(phase.config.fine_tuning.freeze, phase.plan.num_epochs)),
             later_images=_later_images(run) if not name else 0,
+            monitor=run.monitor,
+            exchanging=run.limits.exchanging,
             monitored=tuple(
                 callback.monitor
                 for callback in phase.config.callbacks

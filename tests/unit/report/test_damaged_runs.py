@@ -11,8 +11,8 @@ import pytest
 from hvd_imgcls.errors import ConfigError, HvdImgclsError
 from hvd_imgcls.run_directory.classes import class_names_of_run
 from hvd_imgcls.workflows.report import write_comparison, write_report
-from hvd_imgcls.workflows.report.charts import all_charts
 from hvd_imgcls.workflows.report.reading import read_run
+from hvd_imgcls.workflows.report.writing import charts_by_section
 from tests.support.nasty import CONTENTS, SPECIAL, at_once, put, require_readable
 from tests.unit.report.test_report import write_run
 
@@ -27,6 +27,7 @@ FILES = (
     "launches.jsonl",
     "pictures.json",
     "quarantine.jsonl",
+    "nodes.jsonl",
     "first_batch.png",
     "reconstructions.png",
 )
@@ -68,7 +69,7 @@ def test_every_file_may_be_anything(run, name, what):
     message = None
     with at_once():
         try:
-            all_charts(read_run(run))
+            charts_by_section(read_run(run))
         except ConfigError as error:
             message = str(error)
     if message is None:

@@ -96,6 +96,26 @@ def write_run(path, num_classes, num_examples, *, rate=0.1):
     ]
     append_json_lines(files.metrics, epochs)
     append_json_lines(
+        files.nodes,
+        [
+            {
+                "time": f"2026-11-22T12:00:{10 * window}+00:00",
+                "phase": "training",
+                "step": 10 * window,
+                "host": host,
+                "cpu_share": 0.5,
+                "load": 1.0,
+                "memory_used_bytes": 4e9,
+                "network_in_bytes_per_second": 1e6,
+                "network_out_bytes_per_second": 2e6,
+                "disk_read_bytes_per_second": 3e6,
+                "disk_write_bytes_per_second": None,
+            }
+            for window in (1, 2, 3)
+            for host in ("a", NASTY)
+        ],
+    )
+    append_json_lines(
         files.launches,
         [
             {
@@ -166,6 +186,11 @@ def test_page_opens_without_errors_or_requests_and_fits(run, tmp_path, width, sc
             "calibration": 2,
             "roc": 11,
             "precision_recall": 11,
+            "node_cpu": 2,
+            "node_load": 2,
+            "node_memory": 2,
+            "node_network": 4,
+            "node_disk": 2,
         }
         assert page.locator("#roc .scatterlayer path.js-line").count() == 11
         assert page.locator("#confusion .heatmaplayer image").count() == 1

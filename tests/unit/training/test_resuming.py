@@ -35,6 +35,7 @@ def test_lines_written_after_the_checkpoint_are_removed(tmp_path, caplog):
     assert {path.name for path in paths} == {
         "metrics.jsonl",
         "pretraining.jsonl",
+        "nodes.jsonl",
         "quarantine.jsonl",
         "a.csv",
     }

@@ -72,7 +72,7 @@ def appended_files(config: RunConfig, files: RunDir) -> list[Path]:
         for callback in config.callbacks
         if isinstance(callback, CsvLogger)
     ]
-    return [files.metrics, files.pretraining, files.quarantine, *tables]
+    return [files.metrics, files.pretraining, files.nodes, files.quarantine, *tables]
 
 
 def lengths_of(paths: Sequence[Path]) -> dict[str, int]:

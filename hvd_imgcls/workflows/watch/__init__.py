@@ -1,0 +1,1 @@
+"""Shows a run from the files in its directory, while it lasts and afterwards."""
