@@ -30,6 +30,23 @@ WAYS = (
     # 0.5 % for the messages with which Horovod negotiates.
     Way("none", lambda hvd: {"compression": hvd.Compression.none}, most_bytes=1.005),
     Way("fp16", lambda hvd: {"compression": hvd.Compression.fp16}, most_bytes=0.505),
+    Way("bf16", lambda hvd: {"compression": hvd.Compression.bf16()}, most_bytes=0.505),
+    Way("int8", lambda hvd: {"compression": hvd.Compression.int8()}, most_bytes=0.26),
+    # 1 % with positions: 2 % of the bytes on two ranks, 4 % on four.
+    Way("top_k", lambda hvd: {"compression": hvd.Compression.top_k()}),
+    Way("power_sgd", lambda hvd: {"compression": hvd.Compression.power_sgd()}, most_bytes=0.02),
+    Way("delayed", lambda hvd: {"mode": hvd.Delayed()}, most_bytes=1.005),
+    Way(
+        "delayed, int8",
+        lambda hvd: {"mode": hvd.Delayed(), "compression": hvd.Compression.int8()},
+        most_bytes=0.26,
+    ),
+    Way(
+        "delayed, power_sgd",
+        lambda hvd: {"mode": hvd.Delayed(), "compression": hvd.Compression.power_sgd()},
+        most_bytes=0.02,
+    ),
+    Way("local_sgd of 16", lambda hvd: {"mode": hvd.LocalSGD(period=16)}, most_bytes=0.07),
 )
 BY_NAME = {way.name: way for way in WAYS}
 
