@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from hvd_imgcls.files.json_files import parse_json
-from hvd_imgcls.files.outside import MAX_LIST_BYTES, MIB, open_regular
+from hvd_imgcls.files.outside import MAX_LIST_BYTES, MIB, open_regular, require_regular
 
 MOST_WINDOWS = 1000
 """At most twice as many windows are kept, evenly spaced."""
@@ -67,6 +67,7 @@ def _parsed(line: bytes) -> dict[str, Any]:
 
 
 def _lines(path: Path) -> Iterator[bytes]:
+    require_regular(path, MAX_LIST_BYTES)
     with (
         open_regular(path, MAX_LIST_BYTES) as raw,
         io.BufferedReader(cast(io.RawIOBase, raw), MIB) as file,
