@@ -18,7 +18,7 @@ import tensorflow as tf
 from hvd_imgcls import distributed
 from hvd_imgcls.bench.communication import raw_tcp
 from hvd_imgcls.bench.communication.arithmetic import size_text
-from hvd_imgcls.bench.communication.torch_peer import TorchPeer
+from hvd_imgcls.bench.communication.peer import start_torch
 from hvd_imgcls.bench.communication.work import OURS, RAW, AllreduceWork
 from hvd_imgcls.bench.measuring.launching import show_progress
 from hvd_imgcls.bench.measuring.ratio import alternating_order
@@ -62,9 +62,9 @@ def measure(
     with contextlib.ExitStack() as stack:
         sides: dict[str, SecondsPerCall] = {OURS: _Ours(ranks)}
         if work.torch_python:
-            peer = stack.enter_context(TorchPeer(ranks, Path(work.torch_python)))
-            sides[RAW] = peer.seconds_per_call
-            results["torch"] = peer.version
+            peer = stack.enter_context(start_torch(ranks, Path(work.torch_python)))
+            results["torch"] = peer.read().split()[1]
+            sides[RAW] = lambda num_bytes, calls: peer.ask(f"{num_bytes} {calls}")
         for num_bytes in work.sizes:
             on_progress(f"messages of {size_text(num_bytes)}")
             turns = _take_turns(ranks, sides, num_bytes, work.pairs)

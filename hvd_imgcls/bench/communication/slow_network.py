@@ -32,7 +32,7 @@ def run(settings: Settings) -> dict[str, Any]:
         )
         summary = summarize(measured)
         logger.log(logs.RESULT, "%d ranks, %s", size, summary["expected text"])
-        for name, one in summary["steps"].items():
+        for name, one in summary["step times"].items():
             label = name if name in (PLAIN, ALONE) else f"ours ({name})"
             logger.log(logs.RESULT, "%d ranks, %s: %s", size, label, one["text"])
         results[f"{size} ranks"] = {**measured, **summary}
@@ -75,5 +75,5 @@ def summarize(measured: Mapping[str, Any]) -> dict[str, Any]:
         "expected seconds": alone + ring,
         "expected text": f"a step without communication and a ring of float32 over this link: "
         f"{alone:.3f} s + {ring:.3f} s",
-        "steps": steps,
+        "step times": steps,
     }

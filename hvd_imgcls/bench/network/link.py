@@ -12,7 +12,9 @@ MOST_HOSTS = 4
 DEVICE = "tun0"
 """Name of the network device of every host."""
 RENDEZVOUS_PORT = 29400
-"""Port of Horovod's rendezvous server on the first host."""
+BASELINE_RENDEZVOUS_PORT = 29402
+"""Ports of Horovod's rendezvous servers on the first host: for the ranks, and for processes that
+they start and that communicate among themselves."""
 
 # Without VLAN tags, options of IP or selective acknowledgements: IPv4, TCP, and its timestamps.
 HEADER_BYTES = 20 + 20 + 12

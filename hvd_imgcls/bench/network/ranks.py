@@ -11,7 +11,13 @@ from typing import Any
 
 from hvd_imgcls.bench.measuring.launching import environment, progress_in
 from hvd_imgcls.bench.network.counters import Sent
-from hvd_imgcls.bench.network.link import DEVICE, RENDEZVOUS_PORT, address, host_name
+from hvd_imgcls.bench.network.link import (
+    BASELINE_RENDEZVOUS_PORT,
+    DEVICE,
+    RENDEZVOUS_PORT,
+    address,
+    host_name,
+)
 from hvd_imgcls.bench.network.network import SlowNetwork
 from hvd_imgcls.bench.network.programs import Program
 from hvd_imgcls.errors import HvdImgclsError
@@ -73,13 +79,17 @@ def run_module_on_hosts(
     result.unlink(missing_ok=True)
     words = [argument.format(result=result) for argument in arguments]
     common = environment(threads, os.environ) | dict(variables or {})
-    server = Program(
-        name="the rendezvous server",
-        host=0,
-        command=[sys.executable, "-m", "hvd_imgcls.bench.network.rendezvous", str(size)],
-        environment=common,
-        is_service=True,
-    )
+    module_of_server = "hvd_imgcls.bench.network.rendezvous"
+    servers = [
+        Program(
+            name=f"the rendezvous server of port {port}",
+            host=0,
+            command=[sys.executable, "-m", module_of_server, str(size), str(port)],
+            environment=common,
+            is_service=True,
+        )
+        for port in (RENDEZVOUS_PORT, BASELINE_RENDEZVOUS_PORT)
+    ]
     ranks = [
         Program(
             name=f"rank {rank}",
@@ -89,7 +99,7 @@ def run_module_on_hosts(
         )
         for rank in range(size)
     ]
-    sent = network.run([server, *ranks], timeout_seconds, _show_progress)
+    sent = network.run([*servers, *ranks], timeout_seconds, _show_progress)
     if not result.exists():
         raise HvdImgclsError(f"{module} wrote no result; this is an error of the benchmark")
     return json.loads(result.read_text(encoding="utf-8")), sent

@@ -1,6 +1,6 @@
 """Horovod's rendezvous server on the first host of a network, where the ranks find each other.
 
-    python -m hvd_imgcls.bench.network.rendezvous NUM_HOSTS
+    python -m hvd_imgcls.bench.network.rendezvous NUM_HOSTS PORT
 
 One rank per host. Runs until it is killed.
 """
@@ -18,7 +18,7 @@ from horovod.runner.http.http_server import (  # noqa: TID251
     RendezvousHTTPServer,
 )
 
-from hvd_imgcls.bench.network.link import RENDEZVOUS_PORT, address, host_name
+from hvd_imgcls.bench.network.link import address, host_name
 from hvd_imgcls.bench.network.programs import READY
 
 
@@ -26,7 +26,7 @@ def main(words: list[str]) -> None:
     """Serves; prints a line when it can be reached."""
     num_hosts = int(words[0])
     hosts = ",".join(f"{host_name(index)}:1" for index in range(num_hosts))
-    server = RendezvousHTTPServer((address(0), RENDEZVOUS_PORT), RendezvousHandler, 0)
+    server = RendezvousHTTPServer((address(0), int(words[1])), RendezvousHandler, 0)
     server.init(get_host_assignments(parse_hosts(hosts), num_hosts))
     sys.stdout.write(f"{READY}\n")
     sys.stdout.flush()

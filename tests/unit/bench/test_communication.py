@@ -136,10 +136,10 @@ def test_times_of_steps_are_compared_with_plain_horovod_and_with_no_communicatio
         }
     )
     assert summary["expected seconds"] == pytest.approx(0.5 + 4.0 + 0.01)
-    ours = summary["steps"]["none"]["relative to"]
+    ours = summary["step times"]["none"]["relative to"]
     assert ours[PLAIN]["ratio"] == pytest.approx(0.75)
     assert ours[ALONE]["ratio"] == pytest.approx(math.sqrt(6 * 6.6), abs=1e-3)
-    assert PLAIN not in summary["steps"][PLAIN]["relative to"]
+    assert PLAIN not in summary["step times"][PLAIN]["relative to"]
 
 
 def test_ways_are_chosen_by_name():
