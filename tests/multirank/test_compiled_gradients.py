@@ -7,8 +7,6 @@ import pytest
 
 from tests.support.launch import run_on_ranks
 
-POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
-
 
 def train(policy, compiles, passes):
     """Returns the weights and the logs of two epochs."""
@@ -63,7 +61,12 @@ def train(policy, compiles, passes):
 
 @pytest.mark.ranks(2)
 @pytest.mark.parametrize(
-    ("policy", "passes"), [(POLICIES[0], 2), (POLICIES[1], 1), (POLICIES[2], 1)]
+    ("policy", "passes"),
+    [
+        ("float32", 2),
+        pytest.param("mixed_bfloat16", 1, marks=pytest.mark.slow),
+        pytest.param("mixed_float16", 1, marks=pytest.mark.slow),
+    ],
 )
 def test_the_same_training_within_rounding(policy, passes):
     compiled = run_on_ranks(train, arguments=[policy, True, passes])
