@@ -80,6 +80,18 @@ def test_delayed_applies_the_mean_of_the_step_before(warmup_steps):
     assert int(results[0]["optimizer"][0]) == NUM_STEPS, "every step counts for schedules"
 
 
+@pytest.mark.ranks(2)
+@pytest.mark.parametrize("warmup_steps", [0, 3])
+def test_delayed_and_compressed_loses_nothing(warmup_steps):
+    options = {"warmup_steps": warmup_steps}
+    arguments = ["Delayed", options, range(NUM_STEPS), None, 0.0, "int8"]
+    results = run_on_ranks(train, arguments=arguments)
+    applied = (1 - results[0]["weights"][-1]) / RATE
+    residual = np.mean([result["own"]["residuals"][0] for result in results], axis=0)
+    assert np.abs(residual).max() > 1e-4
+    np.testing.assert_allclose(applied + residual, sum(means()[:-1]), atol=1e-4)
+
+
 def local_sgd(period, common, average_momenta, momentum=0.0, outer=(1.0, 0.0, False)):
     """Returns the weights of both ranks after every step."""
     weights, momenta = [np.ones(SHAPE)] * 2, [np.zeros(SHAPE)] * 2

@@ -63,6 +63,7 @@ class LossyMean(ABC):
         variables: Sequence[Any],
         groups: list[list[int]],
         name: str,
+        is_applied: tf.Tensor | bool = True,
     ) -> list[tf.Tensor]:
         """Returns the means over the ranks.
 
@@ -73,6 +74,7 @@ class LossyMean(ABC):
             variables: Their variables, all of which this compresses.
             groups: Indices of the tensors that are sent together.
             name: Prefix of the names of its operations, the same on all ranks.
+            is_applied: Whether the means will be used; if not, the residuals remain.
         """
         residuals = [self._residuals[id(native_variable(variable))] for variable in variables]
         corrected = [tensor + r.read_value() for tensor, r in zip(tensors, residuals, strict=True)]
@@ -88,8 +90,9 @@ class LossyMean(ABC):
                 means[index], sent[index] = mean, own
         # What is not finite is never applied, and the residual remains as if it had never been.
         is_finite = tf.math.is_finite(tf.add_n([tf.reduce_sum(mean) for mean in means]))
+        counts = tf.logical_and(is_finite, is_applied)
         for residual, tensor, own in zip(residuals, corrected, sent, strict=True):
-            residual.assign(tf.where(is_finite, tensor - own, residual))
+            residual.assign(tf.where(counts, tensor - own, residual))
         return means
 
     @abstractmethod

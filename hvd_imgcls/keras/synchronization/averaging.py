@@ -49,6 +49,7 @@ class Averaging:
         variables: Sequence[Any],
         groups: list[list[int]],
         name: str,
+        is_applied: tf.Tensor | bool = True,
     ) -> list[tf.Tensor]:
         """Returns the sums or means over the ranks.
 
@@ -59,6 +60,7 @@ class Averaging:
             variables: Their variables.
             groups: Indices of the tensors that are sent together, each of a single dtype.
             name: Prefix of the names of its operations, the same on all ranks.
+            is_applied: Whether the result will be used.
         """
         lossy = self._lossy
         if lossy is None:
@@ -79,6 +81,7 @@ class Averaging:
                 [variables[index] for index in chosen],
                 [group for group in rest if group],
                 name,
+                is_applied,
             )
             for index, tensor in zip(chosen, results, strict=True):
                 reduced[index] = tensor
@@ -91,13 +94,14 @@ class Averaging:
         variables: list[Any],
         groups: list[list[int]],
         name: str,
+        is_applied: tf.Tensor | bool,
     ) -> list[tf.Tensor]:
         """Returns the reduced tensors, not compressed during the warm-up. Collective."""
         settings, lossy = self._settings, self._lossy
         assert lossy is not None  # noqa: S101
 
         def compressed() -> list[tf.Tensor]:
-            means = lossy.mean(tensors, variables, groups, f"{name}.compressed")
+            means = lossy.mean(tensors, variables, groups, f"{name}.compressed", is_applied)
             if settings.op == ReduceOp.SUM:
                 return [mean * float(settings.size) for mean in means]
             return means

@@ -69,7 +69,14 @@ class Delayed(Allreduce):
             return super().reduce(before, variables, groups)
         reduced: list[tf.Tensor] = tf.cond(
             self._steps.read_value() >= warmup_steps,
-            lambda: self.averaging.reduce(before, variables, groups, self.name),
+            # What the last step of the warm-up has sent is not applied again: see `has_update`.
+            lambda: self.averaging.reduce(
+                before,
+                variables,
+                groups,
+                self.name,
+                tf.not_equal(self._steps.read_value(), warmup_steps),
+            ),
             lambda: self.averaging.reduce(gradients, variables, groups, f"{self.name}.warm_up"),
         )
         return reduced

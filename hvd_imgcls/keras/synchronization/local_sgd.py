@@ -10,7 +10,6 @@ import numpy as np
 import tensorflow as tf
 
 from hvd_imgcls.errors import ConfigError
-from hvd_imgcls.keras.communication import operations
 from hvd_imgcls.keras.communication.compression import Compression
 from hvd_imgcls.keras.graph.variables import native_variable
 from hvd_imgcls.keras.synchronization.averaging import Averaging
@@ -28,6 +27,7 @@ class LocalSGD(SynchronizationMode):
     def __init__(self, settings: ReductionSettings, name: str) -> None:
         super().__init__(settings, name)
         self._changes = Averaging(settings)
+        self._exact = Averaging(dataclasses.replace(settings, compression=Compression.none))
         self._variables: list[Any] = []
         self._slots: list[Any] = []
         self._outer: OuterOptimizer | None = None
@@ -140,23 +140,14 @@ class LocalSGD(SynchronizationMode):
     def _means(
         self, tensors: list[tf.Tensor], groups: list[list[int]], name: str
     ) -> list[tf.Tensor]:
-        """Returns the means over the ranks. Collective."""
-        results: list[Any] = [None] * len(tensors)
-        for number, group in enumerate(groups):
-            means = operations.grouped_allreduce(
-                [tensors[index] for index in group],
-                name=f"{name}_{number}",
-                process_set=self.settings.process_set,
-            )
-            for index, mean in zip(group, means, strict=True):
-                results[index] = mean
-        return results
+        """Returns the means over the ranks, not compressed. Collective."""
+        return self._exact.reduce(tensors, (), groups, name)
 
     def bytes_sent(self, updates: int) -> int:
         """See `SynchronizationMode.bytes_sent`."""
         if not self._variables:
             return 0
-        plain = Averaging(dataclasses.replace(self.settings, compression=Compression.none))
+        plain = self._exact
         plain.build(self._variables)
         averagings = int(self._num_averagings)
         total = plain.bytes_sent(min(updates, self.num_common))
