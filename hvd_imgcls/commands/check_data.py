@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hvd_imgcls.commands.arguments.image_source import add_source, open_named, source_of
 from hvd_imgcls.config import DEFAULT_MAX_PIXELS
-from hvd_imgcls.config.sources import ManifestSource, Source
+from hvd_imgcls.config.data.sources import ManifestSource, Source
 from hvd_imgcls.data.sources.folder_scan import FolderProblem
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.interruption import install_sigterm_grace

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from hvd_imgcls.commands.arguments.overrides import add_pipeline
 from hvd_imgcls.config import RunConfig, load_config
+from hvd_imgcls.config.data.sources import DigitsSource
 from hvd_imgcls.config.model_files import missing_files, require_files, weights_notes
-from hvd_imgcls.config.sources import DigitsSource
 from hvd_imgcls.data import image_shape_of, opens_without_tensorflow
 from hvd_imgcls.data.sources.class_sizes import describe_class_sizes, note_on_class_sizes
 from hvd_imgcls.data.sources.counts import CountedImages

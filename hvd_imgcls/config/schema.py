@@ -12,6 +12,9 @@ from pydantic.dataclasses import dataclass
 
 from hvd_imgcls.config.augmentations import Augmentation
 from hvd_imgcls.config.averaging import Ema, Lookahead
+from hvd_imgcls.config.data.allocation import Allocation, StaticAllocation
+from hvd_imgcls.config.data.placement import Placement, Shared
+from hvd_imgcls.config.data.sources import Source
 from hvd_imgcls.config.evaluation import Evaluation
 from hvd_imgcls.config.fine_tuning import FineTuning
 from hvd_imgcls.config.gradient_clipping import GradientClipping, NoClipping
@@ -19,7 +22,6 @@ from hvd_imgcls.config.losses import CrossEntropy, Loss
 from hvd_imgcls.config.models import Model, SmallCnn
 from hvd_imgcls.config.normalization import Normalization, UnitRange
 from hvd_imgcls.config.optimizers import AdamW, Optimizer
-from hvd_imgcls.config.placement import Placement, Shared
 from hvd_imgcls.config.pretraining import Reconstruction
 from hvd_imgcls.config.running.callbacks import Callback
 from hvd_imgcls.config.running.checkpoint import Checkpoint
@@ -34,7 +36,6 @@ from hvd_imgcls.config.sections import (
     Probability,
     Seed,
 )
-from hvd_imgcls.config.sources import Source
 from hvd_imgcls.config.synchronization import Synchronization
 
 Resize = Literal["antialias", "bicubic", "bilinear"]
@@ -52,6 +53,9 @@ class Data:
 
     placement: Placement = Shared()
     """Which ranks store which images. All but `shared` require the source `records`."""
+
+    allocation: Allocation = StaticAllocation()
+    """How many examples of a global batch each rank has."""
 
     image_size: PositiveInt | None = None
     """Height and width, in pixels, of the images that the network receives.

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from hvd_imgcls.config import RunConfig
 from hvd_imgcls.config.augmentations import RandomResizedCrop
-from hvd_imgcls.config.placement import Horizontal, Hybrid, Placement
-from hvd_imgcls.config.sources import (
+from hvd_imgcls.config.data.placement import Horizontal, Hybrid, Placement
+from hvd_imgcls.config.data.sources import (
     DigitsSource,
     ImageFolderSource,
     ManifestSource,

@@ -21,6 +21,7 @@ from hvd_imgcls.data.order.positions import crop_key, rank_rows
 from hvd_imgcls.data.order.splits import Numbers, Split
 from hvd_imgcls.files.json_files import append_json_lines
 from hvd_imgcls.plan import Plan
+from hvd_imgcls.plan.allocation import Allocation
 from hvd_imgcls.plan.position import Position
 
 logger = logging.getLogger(__name__)
@@ -34,11 +35,13 @@ class PlannedImages:
         source: The images.
         config: Defines preprocessing and the limit of bad images.
         plan: Defines their order.
+        allocation: How the examples are divided over ranks, if not equally.
     """
 
     source: ImageSource
     config: RunConfig
     plan: Plan
+    allocation: Allocation | None = None
 
 
 class Quarantine(keras.callbacks.Callback):
@@ -69,6 +72,7 @@ class Quarantine(keras.callbacks.Callback):
         super().__init__()
         self._phase = phase
         self._source, self._config, self._plan = images.source, images.config, images.plan
+        self._allocation = images.allocation
         self._bad_example_log = bad_example_log
         self._collectives = collectives
         self._path = path
@@ -125,6 +129,7 @@ class Quarantine(keras.callbacks.Callback):
                 rank=self._collectives.topology.rank,
                 epoch=epoch,
                 division=self._source.division,
+                allocation=self._allocation,
             ).examples
             examples = [one for one, first in first_epochs.items() if first == epoch]
             for row in np.flatnonzero(np.isin(rows, examples).any(axis=1)).tolist():

@@ -25,12 +25,12 @@ from hvd_imgcls.workflows.training.beginning import begin
 from hvd_imgcls.workflows.training.ending import recorded_end
 from hvd_imgcls.workflows.training.fitting import fit
 from hvd_imgcls.workflows.training.hang_limits import HangLimits
-from hvd_imgcls.workflows.training.initial_weights import load_initial_weights
 from hvd_imgcls.workflows.training.model import labelled_phase, make_model
 from hvd_imgcls.workflows.training.outcome import TrainResult, finish_run
 from hvd_imgcls.workflows.training.pretraining import pretrain
 from hvd_imgcls.workflows.training.run import Run
 from hvd_imgcls.workflows.training.saving.checkpointing import Guards
+from hvd_imgcls.workflows.training.weights.initial import load_initial_weights
 
 __all__ = ["Start", "TrainResult", "train"]
 

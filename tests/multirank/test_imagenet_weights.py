@@ -24,7 +24,7 @@ def fetch_here(keras_home, url):
     from hvd_imgcls import distributed
     from hvd_imgcls.config.models import KerasApplication
     from hvd_imgcls.errors import CheckpointError
-    from hvd_imgcls.workflows.training.weights_download import fetch_weights
+    from hvd_imgcls.workflows.training.weights.download import fetch_weights
 
     lines = []
     handler = logging.Handler()

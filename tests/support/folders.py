@@ -1,6 +1,6 @@
 """Folders of images."""
 
-from hvd_imgcls.config.sources import ImageFolderSource
+from hvd_imgcls.config.data.sources import ImageFolderSource
 from hvd_imgcls.data.sources.image_folder import open_image_folder
 
 

@@ -17,7 +17,7 @@ import pytest
 import tensorflow as tf
 
 from hvd_imgcls.config import load_config
-from hvd_imgcls.config.sources import ManifestSource, RecordsSource
+from hvd_imgcls.config.data.sources import ManifestSource, RecordsSource
 from hvd_imgcls.data import open_source
 from hvd_imgcls.data.bad_examples.unreadable import READ_ERRORS, reason_of
 from hvd_imgcls.data.sources.file_source import FileSource

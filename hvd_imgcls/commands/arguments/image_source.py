@@ -8,7 +8,7 @@ from pathlib import Path
 import pydantic
 
 from hvd_imgcls.config import load_config
-from hvd_imgcls.config.sources import ImageFolderSource, Source
+from hvd_imgcls.config.data.sources import ImageFolderSource, Source
 from hvd_imgcls.data import open_source, opens_without_tensorflow
 from hvd_imgcls.data.sources.byte_ranges import PackedImages
 from hvd_imgcls.data.sources.file_source import FileSource

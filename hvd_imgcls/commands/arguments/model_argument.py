@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hvd_imgcls.config import RunConfig, load_config
-from hvd_imgcls.config.sources import Source
+from hvd_imgcls.config.data.sources import Source
 from hvd_imgcls.errors import CheckpointError, ConfigError
 from hvd_imgcls.files.class_lists import listed, misplaced, read_class_list
 from hvd_imgcls.run_directory.classes import class_names_of, class_names_of_run, run_of

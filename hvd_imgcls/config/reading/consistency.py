@@ -26,6 +26,7 @@ def require_consistent(config: RunConfig) -> None:
     require_constant_loss_scale(config)
     require_compilable(config)
     require_stop_if_delayed(config)
+    require_movable_examples(config)
 
 
 def require_possible_run_dir(run_dir: str | None) -> None:
@@ -99,6 +100,32 @@ def require_stop_if_delayed(config: RunConfig) -> None:
         expected="stop: the step that should be skipped has changed moving statistics already",
         fix="change one of them",
     )
+
+
+def require_movable_examples(config: RunConfig) -> None:
+    """Rejects dynamic allocation where examples cannot be moved between ranks.
+
+    Raises:
+        ConfigError: With images that only some ranks can read, deterministic training, a step that
+            is compiled for one batch size, or ranks that train on their own.
+    """
+    if config.data.allocation.name == "static":
+        return
+    placement, mode = config.data.placement.name, config.synchronization.mode.name
+    excluded = {
+        f"data.placement {placement}, where no rank can read all images": placement != "shared",
+        "train.determinism true: measured times decide": config.train.determinism,
+        "train.compile xla, which compiles every batch size": config.train.compile == "xla",
+        "synchronization.mode local_sgd, where no gradients are averaged": mode == "local_sgd",
+    }
+    for what, is_so in excluded.items():
+        if is_so:
+            raise ConfigError(
+                "data.allocation",
+                got=f"dynamic, with {what}",
+                expected="static",
+                fix="change one of them",
+            )
 
 
 def require_one_normalization(config: RunConfig) -> None:

@@ -25,6 +25,7 @@ from hvd_imgcls.data.sources.image_shape import image_shape_of
 from hvd_imgcls.errors import DataError
 from hvd_imgcls.failures import as_peer_failure
 from hvd_imgcls.plan import Plan
+from hvd_imgcls.plan.allocation import Allocation
 
 # The batch that failed is the next one. But the failing step may already be counted, because the
 # optimizer's counter does not wait for the images; one more step in case the counter is behind.
@@ -42,6 +43,7 @@ def naming_unreadable_images(
     *,
     rank: int,
     finished_steps: Callable[[], int],
+    allocation: Allocation | None = None,
 ) -> Iterator[None]:
     """Context manager that replaces errors of `tf.data` by errors that name the bad image.
 
@@ -51,6 +53,7 @@ def naming_unreadable_images(
         plan: The plan of the run.
         rank: This rank.
         finished_steps: Returns the number of completed steps.
+        allocation: How the examples are divided over ranks, if not equally.
 
     Raises:
         DataError: Instead of TensorFlow's error, with the file, the epoch and the step.
@@ -70,8 +73,9 @@ def naming_unreadable_images(
                 epoch=epoch,
                 start_step=step_in_epoch,
                 division=source.division,
+                allocation=allocation,
             )
-            suspects = rows.examples[: plan.gradient_accumulation_steps].reshape(-1).tolist()
+            suspects = rows.first(plan.gradient_accumulation_steps)
             keyed = zip(suspects, itertools.repeat(crop_key(plan, epoch)))
             bad = find_unreadable(source, "train", decode, keyed)
             if bad is not None:

@@ -11,6 +11,7 @@ from hvd_imgcls.data.order import epoch_order
 from hvd_imgcls.data.order.division import Division
 from hvd_imgcls.data.randomness import keys
 from hvd_imgcls.plan import EvaluationPlan, Plan
+from hvd_imgcls.plan.allocation import Allocation
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,7 +19,8 @@ class Rows:
     """One rank's part of consecutive batches, one row per backward pass.
 
     Attributes:
-        examples: Example numbers, `[batches, per_rank_batch_size]`, int64.
+        examples: Example numbers, `[batches, per_rank_batch_size]`, int64. If the ranks have
+            different numbers of examples, as wide as the longest, and filled with -1.
         weights: Their weights, the same shape, float32. Normally 1; in a batch with padding, 0
             for padding, and the others are scaled such that the mean over all ranks is the mean
             over the real examples.
@@ -26,6 +28,11 @@ class Rows:
 
     examples: epoch_order.Numbers
     weights: npt.NDArray[np.float32]
+
+    def first(self, num_batches: int, skipped: int = 0) -> list[int]:
+        """Returns the example numbers of the first batches, after some that are skipped."""
+        row = self.examples[skipped : skipped + num_batches].reshape(-1)
+        return list(map(int, row[row >= 0]))
 
 
 def epoch_slots(plan: Plan, epoch: int, division: Division | None = None) -> epoch_order.Numbers:
@@ -53,6 +60,7 @@ def rank_rows(
     epoch: int,
     start_step: int = 0,
     division: Division | None = None,
+    allocation: Allocation | None = None,
 ) -> Rows:
     """Returns what one rank reads in an epoch of the run.
 
@@ -62,6 +70,7 @@ def rank_rows(
         epoch: 0-based.
         start_step: First step, 0-based within the epoch.
         division: How the examples are divided over hosts, if they are.
+        allocation: How they are divided over ranks, if not equally.
 
     Returns:
         `gradient_accumulation_steps` rows per step; fewer rows in the last epoch if `num_steps`
@@ -71,12 +80,31 @@ def rank_rows(
     position = rank if division is None else division.position_of(rank)
     remaining_steps = plan.num_steps - epoch * plan.steps_per_epoch
     slots = slots[start_step : max(remaining_steps, start_step)]
+    if allocation is not None:
+        first_step = epoch * plan.steps_per_epoch + start_step
+        return _allocated(
+            slots, plan, [allocation.slots(first_step + index, rank) for index in range(len(slots))]
+        )
     weights, part = slot_weights(slots), slots_of(plan, position)
     shape = -1, plan.per_rank_batch_size
     return Rows(
         examples=filled(slots, division)[:, part].reshape(shape),
         weights=weights[:, part].reshape(shape),
     )
+
+
+def _allocated(slots: epoch_order.Numbers, plan: Plan, parts: list[slice]) -> Rows:
+    """Returns the rows of a rank whose part is another one in every step."""
+    num_passes = plan.gradient_accumulation_steps
+    lengths = [(part.stop - part.start) // num_passes for part in parts]
+    shape = len(parts), num_passes, max(lengths, default=0)
+    examples, weights = np.full(shape, -1, np.int64), np.zeros(shape, np.float32)
+    all_examples, all_weights = filled(slots), slot_weights(slots)
+    for step, (part, length) in enumerate(zip(parts, lengths, strict=True)):
+        examples[step, :, :length] = all_examples[step, part].reshape(num_passes, length)
+        weights[step, :, :length] = all_weights[step, part].reshape(num_passes, length)
+    flat = -1, shape[-1]
+    return Rows(examples=examples.reshape(flat), weights=weights.reshape(flat))
 
 
 def slots_of(plan: Plan, position: int) -> slice:

@@ -18,12 +18,15 @@ from hvd_imgcls.data.decoding.blanks import make_contents_decoder, make_loader
 from hvd_imgcls.data.decoding.image_files import make_training_decoder
 from hvd_imgcls.data.order.epoch_order import Numbers
 from hvd_imgcls.data.order.positions import crop_key, rank_rows
+from hvd_imgcls.data.pipeline.allocated_rows import allocated_rows, joined, keyed_slots
 from hvd_imgcls.data.pipeline.batch_assembly import make_batch_assembler
 from hvd_imgcls.data.pipeline.example_weights import readable
 from hvd_imgcls.data.placement.exchange import Exchange, exchanged_records
 from hvd_imgcls.data.sources.base import ArraySource, EncodedSource, ImageSource
 from hvd_imgcls.data.sources.image_shape import image_shape_of
 from hvd_imgcls.plan import Plan
+from hvd_imgcls.plan.allocation import Allocation
+from hvd_imgcls.plan.balancing import allocation_unit_of
 
 PREFETCHED_BATCHES = 2
 
@@ -36,17 +39,27 @@ _as_it_is = tf.autograph.experimental.do_not_convert
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Start:
-    """The position in a run at which a dataset starts. Starting at any position costs nothing.
+    """Where in a run a dataset starts, and how the batches are divided from there on.
+
+    Starting at any position costs nothing.
 
     Attributes:
         epoch: 0-based.
         step: Completed steps of the epoch.
         passes: Completed backward passes of the next step.
+        allocation: How global batches are divided over ranks, if not equally; batch sizes then
+            change from step to step.
     """
 
     epoch: int = 0
     step: int = 0
     passes: int = 0
+    allocation: Allocation | None = None
+
+    def num_batches(self, plan: Plan) -> int:
+        """Returns the number of batches before it, in the whole run."""
+        step = self.epoch * plan.steps_per_epoch + self.step
+        return step * plan.gradient_accumulation_steps + self.passes
 
 
 def training_dataset(
@@ -93,7 +106,11 @@ def training_dataset(
         return rows.examples[passes:], rows.weights[passes:]
 
     records = exchanged_records(source, plan.size)
-    if records is None or isinstance(source, ArraySource):
+    if start.allocation is not None:
+        allocation, first_batch = start.allocation, start.num_batches(plan)
+        rows = allocated_rows(plan, allocation, rank=rank, first_batch=first_batch)
+        dataset = _from_allocated_rows(rows, source, config, plan, bad_example_log)
+    elif records is None or isinstance(source, ArraySource):
         dataset = _from_rows(rows_of, start.epoch, source, config, plan, bad_example_log)
     else:
         exchange = Exchange(records, plan, rank, collectives or distributed.current())
@@ -152,6 +169,26 @@ def _from_rows(
     return _decoded(rows, source, config, plan).map(assemble)
 
 
+def _from_allocated_rows(
+    rows: tf.data.Dataset,
+    source: ImageSource,
+    config: RunConfig,
+    plan: Plan,
+    bad_example_log: BadExampleLog | None,
+) -> tf.data.Dataset:
+    """Returns the assembled batches of rows of changing lengths."""
+    assemble = _assembler(source, config, plan, bad_example_log)
+    if isinstance(source, ArraySource):
+        return rows.map(_make_gather(source, assemble), **_parallel(plan.threads.data))
+    slots = rows.flat_map(
+        _as_it_is(
+            lambda row, epoch, weights: keyed_slots(row, _crop_key(plan, epoch), epoch, weights)
+        )
+    )
+    unit = allocation_unit_of(config, plan) // plan.gradient_accumulation_steps
+    return joined(_loaded(slots, source, config, plan, unit), unit).map(assemble)
+
+
 def _assembler(
     source: ImageSource, config: RunConfig, plan: Plan, bad_example_log: BadExampleLog | None
 ) -> Callable[..., Any]:
@@ -173,13 +210,21 @@ def _decoded(
     rows: tf.data.Dataset, source: EncodedSource, config: RunConfig, plan: Plan
 ) -> tf.data.Dataset:
     """Returns the batches of rows, read and decoded."""
+    slots = rows.flat_map(_make_slots_of(plan))
+    return _loaded(slots, source, config, plan, plan.per_rank_batch_size)
+
+
+def _loaded(
+    slots: tf.data.Dataset, source: EncodedSource, config: RunConfig, plan: Plan, batch_size: int
+) -> tf.data.Dataset:
+    """Returns the batches of slots, read and decoded."""
     image_shape = image_shape_of(source, config)
     return make_loader(config, image_shape)(
-        rows.flat_map(_make_slots_of(plan)),
+        slots,
         source,
         "train",
         make_training_decoder(config, image_shape),
-        batch_size=plan.per_rank_batch_size,
+        batch_size=batch_size,
         num_threads=plan.threads.data,
     )
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
-from hvd_imgcls.config.placement import Hybrid, Vertical
+from hvd_imgcls.config.data.placement import Hybrid, Vertical
 from hvd_imgcls.data.order.splits import Numbers, Split
 from hvd_imgcls.data.sources.base import EncodedSource
 from hvd_imgcls.data.sources.class_list import pinned_class_names, resolve_labels

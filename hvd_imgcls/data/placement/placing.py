@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hvd_imgcls.config import RunConfig
-from hvd_imgcls.config.placement import Hybrid, Vertical
+from hvd_imgcls.config.data.placement import Hybrid, Vertical
 from hvd_imgcls.data.order.division import Division
 from hvd_imgcls.data.order.splits import SPLITS
 from hvd_imgcls.data.placement.label_table import Relabelled, with_labels_of_table

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hvd_imgcls.config import RunConfig
-from hvd_imgcls.config.placement import Horizontal, Hybrid
-from hvd_imgcls.config.sources import DigitsSource
+from hvd_imgcls.config.data.placement import Horizontal, Hybrid
+from hvd_imgcls.config.data.sources import DigitsSource
 from hvd_imgcls.data.order.splits import Numbers, Split
 from hvd_imgcls.data.sources.base import EncodedSource
 from hvd_imgcls.errors import ConfigError

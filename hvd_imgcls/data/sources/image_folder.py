@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hvd_imgcls.config.sources import ImageFolderSource
+from hvd_imgcls.config.data.sources import ImageFolderSource
 from hvd_imgcls.data.order.splits import Numbers, Split
 from hvd_imgcls.data.sources.file_source import FileSource
 from hvd_imgcls.data.sources.folder_scan import (

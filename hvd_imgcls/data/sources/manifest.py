@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hvd_imgcls.config.sources import ManifestSource
+from hvd_imgcls.config.data.sources import ManifestSource
 from hvd_imgcls.data.order.splits import Numbers, Split
 from hvd_imgcls.data.sources.class_list import pinned_class_names, resolve_labels
 from hvd_imgcls.data.sources.file_source import FileSource

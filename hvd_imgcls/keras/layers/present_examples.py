@@ -14,6 +14,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from hvd_imgcls.keras.graph.train_steps import TrainStep, wrapped_train_step
+
 _PRESENT: contextvars.ContextVar[tf.Tensor | None] = contextvars.ContextVar("present", default=None)
 
 
@@ -36,9 +38,8 @@ def counting(weights: tf.Tensor) -> Iterator[None]:
         _PRESENT.reset(token)
 
 
-@contextlib.contextmanager
-def ignoring_weight_zero(model: keras.Model) -> Iterator[None]:
-    """Context manager in which `fit` ignores examples of weight 0 in accelerated layers.
+def ignoring_weight_zero(model: keras.Model) -> contextlib.AbstractContextManager[None]:
+    """Returns a context manager in which `fit` ignores examples of weight 0 in accelerated layers.
 
     Batch normalisation then computes as if they were not in the batch, with synchronisation and
     without; layers of other classes see them.
@@ -47,23 +48,15 @@ def ignoring_weight_zero(model: keras.Model) -> Iterator[None]:
         model: The model; compiled within the context, because a step that is already traced does
             not change.
     """
-    train_step, before = model.train_step, vars(model).get("train_step")
+    return wrapped_train_step(model, _counting_present)
 
-    def step(data: Any) -> Any:
-        _, _, weights = keras.utils.unpack_x_y_sample_weight(data)
-        if weights is None:
-            return train_step(data)
-        with counting(weights):
-            return train_step(data)
 
-    # On the instance, in front of the class's method. Not `setattr`, which Keras tracks.
-    vars(model)["train_step"] = step
-    try:
-        yield
-    finally:
-        del vars(model)["train_step"]
-        if before is not None:
-            vars(model)["train_step"] = before
+def _counting_present(train_step: TrainStep, data: Any) -> Any:
+    _, _, weights = keras.utils.unpack_x_y_sample_weight(data)
+    if weights is None:
+        return train_step(data)
+    with counting(weights):
+        return train_step(data)
 
 
 def layers_that_see_all(model: keras.Model) -> list[str]:

@@ -5,6 +5,7 @@ Measurements are local to a rank; clocks of different machines are never compare
 
 from __future__ import annotations
 
+import collections
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,6 +14,8 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
+
+_MAX_BUSY = 1000
 
 
 class BatchClock:
@@ -101,6 +104,8 @@ class ReductionClock:
         with tf.device("CPU:0"):
             self._queue = tf.queue.FIFOQueue(-1, [tf.float64, tf.float64], shapes=[[], []])
         self._seconds: list[float] = []
+        self._busy: collections.deque[float] = collections.deque(maxlen=_MAX_BUSY)
+        self._last_end: float | None = None
 
     def begin(self, gradients: Sequence[Any]) -> tf.Tensor:
         """Returns the time at which all gradients of this rank are ready, scalar, float64."""
@@ -112,9 +117,7 @@ class ReductionClock:
 
     def peek(self) -> npt.NDArray[np.float64]:
         """Returns the seconds of every reduction since the last `take`, `[reductions]`."""
-        began, ended = self._queue.dequeue_many(self._queue.size())
-        # The clock is wall-clock time, which may be set back during a step.
-        self._seconds += np.maximum(ended.numpy() - began.numpy(), 0.0).tolist()
+        self._read()
         return np.array(self._seconds)
 
     def take(self) -> npt.NDArray[np.float64]:
@@ -122,6 +125,25 @@ class ReductionClock:
         seconds = self.peek()
         self._seconds = []
         return seconds
+
+    def take_busy(self) -> list[float]:
+        """Returns the seconds between reductions, in which this rank waited for no other.
+
+        Of the last 1000 since the last call. They include waiting for data, and callbacks.
+        """
+        self._read()
+        busy = list(self._busy)
+        self._busy.clear()
+        return busy
+
+    def _read(self) -> None:
+        began, ended = (part.numpy() for part in self._queue.dequeue_many(self._queue.size()))
+        # The clock is wall-clock time, which may be set back during a step.
+        self._seconds += np.maximum(ended - began, 0.0).tolist()
+        for begin, end in zip(began.tolist(), ended.tolist(), strict=True):
+            if self._last_end is not None:
+                self._busy.append(max(0.0, begin - self._last_end))
+            self._last_end = end
 
 
 def _time_of(tensors: Sequence[Any]) -> tf.Tensor:

@@ -17,6 +17,7 @@ from hvd_imgcls.keras.communication.compression import Compression
 from hvd_imgcls.keras.graph.host_callback import run_if
 from hvd_imgcls.keras.graph.variables import native_variable, variable_path
 from hvd_imgcls.keras.synchronization.clocks import ReductionClock
+from hvd_imgcls.keras.synchronization.example_counts import weighted_by_examples
 from hvd_imgcls.keras.synchronization.grouping import make_groups
 from hvd_imgcls.keras.synchronization.mode import SynchronizationMode
 from hvd_imgcls.keras.synchronization.settings import ReductionSettings
@@ -49,6 +50,12 @@ class GradientReduction:
         """Number of participating ranks; 1 for a rank outside the process set."""
         return self.mode.size
 
+    def measured(self) -> ReductionClock:
+        """Returns the clock, after creating it if there is none."""
+        # A step that is already traced contains the clock of that time.
+        self.clock = self.clock or ReductionClock()
+        return self.clock
+
     def is_local(self, variable: Any) -> bool:
         """Returns whether `variable` is local, that is, its gradient is not reduced."""
         return id(native_variable(variable)) in self.local_variables
@@ -66,11 +73,12 @@ class GradientReduction:
             gradients: Tensors, `tf.IndexedSlices` or None, one per variable.
             variables: The variables, in the same order on all ranks.
         """
-        result = list(gradients)
         if self.size == 1:
-            return result
+            return list(gradients)
+        gradients = weighted_by_examples(gradients)
         present = [gradient for gradient in gradients if gradient is not None]
         began = self.clock.begin(present) if self.clock else None
+        result = list(gradients)
         dense: list[int] = []
         for index, (gradient, variable) in enumerate(zip(gradients, variables, strict=True)):
             if gradient is None:

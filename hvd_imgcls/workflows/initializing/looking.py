@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hvd_imgcls.config.sources import ImageFolderSource
+from hvd_imgcls.config.data.sources import ImageFolderSource
 from hvd_imgcls.data.sources.file_source import FileSource
 from hvd_imgcls.data.sources.image_folder import open_image_folder
 from hvd_imgcls.data.sources.split_folders import find_splits

@@ -17,6 +17,7 @@ from hvd_imgcls.distributed import Collectives
 from hvd_imgcls.files.json_files import JsonLines
 from hvd_imgcls.keras.synchronization.clocks import BatchClock
 from hvd_imgcls.plan import Plan
+from hvd_imgcls.plan.allocation import Allocation
 from hvd_imgcls.plan.position import Position
 from hvd_imgcls.workflows.progress.communication import communication_of
 from hvd_imgcls.workflows.progress.entries import as_json
@@ -45,6 +46,7 @@ class ProgressOutput:
         later_images: Images that are read and classified after the last step.
         monitor: Monitors hosts and ranks, on every rank; or None.
         exchanging: Returns the context in which it may wait for other ranks.
+        allocation: How the examples are divided over ranks; None if equally.
     """
 
     metrics_path: Path | None = None
@@ -57,6 +59,7 @@ class ProgressOutput:
     later_images: int = 0
     monitor: NodeMonitor | None = None
     exchanging: Callable[[], AbstractContextManager[None]] = nullcontext
+    allocation: Allocation | None = None
 
 
 class Progress(keras.callbacks.Callback):
@@ -100,6 +103,7 @@ class Progress(keras.callbacks.Callback):
         self._interval_seconds = interval_seconds
         self._monitor = output.monitor
         self._exchanging = output.exchanging
+        self._allocation = output.allocation
         self._measurement = Measurement(
             plan,
             position,
@@ -253,7 +257,12 @@ class Progress(keras.callbacks.Callback):
             ),
             waiting=waiting,
             monitored=self._monitored,
+            parts=self._parts(),
         )
+
+    def _parts(self) -> tuple[int, ...]:
+        last_step = max(0, self._position.step - 1)
+        return () if self._allocation is None else self._allocation.parts(last_step)
 
     def _entry(self, logs: dict[str, Any], measured: EpochRecord) -> dict[str, Any]:
         """Returns an epoch's entry in metrics.jsonl; see docs/run-directory.md."""
@@ -270,9 +279,18 @@ class Progress(keras.callbacks.Callback):
             "rank_wait_share": rounded(times.rank_share),
             "slowest_rank": times.slowest_rank,
             **communication_of(self.model.optimizer),
+            **self._examples_by_rank(),
             "seconds": round(measured.seconds, 4),
             "peak_memory_bytes": peak_memory_bytes(),
         }
+
+    def _examples_by_rank(self) -> dict[str, list[int]]:
+        """Returns how many examples every rank had in the epoch, if that can change."""
+        if self._allocation is None:
+            return {}
+        last_step = self._position.step
+        first_step = (last_step - 1) // self._plan.steps_per_epoch * self._plan.steps_per_epoch
+        return {"examples_by_rank": self._allocation.examples(first_step, last_step)}
 
     def _draw(self, group: str, values: dict[str, Any]) -> None:
         if self._record.board is not None:

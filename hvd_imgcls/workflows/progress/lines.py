@@ -27,6 +27,7 @@ class TrainingStatus:
         seconds_left: Time until the last step; None if unknown.
         waiting: Fractions of time, 0 to 1, by reason of waiting; None if unknown.
         monitored: Names of metrics that are shown besides `SHOWN`.
+        parts: Examples of every rank in the last step, if they can change.
     """
 
     epoch: int
@@ -39,6 +40,7 @@ class TrainingStatus:
     seconds_left: float | None
     waiting: Mapping[str, float | None]
     monitored: Sequence[str] = ()
+    parts: Sequence[int] = ()
 
 
 def progress_line(status: TrainingStatus) -> str:

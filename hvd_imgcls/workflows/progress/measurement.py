@@ -55,10 +55,7 @@ class Measurement:
         self._is_tracing = self._batches.start(model) or not self.num_traces
         synchronizer = synchronizer_of(model.optimizer)
         if self._plan.size > 1 and synchronizer is not None:
-            reduction = synchronizer.reduction
-            # A step that is already traced contains the clock of that time.
-            reduction.clock = reduction.clock or ReductionClock()
-            self._reductions = reduction.clock
+            self._reductions = synchronizer.reduction.measured()
         self._start()
         return self._is_tracing
 

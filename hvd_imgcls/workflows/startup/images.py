@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hvd_imgcls.config import RunConfig
+from hvd_imgcls.config.data.placement import Hybrid, Vertical
 from hvd_imgcls.config.image_sizes import require_image_size, require_size_for_views
-from hvd_imgcls.config.placement import Hybrid, Vertical
 from hvd_imgcls.data import (
     ImageSource,
     host_shares_of,

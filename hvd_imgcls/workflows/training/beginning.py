@@ -39,7 +39,7 @@ from hvd_imgcls.workflows.training.saving.resuming import (
     describe_resumption,
     read_newest,
 )
-from hvd_imgcls.workflows.training.weights_download import fetch_weights
+from hvd_imgcls.workflows.training.weights.download import fetch_weights
 
 logger = logging.getLogger(__name__)
 

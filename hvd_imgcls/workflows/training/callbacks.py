@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import keras
 
 import hvd_imgcls.keras as hvd
+from hvd_imgcls.plan.balancing import allocation_unit_of
 from hvd_imgcls.workflows.progress import StopAfterSteps
 from hvd_imgcls.workflows.quarantine import PlannedImages, Quarantine
+from hvd_imgcls.workflows.training.balancing import Balancing
 from hvd_imgcls.workflows.training.held_out import HeldOutEvaluation
 from hvd_imgcls.workflows.training.non_finite_examples import NonFiniteExampleFinder
 from hvd_imgcls.workflows.training.phase import Phase
@@ -67,7 +69,7 @@ def _non_finite(setting: Setting) -> Callbacks:
     phase, finder = setting.phase, None
     # The finder computes the loss of single images with labels.
     if phase.name == "training":
-        finder = NonFiniteExampleFinder(setting.run, phase.model)
+        finder = NonFiniteExampleFinder(setting.run, phase.model, phase.allocation)
     action = phase.config.train.non_finite
     return [hvd.callbacks.NonFiniteCallback(action, name_examples=finder, position=phase.position)]
 
@@ -92,6 +94,24 @@ def _progress(setting: Setting) -> Callbacks:
     return [watch(setting.run, setting.phase)]
 
 
+def _balancing(setting: Setting) -> Callbacks:
+    run, phase = setting.run, setting.phase
+    section = phase.config.data.allocation
+    if phase.allocation is None or section.name == "static":
+        return []
+    return [
+        Balancing(
+            section,
+            phase.allocation,
+            phase.position,
+            run.collectives,
+            unit=allocation_unit_of(phase.config, phase.plan),
+            exchanging=run.limits.exchanging,
+            board=phase.record.board,
+        )
+    ]
+
+
 def _stop_after_steps(setting: Setting) -> Callbacks:
     plan = setting.phase.plan
     if plan.num_steps % plan.steps_per_epoch:
@@ -106,7 +126,7 @@ def _quarantine(setting: Setting) -> Callbacks:
     return [
         Quarantine(
             phase.name,
-            PlannedImages(phase.source, phase.config, phase.plan),
+            PlannedImages(phase.source, phase.config, phase.plan, phase.allocation),
             phase.position,
             phase.bad_example_log,
             run.collectives,
@@ -139,6 +159,7 @@ ORDER = (
         differs_by_rank=True,
     ),
     Place("progress", "writes the metrics of the epoch", _progress, differs_by_rank=True),
+    Place("allocation", "what it changes belongs to later steps", _balancing),
     Place("stop_after_steps", "the last batch is included in all metrics", _stop_after_steps),
     Place("quarantine", "if too many bad images end the run, metrics are written", _quarantine),
 )

@@ -16,6 +16,7 @@ from hvd_imgcls.failures import process_state
 from hvd_imgcls.keras.graph.building import build_for
 from hvd_imgcls.keras.layers.moving_statistics import unmoved_fraction
 from hvd_imgcls.keras.layers.present_examples import ignoring_weight_zero, layers_that_see_all
+from hvd_imgcls.keras.synchronization.example_counts import counting_examples
 from hvd_imgcls.saving.newest_state import Resumed
 from hvd_imgcls.workflows.training.callbacks import make_callbacks
 from hvd_imgcls.workflows.training.freezing import Freezer, Segment, carry_over, segments
@@ -81,6 +82,8 @@ def fit(run: Run, phase: Phase, given: Sequence[keras.callbacks.Callback] = ()) 
             stack.enter_context(run.checkpointing.phase(phase.name, position, _steps_before(run)))
         if _may_have_weight_zero(phase):
             stack.enter_context(ignoring_weight_zero(model))
+        if phase.allocation is not None:
+            stack.enter_context(counting_examples(model, phase.plan.per_rank_batch_size))
         _fit_segments(run, phase, freezer, callbacks, is_stopped=is_stopped)
         if run.checkpointing is not None:
             run.checkpointing.end_training(callbacks.last_metrics)
@@ -231,6 +234,7 @@ def _fit_epochs(
         phase.plan,
         rank=run.rank,
         finished_steps=lambda: position.step,
+        allocation=phase.allocation,
     ):
         phase.model.fit(
             dataset,
@@ -268,7 +272,12 @@ def _dataset(run: Run, phase: Phase) -> tf.data.Dataset:
             phase.config,
             phase.plan,
             rank=run.rank,
-            start=Start(epoch=position.epoch, step=position.step_in_epoch, passes=position.passes),
+            start=Start(
+                epoch=position.epoch,
+                step=position.step_in_epoch,
+                passes=position.passes,
+                allocation=phase.allocation,
+            ),
             collectives=run.collectives,
             bad_example_log=phase.bad_example_log,
         )

@@ -134,7 +134,8 @@ def describe_images(phase: Phase, rank: int) -> str:
         epoch=position.epoch,
         start_step=position.step_in_epoch,
         division=phase.source.division,
+        allocation=phase.allocation,
     )
-    examples = rows.examples[position.passes : position.passes + 1].reshape(-1).tolist()
+    examples = rows.first(1, skipped=position.passes)
     names = [phase.source.name_of("train", one) for one in examples]
     return "\n".join(["images of the batch:", *names]) if names else ""

@@ -24,6 +24,7 @@ from hvd_imgcls.models import accept_given_model, build_model
 from hvd_imgcls.models.fast_cnn import whiten
 from hvd_imgcls.optimizers.recipe import build_recipe
 from hvd_imgcls.plan import Plan
+from hvd_imgcls.plan.allocation import Allocation
 from hvd_imgcls.plan.position import Position
 from hvd_imgcls.run_directory.classes import class_names_of
 from hvd_imgcls.schedules import build_schedule
@@ -104,6 +105,7 @@ def _whiten_on_root(run: Run, model: keras.Model) -> None:
 
 def labelled_phase(run: Run, model: keras.Model) -> Phase:
     """Returns the supervised phase, the main phase of a run."""
+    is_dynamic = run.config.data.allocation.name == "dynamic"
     return Phase(
         name="training",
         config=run.config,
@@ -114,6 +116,7 @@ def labelled_phase(run: Run, model: keras.Model) -> Phase:
         position=Position(run.plan.gradient_accumulation_steps),
         record=run.record,
         metrics_path=run.files.metrics,
+        allocation=Allocation(run.plan) if is_dynamic and run.plan.size > 1 else None,
     )
 
 

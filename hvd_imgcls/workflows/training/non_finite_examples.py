@@ -15,6 +15,7 @@ from hvd_imgcls.data.pipeline.dataset import Start, training_dataset
 from hvd_imgcls.data.placement.exchange import exchanged_records
 from hvd_imgcls.keras.checks.non_finite import all_finite
 from hvd_imgcls.keras.graph.variables import native_variable
+from hvd_imgcls.plan.allocation import Allocation
 from hvd_imgcls.workflows.training.run import Run
 
 MAX_NAMES = 8
@@ -30,11 +31,13 @@ class NonFiniteExampleFinder:
     Args:
         run: The run.
         model: The compiled model, with the weights before the step.
+        allocation: How the examples are divided over ranks, if not equally.
     """
 
-    def __init__(self, run: Run, model: keras.Model) -> None:
+    def __init__(self, run: Run, model: keras.Model, allocation: Allocation | None = None) -> None:
         self._run = run
         self._model = model
+        self._allocation = allocation
 
     def __call__(self, epoch: int, step: int) -> list[str]:
         """Returns one line with the names of the examples.
@@ -51,9 +54,9 @@ class NonFiniteExampleFinder:
             epoch=epoch,
             start_step=step_in_epoch,
             division=run.source.division,
+            allocation=self._allocation,
         )
-        num_passes = plan.gradient_accumulation_steps
-        examples = rows.examples[:num_passes].reshape(-1)
+        examples = np.array(rows.first(plan.gradient_accumulation_steps))
         if exchanged_records(run.source, plan.size) is not None:
             # Its images come from other hosts, which do not take part now.
             return [f"one of {self._names(examples)}"]
@@ -71,7 +74,7 @@ class NonFiniteExampleFinder:
             run.config,
             plan,
             rank=run.rank,
-            start=Start(epoch=epoch, step=step_in_epoch),
+            start=Start(epoch=epoch, step=step_in_epoch, allocation=self._allocation),
         )
         found = []
         for batch in itertools.islice(batches, plan.gradient_accumulation_steps):

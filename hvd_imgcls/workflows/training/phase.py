@@ -13,6 +13,7 @@ from hvd_imgcls.config import RunConfig
 from hvd_imgcls.data import ImageSource
 from hvd_imgcls.data.bad_examples.log import BadExampleLog
 from hvd_imgcls.plan import Plan
+from hvd_imgcls.plan.allocation import Allocation
 from hvd_imgcls.plan.position import Position
 from hvd_imgcls.workflows.progress import Record
 
@@ -33,6 +34,7 @@ class Phase:
         transform: Transforms the dataset of (images, targets, weights).
         position: Position of the phase.
         bad_example_log: Images that could not be decoded.
+        allocation: How the examples are divided over ranks; None if equally.
     """
 
     name: str
@@ -46,3 +48,4 @@ class Phase:
     metrics_path: Path
     transform: Callable[[tf.data.Dataset], tf.data.Dataset] = field(default=lambda dataset: dataset)
     bad_example_log: BadExampleLog = field(default_factory=BadExampleLog)
+    allocation: Allocation | None = None

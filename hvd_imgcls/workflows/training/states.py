@@ -38,6 +38,8 @@ def register_phase(
     states.register(f"{name}.training", training)
     register_model(states, model, MetricsState(model), f"{name}.")
     states.register(f"{name}.bad_examples", phase.bad_example_log, combine=first_epochs_of_all)
+    if phase.allocation is not None:
+        states.register(f"{name}.allocation", phase.allocation)
     for index, (place, callback) in enumerate(callbacks):
         states.register(
             f"{name}.callback.{index}.{place.name}",

@@ -53,6 +53,7 @@ def watch(run: Run, phase: Phase) -> Progress:
             later_images=_later_images(run) if not name else 0,
             monitor=run.monitor,
             exchanging=run.limits.exchanging,
+            allocation=phase.allocation,
             monitored=tuple(
                 callback.monitor
                 for callback in phase.config.callbacks

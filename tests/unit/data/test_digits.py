@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hvd_imgcls.config.sources import DigitsSource
+from hvd_imgcls.config.data.sources import DigitsSource
 from hvd_imgcls.data import open_source
 from hvd_imgcls.data.order.splits import SPLITS
 from hvd_imgcls.data.sources.digits import Digits

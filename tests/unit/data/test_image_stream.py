@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from hvd_imgcls.config.sources import ImageFolderSource
+from hvd_imgcls.config.data.sources import ImageFolderSource
 from hvd_imgcls.data import image_shape_of, open_images
 from hvd_imgcls.data.bad_examples.unreadable import naming_unreadable_images
 from hvd_imgcls.data.order.epoch_order import epoch_order

@@ -10,7 +10,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from hvd_imgcls.config.sources import ManifestSource
+from hvd_imgcls.config.data.sources import ManifestSource
 from hvd_imgcls.data.sources.manifest import open_manifest
 from hvd_imgcls.data.sources.subset import _PartOfFiles
 from hvd_imgcls.errors import ConfigError, DataError

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from hvd_imgcls import cli
-from hvd_imgcls.config.sources import ImageFolderSource, ManifestSource, TfRecordSource
+from hvd_imgcls.config.data.sources import ImageFolderSource, ManifestSource, TfRecordSource
 from hvd_imgcls.data.sources.image_folder import open_image_folder
 from hvd_imgcls.data.sources.manifest import open_manifest
 from hvd_imgcls.data.sources.tfrecord.source import open_tfrecord

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hvd_imgcls.config.placement import Vertical
-from hvd_imgcls.config.sources import ManifestSource
+from hvd_imgcls.config.data.placement import Vertical
+from hvd_imgcls.config.data.sources import ManifestSource
 from hvd_imgcls.data.placement.label_table import read_label_table
 from hvd_imgcls.data.sources.manifest import open_manifest
 from hvd_imgcls.errors import ConfigError, DataError

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hvd_imgcls.config.sources import TfdsSource
+from hvd_imgcls.config.data.sources import TfdsSource
 from hvd_imgcls.data.sources.digits import Digits
 from hvd_imgcls.data.sources.tfds.source import open_tfds
 from hvd_imgcls.errors import ConfigError, DataError

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hvd_imgcls.config.sources import TfRecordSource
+from hvd_imgcls.config.data.sources import TfRecordSource
 from hvd_imgcls.data.sources.tfrecord.source import open_tfrecord
 from hvd_imgcls.errors import ConfigError, DataError
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from hvd_imgcls.config.sources import TfdsSource
+from hvd_imgcls.config.data.sources import TfdsSource
 from hvd_imgcls.data.order.splits import Split
 from hvd_imgcls.data.sources.byte_ranges import PackedImages
 from hvd_imgcls.data.sources.tfrecord.files import require_all_shards, require_different_files

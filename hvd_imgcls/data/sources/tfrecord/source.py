@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 
-from hvd_imgcls.config.sources import TfdsSource, TfRecordSource
+from hvd_imgcls.config.data.sources import TfdsSource, TfRecordSource
 from hvd_imgcls.data.order.splits import Numbers, Split
 from hvd_imgcls.data.sources.byte_ranges import ByteRanges, PackedImages
 from hvd_imgcls.data.sources.tfrecord.files import (

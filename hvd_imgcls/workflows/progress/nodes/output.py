@@ -180,7 +180,7 @@ class NodeOutput:
             "activity": moment.activity,
             **training_values(moment.status),
             "slowest_rank": recent.times.slowest_rank if recent.size > 1 else None,
-            "ranks": rank_values(self._hosts, recent),
+            "ranks": rank_values(self._hosts, recent, moment.status.parts),
             "hosts": [host_values(*self._host(i), recent) for i in range(len(self._hosts))],
         }
 

@@ -56,8 +56,16 @@ def _gpu_values(gpu: GpuUsage) -> dict[str, Any]:
     }
 
 
-def rank_values(hosts: Sequence[Host], usage: Usage) -> list[dict[str, Any]]:
-    """Returns the use and the waiting of every rank, by rank."""
+def rank_values(
+    hosts: Sequence[Host], usage: Usage, parts: Sequence[int] = ()
+) -> list[dict[str, Any]]:
+    """Returns the use and the waiting of every rank, by rank.
+
+    Args:
+        hosts: The hosts.
+        usage: The use of all hosts and ranks.
+        parts: Examples of every rank in the last step, if they can change.
+    """
     names = {rank: host.name for host in hosts for rank in host.ranks}
     times = usage.times
     return [
@@ -68,6 +76,7 @@ def rank_values(hosts: Sequence[Host], usage: Usage) -> list[dict[str, Any]]:
             "rank_wait_share": _share(times.rank_seconds, times.seconds, rank),
             "cores": _rounded(usage.cores[rank], 2),
             "memory_bytes": _whole(usage.memory_bytes[rank]),
+            **({"examples": parts[rank]} if parts else {}),
         }
         for rank in range(usage.size)
     ]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hvd_imgcls.config.sources import ImageFolderSource
+from hvd_imgcls.config.data.sources import ImageFolderSource
 from hvd_imgcls.data.sources.image_folder import open_image_folder
 from hvd_imgcls.errors import DataError
 from hvd_imgcls.workflows.preparing.inspection import inspect_file

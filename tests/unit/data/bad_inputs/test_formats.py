@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hvd_imgcls.config.sources import ImageFolderSource
+from hvd_imgcls.config.data.sources import ImageFolderSource
 from hvd_imgcls.data.decoding.decode import decode_whole, decode_window
 from hvd_imgcls.data.decoding.options import DecodingOptions
 from hvd_imgcls.data.decoding.windows import whole_window

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hvd_imgcls.config.sources import ImageFolderSource
+from hvd_imgcls.config.data.sources import ImageFolderSource
 from hvd_imgcls.data.bad_examples.unreadable import find_unreadable
 from hvd_imgcls.data.sources.image_folder import open_image_folder
 from hvd_imgcls.data.sources.records.reading import Records

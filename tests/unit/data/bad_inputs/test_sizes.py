@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hvd_imgcls.config.sources import ImageFolderSource
+from hvd_imgcls.config.data.sources import ImageFolderSource
 from hvd_imgcls.data.order import epoch_order, positions
 from hvd_imgcls.data.sources.image_folder import open_image_folder
 from hvd_imgcls.errors import ConfigError, DataError

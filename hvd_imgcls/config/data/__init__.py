@@ -1,0 +1,1 @@
+"""Configuration of the data: sources, placement, allocation."""
