@@ -16,7 +16,7 @@ from hvd_imgcls.bench.checkpoints import checkpoint
 from hvd_imgcls.bench.communication import allreduce, slow_network
 from hvd_imgcls.bench.communication import bytes as bytes_bench
 from hvd_imgcls.bench.communication import settings as communication
-from hvd_imgcls.bench.comparisons import peers, precision, scaling, time_to_accuracy
+from hvd_imgcls.bench.comparisons import dynamic, peers, precision, scaling, time_to_accuracy
 from hvd_imgcls.bench.evaluations import evaluate
 from hvd_imgcls.bench.inputs import input as input_bench
 from hvd_imgcls.bench.inputs.settings import OWN_ROWS, ROWS, Settings
@@ -31,6 +31,7 @@ BENCHMARKS = {
     "allreduce": allreduce,
     "bytes": bytes_bench,
     "checkpoint": checkpoint,
+    "dynamic": dynamic,
     "evaluate": evaluate,
     "input": input_bench,
     "peers": peers,
@@ -56,7 +57,7 @@ OWN_OPTIONS = {
     **communication.OWN_OPTIONS,
 }
 # A run to an accuracy takes up to an hour, and a large message some seconds on a slow network.
-DEFAULT_PAIRS = {TIME_TO_ACCURACY: 1, "allreduce": 5, "bytes": 2, "slow-network": 5}
+DEFAULT_PAIRS = {TIME_TO_ACCURACY: 1, "dynamic": 3, "allreduce": 5, "bytes": 2, "slow-network": 5}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -55,6 +55,10 @@ class Allocation:
         """Returns the number of examples of every rank in a step, 0-based."""
         return self._parts[bisect.bisect_right(self._steps, step) - 1]
 
+    def num_equal(self, step: int) -> int:
+        """Returns how many steps, the last of which is `step`, have had the same parts."""
+        return step + 1 - self._steps[bisect.bisect_right(self._steps, step) - 1]
+
     def examples(self, first_step: int, last_step: int) -> list[int]:
         """Returns how many examples every rank has in steps `first_step` to `last_step - 1`."""
         total = [0] * len(self._even)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import pydantic
 from pydantic.dataclasses import dataclass
 
-from hvd_imgcls.config.sections import STRICT, OpenFraction, PositiveInt
+from hvd_imgcls.config.sections import STRICT, OpenFraction, PositiveFloat
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
@@ -29,8 +29,8 @@ class DynamicAllocation:
     name: Literal["dynamic"]
     """Name of the allocation."""
 
-    window_steps: PositiveInt = 20
-    """Steps between two decisions."""
+    window_seconds: PositiveFloat = 5.0
+    """Time between two decisions, each by the median of the steps in between."""
 
     min_gain: OpenFraction = 0.05
     """Examples are moved only if that should make the steps shorter by this fraction."""

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from hvd_imgcls import distributed
 from hvd_imgcls.distributed import ReduceOp
+from hvd_imgcls.keras.graph.waiting import timed
 from hvd_imgcls.keras.layers.present_examples import present_examples
 from hvd_imgcls.keras.layers.sync_batch_normalization import SyncBatchNormalization
 
@@ -289,6 +290,6 @@ def _sums_of_rank(inputs: tf.Tensor) -> tf.Tensor:
 
 
 def _sum_over_ranks(tensor: tf.Tensor, what: str) -> tf.Tensor:
-    return distributed.current().allreduce(
-        tensor, op=ReduceOp.SUM, name=f"fused_sync_batch_normalization.{what}"
-    )
+    name = f"fused_sync_batch_normalization.{what}"
+    ranks = distributed.current()
+    return timed(lambda own: ranks.allreduce(own, op=ReduceOp.SUM, name=name), tensor)

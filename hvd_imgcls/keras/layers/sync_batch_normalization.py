@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import keras
@@ -9,6 +10,7 @@ import tensorflow as tf
 
 from hvd_imgcls import distributed
 from hvd_imgcls.distributed import ReduceOp
+from hvd_imgcls.keras.graph.waiting import timed
 from hvd_imgcls.keras.layers.class_change import change_class
 
 
@@ -77,11 +79,14 @@ def _sum_over_ranks(tensor: tf.Tensor, what: str) -> tf.Tensor:
     ranks = distributed.current()
     name = f"sync_batch_normalization.{what}"
 
+    def add(operation: str, value: tf.Tensor) -> tf.Tensor:
+        return ranks.allreduce(value, op=ReduceOp.SUM, name=operation)
+
     @tf.custom_gradient
     def reduce(value: tf.Tensor) -> tuple[tf.Tensor, Any]:
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
-            return ranks.allreduce(upstream, op=ReduceOp.SUM, name=f"{name}.gradient")
+            return timed(functools.partial(add, f"{name}.gradient"), upstream)
 
-        return ranks.allreduce(value, op=ReduceOp.SUM, name=name), gradient
+        return timed(functools.partial(add, name), value), gradient
 
     return reduce(tensor)

@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from hvd_imgcls.keras.graph.waiting import time_of
+
 _MAX_BUSY = 1000
 
 
@@ -102,18 +104,34 @@ class ReductionClock:
 
     def __init__(self) -> None:
         with tf.device("CPU:0"):
-            self._queue = tf.queue.FIFOQueue(-1, [tf.float64, tf.float64], shapes=[[], []])
+            self._queue = tf.queue.FIFOQueue(-1, [tf.float64] * 3, shapes=[[]] * 3)
+            self._waited: tf.Variable | None = None
         self._seconds: list[float] = []
         self._busy: collections.deque[float] = collections.deque(maxlen=_MAX_BUSY)
         self._last_end: float | None = None
 
     def begin(self, gradients: Sequence[Any]) -> tf.Tensor:
         """Returns the time at which all gradients of this rank are ready, scalar, float64."""
-        return _time_of(gradients)
+        return time_of(gradients)
 
     def end(self, began: tf.Tensor, reduced: Sequence[Any]) -> None:
         """Records the reduction that started then and ended when all `reduced` are ready."""
-        self._queue.enqueue([began, _time_of(reduced)])
+        waited = tf.zeros([], tf.float64)
+        if self._waited is not None:
+            waited = self._waited.read_value()
+            self._waited.assign(0.0)
+        self._queue.enqueue([began, time_of(reduced), waited])
+
+    def record_waiting(self, seconds: tf.Tensor) -> None:
+        """Adds what a layer has waited for other ranks, before the gradients are ready.
+
+        Args:
+            seconds: Scalar, float64.
+        """
+        if self._waited is None:
+            with tf.init_scope(), tf.device("CPU:0"):
+                self._waited = tf.Variable(0.0, dtype=tf.float64, trainable=False)
+        self._waited.assign_add(seconds)
 
     def peek(self) -> npt.NDArray[np.float64]:
         """Returns the seconds of every reduction since the last `take`, `[reductions]`."""
@@ -137,16 +155,13 @@ class ReductionClock:
         return busy
 
     def _read(self) -> None:
-        began, ended = (part.numpy() for part in self._queue.dequeue_many(self._queue.size()))
+        began, ended, waited = (
+            part.numpy() for part in self._queue.dequeue_many(self._queue.size())
+        )
         # The clock is wall-clock time, which may be set back during a step.
         self._seconds += np.maximum(ended - began, 0.0).tolist()
-        for begin, end in zip(began.tolist(), ended.tolist(), strict=True):
+        rows = zip(began.tolist(), ended.tolist(), waited.tolist(), strict=True)
+        for begin, end, wait in rows:
             if self._last_end is not None:
-                self._busy.append(max(0.0, begin - self._last_end))
+                self._busy.append(max(0.0, begin - self._last_end - wait))
             self._last_end = end
-
-
-def _time_of(tensors: Sequence[Any]) -> tf.Tensor:
-    """Returns the wall-clock time at which all tensors are ready, in seconds."""
-    with tf.control_dependencies([getattr(one, "values", one) for one in tensors]):
-        return tf.timestamp()

@@ -17,7 +17,6 @@ from hvd_imgcls.keras.communication.compression import Compression
 from hvd_imgcls.keras.graph.host_callback import run_if
 from hvd_imgcls.keras.graph.variables import native_variable, variable_path
 from hvd_imgcls.keras.synchronization.clocks import ReductionClock
-from hvd_imgcls.keras.synchronization.example_counts import weighted_by_examples
 from hvd_imgcls.keras.synchronization.grouping import make_groups
 from hvd_imgcls.keras.synchronization.mode import SynchronizationMode
 from hvd_imgcls.keras.synchronization.settings import ReductionSettings
@@ -73,12 +72,11 @@ class GradientReduction:
             gradients: Tensors, `tf.IndexedSlices` or None, one per variable.
             variables: The variables, in the same order on all ranks.
         """
+        result = list(gradients)
         if self.size == 1:
-            return list(gradients)
-        gradients = weighted_by_examples(gradients)
+            return result
         present = [gradient for gradient in gradients if gradient is not None]
         began = self.clock.begin(present) if self.clock else None
-        result = list(gradients)
         dense: list[int] = []
         for index, (gradient, variable) in enumerate(zip(gradients, variables, strict=True)):
             if gradient is None:

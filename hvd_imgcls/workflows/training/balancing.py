@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -13,6 +14,7 @@ import tensorflow as tf
 
 from hvd_imgcls.config.data.allocation import DynamicAllocation
 from hvd_imgcls.distributed import Collectives
+from hvd_imgcls.distributed.polling import Polling
 from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 from hvd_imgcls.plan.allocation import Allocation
 from hvd_imgcls.plan.balancing import balanced
@@ -29,7 +31,7 @@ class Balancing(keras.callbacks.Callback):
     """Divides the global batches anew, by the time that the ranks have needed.
 
     Collective: every rank must have this callback in the same position. The ranks exchange two
-    numbers at the end of every window.
+    numbers every few seconds.
 
     Args:
         section: The configuration.
@@ -60,6 +62,8 @@ class Balancing(keras.callbacks.Callback):
         self._unit = unit
         self._exchanging = exchanging
         self._board = board
+        self._polling = Polling(collectives, "allocation.poll", seconds=section.window_seconds)
+        self._last = time.monotonic()
 
     def state(self) -> dict[str, Any]:
         """Returns nothing: the allocation has a state of its own."""
@@ -76,13 +80,29 @@ class Balancing(keras.callbacks.Callback):
         self._clock = synchronizer.reduction.measured()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Divides later batches anew, if a window ends. Collective."""
-        if self._position.passes or self._position.step % self._section.window_steps:
+        """Divides later batches anew, if it is time to. Collective."""
+        if self._position.passes:
             return
-        busy = self._clock.take_busy()
+        with self._exchanging():
+            asked = self._polling.tick(self._wish)
+            if asked is not None and asked[0]:
+                self._last = time.monotonic()
+                self._exchange()
+
+    def _wish(self) -> tuple[int]:
+        # The number of steps in between is an estimate.
+        elapsed = time.monotonic() - self._last
+        is_due = elapsed >= self._section.window_seconds / 2
+        return (int(self._collectives.topology.is_root and is_due),)
+
+    def _exchange(self) -> None:
+        """Exchanges the times of the ranks and divides later batches anew. Collective."""
+        # Not those before the last change.
+        num_equal = self._allocation.num_equal(self._position.step - 1)
+        busy = self._clock.take_busy()[-num_equal:]
         median = float(np.median(busy)) if len(busy) >= _LEAST_STEPS else 0.0
         # Batches wait to be taken until all ranks know where the change starts.
-        with self._exchanging(), self._allocation.held() as next_step:
+        with self._allocation.held() as next_step:
             own = tf.constant([[median, float(next_step)]], tf.float64)
             rows = np.asarray(self._collectives.allgather(own, name="allocation.times"))
             self._decide(rows[:, 0].tolist(), int(rows[:, 1].max()))

@@ -15,7 +15,7 @@ MOST_ROWS = 256
 """Number of ranks, and of hosts, that are shown at most."""
 
 _MOST_METRICS = 8
-_RANK_HEADER = ("rank", "host", "waits for data", "for ranks", "cores", "memory", "")
+_RANK_HEADER = ("rank", "host", "waits for data", "for ranks", "cores", "memory", "examples", "")
 _HOST_HEADER = (
     "host",
     "CPU",
@@ -138,7 +138,7 @@ def _waiting_for_ranks(row: Values) -> float:
 
 
 def _rank(row: Values, slowest: int | None) -> list[str]:
-    rank = row.whole("rank")
+    rank, examples = row.whole("rank"), row.whole("examples")
     return [
         "-" if rank is None else str(rank),
         printable(row.text("host")),
@@ -146,6 +146,7 @@ def _rank(row: Values, slowest: int | None) -> list[str]:
         _percent(row, "rank_wait_share"),
         _number(row, "cores"),
         _bytes(row, "memory_bytes"),
+        "-" if examples is None else str(examples),
         "slowest" if rank is not None and rank == slowest else "",
     ]
 
