@@ -61,7 +61,28 @@ def _of_epochs(run: RunRecord) -> list[Chart | None]:
             {"data_wait_share": "for data", "rank_wait_share": "for other ranks"},
             percent=True,
         ),
+        _examples_by_rank(run.epochs),
     ]
+
+
+def _examples_by_rank(rows: Sequence[Mapping[str, Any]]) -> Chart | None:
+    """Returns the examples of every rank, or of the extreme ones of many, if they can change."""
+    shares = [row for row in rows if row.get("examples_by_rank")]
+    if not shares:
+        return None
+    size = len(shares[0]["examples_by_rank"])
+    if size <= MOST_CURVES:
+        names = [f"rank {rank}" for rank in range(size)]
+        numbers = [list(row["examples_by_rank"]) for row in shares]
+    else:
+        names = ["fewest", "most"]
+        numbers = [[min(of), max(of)] for of in (row["examples_by_rank"] for row in shares)]
+    by_epoch = [
+        {"epoch": row["epoch"], **dict(zip(names, of, strict=True))}
+        for row, of in zip(shares, numbers, strict=True)
+    ]
+    title = "Examples by rank"
+    return _by_epoch(by_epoch, "examples", title, {name: name for name in names})
 
 
 def _by_epoch(

@@ -27,6 +27,22 @@ logger = logging.getLogger(__name__)
 _LEAST_STEPS = 3
 
 
+def note_batch_statistics(model: keras.Model) -> None:
+    """Notes that the batch statistics of a rank are those of more or fewer images than before."""
+    local = [
+        layer.name
+        for layer in model._flatten_layers(include_self=False)
+        if isinstance(layer, keras.layers.BatchNormalization) and not layer.synchronized
+    ]
+    if local:
+        logger.info(
+            "note: with data.allocation dynamic, batch normalisation (%s) computes its statistics "
+            "from more images on fast ranks than on slow ones; with "
+            "synchronization.batch_normalization synchronized, always from those of all ranks",
+            local[0] if len(local) == 1 else f"{len(local)} layers",
+        )
+
+
 class Balancing(keras.callbacks.Callback):
     """Divides the global batches anew, by the time that the ranks have needed.
 

@@ -11,7 +11,7 @@ import hvd_imgcls.keras as hvd
 from hvd_imgcls.plan.balancing import allocation_unit_of
 from hvd_imgcls.workflows.progress import StopAfterSteps
 from hvd_imgcls.workflows.quarantine import PlannedImages, Quarantine
-from hvd_imgcls.workflows.training.balancing import Balancing
+from hvd_imgcls.workflows.training.balancing import Balancing, note_batch_statistics
 from hvd_imgcls.workflows.training.held_out import HeldOutEvaluation
 from hvd_imgcls.workflows.training.non_finite_examples import NonFiniteExampleFinder
 from hvd_imgcls.workflows.training.phase import Phase
@@ -99,6 +99,7 @@ def _balancing(setting: Setting) -> Callbacks:
     section = phase.config.data.allocation
     if phase.allocation is None or section.name == "static":
         return []
+    note_batch_statistics(phase.model)
     return [
         Balancing(
             section,
