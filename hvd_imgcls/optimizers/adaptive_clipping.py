@@ -58,6 +58,8 @@ def with_adaptive_clipping(
 
 
 class _AdaptivelyClipped(Extension):
+    needs_whole_variables = "adaptive clipping"
+
     _max_ratio: float
     _epsilon: float
     _axes_of: UnitAxes

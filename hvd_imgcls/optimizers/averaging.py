@@ -45,6 +45,8 @@ def take_averages(model: keras.Model) -> None:
 
     Other weights, such as the moving statistics of batch normalisation, are unchanged.
 
+    Collective with `shard_optimizer_state`: every rank must call this.
+
     Args:
         model: A model that was trained with `with_averaged_weights`.
 
@@ -66,6 +68,9 @@ def take_averages(model: keras.Model) -> None:
     for weight, average in pairs:
         if average is not None:
             weight.assign(average)
+    share = getattr(optimizer, "share_parts", None)
+    if share is not None:
+        share()
 
 
 class _Averaged(Extension):

@@ -21,8 +21,22 @@ import keras
 from hvd_imgcls.errors import ConfigError
 
 
+def whole(variable: Any) -> Any:
+    """Returns the variable that a part of one belongs to; another variable unchanged.
+
+    With `shard_optimizer_state`, optimizers are built for parts of the variables.
+    """
+    return getattr(variable, "whole", variable)
+
+
 class Extension:
-    """Base of the classes that extend an optimizer's own class."""
+    """Base of the classes that extend an optimizer's own class.
+
+    Attributes:
+        needs_whole_variables: What it is, if it cannot work on parts of variables; else "".
+    """
+
+    needs_whole_variables = ""
 
     _plain_class: type
     _extended_class: type

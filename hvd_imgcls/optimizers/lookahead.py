@@ -56,6 +56,8 @@ def rising_fraction(config: Lookahead, num_steps: int) -> Callable[[tf.Tensor], 
 
 
 class _Lookahead(Extension):
+    needs_whole_variables = "lookahead"
+
     _every_steps: int
     _slow_fraction: Callable[[tf.Tensor], tf.Tensor]
 

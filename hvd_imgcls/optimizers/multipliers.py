@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from hvd_imgcls.errors import ConfigError
-from hvd_imgcls.optimizers.extending import Extension, extend
+from hvd_imgcls.optimizers.extending import Extension, extend, whole
 
 
 def with_learning_rate_multipliers(optimizer: Any, multiplier_of: Callable[[Any], float]) -> Any:
@@ -34,7 +34,7 @@ class _Multiplied(Extension):
         """Computes the multipliers, then builds."""
         multipliers = {}
         for variable in variables:
-            multiplier = float(self._multiplier_of(variable))
+            multiplier = float(self._multiplier_of(whole(variable)))
             if not multiplier >= 0:
                 raise ConfigError(
                     "multiplier_of",

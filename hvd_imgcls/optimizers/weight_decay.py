@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from hvd_imgcls.optimizers.extending import Extension, extend
+from hvd_imgcls.optimizers.extending import Extension, extend, whole
 
 
 def own_name(variable: Any) -> str:
@@ -58,13 +58,15 @@ class _ChosenWeightDecay(Extension):
     def build(self, variables: Sequence[Any]) -> None:
         """Excludes variables without decay, then builds."""
         optimizer: Any = self
-        excluded = [variable for variable in variables if not self._is_decayed(variable)]
-        optimizer.exclude_from_weight_decay(var_list=excluded)
+        decayed = [one for one in variables if self._is_decayed(whole(one))]
+        kept = {id(one) for one in decayed}
+        optimizer.exclude_from_weight_decay(
+            var_list=[one for one in variables if id(one) not in kept]
+        )
         # Bypasses Keras's attribute tracking: this is not state.
         self.__dict__["_l2_rates"] = {
-            optimizer._var_key(variable): self._l2(variable) if callable(self._l2) else self._l2
-            for variable in variables
-            if self._is_decayed(variable)
+            optimizer._var_key(one): self._l2(whole(one)) if callable(self._l2) else self._l2
+            for one in decayed
         }
         super().build(variables)  # type: ignore[misc]
 

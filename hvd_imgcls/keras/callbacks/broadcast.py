@@ -16,6 +16,7 @@ from hvd_imgcls.keras.graph.building import before_first_step, create_optimizer_
 from hvd_imgcls.keras.graph.random_states import is_random_state, moved_apart
 from hvd_imgcls.keras.graph.variables import native_variable
 from hvd_imgcls.keras.synchronization.comparison import without_local_slots
+from hvd_imgcls.keras.synchronization.sharded import without_parts
 from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 
 
@@ -87,11 +88,13 @@ class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
         model, optimizer = self.model, self.model.optimizer
         if optimizer is not None and model.trainable_variables:
             create_optimizer_variables(optimizer, model.trainable_variables)
+        synchronizer = synchronizer_of(optimizer)
         slots = list(optimizer.variables) if optimizer else []
+        if synchronizer is not None:
+            slots = without_parts(slots, synchronizer.mode)
         random_states = [v for v in [*model.variables, *slots] if is_random_state(v)]
         shared = [v for v in model.variables if not self._is_local(v)]
         shared += without_local_slots(slots, model.trainable_variables, self._is_local)
-        synchronizer = synchronizer_of(optimizer)
         is_used = synchronizer is not None and synchronizer.comparison is not None
         started = synchronizer.number if synchronizer is not None and is_used else None
         facts = {
@@ -120,7 +123,9 @@ class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
             if synchronizer.settings.reduction.process_set is not global_process_set:
                 return  # ranks outside the set train independently
             slots = without_local_slots(
-                optimizer.variables, self.model.trainable_variables, self._is_local
+                without_parts(optimizer.variables, synchronizer.mode),
+                self.model.trainable_variables,
+                self._is_local,
             )
             variables = [v for v in self.model.variables if not is_random_state(v)]
             synchronizer.settle([*variables, *slots])

@@ -20,18 +20,19 @@ from hvd_imgcls.distributed import ProcessSet, ReduceOp, global_process_set
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.keras.communication.compression import Compression
 from hvd_imgcls.keras.communication.operations import Average
-from hvd_imgcls.keras.graph.autograph import without_autograph
-from hvd_imgcls.keras.graph.building import create_optimizer_variables
 from hvd_imgcls.keras.graph.variables import native_variable
 from hvd_imgcls.keras.optimizer import hooks
-from hvd_imgcls.keras.optimizer.gradients import variables_of, variables_of_local_layers
+from hvd_imgcls.keras.optimizer.gradients import variables_of_local_layers
+from hvd_imgcls.keras.optimizer.synchronized_apply import ShardedApply, SynchronizedApply
+from hvd_imgcls.keras.sharding.elementwise import require_elementwise
 from hvd_imgcls.keras.synchronization.mode_settings import Allreduce, ModeSettings
 from hvd_imgcls.keras.synchronization.settings import ReductionSettings, SynchronizerSettings
+from hvd_imgcls.keras.synchronization.sharded import Sharded
 from hvd_imgcls.keras.synchronization.synchronizer import (
     Synchronizer,
     synchronizer_of,
 )
-from hvd_imgcls.optimizers.extending import Extension, put_in_front
+from hvd_imgcls.optimizers.extending import put_in_front
 
 DEFAULT_CHECK_EVERY_STEPS = 100
 
@@ -57,6 +58,7 @@ def DistributedOptimizer(  # noqa: N802 - Horovod's name and arguments
     check_every_steps: int = DEFAULT_CHECK_EVERY_STEPS,
     skip_non_finite: bool = False,
     mode: ModeSettings | None = None,
+    shard_optimizer_state: bool = False,
 ) -> keras.optimizers.Optimizer:
     """Wraps a Keras optimizer so that all ranks make the same updates.
 
@@ -100,6 +102,10 @@ def DistributedOptimizer(  # noqa: N802 - Horovod's name and arguments
             Pass `hvd.callbacks.NonFiniteCallback` to `fit` to report them or stop.
         mode: How the ranks are kept in step: `hvd.Allreduce()` (default), `hvd.Delayed()` or
             `hvd.LocalSGD()`.
+        shard_optimizer_state: Whether every rank keeps the optimizer's state for its part of the
+            weights only, updates that and sends it to the others: less memory, and as many bytes.
+            For optimizers that treat all values of a variable alike. A file that `model.save`
+            writes has no state of the optimizer: use `hvd.callbacks.Checkpoint`.
 
     Raises:
         ConfigError: If an argument is out of range or the optimizer is already wrapped.
@@ -129,7 +135,10 @@ def DistributedOptimizer(  # noqa: N802 - Horovod's name and arguments
         process_set=process_set,
         scale_local_gradients=scale_local_gradients,
         mode=mode or Allreduce(),
+        shard_optimizer_state=shard_optimizer_state,
     )
+    if shard_optimizer_state:
+        require_elementwise(optimizer)
     _require_constant_loss_scale(optimizer, settings)
     hooks.install()
     synchronizer = Synchronizer(
@@ -254,30 +263,6 @@ def register_local_variable(optimizer: keras.optimizers.Optimizer, variable: Any
     synchronizer.reduction.local_variables.add(id(native_variable(variable)))
 
 
-class _SynchronizedApply(Extension):
-    """Reduces gradients before the optimizer applies them."""
-
-    _synchronizer: Synchronizer
-
-    @without_autograph
-    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
-        """Reduces the gradients and applies them. Collective: every rank must call this."""
-        synchronizer = self._synchronizer
-        plain_apply = super().apply  # type: ignore[misc]
-        if len(grads) == 0:
-            return
-        variables = variables_of(self, grads, trainable_variables)
-        create_optimizer_variables(self, variables)
-        if synchronizer.has_nothing_to_do:
-            plain_apply(grads, variables)
-        else:
-            synchronizer.step(self, grads, variables, plain_apply)
-
-    def register_local_var(self, var: Any) -> None:
-        """Horovod's name for `register_local_variable`."""
-        self._synchronizer.reduction.local_variables.add(id(native_variable(var)))
-
-
 def wrap(optimizer: keras.optimizers.Optimizer, synchronizer: Synchronizer) -> Any:
     """Returns an optimizer whose updates go through a synchronizer; both share one state.
 
@@ -287,7 +272,7 @@ def wrap(optimizer: keras.optimizers.Optimizer, synchronizer: Synchronizer) -> A
     """
     return put_in_front(
         optimizer,
-        _SynchronizedApply,
+        ShardedApply if isinstance(synchronizer.mode, Sharded) else SynchronizedApply,
         lambda plain: wrap(plain, synchronizer.another()),
         _synchronizer=synchronizer,
     )

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.keras.sharding.shards import whole
 
 
 def variables_of(
@@ -27,7 +28,7 @@ def variables_of(
             expected="the variables, or an optimizer built for the same number",
             fix="call apply_gradients(zip(gradients, variables))",
         )
-    return list(optimizer._trainable_variables)
+    return [whole(variable) for variable in optimizer._trainable_variables]
 
 
 def variables_of_local_layers(

@@ -24,6 +24,8 @@ from hvd_imgcls.errors import SetupError
 from hvd_imgcls.keras.graph.autograph import without_autograph
 from hvd_imgcls.keras.graph.building import create_optimizer_variables
 from hvd_imgcls.keras.optimizer.gradients import variables_of
+from hvd_imgcls.keras.sharding.elementwise import require_elementwise
+from hvd_imgcls.keras.synchronization.sharded import Sharded
 from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 
 logger = logging.getLogger(__name__)
@@ -66,6 +68,8 @@ def _make_loss_scaling_agree() -> None:
         if synchronizer is None or len(grads) == 0:
             plain_apply(self, grads, trainable_variables)
             return
+        if isinstance(synchronizer.mode, Sharded):
+            require_elementwise(self)  # raises: every rank sees only its part of the gradients
         variables = variables_of(self, grads, trainable_variables)
         create_optimizer_variables(self, variables)
         if synchronizer.has_nothing_to_do:

@@ -30,10 +30,24 @@ def mean_statistics(states: Sequence[State], rank: int) -> State:
     }
 
 
+def of_other_ranks(states: Sequence[State], rank: int) -> State:
+    """Returns what the synchronization keeps on a rank, from that of all ranks.
+
+    Parts of variables are put together. Of the rest, every rank gets the means: what the new ranks
+    send on average is what the old ones would have sent.
+
+    Args:
+        states: Results of `SynchronizationState.state` of all ranks.
+        rank: The rank that the state is for.
+    """
+    if "parts" not in states[0]:
+        return mean_arrays(states, rank)
+    columns = zip(*(state["parts"] for state in states), strict=True)
+    return {"all parts": [np.concatenate(column) for column in columns]}
+
+
 def mean_arrays(states: Sequence[State], rank: int) -> State:
     """Returns the means over all ranks, of lists of arrays by name, for every rank.
-
-    What the new ranks send on average is what the old ones would have sent.
 
     Args:
         states: Results of `SynchronizationState.state` of all ranks.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from hvd_imgcls.keras.state.combining import mean_arrays, mean_statistics, sum_on_root
+from hvd_imgcls.keras.state.combining import mean_statistics, of_other_ranks, sum_on_root
 from hvd_imgcls.keras.state.training_state import (
     OptimizerState,
     StatisticsState,
@@ -27,6 +27,6 @@ def register_model(
     """
     states.register(f"{prefix}weights", WeightsState(model))
     states.register(f"{prefix}optimizer", OptimizerState(model))
-    states.register(f"{prefix}synchronization", SynchronizationState(model), combine=mean_arrays)
+    states.register(f"{prefix}synchronization", SynchronizationState(model), combine=of_other_ranks)
     states.register(f"{prefix}statistics", StatisticsState(model), combine=mean_statistics)
     states.register(f"{prefix}metrics", metrics, combine=sum_on_root)

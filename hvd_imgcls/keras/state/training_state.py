@@ -10,6 +10,7 @@ import numpy as np
 
 from hvd_imgcls.errors import CheckpointError
 from hvd_imgcls.keras.state.variables import arrays_of, assign_arrays
+from hvd_imgcls.keras.synchronization.sharded import without_parts
 from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 
 PLAIN = (bool, int, float, str, np.generic)
@@ -108,7 +109,7 @@ class OptimizerState:
         synchronizer = synchronizer_of(optimizer)
         return {
             "class": optimizer.__class__.__name__,
-            "variables": arrays_of(optimizer.variables),
+            "variables": arrays_of(_equal_variables(optimizer)),
             "numbers": numbers_of(optimizer),
             "synchronizer": None if synchronizer is None else synchronizer.state(_inner(optimizer)),
         }
@@ -134,7 +135,7 @@ class OptimizerState:
         synchronizer = synchronizer_of(optimizer)
         if synchronizer is not None and state["synchronizer"] is not None:
             synchronizer.restore(_inner(optimizer), state["synchronizer"])
-        assign_arrays(optimizer.variables, state["variables"], "optimizer")
+        assign_arrays(_equal_variables(optimizer), state["variables"], "optimizer")
 
 
 class SynchronizationState:
@@ -183,6 +184,14 @@ class MetricsState:
 
     def _variables(self) -> list[Any]:
         return [variable for metric in self._model.metrics for variable in metric.variables]
+
+
+def _equal_variables(optimizer: Any) -> list[Any]:
+    """Returns the variables of an optimizer, without those of parts of the weights."""
+    synchronizer = synchronizer_of(optimizer)
+    if synchronizer is None:
+        return list(optimizer.variables)
+    return without_parts(optimizer.variables, synchronizer.mode)
 
 
 def numbers_of(optimizer: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from hvd_imgcls.keras.synchronization.delayed import Delayed
 from hvd_imgcls.keras.synchronization.local_sgd import LocalSGD
 from hvd_imgcls.keras.synchronization.mode import SynchronizationMode
 from hvd_imgcls.keras.synchronization.settings import ReductionSettings
+from hvd_imgcls.keras.synchronization.sharded import Sharded
 
 MODES: dict[str, type[SynchronizationMode]] = {
     "allreduce": Allreduce,
@@ -24,6 +25,8 @@ def make_mode(settings: ReductionSettings, name: str) -> SynchronizationMode:
         settings: Mode, operation, compression and process set.
         name: Prefix of the names of its operations, the same on all ranks.
     """
+    if settings.shard_optimizer_state:
+        return Sharded(settings, name)
     if settings.op == ReduceOp.ADASUM:
         return Adasum(settings, name)
     return MODES[settings.mode.name](settings, name)

@@ -29,6 +29,7 @@ class ReductionSettings:
         process_set: The participating ranks.
         scale_local_gradients: Whether gradients of local variables are divided by the size.
         mode: How the ranks are kept in step.
+        shard_optimizer_state: Whether every rank has the optimizer's state for its part only.
     """
 
     compression: Any = Compression.none
@@ -39,6 +40,7 @@ class ReductionSettings:
     process_set: ProcessSet = global_process_set
     scale_local_gradients: bool = True
     mode: Any = dataclasses.field(default_factory=Allreduce)
+    shard_optimizer_state: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.compression, type) and issubclass(self.compression, LossyCompression):
@@ -78,6 +80,7 @@ class ReductionSettings:
             )
         if self.op == ReduceOp.ADASUM:
             require_power_of_two(self.process_set)
+        self._require_divisible()
         if isinstance(self.groups, int) and self.groups < 0:
             raise ConfigError(
                 "groups",
@@ -94,6 +97,25 @@ class ReductionSettings:
                 expected=f"Average with mode {self.mode.name}",
                 fix="omit it, or use mode=hvd.Allreduce()",
             )
+
+    def _require_divisible(self) -> None:
+        """Raises a ConfigError for a reduction whose result cannot be one part for each rank."""
+        if not self.shard_optimizer_state:
+            return
+        excluded = {
+            f"mode {self.mode.name}": self.mode.name != "allreduce",
+            "op Adasum": self.op == ReduceOp.ADASUM,
+            "a compression with error feedback": self.is_lossy,
+            "gradient_predivide_factor": self.gradient_predivide_factor != 1.0,
+        }
+        for what, is_so in excluded.items():
+            if is_so:
+                raise ConfigError(
+                    "shard_optimizer_state",
+                    got=f"True, with {what}",
+                    expected="mode allreduce, op Average or Sum, and compression none or fp16",
+                    fix="change one of them",
+                )
 
     def describe(self) -> dict[str, Any]:
         """Returns the settings as JSON, for the comparison across ranks."""
@@ -113,6 +135,7 @@ class ReductionSettings:
             if self.process_set.is_of_all_ranks
             else list(self.process_set.ranks or []),
             "scale_local_gradients": self.scale_local_gradients,
+            "shard_optimizer_state": self.shard_optimizer_state,
         }
 
     @property

@@ -24,6 +24,7 @@ from hvd_imgcls.keras.checks.non_finite import (
     true_on_all,
 )
 from hvd_imgcls.keras.graph.building import create_optimizer_variables
+from hvd_imgcls.keras.sharding.shards import whole
 from hvd_imgcls.keras.synchronization.accumulation import Accumulation
 from hvd_imgcls.keras.synchronization.accumulation_by_keras import reduce_on_update
 from hvd_imgcls.keras.synchronization.choice import make_mode
@@ -31,6 +32,7 @@ from hvd_imgcls.keras.synchronization.comparison import StateComparison, without
 from hvd_imgcls.keras.synchronization.mode import SynchronizationMode
 from hvd_imgcls.keras.synchronization.reduction import GradientReduction
 from hvd_imgcls.keras.synchronization.settings import ReductionSettings, SynchronizerSettings
+from hvd_imgcls.keras.synchronization.sharded import Sharded
 
 Apply = Callable[[list[Any], list[Any]], None]
 MakeMode = Callable[[ReductionSettings, str], SynchronizationMode]
@@ -98,9 +100,8 @@ class Synchronizer:
     @property
     def has_nothing_to_do(self) -> bool:
         """Whether the optimizer can apply its gradients directly."""
-        return self._is_suspended or (
-            self.reduction.size == 1 and self.accumulation is None and self.guard is None
-        )
+        is_alone = self.reduction.size == 1 and not isinstance(self.mode, Sharded)
+        return self._is_suspended or (is_alone and self.accumulation is None and self.guard is None)
 
     @contextlib.contextmanager
     def suspended(self) -> Iterator[None]:
@@ -252,7 +253,7 @@ class Synchronizer:
             "comparison": None if self.comparison is None else self.comparison.state(),
             "accumulation": None
             if self.accumulation is None
-            else self.accumulation.state(optimizer._trainable_variables),
+            else self.accumulation.state(list(map(whole, optimizer._trainable_variables))),
             "guard": None if self.guard is None else self.guard.state(),
             "mode": self.mode.state(),
         }
@@ -263,7 +264,7 @@ class Synchronizer:
         Collective: every rank of the process set must call this.
         """
         if state["comparison"] is not None:
-            self.start(optimizer, optimizer._trainable_variables)
+            self.start(optimizer, list(map(whole, optimizer._trainable_variables)))
         for part, name in (
             (self.comparison, "comparison"),
             (self.guard, "guard"),
@@ -272,7 +273,9 @@ class Synchronizer:
             if part is not None and state[name] is not None:
                 part.restore(state[name])
         if self.accumulation is not None and state["accumulation"] is not None:
-            self.accumulation.restore(state["accumulation"], optimizer._trainable_variables)
+            self.accumulation.restore(
+                state["accumulation"], list(map(whole, optimizer._trainable_variables))
+            )
 
     def agree_before_scaling(self, optimizer: Any) -> bool:
         """Whether the ranks must agree on finite values in addition to the reduction.
