@@ -184,6 +184,15 @@ class Synchronization:
     `fp16`. Biases and other vectors are not compressed.
     """
 
+    shard_optimizer_state: bool = False
+    """Whether every rank keeps the optimizer's state for its part of the weights only.
+
+    It updates that part and sends it to the others (ZeRO stage 1, arXiv:1910.02054): momenta and
+    averages of the weights need `1 / ranks` of the memory, and as many bytes are sent. For
+    optimizers that treat all values of a weight alike; not for `lamb`, `lars`, `muon`, adaptive clipping,
+    lookahead and `mixed_float16`.
+    """
+
     batch_normalization: Literal["local", "synchronized"] = "local"
     """Over which images batch normalisation computes its batch statistics.
 
@@ -197,3 +206,7 @@ class Synchronization:
             raise ValueError("batch_normalization local with mode local_sgd")
         if self.mode.name == "local_sgd" and self.compression.name == "fp16":
             raise ValueError("compression bf16 instead of fp16 with mode local_sgd")
+        if self.shard_optimizer_state and self.mode.name != "allreduce":
+            raise ValueError("mode allreduce with shard_optimizer_state")
+        if self.shard_optimizer_state and self.compression.name not in ("none", "fp16"):
+            raise ValueError("compression none or fp16 with shard_optimizer_state")

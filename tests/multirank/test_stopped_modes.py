@@ -12,6 +12,7 @@ WAYS = {
     "outer_momentum: 0.5, nesterov: true}, compression: {name: int8, block_size: 32}}",
     "averaged momenta": "{mode: {name: local_sgd, period: 4, optimizer_state: average}}",
     "power_sgd": "{compression: {name: power_sgd, warmup_steps: 8}}",
+    "sharded": "{shard_optimizer_state: true}",
     "delayed top_k": "{mode: delayed, compression: {name: top_k, fraction: 0.1}}",
 }
 # The first within the warm-ups, the others within a period.

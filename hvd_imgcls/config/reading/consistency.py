@@ -27,6 +27,7 @@ def require_consistent(config: RunConfig) -> None:
     require_compilable(config)
     require_stop_if_delayed(config)
     require_movable_examples(config)
+    require_divisible_state(config)
 
 
 def require_possible_run_dir(run_dir: str | None) -> None:
@@ -124,6 +125,30 @@ def require_movable_examples(config: RunConfig) -> None:
                 "data.allocation",
                 got=f"dynamic, with {what}",
                 expected="static",
+                fix="change one of them",
+            )
+
+
+def require_divisible_state(config: RunConfig) -> None:
+    """Rejects dividing the state of an optimizer that needs whole weights.
+
+    Raises:
+        ConfigError: With such an optimizer, or something that is done with whole gradients.
+    """
+    if not config.synchronization.shard_optimizer_state:
+        return
+    excluded = {
+        f"optimizer {config.optimizer.name}": config.optimizer.name in ("lamb", "lars", "muon"),
+        "gradient_clipping adaptive": config.gradient_clipping.name == "adaptive",
+        "train.lookahead": config.train.lookahead is not None,
+        "train.precision mixed_float16": config.train.precision == "mixed_float16",
+    }
+    for what, is_so in excluded.items():
+        if is_so:
+            raise ConfigError(
+                "synchronization.shard_optimizer_state",
+                got=f"true, with {what}",
+                expected="false: it needs whole weights or gradients on every rank",
                 fix="change one of them",
             )
 

@@ -115,12 +115,8 @@ def DistributedOptimizer(  # noqa: N802 - Horovod's name and arguments
     distributed.current()  # raises here and not at the first step if init() was not called
     _require_wrappable(optimizer)
     _require_order_of_arguments(average_aggregated_gradients)
-    for argument, value, least in (
-        ("backward_passes_per_step", backward_passes_per_step, 1),
-        ("check_every_steps", check_every_steps, 0),
-    ):
-        if value < least:
-            raise ConfigError(argument, got=value, expected=f"at least {least}", fix="change it")
+    _require_least("backward_passes_per_step", backward_passes_per_step, 1)
+    _require_least("check_every_steps", check_every_steps, 0)
     if num_groups and groups is None:
         warnings.warn("`num_groups` is now called `groups`", DeprecationWarning, stacklevel=2)
         groups = num_groups
@@ -154,6 +150,11 @@ def DistributedOptimizer(  # noqa: N802 - Horovod's name and arguments
         # The loss scaling must stay outside: see hooks.py.
         return _with_inner(optimizer, wrap(optimizer.inner_optimizer, synchronizer))
     return wrap(optimizer, synchronizer)
+
+
+def _require_least(argument: str, value: int, least: int) -> None:
+    if value < least:
+        raise ConfigError(argument, got=value, expected=f"at least {least}", fix="change it")
 
 
 def _require_wrappable(optimizer: Any) -> None:

@@ -251,9 +251,7 @@ class Synchronizer:
         """
         return {
             "comparison": None if self.comparison is None else self.comparison.state(),
-            "accumulation": None
-            if self.accumulation is None
-            else self.accumulation.state(list(map(whole, optimizer._trainable_variables))),
+            "accumulation": self.accumulation and self.accumulation.state(_wholes(optimizer)),
             "guard": None if self.guard is None else self.guard.state(),
             "mode": self.mode.state(),
         }
@@ -264,7 +262,7 @@ class Synchronizer:
         Collective: every rank of the process set must call this.
         """
         if state["comparison"] is not None:
-            self.start(optimizer, list(map(whole, optimizer._trainable_variables)))
+            self.start(optimizer, _wholes(optimizer))
         for part, name in (
             (self.comparison, "comparison"),
             (self.guard, "guard"),
@@ -273,9 +271,7 @@ class Synchronizer:
             if part is not None and state[name] is not None:
                 part.restore(state[name])
         if self.accumulation is not None and state["accumulation"] is not None:
-            self.accumulation.restore(
-                state["accumulation"], list(map(whole, optimizer._trainable_variables))
-            )
+            self.accumulation.restore(state["accumulation"], _wholes(optimizer))
 
     def agree_before_scaling(self, optimizer: Any) -> bool:
         """Whether the ranks must agree on finite values in addition to the reduction.
@@ -299,3 +295,7 @@ def synchronizer_of(optimizer: Any) -> Synchronizer | None:
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         optimizer = optimizer.inner_optimizer
     return getattr(type(optimizer), "_synchronizer", None)
+
+
+def _wholes(optimizer: Any) -> list[Any]:
+    return [whole(variable) for variable in optimizer._trainable_variables]

@@ -144,7 +144,7 @@ def distribute(model: keras.Model, config: RunConfig, plan: Plan) -> keras.optim
 
 
 def synchronization_arguments(section: Synchronization) -> dict[str, Any]:
-    """Returns `mode` and `compression` of `hvd.DistributedOptimizer`.
+    """Returns arguments of `hvd.DistributedOptimizer`: how gradients are reduced.
 
     Args:
         section: The configuration.
@@ -154,6 +154,7 @@ def synchronization_arguments(section: Synchronization) -> dict[str, Any]:
     return {
         "mode": _MODES[section.mode.name](**_options(section.mode)),
         "compression": compression(**options) if options else compression,
+        "shard_optimizer_state": section.shard_optimizer_state,
     }
 
 
