@@ -138,8 +138,7 @@ class Synchronizer:
             accumulation.clear()
             return tf.constant(True)
 
-        due = accumulation.add(gradients, variables)
-        tf.cond(due, update, lambda: tf.constant(False))
+        tf.cond(accumulation.add(gradients, variables), update, lambda: tf.constant(False))
 
     def start(self, optimizer: Any, variables: Sequence[Any]) -> None:
         """Builds, and compares the set-up of the ranks, before the first update.
