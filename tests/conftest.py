@@ -1,5 +1,6 @@
 """Settings of all tests, and the table of the groups of faults at the end."""
 
+import signal
 from collections import Counter
 
 import pytest
@@ -8,6 +9,10 @@ from hypothesis import settings
 # The machines that run the tests are shared: the time of one example says nothing.
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
+
+# A script's background jobs ignore Ctrl-C, and what the tests start would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _OUTCOMES = ("passed", "failed", "skipped")
 _results: dict[str, Counter[str]] = {}

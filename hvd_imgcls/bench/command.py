@@ -13,7 +13,7 @@ from typing import Any
 
 from hvd_imgcls import logs
 from hvd_imgcls.bench.checkpoints import checkpoint
-from hvd_imgcls.bench.communication import allreduce, slow_network
+from hvd_imgcls.bench.communication import allreduce, memory, slow_network
 from hvd_imgcls.bench.communication import bytes as bytes_bench
 from hvd_imgcls.bench.communication import settings as communication
 from hvd_imgcls.bench.comparisons import dynamic, peers, precision, scaling, time_to_accuracy
@@ -34,6 +34,7 @@ BENCHMARKS = {
     "dynamic": dynamic,
     "evaluate": evaluate,
     "input": input_bench,
+    "memory": memory,
     "peers": peers,
     "precision": precision,
     "scaling": scaling,
@@ -57,7 +58,14 @@ OWN_OPTIONS = {
     **communication.OWN_OPTIONS,
 }
 # A run to an accuracy takes up to an hour, and a large message some seconds on a slow network.
-DEFAULT_PAIRS = {TIME_TO_ACCURACY: 1, "dynamic": 3, "allreduce": 5, "bytes": 2, "slow-network": 5}
+DEFAULT_PAIRS = {
+    TIME_TO_ACCURACY: 1,
+    "dynamic": 3,
+    "memory": 1,
+    "allreduce": 5,
+    "bytes": 2,
+    "slow-network": 5,
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

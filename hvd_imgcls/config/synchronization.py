@@ -189,8 +189,8 @@ class Synchronization:
 
     It updates that part and sends it to the others (ZeRO stage 1, arXiv:1910.02054): momenta and
     averages of the weights need `1 / ranks` of the memory, and as many bytes are sent. For
-    optimizers that treat all values of a weight alike; not for `lamb`, `lars`, `muon`, adaptive clipping,
-    lookahead and `mixed_float16`.
+    optimizers that treat all values of a weight alike; not for `lamb`, `lars`, `muon`, adaptive
+    clipping, lookahead and `mixed_float16`.
     """
 
     batch_normalization: Literal["local", "synchronized"] = "local"
