@@ -10,9 +10,11 @@ from hypothesis import settings
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
 
-# A script's background jobs ignore Ctrl-C, and what the tests start would inherit that.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A background job ignores Ctrl-C, and with nohup the end of its terminal. What the tests start would
+# inherit that; it does not inherit functions.
+for number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)
 
 _OUTCOMES = ("passed", "failed", "skipped")
 _results: dict[str, Counter[str]] = {}

@@ -46,6 +46,7 @@ WAYS = (
         lambda hvd: {"mode": hvd.Delayed(), "compression": hvd.Compression.power_sgd()},
         most_bytes=0.02,
     ),
+    Way("sharded", lambda hvd: {"shard_optimizer_state": True}, most_bytes=1.005),
     Way("local_sgd of 16", lambda hvd: {"mode": hvd.LocalSGD(period=16)}, most_bytes=0.07),
 )
 BY_NAME = {way.name: way for way in WAYS}
