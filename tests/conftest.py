@@ -10,8 +10,8 @@ from hypothesis import settings
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
 
-# A background job ignores Ctrl-C, and with nohup the end of its terminal. What the tests start would
-# inherit that; it does not inherit functions.
+# A background job ignores Ctrl-C, and with nohup the end of its terminal. What the tests start
+# would inherit that; it does not inherit functions.
 for number in (signal.SIGINT, signal.SIGHUP):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, lambda *_: None)

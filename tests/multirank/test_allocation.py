@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import signal
+import threading
+import time
+
 import numpy as np
 import pytest
 
 from tests.multirank.test_states import DIGITS, train
 from tests.support.launch import run_on_ranks
+from tests.support.program import hvd_imgcls, running
 
 DYNAMIC = "--data.allocation={name: dynamic, window_seconds: 0.002, min_gain: 0.001}"
 OPTIONS = (
@@ -97,3 +104,69 @@ def test_other_parts_give_the_same_training_within_rounding(tmp_path, variant):
         assert got["accuracy"] == pytest.approx(expected["accuracy"], abs=2e-3)
     for one, other in zip(dynamic[0]["weights"], dynamic[1]["weights"], strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+SLOWED = (
+    "--train.num_epochs=100000",
+    "--train.global_batch_size=256",
+    "--model={name: resnet20}",
+    "--data.allocation={name: dynamic, window_seconds: 1}",
+    "--logging={tensorboard: false, report: false}",
+    "--checkpoint=null",
+    "--run_dir=run",
+)
+
+
+def examples_of(run):
+    """Returns the examples of every rank in each epoch so far."""
+    with contextlib.suppress(OSError):
+        lines = (run / "metrics.jsonl").read_text().split("\n")[:-1]
+        return [json.loads(line)["examples_by_rank"] for line in lines]
+    return []
+
+
+def wait_for_examples(program, run, condition):
+    deadline = time.monotonic() + 200
+    while not (examples := examples_of(run)) or not condition(*examples[-1]):
+        assert program.process.poll() is None, program.output
+        assert time.monotonic() < deadline, (examples, program.output)
+        time.sleep(0.2)
+    return examples
+
+
+@contextlib.contextmanager
+def at_half_speed(process):
+    """Context manager in which a process is stopped for half of the time."""
+    is_over = threading.Event()
+
+    def slow_down():
+        while not is_over.wait(0.01):
+            process.send_signal(signal.SIGSTOP)
+            time.sleep(0.01)
+            process.send_signal(signal.SIGCONT)
+
+    thread = threading.Thread(target=slow_down)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+@pytest.mark.slow
+@pytest.mark.ranks(2)
+@pytest.mark.timeout(600)
+def test_a_rank_that_is_slow_for_a_while_has_fewer_examples_for_a_while(tmp_path):
+    run = tmp_path / "run"
+    with running(hvd_imgcls("train", "digits_cnn", *SLOWED), size=2, cwd=tmp_path) as program:
+        wait_for_examples(program, run, lambda *_: True)
+        slow = program.rank_processes()[1]
+        with at_half_speed(slow):
+            wait_for_examples(program, run, lambda fast, slow: fast > 1.5 * slow)
+        examples = wait_for_examples(program, run, lambda one, other: one < 1.2 * other)
+        program.process.send_signal(signal.SIGTERM)
+        assert program.wait(240) == 75, program.output
+    # All of them, every epoch: 1,438 digits without the last 158.
+    assert {sum(of_epoch) for of_epoch in examples} == {1280}
+    assert "from step" in (run / "log.txt").read_text()

@@ -30,7 +30,7 @@ class DynamicAllocation:
     """Name of the allocation."""
 
     window_seconds: PositiveFloat = 5.0
-    """Time between two decisions, each by the median of the steps in between."""
+    """Time between two decisions, each by the mean of the steps in between."""
 
     min_gain: OpenFraction = 0.05
     """Examples are moved only if that should make the steps shorter by this fraction."""

@@ -23,8 +23,8 @@ from hvd_imgcls.workflows.progress import Board
 
 logger = logging.getLogger(__name__)
 
-# The first steps of other batch sizes are slow: their median counts, of at least so many.
-_LEAST_STEPS = 3
+# Steps that are much longer than the others do not count: they compile, or write a checkpoint.
+_LEAST_STEPS, _MOST_TIMES_MEDIAN = 3, 10
 
 
 def note_batch_statistics(model: keras.Model) -> None:
@@ -41,6 +41,21 @@ def note_batch_statistics(model: keras.Model) -> None:
             "synchronization.batch_normalization synchronized, always from those of all ranks",
             local[0] if len(local) == 1 else f"{len(local)} layers",
         )
+
+
+def typical_seconds(busy: Sequence[float]) -> float:
+    """Returns the mean of the times of steps without those that are much longer; 0 for too few.
+
+    Not the median: other programs take a core for longer than a short step, and so slow down some
+    steps much, and others not at all.
+
+    >>> typical_seconds([1.0, 3.0, 1.0, 3.0, 500.0])
+    2.0
+    """
+    if len(busy) < _LEAST_STEPS:
+        return 0.0
+    times = np.asarray(busy)
+    return float(times[times <= _MOST_TIMES_MEDIAN * np.median(times)].mean())
 
 
 class Balancing(keras.callbacks.Callback):
@@ -116,10 +131,9 @@ class Balancing(keras.callbacks.Callback):
         # Not those before the last change.
         num_equal = self._allocation.num_equal(self._position.step - 1)
         busy = self._clock.take_busy()[-num_equal:]
-        median = float(np.median(busy)) if len(busy) >= _LEAST_STEPS else 0.0
         # Batches wait to be taken until all ranks know where the change starts.
         with self._allocation.held() as next_step:
-            own = tf.constant([[median, float(next_step)]], tf.float64)
+            own = tf.constant([[typical_seconds(busy), float(next_step)]], tf.float64)
             rows = np.asarray(self._collectives.allgather(own, name="allocation.times"))
             self._decide(rows[:, 0].tolist(), int(rows[:, 1].max()))
 
