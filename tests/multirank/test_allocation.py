@@ -35,6 +35,7 @@ VARIANTS = {
         "--train.gradient_accumulation_steps=2",
         "--augment=[{name: mixup}]",
     ),
+    "loss scaling": (SYNCHRONIZED, "--train.precision=mixed_float16"),
     "class weights and delayed": (
         SYNCHRONIZED,
         "--train.class_weights=balanced",

@@ -99,8 +99,10 @@ class ShardedApply(SynchronizedApply):
     def finalize_variable_values(self, var_list: Sequence[Any]) -> None:
         """Finalizes the parts, and shares them. Collective."""
         optimizer: Any = self
-        super().finalize_variable_values(optimizer._trainable_variables)  # type: ignore[misc]
         if optimizer.use_ema:
+            # A callback may have changed the weights.
+            self._mode.shards.take(list(map(whole, optimizer._trainable_variables)))
+            super().finalize_variable_values(optimizer._trainable_variables)  # type: ignore[misc]
             self.share_parts()
 
     def save_own_variables(self, store: Any) -> None:
