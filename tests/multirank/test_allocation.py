@@ -95,14 +95,16 @@ def test_other_parts_give_the_same_training_within_rounding(tmp_path, variant):
     options = (*OPTIONS, *VARIANTS[variant])
     results = run_on_ranks(train_both_ways, arguments=[str(tmp_path), options], timeout_seconds=300)
     static, dynamic = zip(*results, strict=True)
+    # float16 has 11 bits.
+    precision = 20 if variant == "loss scaling" else 1
     assert static[0]["changes"] == []
     assert dynamic[0]["changes"] == dynamic[1]["changes"]
     assert len(dynamic[0]["changes"][0]["steps"]) > 4
     for expected, got in zip(static[0]["weights"], dynamic[0]["weights"], strict=True):
-        np.testing.assert_allclose(got, expected, rtol=2e-3, atol=2e-4)
+        np.testing.assert_allclose(got, expected, rtol=2e-3, atol=2e-4 * precision)
     for expected, got in zip(static[0]["epochs"], dynamic[0]["epochs"], strict=True):
-        assert got["loss"] == pytest.approx(expected["loss"], rel=1e-4)
-        assert got["accuracy"] == pytest.approx(expected["accuracy"], abs=2e-3)
+        assert got["loss"] == pytest.approx(expected["loss"], rel=1e-4 * precision)
+        assert got["accuracy"] == pytest.approx(expected["accuracy"], abs=2e-3 * precision)
     for one, other in zip(dynamic[0]["weights"], dynamic[1]["weights"], strict=True):
         np.testing.assert_array_equal(one, other)
 

@@ -144,12 +144,17 @@ class ReductionClock:
         self._seconds = []
         return seconds
 
-    def take_busy(self) -> list[float]:
+    def take_busy(self, least: int) -> list[float]:
         """Returns the seconds between reductions, in which this rank waited for no other.
 
         Of the last 1000 since the last call. They include waiting for data, and callbacks.
+
+        Args:
+            least: Number of reductions below which nothing is taken yet.
         """
         self._read()
+        if len(self._busy) < least:
+            return []
         busy = list(self._busy)
         self._busy.clear()
         return busy

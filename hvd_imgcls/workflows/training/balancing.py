@@ -130,7 +130,7 @@ class Balancing(keras.callbacks.Callback):
         """Exchanges the times of the ranks and divides later batches anew. Collective."""
         # Not those before the last change.
         num_equal = self._allocation.num_equal(self._position.step - 1)
-        busy = self._clock.take_busy()[-num_equal:]
+        busy = self._clock.take_busy(_LEAST_STEPS)[-num_equal:]
         # Batches wait to be taken until all ranks know where the change starts.
         with self._allocation.held() as next_step:
             own = tf.constant([[typical_seconds(busy), float(next_step)]], tf.float64)
