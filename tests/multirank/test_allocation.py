@@ -76,6 +76,7 @@ def train_both_ways(directory, options):
 def without_batch_normalization():
     import keras
 
+    keras.utils.set_random_seed(0)
     layers = keras.layers
     return keras.Sequential(
         [
