@@ -60,8 +60,9 @@ class Int8Codec(Codec):
         """See `Codec.encode`. A block with NaN or infinity becomes NaN."""
         blocks = tf.reshape(values, [-1, self.block_size])
         unit = tf.reduce_max(tf.abs(blocks), axis=1, keepdims=True) / 127.0
-        # Not every implementation of the maximum takes notice of NaN.
-        unit += 0.0 * tf.reduce_sum(blocks, axis=1, keepdims=True)
+        # Not every implementation of the maximum takes notice of NaN. A sum might overflow.
+        is_finite = tf.reduce_all(tf.math.is_finite(blocks), axis=1, keepdims=True)
+        unit = tf.where(is_finite, unit, float("nan"))
         integers = tf.round(tf.math.divide_no_nan(blocks, unit))
         # The quotient by a subnormal unit may be beyond the range.
         integers = tf.cast(tf.clip_by_value(integers, -127.0, 127.0), tf.int8)

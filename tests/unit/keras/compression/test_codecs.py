@@ -49,5 +49,10 @@ def test_what_is_not_finite_remains_so(codec, bad):
     assert np.isfinite(got[2 * BLOCK :]).all()
 
 
+def test_int8_takes_values_whose_sum_is_infinite():
+    array = np.array([3e38] * BLOCK + [-3e38] * BLOCK, np.float32)
+    np.testing.assert_allclose(there_and_back(Int8Codec(BLOCK), array), array, rtol=1e-6)
+
+
 def test_int8_takes_a_quarter():
     assert Int8Codec(256).bytes_per_block / (4 * 256) < 0.26
