@@ -30,6 +30,8 @@ MOMENTS = (
 @pytest.mark.parametrize("name", WAYS)
 def test_each_mode_goes_on(name, tmp_path):
     options = (*OPTIONS, f"--synchronization={WAYS[name]}")
+    if name == "sharded":
+        options += ("--train.lookahead=null",)
     for action, moment in MOMENTS:
         stop(tmp_path, action, moment, 2, options)
     outcome = run_to_the_end(tmp_path, size=2, options=options)
