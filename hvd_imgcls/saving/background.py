@@ -121,3 +121,5 @@ class BackgroundWriter:
             self._after()
         except CheckpointError as error:
             logger.warning("an old checkpoint could not be deleted: %s", first_line(error))
+        except Exception as error:
+            self._unexpected = error
