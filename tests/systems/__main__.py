@@ -141,7 +141,7 @@ def _copy_project(system: System) -> None:
     for name in filter(None, listed.stdout.split("\0")):
         path = target / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(_PROJECT / name, path)
+        shutil.copy(_PROJECT / name, path, follow_symlinks=False)
     system.give_to_user(target)
 
 
