@@ -27,6 +27,7 @@ OPTIONS = (
     "--checkpoint=null",
 )
 SYNCHRONIZED = "--synchronization.batch_normalization=synchronized"
+FAST = "accumulation and mixup"
 VARIANTS = {
     "no batch normalisation": ("--model={name: given}",),
     "synchronised batch normalisation": (SYNCHRONIZED,),
@@ -91,7 +92,10 @@ def without_batch_normalization():
 
 @pytest.mark.ranks(2)
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    "variant",
+    [FAST, *(pytest.param(one, marks=pytest.mark.slow) for one in VARIANTS if one != FAST)],
+)
 def test_other_parts_give_the_same_training_within_rounding(tmp_path, variant):
     options = (*OPTIONS, *VARIANTS[variant])
     results = run_on_ranks(train_both_ways, arguments=[str(tmp_path), options], timeout_seconds=300)

@@ -47,6 +47,7 @@ def test_bad_images_are_named_once_and_the_manifest_is_that_of_one_rank(tmp_path
     assert two.schema.metadata[CLASS_NAMES_KEY] == b'["a", "b"]'
 
 
+@pytest.mark.slow
 @pytest.mark.ranks(2)
 def test_an_existing_file_is_replaced_only_if_told_so(tmp_path):
     folder = tmp_path / "images"

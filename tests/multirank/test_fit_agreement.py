@@ -58,6 +58,7 @@ def several_steps_per_execution():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.ranks(2)
 def test_generators_of_other_lengths_with_several_steps_per_execution():
     root, other = run_on_ranks(several_steps_per_execution, timeout_seconds=60)

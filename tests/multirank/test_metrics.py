@@ -45,8 +45,11 @@ def start(function, *arguments):
 
 @pytest.mark.parametrize(
     ("num_examples", "num_classes", "options"),
-    [(101, 5, {}), (3, 2, {}), (57, 70, {"max_bytes": 0})],
-    ids=["many", "fewer examples than ranks", "in files"],
+    [
+        pytest.param(101, 5, {}, id="many"),
+        pytest.param(3, 2, {}, id="fewer examples than ranks", marks=pytest.mark.slow),
+        pytest.param(57, 70, {"max_bytes": 0}, id="in files", marks=pytest.mark.slow),
+    ],
 )
 @pytest.mark.ranks(4)
 def test_any_number_of_ranks_writes_the_same_bytes(num_examples, num_classes, options):

@@ -83,7 +83,7 @@ def test_rows_are_in_the_order_of_the_images_and_bad_ones_say_why(alone, folder)
 
 
 @pytest.mark.ranks(3)
-@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("size", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_any_number_of_ranks_writes_the_same_bytes(alone, folder, size):
     out = f"by-{size}.jsonl"
     with running(words("images", out=out), size=size, cwd=folder) as program:
@@ -109,6 +109,7 @@ def test_a_model_that_holds_code_is_refused_once(folder):
     assert program.output.count("add --trust-model") == 1, program.output
 
 
+@pytest.mark.slow
 @pytest.mark.ranks(2)
 def test_a_prediction_that_was_killed_goes_on_and_ends_the_same(alone, folder):
     listed = folder / "list.txt"

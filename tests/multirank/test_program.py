@@ -271,8 +271,9 @@ run()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.ranks(2)
-@pytest.mark.parametrize("launcher", ["gloo", pytest.param("mpi", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("launcher", ["gloo", "mpi"])
 def test_a_rank_that_hangs_is_named_and_ends_the_run(tmp_path, launcher):
     if launcher == "mpi" and not has_mpi():
         pytest.skip("Horovod was built without MPI, or there is no mpirun")

@@ -83,7 +83,7 @@ def train_with_each(settings, widths):
 
 @pytest.mark.ranks(2)
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("widths", [EVEN, ODD])
+@pytest.mark.parametrize("widths", [EVEN, pytest.param(ODD, marks=pytest.mark.slow)])
 def test_two_ranks_train_as_with_the_whole_state(widths):
     results = run_on_ranks(train_with_each, arguments=[OPTIMIZERS, widths], timeout_seconds=300)
     for name in OPTIMIZERS:
@@ -119,7 +119,7 @@ def train_clipped(size):
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("size", [3, 4])
+@pytest.mark.parametrize("size", [3, pytest.param(4, marks=pytest.mark.slow)])
 def test_clipping_is_by_the_norms_of_whole_gradients(size):
     results = run_on_ranks(train_clipped, size, arguments=[size], timeout_seconds=300)
     for name in CLIPPING:

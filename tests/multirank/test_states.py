@@ -172,6 +172,7 @@ def pretrain_once_and_go_on(directory):
     return whole, [train(directory, m, DIGITS_CAE, CAE_OPTIONS, resumed=m) for m in moments]
 
 
+@pytest.mark.slow
 @pytest.mark.ranks(2)
 def test_a_run_goes_on_in_its_pretraining_and_after_it(tmp_path):
     for whole, rest in run_on_ranks(
