@@ -53,7 +53,8 @@ def checkpointing_of(model: keras.Model, directory: Path) -> tuple[Checkpointing
     states.register("optimizer", OptimizerState(model))
     states.register("statistics", StatisticsState(model), combine=of_the_root)
     states.register("metrics", MetricsState(model), combine=of_the_root)
-    section = Checkpoint(every_minutes=None, every_steps=EVERY_STEPS)
+    # `main` saves when it is time to: once in a window, not after its last step as well.
+    section = Checkpoint(every_minutes=None, every_steps=10**9)
     destination = Destination(directory, {}, [])
     return Checkpointing(
         section, states, ranks, destination, Guards.without(ranks.topology)
