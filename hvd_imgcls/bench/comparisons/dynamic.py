@@ -27,7 +27,7 @@ SLOW_STATIC, SLOW_DYNAMIC = "one slow rank, static", "one slow rank, dynamic"
 STATIC, DYNAMIC = "equal ranks, static", "equal ranks, dynamic"
 GOALS = {(SLOW_DYNAMIC, SLOW_STATIC): 1.25 / 1.33 * IDEAL, (DYNAMIC, STATIC): 0.98}
 _PIPELINE = """
-data: {{source: {{name: image_folder, path: {images}}}, cache: decoded}}
+data: {{source: {{name: image_folder, path: {images}}}, image_size: 32, cache: decoded}}
 model: {{name: resnet20}}
 optimizer: {{name: sgd}}
 schedule: {{name: constant, base_learning_rate: 0.01}}
