@@ -15,7 +15,7 @@ MOST_ROWS = 256
 """Number of ranks, and of hosts, that are shown at most."""
 
 _MOST_METRICS = 8
-_RANK_HEADER = ("rank", "host", "waits for data", "for ranks", "cores", "memory", "examples", "")
+_RANK_HEADER = ("rank", "host", "waits for data", "for ranks", "cores", "memory", "")
 _HOST_HEADER = (
     "host",
     "CPU",
@@ -129,7 +129,9 @@ def _ranks(progress: Values, most_rows: int) -> Iterator[str]:
         yield f"the {most_rows} slowest of {len(rows):,} ranks:"
     shown = [_rank(row, slowest) for row in rows[:most_rows]]
     if shown:
-        yield from text_table([_RANK_HEADER, *shown])
+        columns = max(map(len, shown))
+        header = [*_RANK_HEADER, ""][:columns]
+        yield from text_table([header, *shown])
 
 
 def _waiting_for_ranks(row: Values) -> float:
@@ -146,7 +148,8 @@ def _rank(row: Values, slowest: int | None) -> list[str]:
         _percent(row, "rank_wait_share"),
         _number(row, "cores"),
         _bytes(row, "memory_bytes"),
-        "-" if examples is None else str(examples),
+        # Only if it can change.
+        *([] if examples is None else [f"{examples} examples"]),
         "slowest" if rank is not None and rank == slowest else "",
     ]
 
