@@ -29,13 +29,10 @@ class Allocation:
         self._lock = threading.Lock()
         self._next_step = 0
 
-    def begin(self, step: int) -> None:
-        """Batches are taken from this step on."""
-        with self._lock:
-            self._next_step = step
-
     def take(self, step: int, rank: int) -> slice:
         """Returns the slots of a rank in a global batch, which are final from now on.
+
+        A batch may be taken again, for example to find a bad example.
 
         Args:
             step: Step of the phase, 0-based.

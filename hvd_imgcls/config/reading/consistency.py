@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 from hvd_imgcls.config.models import GivenModel, KerasApplication, KerasFile, KerasHub
 from hvd_imgcls.config.normalization import UnitRange
@@ -119,14 +120,7 @@ def require_movable_examples(config: RunConfig) -> None:
         "train.compile xla, which compiles every batch size": config.train.compile == "xla",
         "synchronization.mode local_sgd, where no gradients are averaged": mode == "local_sgd",
     }
-    for what, is_so in excluded.items():
-        if is_so:
-            raise ConfigError(
-                "data.allocation",
-                got=f"dynamic, with {what}",
-                expected="static",
-                fix="change one of them",
-            )
+    _refuse("data.allocation", "dynamic", excluded, expected="static")
 
 
 def require_divisible_state(config: RunConfig) -> None:
@@ -143,13 +137,16 @@ def require_divisible_state(config: RunConfig) -> None:
         "train.lookahead": config.train.lookahead is not None,
         "train.precision mixed_float16": config.train.precision == "mixed_float16",
     }
+    expected = "false: it needs whole weights or gradients on every rank"
+    _refuse("synchronization.shard_optimizer_state", "true", excluded, expected=expected)
+
+
+def _refuse(key: str, value: str, excluded: Mapping[str, bool], *, expected: str) -> None:
+    """Raises a ConfigError for the first of what excludes a value that is so."""
     for what, is_so in excluded.items():
         if is_so:
             raise ConfigError(
-                "synchronization.shard_optimizer_state",
-                got=f"true, with {what}",
-                expected="false: it needs whole weights or gradients on every rank",
-                fix="change one of them",
+                key, got=f"{value}, with {what}", expected=expected, fix="change one of them"
             )
 
 

@@ -29,7 +29,6 @@ def allocated_rows(
         A dataset of (example numbers `[batch]` int64, epoch int64, weights `[batch]` float32).
     """
     num_passes = plan.gradient_accumulation_steps
-    allocation.begin(first_batch // num_passes)
 
     # An epoch's order of a million examples is computed once.
     @functools.lru_cache(maxsize=1)

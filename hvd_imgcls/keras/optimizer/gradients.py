@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from hvd_imgcls.errors import ConfigError
-from hvd_imgcls.keras.sharding.shards import whole
+from hvd_imgcls.optimizers.extending import whole
 
 
 def variables_of(

@@ -11,10 +11,9 @@ from hvd_imgcls.keras.graph.autograph import without_autograph
 from hvd_imgcls.keras.graph.building import create_optimizer_variables
 from hvd_imgcls.keras.graph.variables import native_variable
 from hvd_imgcls.keras.optimizer.gradients import variables_of
-from hvd_imgcls.keras.sharding.shards import whole
 from hvd_imgcls.keras.synchronization.sharded import Sharded
 from hvd_imgcls.keras.synchronization.synchronizer import Apply, Synchronizer
-from hvd_imgcls.optimizers.extending import Extension
+from hvd_imgcls.optimizers.extending import Extension, whole
 
 
 class SynchronizedApply(Extension):

@@ -16,9 +16,6 @@ import tensorflow as tf
 from hvd_imgcls.distributed import ProcessSet, ReduceOp
 from hvd_imgcls.keras.communication import operations
 from hvd_imgcls.keras.graph.variables import native_variable, variable_path
-from hvd_imgcls.optimizers.extending import whole
-
-__all__ = ["Shards", "shard_length", "whole"]
 
 
 def shard_length(num_values: int, size: int) -> int:

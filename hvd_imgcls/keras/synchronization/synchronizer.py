@@ -24,7 +24,6 @@ from hvd_imgcls.keras.checks.non_finite import (
     true_on_all,
 )
 from hvd_imgcls.keras.graph.building import create_optimizer_variables
-from hvd_imgcls.keras.sharding.shards import whole
 from hvd_imgcls.keras.synchronization.accumulation import Accumulation
 from hvd_imgcls.keras.synchronization.accumulation_by_keras import reduce_on_update
 from hvd_imgcls.keras.synchronization.choice import make_mode
@@ -33,6 +32,7 @@ from hvd_imgcls.keras.synchronization.mode import SynchronizationMode
 from hvd_imgcls.keras.synchronization.reduction import GradientReduction
 from hvd_imgcls.keras.synchronization.settings import ReductionSettings, SynchronizerSettings
 from hvd_imgcls.keras.synchronization.sharded import Sharded
+from hvd_imgcls.optimizers.extending import whole
 
 Apply = Callable[[list[Any], list[Any]], None]
 MakeMode = Callable[[ReductionSettings, str], SynchronizationMode]

@@ -85,6 +85,16 @@ def test_a_dataset_starts_at_any_batch(digits):
         assert_same(later, of_rank[first:])
 
 
+def test_a_dataset_that_reads_again_does_not_open_what_was_taken(digits):
+    config, plan = setup(digits, *OPTIONS, size=2)
+    allocation = allocation_of(plan)
+    for step in (6, 1):
+        start = Start(step=step, allocation=allocation)
+        next(iter(training_dataset(digits, config, plan, rank=0, start=start)))
+    with allocation.held() as next_step:
+        assert next_step > 6
+
+
 @pytest.mark.parametrize("bad_examples", ["fail", "quarantine"])
 def test_image_files_are_joined_to_batches(tmp_path, bad_examples):
     write_images(tmp_path / "images")

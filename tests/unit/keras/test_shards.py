@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hvd_imgcls.distributed import global_process_set
-from hvd_imgcls.keras.sharding.shards import Shards, whole
+from hvd_imgcls.keras.sharding.shards import Shards
 from hvd_imgcls.keras.state.combining import of_other_ranks
+from hvd_imgcls.optimizers.extending import whole
 
 SHAPES = ((3, 5), (7,), (1,), (2, 2, 2))
 

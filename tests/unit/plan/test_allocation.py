@@ -58,7 +58,7 @@ def test_parts_that_do_not_add_up_are_refused():
 
 def test_nothing_is_taken_while_it_is_held():
     allocation = allocation_of()
-    allocation.begin(4)
+    allocation.take(3, 0)
     taken = []
     with allocation.held() as next_step:
         assert next_step == 4
@@ -71,6 +71,14 @@ def test_nothing_is_taken_while_it_is_held():
     assert taken == [slice(0, 10)]
     with allocation.held() as next_step:
         assert next_step == 5
+
+
+def test_a_batch_that_is_taken_again_does_not_open_later_ones():
+    allocation = allocation_of()
+    for step in (0, 1, 2, 3, 1):
+        allocation.take(step, 0)
+    with allocation.held() as next_step:
+        assert next_step == 4
 
 
 def test_the_state_restores_all_changes():
