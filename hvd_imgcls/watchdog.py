@@ -14,7 +14,7 @@ from pathlib import Path
 from hvd_imgcls.errors import HangError
 
 MARGIN_FOR_WAITING = 1.25
-"""Factor on the limit of activities in which a rank may wait for others."""
+"""Factor on the limit while a process waits for others: the one that they wait for ends first."""
 
 SECONDS_FOR_OTHERS = 3.0
 """Time in which the other ranks write what they are doing."""
@@ -30,13 +30,20 @@ class Expectation:
 
     Attributes:
         activity: What it does, a participle.
-        seconds: How long that may take.
+        seconds: How long that may take, if it does not wait for other processes.
         began: When it began, by `time.monotonic`.
+        is_waiting: Returns whether it may be waiting for other processes at the moment.
     """
 
     activity: str
     seconds: float
     began: float
+    is_waiting: Callable[[], bool]
+
+    @property
+    def limit(self) -> float:
+        """How long it may take as it looks at the moment, in seconds."""
+        return self.seconds * (MARGIN_FOR_WAITING if self.is_waiting() else 1.0)
 
 
 class Watchdog:
@@ -75,19 +82,25 @@ class Watchdog:
         """Sets the directory for the files: of one run, the same for all its processes."""
         self._directory = directory
 
-    def expect(self, activity: str, seconds: float | None, *, may_wait: bool = False) -> None:
+    def expect(
+        self,
+        activity: str,
+        seconds: float | None,
+        *,
+        is_waiting: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Declares what the process does from now on, instead of what it did before.
 
         Args:
             activity: What it does, a participle.
             seconds: How long it may take; None for no limit.
-            may_wait: Whether it may be waiting for other processes.
+            is_waiting: Returns, called in a thread, whether it may be waiting for other processes
+                at the moment.
         """
         if seconds is None:
             self._expected = None
             return
-        limit = seconds * (MARGIN_FOR_WAITING if may_wait else 1.0)
-        self._expected = Expectation(activity, limit, time.monotonic())
+        self._expected = Expectation(activity, seconds, time.monotonic(), is_waiting)
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
@@ -111,7 +124,7 @@ class Watchdog:
             if now - last > _LONGEST_TICK_SECONDS:
                 lost += now - last
             last = now
-            if expected is not None and now - expected.began - lost > expected.seconds:
+            if expected is not None and now - expected.began - lost > expected.limit:
                 self._report(expected)
                 return
             if self._directory is not None and self._directory.is_dir():
@@ -119,7 +132,7 @@ class Watchdog:
 
     def _report(self, expected: Expectation) -> None:
         where = self._where()
-        message = f"no progress for {expected.seconds:g} s while {expected.activity}"
+        message = f"no progress for {expected.limit:g} s while {expected.activity}"
         message += f" [{where}]" if where else ""
         has_written = self._write(message)
         time.sleep(SECONDS_FOR_OTHERS)

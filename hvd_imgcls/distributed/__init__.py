@@ -6,7 +6,7 @@
 from hvd_imgcls.distributed import agreement, devices
 from hvd_imgcls.distributed.collectives import Collectives, ReduceOp
 from hvd_imgcls.distributed.process_set import ProcessSet, global_process_set
-from hvd_imgcls.distributed.starting import current, is_started, start, stop
+from hvd_imgcls.distributed.starting import current, is_started, is_waiting, start, stop
 
 __all__ = [
     "Collectives",
@@ -17,6 +17,7 @@ __all__ = [
     "devices",
     "global_process_set",
     "is_started",
+    "is_waiting",
     "start",
     "stop",
 ]

@@ -47,6 +47,11 @@ class Collectives(ABC):
 
     topology: Topology
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether this process is within an operation now, other than in a graph."""
+        return False
+
     @abstractmethod
     def allreduce(
         self,

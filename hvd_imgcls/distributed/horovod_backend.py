@@ -15,6 +15,7 @@ from hvd_imgcls.distributed.dtypes import as_carried_bits, as_summable, from_car
 from hvd_imgcls.distributed.forking import let_children_exit
 from hvd_imgcls.distributed.naming import unique_name
 from hvd_imgcls.distributed.process_set import ProcessSet, global_process_set
+from hvd_imgcls.distributed.waiting import Operations, waiting
 from hvd_imgcls.distributed.xla import require_no_xla
 from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.errors import ConfigError, SetupError
@@ -36,7 +37,7 @@ RUN_QUERIES = {
 }
 
 
-class HorovodCollectives(Collectives):
+class HorovodCollectives(Operations, Collectives):
     """Starts Horovod and implements every operation with it.
 
     Collective: every rank must create one.
@@ -53,6 +54,7 @@ class HorovodCollectives(Collectives):
     def __init__(
         self, process_sets: Sequence[ProcessSet] | str | None = None, comm: Any = None
     ) -> None:
+        super().__init__()
         dynamic = isinstance(process_sets, str)
         ours = [] if isinstance(process_sets, str) else list(process_sets or ())
         self._native: dict[int, Any] = {0: hvd.global_process_set}
@@ -103,6 +105,7 @@ class HorovodCollectives(Collectives):
             "process_set": self._native_set(process_set),
         }
 
+    @waiting
     def allreduce(
         self,
         tensor: tf.Tensor,
@@ -124,6 +127,7 @@ class HorovodCollectives(Collectives):
         )
         return tf.cast(reduced, tensor.dtype)
 
+    @waiting
     def grouped_allreduce(
         self,
         tensors: Sequence[tf.Tensor],
@@ -147,6 +151,7 @@ class HorovodCollectives(Collectives):
         )
         return [tf.cast(r, t.dtype) for r, t in zip(reduced, tensors, strict=True)]
 
+    @waiting
     def allgather(
         self, tensor: tf.Tensor, *, name: str, process_set: ProcessSet = global_process_set
     ) -> tf.Tensor:
@@ -155,6 +160,7 @@ class HorovodCollectives(Collectives):
         gathered = hvd.allgather(as_carried_bits(tensor), **self._keywords(name, process_set))
         return from_carried_bits(gathered, tensor.dtype)
 
+    @waiting
     def broadcast(
         self,
         tensor: tf.Tensor,
@@ -170,6 +176,7 @@ class HorovodCollectives(Collectives):
         )
         return from_carried_bits(sent, tensor.dtype)
 
+    @waiting
     def reducescatter(
         self,
         tensor: tf.Tensor,
@@ -185,6 +192,7 @@ class HorovodCollectives(Collectives):
         )
         return tf.cast(scattered, tensor.dtype)
 
+    @waiting
     def alltoall(
         self,
         tensor: tf.Tensor,

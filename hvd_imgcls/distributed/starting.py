@@ -148,6 +148,11 @@ def is_started() -> bool:
     return _current is not None
 
 
+def is_waiting() -> bool:
+    """Returns whether this process waits for other ranks now, other than in a graph."""
+    return _current is not None and _current.is_waiting
+
+
 def stop() -> None:
     """Leaves the run. A later `start` joins again."""
     global _current  # noqa: PLW0603

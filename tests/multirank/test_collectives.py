@@ -111,3 +111,45 @@ def test_failure_of_one_rank_is_reported_and_does_not_hang():
     with pytest.raises(RankError, match="rank 1 raised: ValueError: planted"):
         run_on_ranks(fail_on_one_rank, timeout_seconds=60)
     assert run_on_ranks(compare, arguments=[[{}, {}]]) == [None, None]  # new ranks work
+
+
+def observed_while_one_rank_is_late():
+    import threading
+    import time
+
+    import tensorflow as tf
+
+    from hvd_imgcls import distributed
+
+    ranks = distributed.current()
+    seen, is_over = [], threading.Event()
+
+    def observe():
+        while not is_over.wait(0.05):
+            seen.append(distributed.is_waiting())
+
+    ranks.barrier()
+    observer = threading.Thread(target=observe)
+    observer.start()
+    if ranks.topology.rank == 1:
+        time.sleep(1.5)
+    else:
+        # Not even while the operation is traced.
+        tf.function(
+            lambda: ranks.allreduce(tf.ones([2]), op=1, name="test.traced")
+        ).get_concrete_function()
+        assert not distributed.is_waiting()
+        ranks.barrier()
+    is_over.set()
+    observer.join()
+    if ranks.topology.rank == 1:
+        ranks.barrier()
+    return seen, distributed.is_waiting()
+
+
+@pytest.mark.ranks(2)
+def test_a_rank_is_waiting_only_within_an_operation():
+    (early, _), (late, _) = by_rank = run_on_ranks(observed_while_one_rank_is_late)
+    assert sum(early) > 10
+    assert not any(late)
+    assert not any(after for _, after in by_rank)

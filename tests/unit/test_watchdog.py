@@ -60,7 +60,7 @@ def test_progress_and_no_limit_end_nothing(tmp_path):
             dog.expect("anything", None)
             time.sleep(1.5)
             # A quarter more for what may wait for others.
-            dog.expect("reducing", 1.6, may_wait=True)
+            dog.expect("reducing", 1.6, is_waiting=lambda: True)
             time.sleep(1.8)
         print(directory.exists(), flush=True)
         """

@@ -26,6 +26,7 @@ from hvd_imgcls.keras.state.training_state import (
     OptimizerState,
     StatisticsState,
     WeightsState,
+    prepare_copies_of,
 )
 from hvd_imgcls.models import build_model
 from hvd_imgcls.plan.position import Position
@@ -68,6 +69,9 @@ def main(result_path: str, num_pairs: int, side: int) -> None:
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (BATCH_SIZE, side, side, 3)).astype(np.uint8)
     targets = np.eye(NUM_CLASSES, dtype=np.float32)[:BATCH_SIZE]
+    model.optimizer.build(model.trainable_variables)
+    # As in a run, while the first step is compiled.
+    prepare_copies_of(model)
     for _ in range(3):
         model.train_on_batch(images, targets)
     before = peak_memory_bytes()

@@ -25,6 +25,7 @@ from hvd_imgcls.keras.callbacks.checkpointing.saving import Destination, FitSavi
 from hvd_imgcls.keras.callbacks.checkpointing.states import FitState, numbers_in, states_of_fit
 from hvd_imgcls.keras.graph.building import build_for, is_built
 from hvd_imgcls.keras.settling import is_settled, settle
+from hvd_imgcls.keras.state.training_state import prepare_copies_of
 from hvd_imgcls.plan.position import Position
 from hvd_imgcls.stop_request import StopRequest
 
@@ -179,6 +180,8 @@ class Checkpoint(keras.callbacks.Callback):
         self._saving = FitSaving(destination, self._states, collectives, self._position, stop)
         if not self._position.batch_in_epoch:
             self._restore()
+        if collectives.topology.is_root and self.model.optimizer.built:
+            prepare_copies_of(self.model)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Begins an epoch, or continues the one in which training was interrupted."""

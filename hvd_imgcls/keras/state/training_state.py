@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from hvd_imgcls.errors import CheckpointError
-from hvd_imgcls.keras.state.variables import arrays_of, assign_arrays
+from hvd_imgcls.keras.state.variables import arrays_of, assign_arrays, prepare_copies
 from hvd_imgcls.keras.synchronization.sharded import without_parts
 from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 
@@ -184,6 +184,15 @@ class MetricsState:
 
     def _variables(self) -> list[Any]:
         return [variable for metric in self._model.metrics for variable in metric.variables]
+
+
+def prepare_copies_of(model: keras.Model) -> None:
+    """Touches the memory of the first copies of weights and optimizer, in a thread.
+
+    Args:
+        model: A compiled model, built with its optimizer.
+    """
+    prepare_copies([WeightsState(model).variables, _equal_variables(model.optimizer)])
 
 
 def _equal_variables(optimizer: Any) -> list[Any]:

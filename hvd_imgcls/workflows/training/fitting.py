@@ -16,6 +16,7 @@ from hvd_imgcls.failures import process_state
 from hvd_imgcls.keras.graph.building import build_for
 from hvd_imgcls.keras.layers.moving_statistics import unmoved_fraction
 from hvd_imgcls.keras.layers.present_examples import ignoring_weight_zero, layers_that_see_all
+from hvd_imgcls.keras.state.training_state import prepare_copies_of
 from hvd_imgcls.keras.synchronization.example_counts import counting_examples
 from hvd_imgcls.saving.newest_state import Resumed
 from hvd_imgcls.workflows.training.callbacks import make_callbacks
@@ -106,6 +107,9 @@ def _fit_segments(
             continue
         _compile_for(segment, phase, freezer, optimizer)
         optimizer = model.optimizer
+        if run.is_root and run.checkpointing is not None:
+            # While the first step is compiled, which is no work for all cores.
+            prepare_copies_of(model)
         if run.is_root:
             _warn_of_lagging_statistics(segment, phase)
         _fit_segment(segment, run, phase, callbacks, is_stopped=is_stopped)

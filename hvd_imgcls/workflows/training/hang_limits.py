@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+from hvd_imgcls import distributed
 from hvd_imgcls.config.running.watchdog import Watchdog as Limits
 from hvd_imgcls.data.order.positions import rank_rows
 from hvd_imgcls.environment.topology import Topology
@@ -25,7 +26,7 @@ class HangLimits:
 
     def __init__(self, limits: Limits | None, topology: Topology) -> None:
         self._limits = limits
-        self._may_wait, self._is_root = topology.size > 1, topology.is_root
+        self._has_others, self._is_root = topology.size > 1, topology.is_root
         self._watchdog = Watchdog(
             f"rank-{topology.rank}",
             [f"rank-{rank}" for rank in range(topology.size)],
@@ -52,33 +53,38 @@ class HangLimits:
     def start(self) -> None:
         """The run starts."""
         if self._limits is not None:
-            self._watchdog.expect("starting", self._limits.start_seconds, may_wait=self._may_wait)
+            seconds = self._limits.start_seconds
+            self._watchdog.expect("starting", seconds, is_waiting=distributed.is_waiting)
 
     def compile(self) -> None:
         """The next batch, or block of an evaluation, is the first one."""
         self._is_first = True
         if self._limits is not None:
             seconds = self._limits.compilation_seconds
-            self._watchdog.expect("tracing and compiling", seconds, may_wait=self._may_wait)
+            self._watchdog.expect(
+                "tracing and compiling", seconds, is_waiting=distributed.is_waiting
+            )
 
     def wait_for_batch(self) -> None:
         """Takes the next batch from the dataset."""
-        # Other ranks are not waited for: this is the one that they wait for.
-        self._in_step("waiting for the next batch", may_wait=False)
+        self._in_step("waiting for the next batch", is_waiting=distributed.is_waiting)
 
     def compute(self) -> None:
         """Computes a batch, and waits for the gradients of other ranks."""
-        self._in_step("computing a step, or waiting for other ranks", may_wait=self._may_wait)
+        # Within a graph, nothing tells what it is.
+        activity = "computing a step, or waiting for other ranks"
+        self._in_step(activity, is_waiting=lambda: self._has_others)
 
     def call_back(self) -> None:
         """Runs callbacks, after a batch or an epoch."""
         self._is_first = False
-        self._in_step("running callbacks", may_wait=False)
+        self._in_step("running callbacks", is_waiting=lambda: False)
 
     @contextlib.contextmanager
     def exchanging(self) -> Iterator[None]:
         """Context manager in which progress is exchanged with other ranks, among callbacks."""
-        self._in_step("exchanging progress with other ranks", may_wait=self._may_wait)
+        activity = "exchanging progress with other ranks"
+        self._in_step(activity, is_waiting=distributed.is_waiting)
         yield
         self.call_back()
 
@@ -89,26 +95,29 @@ class HangLimits:
         first, self._is_first = self._is_first, False
         limits = self._limits
         seconds = limits.compilation_seconds if first else limits.evaluation_seconds
-        self._watchdog.expect("evaluating a block of images", seconds, may_wait=self._may_wait)
+        self._watchdog.expect(
+            "evaluating a block of images", seconds, is_waiting=distributed.is_waiting
+        )
 
     def save(self) -> None:
         """Waits until the root has written a checkpoint."""
         if self._limits is not None:
             seconds = self._limits.checkpoint_seconds
-            self._watchdog.expect("writing a checkpoint", seconds, may_wait=not self._is_root)
+            is_root = self._is_root
+            self._watchdog.expect("writing a checkpoint", seconds, is_waiting=lambda: not is_root)
 
     def export(self) -> None:
         """Writes model, metrics and report."""
         if self._limits is not None:
             seconds = self._limits.export_seconds
-            self._watchdog.expect("writing the results", seconds, may_wait=self._may_wait)
+            self._watchdog.expect("writing the results", seconds, is_waiting=distributed.is_waiting)
 
-    def _in_step(self, activity: str, *, may_wait: bool) -> None:
+    def _in_step(self, activity: str, *, is_waiting: Callable[[], bool]) -> None:
         if self._limits is None:
             return
         limits = self._limits
         seconds = limits.compilation_seconds if self._is_first else limits.step_seconds
-        self._watchdog.expect(activity, seconds, may_wait=may_wait)
+        self._watchdog.expect(activity, seconds, is_waiting=is_waiting)
 
 
 def _where() -> str:
