@@ -8,7 +8,7 @@ from __future__ import annotations
 import collections
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -18,6 +18,19 @@ import tensorflow as tf
 from hvd_imgcls.keras.graph.waiting import time_of
 
 _MAX_BUSY = 1000
+
+
+class StepObserver(Protocol):
+    """Is told what a rank does in a step."""
+
+    def wait_for_batch(self) -> None:
+        """It takes the next batch from the dataset."""
+
+    def compute(self) -> None:
+        """It computes, and waits for the gradients of other ranks."""
+
+    def call_back(self) -> None:
+        """It has computed, and runs callbacks."""
 
 
 class BatchClock:
@@ -30,8 +43,7 @@ class BatchClock:
 
     Args:
         on_first_batch: Called with the first batch, before the first step.
-        on_wait: Called before each batch is taken.
-        on_compute: Called when it is there.
+        observer: Is told what happens; None for nobody.
 
     Attributes:
         seconds: Waiting time since `reset`.
@@ -40,13 +52,10 @@ class BatchClock:
     def __init__(
         self,
         on_first_batch: Callable[[Any], None] | None = None,
-        *,
-        on_wait: Callable[[], None] = lambda: None,
-        on_compute: Callable[[], None] = lambda: None,
+        observer: StepObserver | None = None,
     ) -> None:
         self.seconds = 0.0
-        self._on_wait = on_wait
-        self._on_compute = on_compute
+        self._observer = observer
         self._on_first_batch = on_first_batch
         self._function: Callable[[Any], Any] | None = None
         self._plain_function: Callable[[Any], Any] | None = None
@@ -62,19 +71,24 @@ class BatchClock:
         """
         if model.train_function is self._function or model.steps_per_execution != 1:
             return False
-        plain_function = model.train_function
+        plain_function, observer = model.train_function, self._observer
 
         def function(iterator: Any) -> Any:
-            self._on_wait()
+            if observer is not None:
+                observer.wait_for_batch()
             began = time.perf_counter()
             # Raises StopIteration at the end, as the function would.
             batch = next(iterator)
             self.seconds += time.perf_counter() - began
-            self._on_compute()
+            if observer is not None:
+                observer.compute()
             if self._on_first_batch is not None:
                 on_first_batch, self._on_first_batch = self._on_first_batch, None
                 on_first_batch(batch)
-            return plain_function(iter((batch,)))
+            logs = plain_function(iter((batch,)))
+            if observer is not None:
+                observer.call_back()
+            return logs
 
         model.train_function = self._function = function
         self._plain_function = plain_function

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from hvd_imgcls.distributed import Collectives
 from hvd_imgcls.files.json_files import JsonLines
-from hvd_imgcls.keras.synchronization.clocks import BatchClock
+from hvd_imgcls.keras.synchronization.clocks import BatchClock, StepObserver
 from hvd_imgcls.plan import Plan
 from hvd_imgcls.plan.allocation import Allocation
 from hvd_imgcls.plan.position import Position
@@ -38,8 +38,7 @@ class ProgressOutput:
     Attributes:
         metrics_path: File with one JSON line per epoch, or None.
         on_first_batch: Called with the first batch, before the first step.
-        on_wait: Called before each batch is taken.
-        on_compute: Called when it is there.
+        observer: Is told what this rank does in a step; None for nobody.
         name: Prefix of the names of the curves.
         monitored: Names of metrics that callbacks monitor, shown at the end of every epoch.
         num_traces: How often the step is traced and compiled.
@@ -51,8 +50,7 @@ class ProgressOutput:
 
     metrics_path: Path | None = None
     on_first_batch: Callable[[Any], None] | None = None
-    on_wait: Callable[[], None] = lambda: None
-    on_compute: Callable[[], None] = lambda: None
+    observer: StepObserver | None = None
     name: str = ""
     monitored: tuple[str, ...] = ()
     num_traces: int = 1
@@ -108,7 +106,7 @@ class Progress(keras.callbacks.Callback):
             plan,
             position,
             record.clock,
-            BatchClock(output.on_first_batch, on_wait=output.on_wait, on_compute=output.on_compute),
+            BatchClock(output.on_first_batch, output.observer),
         )
         self._epoch = self._num_updates = 0
         self._remaining = RemainingTime(

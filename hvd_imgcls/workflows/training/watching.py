@@ -46,8 +46,7 @@ def watch(run: Run, phase: Phase) -> Progress:
         output=ProgressOutput(
             metrics_path=phase.metrics_path if run.is_root else None,
             on_first_batch=draw if run.is_root and run.resumed is None else None,
-            on_wait=run.limits.wait_for_batch,
-            on_compute=run.limits.compute,
+            observer=run.limits,
             name=name,
             num_traces=len(segments(phase.config.fine_tuning.freeze, phase.plan.num_epochs)),
             later_images=_later_images(run) if not name else 0,
