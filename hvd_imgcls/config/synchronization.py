@@ -165,8 +165,40 @@ class PowerSGD:
     """Patterns of names of variables, such as `*/predictions/*`, that are not compressed."""
 
 
+@dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
+class Auto:
+    """The candidates are measured in the first steps, and the fastest is used, or none.
+
+    The steps that measure apply gradients that are not compressed. The log says what was chosen and
+    why. On other ranks or hosts, a run that is continued measures anew.
+    """
+
+    name: Literal["auto"]
+    """Name of the compression."""
+
+    candidates: tuple[Literal["bf16", "int8", "top_k", "power_sgd"], ...] = ("bf16", "int8")
+    """Compressions with error feedback that are measured, with their default settings."""
+
+    min_gain: HalfOpenFraction = 0.1
+    """Fraction of a step that compression must save to be used."""
+
+    rounds: PositiveInt = 5
+    """How often each candidate, and none, is measured. Before that, each is used once."""
+
+    warmup_steps: NonNegativeInt = 0
+    """Steps before the measurement, in which nothing is compressed."""
+
+    exclude: tuple[NonEmptyStr, ...] = ()
+    """Patterns of names of variables, such as `*/predictions/*`, that are not compressed."""
+
+    def __post_init__(self) -> None:
+        if not self.candidates or len(set(self.candidates)) < len(self.candidates):
+            raise ValueError("candidates as a list of one or more, each once")
+
+
 Compression = Annotated[
-    NoCompression | Fp16 | Bf16 | Int8 | TopK | PowerSGD, pydantic.Field(discriminator="name")
+    NoCompression | Fp16 | Bf16 | Int8 | TopK | PowerSGD | Auto,
+    pydantic.Field(discriminator="name"),
 ]
 
 
@@ -208,5 +240,7 @@ class Synchronization:
             raise ValueError("compression bf16 instead of fp16 with mode local_sgd")
         if self.shard_optimizer_state and self.mode.name != "allreduce":
             raise ValueError("mode allreduce with shard_optimizer_state")
+        if self.compression.name == "auto" and self.mode.name != "allreduce":
+            raise ValueError(f"mode allreduce, not {self.mode.name}, with compression auto")
         if self.shard_optimizer_state and self.compression.name not in ("none", "fp16"):
             raise ValueError("compression none or fp16 with shard_optimizer_state")

@@ -80,7 +80,8 @@ def DistributedOptimizer(  # noqa: N802 - Horovod's name and arguments
         device_sparse: Accepted for compatibility with Horovod.
         compression: Compression of gradients: `Compression.none`, `Compression.fp16` or a class
             with the same two functions; with error feedback, `Compression.bf16()`,
-            `Compression.int8()`, `Compression.top_k()` or `Compression.power_sgd()`.
+            `Compression.int8()`, `Compression.top_k()` or `Compression.power_sgd()`; with
+            `Compression.auto()`, what the first updates show to be the fastest of some, or none.
         sparse_as_dense: Whether `tf.IndexedSlices` are converted to dense tensors first.
         gradient_predivide_factor: Gradients are divided by it before the sum and
             multiplied by it after; only with `op=Average`.

@@ -164,6 +164,13 @@ class SynchronizationMode(ABC):
         del updates
         return 0
 
+    def chosen_compression(self) -> str | None:
+        """Returns the name of the compression that measurements have chosen, `none` if none won.
+
+        None before that, and if it is not chosen by measurement.
+        """
+        return None
+
     def drift(self) -> float | None:
         """Returns how far this rank's weights were from the mean when they were averaged last.
 

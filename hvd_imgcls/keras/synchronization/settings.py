@@ -11,7 +11,7 @@ from hvd_imgcls.distributed import ProcessSet, ReduceOp, global_process_set
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.keras.communication.adasum import require_power_of_two
 from hvd_imgcls.keras.communication.compression import Compression
-from hvd_imgcls.keras.compression.settings import LossyCompression
+from hvd_imgcls.keras.compression.settings import Automatic, LossyCompression
 from hvd_imgcls.keras.graph.variables import variable_path
 from hvd_imgcls.keras.synchronization.mode_settings import Allreduce
 
@@ -81,6 +81,7 @@ class ReductionSettings:
         if self.op == ReduceOp.ADASUM:
             require_power_of_two(self.process_set)
         self._require_divisible()
+        self._require_measurable()
         if isinstance(self.groups, int) and self.groups < 0:
             raise ConfigError(
                 "groups",
@@ -117,6 +118,16 @@ class ReductionSettings:
                     fix="change one of them",
                 )
 
+    def _require_measurable(self) -> None:
+        """Raises a ConfigError for a mode in which ways to reduce gradients are not measured."""
+        if self.is_automatic and self.mode.name != "allreduce":
+            raise ConfigError(
+                "compression",
+                got=f"auto, with mode {self.mode.name}",
+                expected="mode allreduce: others do not wait for the gradients of a step",
+                fix="name a compression, or use mode=hvd.Allreduce()",
+            )
+
     def describe(self) -> dict[str, Any]:
         """Returns the settings as JSON, for the comparison across ranks."""
         groups = self.groups
@@ -142,6 +153,11 @@ class ReductionSettings:
     def is_lossy(self) -> bool:
         """Whether the compression keeps a state, with what it has taken from gradients."""
         return isinstance(self.compression, LossyCompression)
+
+    @property
+    def is_automatic(self) -> bool:
+        """Whether the compression is chosen by measurement."""
+        return isinstance(self.compression, Automatic)
 
     @property
     def size(self) -> int:
