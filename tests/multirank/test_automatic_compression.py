@@ -125,7 +125,7 @@ def test_chooses_with_a_reason_and_trains_as_with_the_choice():
     assert message.startswith(f"compression {chosen}")
     assert all(f"{name} " in message for name in FIXED)
     assert message.count(" ms") >= NUM_WAYS + 1
-    assert message.count(" MB") == NUM_WAYS
+    assert message.count(" kB") == NUM_WAYS
     assert results[1]["messages"] == []
     # What was measured is the same on all ranks from then on.
     np.testing.assert_array_equal(*(result["own"]["times"][0] for result in results))

@@ -65,7 +65,9 @@ def summarize(measured: Mapping[str, Any]) -> dict[str, Any]:
             for other in (PLAIN, ALONE)
             if other != name
         }
-        described = [f"/ {other}: {ratio.describe()}" for other, ratio in ratios.items()]
+        chosen = measured["arms"][name].get("compression")
+        described = [f"chosen: {chosen}"] if chosen else []
+        described += [f"/ {other}: {ratio.describe()}" for other, ratio in ratios.items()]
         steps[name] = {
             "seconds": statistics.median(seconds),
             "relative to": {other: ratio.to_json() for other, ratio in ratios.items()},

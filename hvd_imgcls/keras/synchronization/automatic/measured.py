@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
+
+from hvd_imgcls.text.numbers import bytes_text
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,18 +49,20 @@ class Measured:
             choice: Number of the way that was chosen.
             min_gain: Fraction of a step that it had to save.
         """
-        step = f"a step of {_milliseconds(self.step_seconds)}"
+        step = f"a step of {_time(self.step_seconds)}"
         if choice:
             saved = self.seconds[0] - self.seconds[choice]
-            reason = f", which shortens {step} by {_milliseconds(saved)}"
+            reason = f", which shortens {step} by {_time(saved)}"
         else:
             reason = f": no other shortens {step} by {100 * min_gain:g} %"
         ways = zip(names, self.seconds, num_bytes, strict=True)
         listed = "; ".join(
-            f"{name} {_milliseconds(seconds)}, {size / 1e6:.3g} MB" for name, seconds, size in ways
+            f"{name} {_time(seconds)}, {bytes_text(size)}" for name, seconds, size in ways
         )
         return f"compression {names[choice]}{reason} (a reduction with {listed})"
 
 
-def _milliseconds(seconds: float) -> str:
-    return f"{1e3 * seconds:.3g} ms"
+def _time(seconds: float) -> str:
+    if math.isnan(seconds):
+        return "unknown length"
+    return f"{seconds:.3g} s" if seconds >= 0.9995 else f"{1e3 * seconds:.3g} ms"

@@ -97,6 +97,10 @@ def test_the_reason_in_words():
     assert measured.explain(names, sizes, 0, 0.6).startswith(
         "compression none: no other shortens a step of 60.2 ms by 60 % (a reduction with none "
     )
+    slow = Measured(seconds=(4.1, 1.5), step_seconds=4.32).explain(("none", "int8"), (9, 8), 1, 0.1)
+    assert slow.startswith("compression int8, which shortens a step of 4.32 s by 2.6 s (")
+    unknown = Measured(seconds=(0.1, 0.1), step_seconds=math.nan)
+    assert "a step of unknown length" in unknown.explain(("none", "int8"), (9, 8), 0, 0.1)
 
 
 def test_settings():
