@@ -17,16 +17,16 @@ class Way:
         name: Its name.
         arguments: Arguments of `DistributedOptimizer` from the module `hvd_imgcls.keras`, which
             is imported only on the ranks.
-        first_steps: Steps before it is measured: tracing, the checks of the first two updates, and
-            congestion windows.
         most_bytes: Goal of `bench bytes`: payload that a rank sends in a step, relative to a ring
             of float32 gradients; None if there is none.
+        first_steps: Steps before it is measured: tracing, the checks of the first two updates, and
+            congestion windows.
     """
 
     name: str
     arguments: Callable[[Any], dict[str, Any]]
-    first_steps: int = 3
     most_bytes: float | None = None
+    first_steps: int = 3
 
 
 WAYS = (
