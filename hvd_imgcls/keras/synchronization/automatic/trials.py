@@ -165,10 +165,8 @@ class Trials:
         self._turns.assign(0)
         self._choice.assign(NOT_YET)
         if is_root:
-            logger.info(
-                "compression is measured anew: %d ranks on %d hosts, before %d on %d",
-                *(*now.values(), *then.values()),
-            )
+            changes = [f"{now[k]} instead of {then[k]} {k}" for k in now if now[k] != then[k]]
+            logger.info("compression is measured anew: %s", ", ".join(changes))
 
     def _require_same(self, state: dict[str, Any]) -> None:
         got = (state["names"][1:], state["rounds"])
