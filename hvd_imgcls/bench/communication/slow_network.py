@@ -21,15 +21,17 @@ from hvd_imgcls.bench.measuring.ratio import ratio_of_pairs
 
 logger = logging.getLogger(__name__)
 
+COMPUTE_SECONDS = 0.5
+
 
 def run(settings: Settings) -> dict[str, Any]:
     """Measures all arms and returns the results by number of ranks."""
     ways = [way.name for way in chosen(settings.ways)]
+    seconds = settings.compute_seconds
+    seconds = COMPUTE_SECONDS if seconds is None else seconds
     results = {}
     for size in settings.ranks:
-        measured = run_steps(
-            settings, size, [PLAIN, *ways, ALONE], compute_seconds=settings.compute_seconds
-        )
+        measured = run_steps(settings, size, [PLAIN, *ways, ALONE], compute_seconds=seconds)
         summary = summarize(measured)
         logger.log(logs.RESULT, "%d ranks, %s", size, summary["expected text"])
         for name, one in summary["step times"].items():
