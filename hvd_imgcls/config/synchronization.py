@@ -25,6 +25,14 @@ class Allreduce:
     name: Literal["allreduce"] = "allreduce"
     """Name of the mode."""
 
+    groups: PositiveInt | Literal["auto"] | None = None
+    """Number of messages, of about equal size, in which gradients are sent, the last layers first.
+
+    All but the last travel while other gradients are still computed. `auto` measures 1, 2, 4, 8 and
+    16 in the first 30 steps, and takes the one with the shortest steps. By default, of at most 32
+    MiB.
+    """
+
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class Delayed:
@@ -240,6 +248,11 @@ class Synchronization:
             raise ValueError("compression bf16 instead of fp16 with mode local_sgd")
         if self.shard_optimizer_state and self.mode.name != "allreduce":
             raise ValueError("mode allreduce with shard_optimizer_state")
+        if isinstance(self.mode, Allreduce) and self.mode.groups == "auto":
+            if self.compression.name == "auto":
+                raise ValueError("mode.groups as a number with compression auto")
+            if self.shard_optimizer_state:
+                raise ValueError("mode.groups as a number with shard_optimizer_state")
         if self.compression.name == "auto" and self.mode.name != "allreduce":
             raise ValueError(f"mode allreduce, not {self.mode.name}, with compression auto")
         if self.shard_optimizer_state and self.compression.name not in ("none", "fp16"):

@@ -75,7 +75,7 @@ def train(compression, steps, state=None, **keywords):
         "sent": sent,
         "shared": synchronizer.state(optimizer),
         "own": synchronizer.mode.rank_state(),
-        "chosen": synchronizer.mode.chosen_compression(),
+        "chosen": synchronizer.mode.chosen().get("compression"),
         "messages": messages.texts,
     }
 
@@ -197,7 +197,7 @@ def test_on_other_ranks_it_measures_anew_and_loses_nothing():
         result["shared"]["mode"]["trials"]["ranks"] = 3
     steps = range(stop, stop + NUM_TRIALS + 1)
     rest = run_on_ranks(continue_from, arguments=[{"choice": 0}, steps, first])
-    assert rest[0]["messages"][0] == "compression is measured anew: 2 instead of 3 ranks"
+    assert rest[0]["messages"][0] == "compression measured anew: 2 instead of 3 ranks"
     assert rest[0]["chosen"] == "none"
     assert rest[0]["own"]["residuals"] == []
     gradients = [
@@ -273,7 +273,7 @@ def fit(compression, **keywords):
         callbacks=[hvd.callbacks.BroadcastGlobalVariablesCallback(0)],
         verbose=0,
     )
-    chosen = synchronizer_of(model.optimizer).mode.chosen_compression()
+    chosen = synchronizer_of(model.optimizer).mode.chosen().get("compression")
     return flat([np.asarray(one) for one in model.trainable_variables]), chosen
 
 

@@ -71,9 +71,8 @@ def measure(
     measured = _of_all_ranks(ranks, seconds, sent)
     for name, optimizer in optimizers.items():
         synchronizer = synchronizer_of(optimizer)
-        chosen = synchronizer and synchronizer.mode.chosen_compression()
-        if chosen:
-            measured[name]["compression"] = chosen
+        if synchronizer is not None:
+            measured[name].update(synchronizer.mode.chosen())
     return {
         "ranks": ranks.topology.size,
         "weights": sum(int(gradient.shape.num_elements()) for gradient in gradients),

@@ -125,16 +125,19 @@ def require_movable_examples(config: RunConfig) -> None:
 
 
 def require_reproducible_choice(config: RunConfig) -> None:
-    """Rejects a compression that is chosen by measured times in deterministic training.
+    """Rejects what is chosen by measured times in deterministic training.
 
     Raises:
         ConfigError: With `train.determinism: true`.
     """
-    if config.synchronization.compression.name != "auto":
-        return
+    section = config.synchronization
     excluded = {"train.determinism true: measured times decide": config.train.determinism}
-    expected = "the name of a compression, such as none or int8"
-    _refuse("synchronization.compression", "auto", excluded, expected=expected)
+    if section.compression.name == "auto":
+        expected = "the name of a compression, such as none or int8"
+        _refuse("synchronization.compression", "auto", excluded, expected=expected)
+    if getattr(section.mode, "groups", None) == "auto":
+        expected = "a number, or nothing: sums over more than two ranks depend on the groups"
+        _refuse("synchronization.mode.groups", "auto", excluded, expected=expected)
 
 
 def require_divisible_state(config: RunConfig) -> None:

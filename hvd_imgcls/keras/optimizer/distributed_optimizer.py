@@ -52,7 +52,7 @@ def DistributedOptimizer(  # noqa: N802 - Horovod's name and arguments
     backward_passes_per_step: int = 1,
     average_aggregated_gradients: bool = False,
     num_groups: int = 0,
-    groups: int | Sequence[Sequence[Any]] | None = None,
+    groups: int | Sequence[Sequence[Any]] | str | None = None,
     process_set: ProcessSet = global_process_set,
     scale_local_gradients: bool = True,
     check_every_steps: int = DEFAULT_CHECK_EVERY_STEPS,
@@ -91,8 +91,9 @@ def DistributedOptimizer(  # noqa: N802 - Horovod's name and arguments
         average_aggregated_gradients: Whether to apply the mean of accumulated gradients, like
             one large batch, instead of their sum.
         num_groups: Deprecated name of `groups`.
-        groups: Number of groups in which gradients are sent, or lists of variables that
-            are sent together. Groups of 32 MiB by default.
+        groups: Number of groups of about equal size in which gradients are sent, the last layers
+            first, while others are still computed; "auto" for the number with the shortest steps;
+            or lists of variables that are sent together. Groups of 32 MiB by default.
         process_set: The participating ranks.
         scale_local_gradients: Whether gradients of local variables are divided by the
             number of ranks. See `PartialDistributedOptimizer`.

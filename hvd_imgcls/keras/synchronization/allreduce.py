@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from hvd_imgcls.distributed import ReduceOp
 from hvd_imgcls.keras.communication import operations
-from hvd_imgcls.keras.synchronization.automatic.averaging import AutomaticAveraging
+from hvd_imgcls.keras.synchronization.automatic.choice import make_averaging
 from hvd_imgcls.keras.synchronization.averaging import Averaging
 from hvd_imgcls.keras.synchronization.mode import Formula, SynchronizationMode
 from hvd_imgcls.keras.synchronization.settings import ReductionSettings
@@ -20,9 +20,7 @@ class Allreduce(SynchronizationMode):
 
     def __init__(self, settings: ReductionSettings, name: str) -> None:
         super().__init__(settings, name)
-        self.averaging = (
-            AutomaticAveraging(settings) if settings.is_automatic else Averaging(settings)
-        )
+        self.averaging = make_averaging(settings)
 
     def build(self, variables: Sequence[Any], slots: Sequence[Any] = ()) -> None:
         """See `SynchronizationMode.build`."""
@@ -44,11 +42,9 @@ class Allreduce(SynchronizationMode):
         """See `SynchronizationMode.bytes_sent`."""
         return self.averaging.bytes_sent(updates)
 
-    def chosen_compression(self) -> str | None:
-        """See `SynchronizationMode.chosen_compression`."""
-        if isinstance(self.averaging, AutomaticAveraging):
-            return self.averaging.chosen()
-        return None
+    def chosen(self) -> dict[str, Any]:
+        """See `SynchronizationMode.chosen`."""
+        return {} if isinstance(self.averaging, Averaging) else self.averaging.chosen()
 
     def formula(self) -> Formula | None:
         """Returns the sum or the mean over the ranks."""

@@ -164,12 +164,12 @@ class SynchronizationMode(ABC):
         del updates
         return 0
 
-    def chosen_compression(self) -> str | None:
-        """Returns the name of the compression that measurements have chosen, `none` if none won.
+    def chosen(self) -> dict[str, Any]:
+        """Returns what measurements have chosen: `compression`, or the number of `groups`.
 
-        None before that, and if it is not chosen by measurement.
+        Empty before that, and if nothing is chosen by measurement.
         """
-        return None
+        return {}
 
     def drift(self) -> float | None:
         """Returns how far this rank's weights were from the mean when they were averaged last.

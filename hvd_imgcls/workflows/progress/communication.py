@@ -20,9 +20,7 @@ def communication_of(optimizer: Any) -> dict[str, Any]:
     entries: dict[str, Any] = {
         "sent_bytes_per_step": round(synchronizer.mode.bytes_sent(updates) / updates)
     }
-    chosen = synchronizer.mode.chosen_compression()
-    if chosen is not None:
-        entries["compression"] = chosen
+    entries.update(synchronizer.mode.chosen())
     drift = synchronizer.mode.drift()
     if drift is not None:
         entries["weight_drift"] = drift

@@ -41,3 +41,30 @@ def test_the_name_alone_has_the_defaults():
 def test_what_is_refused_is_named(overrides, message):
     with pytest.raises(ConfigError, match=message):
         parse(*overrides)
+
+
+def groups(value):
+    return f"--synchronization.mode={{name: allreduce, groups: {value}}}"
+
+
+def test_groups_are_a_number_or_measured():
+    assert parse().synchronization.mode.groups is None
+    assert parse(groups("4")).synchronization.mode.groups == 4
+    assert parse(groups("auto")).synchronization.mode.groups == "auto"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ([groups("0")], "groups"),
+        ([groups("many")], "groups"),
+        ([groups("auto"), AUTO], "mode.groups as a number"),
+        ([groups("auto"), "--synchronization.shard_optimizer_state=true"], "mode.groups"),
+        ([groups("auto"), "--train.determinism=true"], "measured times decide"),
+        (["--synchronization.mode={name: delayed, groups: 2}"], "groups"),
+    ],
+    ids=str,
+)
+def test_groups_that_are_refused(overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        parse(*overrides)

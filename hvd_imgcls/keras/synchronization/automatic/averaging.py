@@ -12,9 +12,11 @@ import tensorflow as tf
 from hvd_imgcls.keras.checks.non_finite import all_finite
 from hvd_imgcls.keras.communication.compression import Compression
 from hvd_imgcls.keras.compression.lossy_mean import Residuals
+from hvd_imgcls.keras.compression.settings import Automatic
 from hvd_imgcls.keras.graph.variables import native_variable
 from hvd_imgcls.keras.graph.waiting import time_of
-from hvd_imgcls.keras.synchronization.automatic.trials import NOT_YET, Trials
+from hvd_imgcls.keras.synchronization.automatic.measured import Measured, reason_for_compression
+from hvd_imgcls.keras.synchronization.automatic.trials import NOT_YET, Candidates, Trials
 from hvd_imgcls.keras.synchronization.averaging import Averaging
 from hvd_imgcls.keras.synchronization.settings import ReductionSettings
 
@@ -41,9 +43,26 @@ class AutomaticAveraging:
                 for candidate in settings.compression.settings_of_candidates()
             ),
         ]
-        self._trials = Trials(settings.compression, settings.process_set)
+        self._trials = Trials(self._candidates(), settings.process_set)
         self._variables: list[Any] = []
         self._residuals: Residuals = {}
+
+    def _candidates(self) -> Candidates:
+        compression: Automatic = self._settings.compression
+        names = ("none", *compression.candidates)
+
+        def reason(measured: Measured, choice: int) -> str:
+            num_bytes = [way.bytes_sent(1) for way in self._ways]
+            return reason_for_compression(measured, names, num_bytes, choice, compression.min_gain)
+
+        return Candidates(
+            what="compression",
+            names=names,
+            rounds=compression.rounds,
+            warmup_steps=compression.warmup_steps,
+            choose=lambda measured: compression.choose(measured.seconds, measured.step_seconds),
+            reason=reason,
+        )
 
     def build(self, variables: Sequence[Any]) -> None:
         """Creates the state of all ways, eagerly, before the first update.
@@ -56,7 +75,7 @@ class AutomaticAveraging:
         self._variables = list(variables)
         for way in self._ways:
             way.build(variables, self._residuals)
-        self._trials.build([way.bytes_sent(1) for way in self._ways])
+        self._trials.build()
         with tf.init_scope(), tf.device("CPU:0"):
             self._uses = tf.Variable(tf.zeros(len(self._ways), tf.int64), trainable=False)
 
@@ -77,19 +96,36 @@ class AutomaticAveraging:
         turn, began = self._trials.next(), time_of(tensors)
         counts = tf.logical_and(is_applied, tf.logical_not(turn.is_trial))
 
-        def reduced_by(number: int) -> Callable[[], list[tf.Tensor]]:
-            way, prefix = self._ways[number], f"{name}.{self._trials.names[number]}"
-            return lambda: way.reduce(tensors, variables, groups, prefix, counts)
+        def exact() -> list[tf.Tensor]:
+            # No timestamp: no result of a branch is there before all of its stateful operations.
+            return [
+                *self._exact.reduce(tensors, variables, groups, name),
+                tf.zeros([], tf.float64),
+            ]
 
-        first = tf.switch_case(turn.way, [reduced_by(i) for i in range(len(self._ways))])
+        def compressed_by(number: int) -> Callable[[], list[tf.Tensor]]:
+            way, prefix = self._ways[number], f"{name}.{self._trials.names[number]}"
+
+            def compressed() -> list[tf.Tensor]:
+                means = way.reduce(tensors, variables, groups, prefix, counts)
+                reduced = time_of([*means, *self._some_residual()])
+                result: list[tf.Tensor] = tf.cond(
+                    turn.is_trial,
+                    lambda: self._reduced_again(
+                        tensors, variables, groups, f"{prefix}.applied", reduced
+                    ),
+                    lambda: means,
+                )
+                return [*result, reduced]
+
+            return compressed
+
+        branches = [exact, *(compressed_by(number) for number in range(1, len(self._ways)))]
+        *applied, compressed_at = tf.switch_case(turn.way, branches)
         self._count_use(turn.way)
-        reduced = time_of([*first, *self._some_residual()])
-        applied = tf.cond(
-            tf.logical_and(turn.is_trial, turn.way > 0),
-            lambda: self._reduced_again(tensors, variables, groups, f"{name}.applied", reduced),
-            lambda: first,
-        )
-        self._trials.end(turn, began, reduced, time_of(applied), name)
+        ended = time_of(applied)
+        reduced = tf.where(turn.way > 0, compressed_at, ended)
+        self._trials.end(turn, began, reduced, ended, name)
         return applied
 
     def _some_residual(self) -> list[tf.Tensor]:
@@ -125,11 +161,11 @@ class AutomaticAveraging:
     def _count_use(self, way: tf.Tensor) -> None:
         self._uses.assign_add(tf.one_hot(way, len(self._ways), dtype=tf.int64))
 
-    def chosen(self) -> str | None:
-        """Returns the name of the compression that was chosen; None before that."""
+    def chosen(self) -> dict[str, Any]:
+        """See `SynchronizationMode.chosen`."""
         if not self._variables or self._trials.chosen() == NOT_YET:
-            return None
-        return self._trials.names[self._trials.chosen()]
+            return {}
+        return {"compression": self._trials.names[self._trials.chosen()]}
 
     def bytes_sent(self, reductions: int) -> int:
         """Returns how many bytes a rank has sent, on average over the ranks.
@@ -168,7 +204,7 @@ class AutomaticAveraging:
         """Returns what compression has taken from the tensors of this rank, and its times."""
         if not self._variables:
             return {}
-        kept = self._kept() if self.chosen() != self._trials.names[0] else []
+        kept = self._kept() if self._trials.chosen() != 0 else []
         return {"residuals": [one.numpy() for one in kept], "times": [self._trials.times()]}
 
     def restore_rank_state(self, state: dict[str, Any]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,6 @@ import tensorflow as tf
 from hvd_imgcls import distributed
 from hvd_imgcls.distributed import ProcessSet, ReduceOp
 from hvd_imgcls.errors import CheckpointError
-from hvd_imgcls.keras.compression.settings import Automatic
 from hvd_imgcls.keras.graph.host_callback import call_python, run_if
 from hvd_imgcls.keras.synchronization.automatic.measured import Measured
 
@@ -34,28 +34,43 @@ class Turn(NamedTuple):
     is_trial: tf.Tensor
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Candidates:
+    """What is measured.
+
+    Attributes:
+        what: What is chosen, for messages.
+        names: Names of the ways; the first is the one to which others are compared.
+        rounds: Times of each way that count; before them is one that does not.
+        warmup_steps: Updates before the measurement, which are reduced in the first way.
+        choose: Returns the number of the way to take.
+        reason: Returns what the log says, for the times and the choice.
+    """
+
+    what: str
+    names: Sequence[str]
+    rounds: int
+    warmup_steps: int
+    choose: Callable[[Measured], int]
+    reason: Callable[[Measured, int], str]
+
+
 class Trials:
     """Counts updates, times the ways in turn, and chooses one.
 
     Args:
-        settings: The candidates, and how often each is measured.
+        candidates: The ways, and how one is chosen.
         process_set: The participating ranks.
     """
 
-    def __init__(self, settings: Automatic, process_set: ProcessSet) -> None:
-        self._settings = settings
+    def __init__(self, candidates: Candidates, process_set: ProcessSet) -> None:
+        self._candidates = candidates
         self._process_set = process_set
-        self.names = ("none", *settings.candidates)
-        self._num_turns = (1 + settings.rounds) * len(self.names)
-        self._num_bytes: Sequence[int] = ()
+        self.names = tuple(candidates.names)
+        self._num_turns = (1 + candidates.rounds) * len(self.names)
 
-    def build(self, num_bytes: Sequence[int]) -> None:
-        """Creates the state, eagerly, before the first update.
-
-        Args:
-            num_bytes: Bytes that a rank sends for a reduction, for every way.
-        """
-        self._num_bytes = num_bytes
+    def build(self) -> None:
+        """Creates the state, eagerly, before the first update."""
         with tf.init_scope(), tf.device("CPU:0"):
             self._count = tf.Variable(0, dtype=tf.int64, trainable=False)
             self._turns = tf.Variable(0, dtype=tf.int32, trainable=False)
@@ -68,7 +83,7 @@ class Trials:
     def next(self) -> Turn:
         """Returns what this update does."""
         choice = self._choice.read_value()
-        is_warm = self._count.read_value() >= self._settings.warmup_steps
+        is_warm = self._count.read_value() >= self._candidates.warmup_steps
         is_trial = tf.logical_and(is_warm, choice < 0)
         in_turn = self._turns.read_value() % len(self.names)
         return Turn(tf.where(is_trial, in_turn, tf.maximum(choice, 0)), is_trial)
@@ -118,10 +133,9 @@ class Trials:
     def _choice_of(self, times: tf.Tensor) -> int:
         """Returns the choice, and logs on the root why; does not communicate."""
         measured = Measured.of(times.numpy(), len(self.names))
-        choice = self._settings.choose(measured.seconds, measured.step_seconds)
+        choice = self._candidates.choose(measured)
         if self._process_set.rank() == 0:
-            text = measured.explain(self.names, self._num_bytes, choice, self._settings.min_gain)
-            logger.info("%s", text)
+            logger.info("%s", self._candidates.reason(measured, choice))
         return choice
 
     def chosen(self) -> int:
@@ -132,7 +146,7 @@ class Trials:
         """Returns the choice, and how far the measurement is: equal on all ranks."""
         return {
             "names": list(self.names),
-            "rounds": self._settings.rounds,
+            "rounds": self._candidates.rounds,
             "ranks": self._process_set.size() or 1,
             "hosts": int(self._hosts.numpy()),
             "count": int(self._count.numpy()),
@@ -160,21 +174,23 @@ class Trials:
             self._choice.assign(state["choice"])
             self._hosts.assign(state["hosts"])
             if is_root and state["choice"] != NOT_YET:
-                logger.info("compression %s, as measured before", self.names[state["choice"]])
+                name = self.names[state["choice"]]
+                logger.info("%s %s, as measured before", self._candidates.what, name)
             return
         self._turns.assign(0)
         self._choice.assign(NOT_YET)
         if is_root:
             changes = [f"{now[k]} instead of {then[k]} {k}" for k in now if now[k] != then[k]]
-            logger.info("compression is measured anew: %s", ", ".join(changes))
+            text = ", ".join(changes)
+            logger.info("%s measured anew: %s", self._candidates.what, text)
 
     def _require_same(self, state: dict[str, Any]) -> None:
-        got = (state["names"][1:], state["rounds"])
-        expected = (list(self.names[1:]), self._settings.rounds)
+        got = (", ".join(state["names"]), state["rounds"])
+        expected = (", ".join(self.names), self._candidates.rounds)
         if got != expected:
             raise CheckpointError(
-                "compression auto: got the state of candidates {} in {} rounds, expected {} in {}; "
-                "continue with the settings that wrote it".format(*got, *expected)
+                "{} by measurement: got the state of {} in {} rounds, expected {} in {}; continue "
+                "with the settings that wrote it".format(self._candidates.what, *got, *expected)
             )
 
     def _num_hosts(self) -> int:
@@ -183,7 +199,7 @@ class Trials:
         hosts = distributed.current().allreduce(
             tf.constant(distributed.current().topology.cross_size, tf.float64),
             op=ReduceOp.MAX,
-            name="compression_hosts",
+            name="hosts_of_trials",
             process_set=self._process_set,
         )
         return int(hosts.numpy())

@@ -10,7 +10,11 @@ from hypothesis import strategies as st
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.keras.communication.compression import Compression
 from hvd_imgcls.keras.compression.settings import BY_NAME, fastest
-from hvd_imgcls.keras.synchronization.automatic.measured import Measured
+from hvd_imgcls.keras.synchronization.automatic.measured import (
+    Measured,
+    reason_for_compression,
+    reason_for_groups,
+)
 
 times = st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=5)
 gains = st.floats(0.0, 1.0, exclude_max=True)
@@ -88,19 +92,24 @@ def test_unknown_steps_are_left_out():
 
 
 def test_the_reason_in_words():
-    measured = Measured(seconds=(0.0451, 0.024, 0.0123), step_seconds=0.0602)
+    measured = Measured(seconds=(0.0451, 0.024, 0.0123), steps=(0.0602, 0.04, 0.03))
     names, sizes = ("none", "bf16", "int8"), (4_400_000, 2_200_000, 1_120_000)
-    assert measured.explain(names, sizes, 2, 0.1) == (
+    assert reason_for_compression(measured, names, sizes, 2, 0.1) == (
         "compression int8, which shortens a step of 60.2 ms by 32.8 ms (a reduction with "
         "none 45.1 ms, 4.4 MB; bf16 24 ms, 2.2 MB; int8 12.3 ms, 1.12 MB)"
     )
-    assert measured.explain(names, sizes, 0, 0.6).startswith(
+    assert reason_for_compression(measured, names, sizes, 0, 0.6).startswith(
         "compression none: no other shortens a step of 60.2 ms by 60 % (a reduction with none "
     )
-    slow = Measured(seconds=(4.1, 1.5), step_seconds=4.32).explain(("none", "int8"), (9, 8), 1, 0.1)
-    assert slow.startswith("compression int8, which shortens a step of 4.32 s by 2.6 s (")
-    unknown = Measured(seconds=(0.1, 0.1), step_seconds=math.nan)
-    assert "a step of unknown length" in unknown.explain(("none", "int8"), (9, 8), 0, 0.1)
+    names, sizes = names[:2], sizes[:2]
+    slow = Measured(seconds=(4.1, 1.5), steps=(4.32, 2.0))
+    text = reason_for_compression(slow, names, sizes, 1, 0.1)
+    assert text.startswith("compression bf16, which shortens a step of 4.32 s by 2.6 s (")
+    unknown = Measured(seconds=(0.1, 0.1), steps=(math.nan, 0.1))
+    text = reason_for_compression(unknown, names, sizes, 0, 0.1)
+    assert "a step of unknown length" in text
+    text = reason_for_groups(slow, ("1", "4"), 1)
+    assert text == "groups of gradients 4 (a step with 1 4.32 s; 4 2 s)"
 
 
 def test_settings():
