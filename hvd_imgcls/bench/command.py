@@ -16,6 +16,7 @@ from hvd_imgcls.bench.checkpoints import checkpoint
 from hvd_imgcls.bench.communication import allreduce, memory, slow_network
 from hvd_imgcls.bench.communication import bytes as bytes_bench
 from hvd_imgcls.bench.communication import settings as communication
+from hvd_imgcls.bench.communication.overlap import overlap
 from hvd_imgcls.bench.comparisons import dynamic, peers, precision, scaling, time_to_accuracy
 from hvd_imgcls.bench.evaluations import evaluate
 from hvd_imgcls.bench.inputs import input as input_bench
@@ -35,6 +36,7 @@ BENCHMARKS = {
     "evaluate": evaluate,
     "input": input_bench,
     "memory": memory,
+    "overlap": overlap,
     "peers": peers,
     "precision": precision,
     "scaling": scaling,
@@ -64,6 +66,7 @@ DEFAULT_PAIRS = {
     "memory": 1,
     "allreduce": 5,
     "bytes": 2,
+    "overlap": 3,
     "slow-network": 5,
 }
 

@@ -25,6 +25,14 @@ class Allreduce:
     name: Literal["allreduce"] = "allreduce"
     """Name of the mode."""
 
+    groups: PositiveInt | Literal["auto"] | None = None
+    """Number of messages, of about equal size, in which gradients are sent, the last layers first.
+
+    All but the last travel while other gradients are still computed. `auto` measures 1, 2, 4, 8 and
+    16 in the first 30 steps, and takes the one with the shortest steps. By default, of at most 32
+    MiB.
+    """
+
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
 class Delayed:
@@ -165,8 +173,40 @@ class PowerSGD:
     """Patterns of names of variables, such as `*/predictions/*`, that are not compressed."""
 
 
+@dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
+class Auto:
+    """The candidates are measured in the first steps, and the fastest is used, or none.
+
+    The steps that measure apply gradients that are not compressed. The log says what was chosen and
+    why. On other ranks or hosts, a run that is continued measures anew.
+    """
+
+    name: Literal["auto"]
+    """Name of the compression."""
+
+    candidates: tuple[Literal["bf16", "int8", "top_k", "power_sgd"], ...] = ("bf16", "int8")
+    """Compressions with error feedback that are measured, with their default settings."""
+
+    min_gain: HalfOpenFraction = 0.1
+    """Fraction of a step that compression must save to be used."""
+
+    rounds: PositiveInt = 5
+    """How often each candidate, and none, is measured. Before that, each is used once."""
+
+    warmup_steps: NonNegativeInt = 0
+    """Steps before the measurement, in which nothing is compressed."""
+
+    exclude: tuple[NonEmptyStr, ...] = ()
+    """Patterns of names of variables, such as `*/predictions/*`, that are not compressed."""
+
+    def __post_init__(self) -> None:
+        if not self.candidates or len(set(self.candidates)) < len(self.candidates):
+            raise ValueError("candidates as a list of one or more, each once")
+
+
 Compression = Annotated[
-    NoCompression | Fp16 | Bf16 | Int8 | TopK | PowerSGD, pydantic.Field(discriminator="name")
+    NoCompression | Fp16 | Bf16 | Int8 | TopK | PowerSGD | Auto,
+    pydantic.Field(discriminator="name"),
 ]
 
 
@@ -208,5 +248,12 @@ class Synchronization:
             raise ValueError("compression bf16 instead of fp16 with mode local_sgd")
         if self.shard_optimizer_state and self.mode.name != "allreduce":
             raise ValueError("mode allreduce with shard_optimizer_state")
+        if isinstance(self.mode, Allreduce) and self.mode.groups == "auto":
+            if self.compression.name == "auto":
+                raise ValueError("mode.groups as a number with compression auto")
+            if self.shard_optimizer_state:
+                raise ValueError("mode.groups as a number with shard_optimizer_state")
+        if self.compression.name == "auto" and self.mode.name != "allreduce":
+            raise ValueError(f"mode allreduce, not {self.mode.name}, with compression auto")
         if self.shard_optimizer_state and self.compression.name not in ("none", "fp16"):
             raise ValueError("compression none or fp16 with shard_optimizer_state")

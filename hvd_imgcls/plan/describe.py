@@ -143,8 +143,10 @@ def _gradients(plan: Plan, config: RunConfig) -> str:
         if plan.check_every_steps
         else "ranks compared at start and end"
     )
-    synchronization = config.synchronization
-    return f"{synchronization.mode.name}, compression {synchronization.compression.name}; {checks}"
+    mode, compression = config.synchronization.mode, config.synchronization.compression
+    groups = getattr(mode, "groups", None)
+    grouped = "" if groups is None else f", groups {groups}"
+    return f"{mode.name}{grouped}, compression {compression.name}; {checks}"
 
 
 def _evaluation(plan: Plan) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from hvd_imgcls.data.sources.digits import Digits
 from tests.support.ledger import LEDGER, account, digests
-from tests.support.survival import ended, run_with_fault, running_with_fault
+from tests.support.survival import ended, run_to_the_end, run_with_fault, running_with_fault
 
 OPTIONS = (
     "--train.num_epochs=4",
@@ -96,3 +96,21 @@ def test_the_account_notices_a_batch_that_differs_and_one_that_is_missing(tmp_pa
     )
     with pytest.raises(AssertionError):
         account([again])
+
+
+@pytest.mark.ranks(3)
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_compression_is_measured_anew(tmp_path):
+    compression = "{name: auto, candidates: [int8], min_gain: 0, rounds: 1}"
+    options = (*OPTIONS, f"--synchronization.compression={compression}")
+    outputs = [
+        run_with_fault(tmp_path, f"term@after_step:rank=1:step={step}", size=size, options=options)
+        for size, step in ((2, 24), (3, 47))
+    ]
+    outputs.append(run_to_the_end(tmp_path, size=1, options=options))
+    texts = [one.output for one in outputs]
+    assert [text.count("(a reduction with none") for text in texts] == [1, 1, 0]
+    assert ["measured anew: 3 instead of 2 ranks" in text for text in texts] == [False, True, False]
+    assert len(losses(tmp_path)) == EPOCHS
+    assert losses(tmp_path)[-1] < 0.5 * losses(tmp_path)[0]

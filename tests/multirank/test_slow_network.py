@@ -217,6 +217,20 @@ def test_bytes_of_a_step_are_those_of_the_ring(tmp_path):
 
 
 @pytest.mark.ranks(2)
+@pytest.mark.timeout(900)
+def test_compression_is_chosen_where_it_pays(tmp_path):
+    """44.7 MB of gradients over 100 Mbit/s: what is sent takes most of the step."""
+    out = tmp_path / "numbers.json"
+    options = ["--ranks", "2", "--rate", "100", "--round-trip", "10", "--pairs", "1"]
+    words = [*options, "--compute", "0.2", "--ways", "none", "auto", "--out", str(out)]
+    assert cli.main(["bench", "slow-network", *words]) == 0
+    arms = json.loads(out.read_text())["results"]["2 ranks"]["arms"]
+    assert arms["auto"]["compression"] == "int8"
+    assert "compression" not in arms["none"]
+    assert arms["auto"]["seconds"][0] < 0.7 * arms["none"]["seconds"][0]
+
+
+@pytest.mark.ranks(2)
 def test_allreduce_between_the_ranks_of_a_launcher(tmp_path):
     out = tmp_path / "numbers.json"
     words = ["bench", "allreduce", "--largest", "1", "--pairs", "1", "--out", str(out)]

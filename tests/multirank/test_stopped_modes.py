@@ -1,5 +1,7 @@
 """Runs in each synchronization mode and compression that are stopped, and continued."""
 
+import re
+
 import pytest
 
 from tests.multirank.test_stops import stop
@@ -36,3 +38,30 @@ def test_each_mode_goes_on(name, tmp_path):
         stop(tmp_path, action, moment, 2, options)
     outcome = run_to_the_end(tmp_path, size=2, options=options)
     assert result_of(tmp_path, outcome) == twin(2, options)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.ranks(2)
+@pytest.mark.matrix("modes: stopped and continued", cases=3)
+def test_a_measured_choice_goes_on(tmp_path):
+    """Whatever is measured: the weights are those of a run with the same compression throughout."""
+    section = "{name: auto, candidates: [int8, bf16], min_gain: 0, rounds: 2}"
+    options = (*OPTIONS, f"--synchronization.compression={section}")
+    outputs = [stop(tmp_path, *one, 2, options).output for one in MOMENTS]
+    outcome = run_to_the_end(tmp_path, size=2, options=options)
+    outputs.append(outcome.output)
+    # Measured in the first 9 steps, of which the first process has done two or three.
+    chosen = [re.findall(r"compression (\w+)[:,] (no other|which shortens)", o) for o in outputs]
+    assert [len(one) for one in chosen] == [0, 1, 0, 0]
+    name = chosen[1][0][0]
+    assert all(f"compression {name}, as measured before" in one for one in outputs[2:])
+    fixed = "none" if name == "none" else f"{{name: {name}, warmup_steps: 9}}"
+    expected = twin(2, (*OPTIONS, f"--synchronization.compression={fixed}"))
+    got = result_of(tmp_path, outcome)
+    assert got[0] == expected[0]
+    lines, others = got[1]["metrics.jsonl"], expected[1]["metrics.jsonl"]
+    assert [line.pop("compression") for line in lines] == [name] * len(lines)
+    for line in (*lines, *others):
+        assert line.pop("sent_bytes_per_step") > 0
+    assert lines == others

@@ -1,1 +1,1 @@
-"""`bench allreduce`, `bytes` and `slow-network`: how long messages take, and how large they are."""
+"""`bench allreduce`, `bytes`, `overlap`, `slow-network`: how long messages take, and how large."""

@@ -37,29 +37,34 @@ def make_optimizer() -> keras.optimizers.Optimizer:
     return keras.optimizers.SGD(0.01, momentum=0.9)
 
 
-def make_arm(apply: Apply, gradients: Sequence[tf.Variable], wait_seconds: float) -> SecondsPerStep:
+def make_arm(
+    apply: Apply,
+    gradients: Sequence[tf.Variable],
+    wait_seconds: float,
+    *,
+    in_turn: bool = False,
+) -> SecondsPerStep:
     """Returns a function that runs steps, compiled into a graph.
 
     Args:
         apply: Reduces gradients and applies them to weights.
         gradients: The gradients of this rank.
-        wait_seconds: Time until they are there, all at once.
+        wait_seconds: Time until they are there.
+        in_turn: Whether they are there one after the other, as in a backward pass, instead of all
+            at once: the last first, in the last two thirds of the time.
     """
     variables = [
         keras.Variable(tf.zeros(gradient.shape), name=f"weights_{index}")
         for index, gradient in enumerate(gradients)
     ]
 
-    def wait() -> np.float32:
-        time.sleep(wait_seconds)
-        return np.float32(0)
-
     @tf.function(autograph=False)
     def step() -> None:
-        # Numpy functions release Python's lock while they sleep.
-        passed: list[Any] = [tf.numpy_function(wait, [], tf.float32)] if wait_seconds else []
-        with tf.control_dependencies(passed):
-            values = [gradient.read_value() for gradient in gradients]
+        if in_turn:
+            values = _in_turn(gradients, wait_seconds)
+        else:
+            with tf.control_dependencies(_after(wait_seconds)):
+                values = [gradient.read_value() for gradient in gradients]
         apply(values, variables)
 
     def seconds_per_step(num_steps: int) -> float:
@@ -69,3 +74,25 @@ def make_arm(apply: Apply, gradients: Sequence[tf.Variable], wait_seconds: float
         return (time.perf_counter() - began) / num_steps
 
     return seconds_per_step
+
+
+def _after(seconds: float) -> list[Any]:
+    """Returns tensors that are there after some time, for control dependencies."""
+
+    def wait() -> np.float32:
+        time.sleep(seconds)
+        return np.float32(0)
+
+    # Numpy functions release Python's lock while they sleep.
+    return [tf.numpy_function(wait, [], tf.float32)] if seconds else []
+
+
+def _in_turn(gradients: Sequence[tf.Variable], seconds: float) -> list[tf.Tensor]:
+    """Returns the gradients, the last after a third of the time, and the first after all of it."""
+    passed, values = _after(seconds / 3), []
+    for gradient in reversed(gradients):
+        with tf.control_dependencies(passed):
+            passed = _after(2 / 3 * seconds / len(gradients))
+        with tf.control_dependencies(passed):
+            values.append(gradient.read_value())
+    return values[::-1]

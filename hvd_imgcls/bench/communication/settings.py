@@ -10,8 +10,10 @@ from pathlib import Path
 from hvd_imgcls.bench.network.link import Link
 from hvd_imgcls.errors import ConfigError
 
-ALLREDUCE, BYTES, SLOW_NETWORK = "allreduce", "bytes", "slow-network"
-NAMES = (ALLREDUCE, BYTES, SLOW_NETWORK)
+ALLREDUCE, BYTES, OVERLAP, SLOW_NETWORK = "allreduce", "bytes", "overlap", "slow-network"
+NAMES = (ALLREDUCE, BYTES, OVERLAP, SLOW_NETWORK)
+ON_THIS_MACHINE = (ALLREDUCE, OVERLAP)
+"""Without a rate, they simulate no network."""
 
 OWN_OPTIONS = {
     "ranks": list(NAMES),
@@ -20,7 +22,8 @@ OWN_OPTIONS = {
     "plot": [ALLREDUCE],
     "largest": [ALLREDUCE],
     "ways": [BYTES, SLOW_NETWORK],
-    "compute": [SLOW_NETWORK],
+    "compute": [OVERLAP, SLOW_NETWORK],
+    "groups": [OVERLAP],
 }
 """Benchmarks that have an option, by its name in the arguments."""
 
@@ -40,7 +43,8 @@ class Settings:
         plot: The page with the plots.
         largest: Size of the largest message in MiB.
         ways: Names of the ways to measure, of those in `ways.py`; all when empty.
-        compute_seconds: Time of the simulated forward and backward pass.
+        compute_seconds: Time of the simulated forward and backward pass; None for the default.
+        groups: Numbers of groups in which gradients are sent.
     """
 
     pairs: int
@@ -51,7 +55,8 @@ class Settings:
     plot: Path | None = None
     largest: int = 128
     ways: Sequence[str] = ()
-    compute_seconds: float = 0.5
+    compute_seconds: float | None = None
+    groups: Sequence[int] = (1, 2, 4, 8, 16)
 
     def link(self, num_hosts: int) -> Link:
         """Returns the links of a simulated network, by default of 100 Mbit/s.
@@ -77,8 +82,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rate",
         type=float,
         metavar="MBIT",
-        help="Mbit/s of a simulated network, which needs root (default: 100; allreduce: the real "
-        "network)",
+        help="Mbit/s of a simulated network, which needs root (default: 100; allreduce, overlap: "
+        "the real network)",
     )
     group.add_argument(
         "--round-trip",
@@ -95,7 +100,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--compute",
         type=float,
         metavar="SECONDS",
-        help="simulated time of computing in every step (default: 0.5)",
+        help="simulated time of computing in every step (default: 0.5; overlap: as long as "
+        "communicating takes)",
+    )
+    group.add_argument(
+        "--groups",
+        nargs="+",
+        type=int,
+        metavar="N",
+        help="numbers of groups in which gradients are sent (default: 1 2 4 8 16)",
     )
 
 
@@ -114,12 +127,14 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
         "largest": arguments.largest,
         "ways": arguments.ways,
         "compute_seconds": arguments.compute,
+        "groups": tuple(arguments.groups) if arguments.groups else None,
     }
     settings = Settings(
         pairs=arguments.pairs,
         **{key: value for key, value in given.items() if value is not None},
     )
-    if arguments.name == ALLREDUCE and arguments.round_trip is not None and arguments.rate is None:
+    is_here = arguments.name in ON_THIS_MACHINE and arguments.rate is None
+    if is_here and arguments.round_trip is not None:
         raise ConfigError(
             "--round-trip",
             got=arguments.round_trip,
@@ -128,9 +143,10 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
         )
     _require(min(settings.ranks) >= 2, "--ranks", settings.ranks, "2 or more")
     _require(1 <= settings.largest <= 1024, "--largest", settings.largest, "1 .. 1024 (MiB)")
-    seconds = settings.compute_seconds
+    seconds = settings.compute_seconds or 0.0
     _require(0 <= seconds <= 60, "--compute", seconds, "0 .. 60 (seconds)")
-    if arguments.name != ALLREDUCE or arguments.rate is not None:
+    _require(min(settings.groups) >= 1, "--groups", settings.groups, "1 or more")
+    if not is_here:
         for num_hosts in settings.ranks:
             settings.link(num_hosts)
     return settings

@@ -21,15 +21,17 @@ from hvd_imgcls.bench.measuring.ratio import ratio_of_pairs
 
 logger = logging.getLogger(__name__)
 
+COMPUTE_SECONDS = 0.5
+
 
 def run(settings: Settings) -> dict[str, Any]:
     """Measures all arms and returns the results by number of ranks."""
     ways = [way.name for way in chosen(settings.ways)]
+    seconds = settings.compute_seconds
+    seconds = COMPUTE_SECONDS if seconds is None else seconds
     results = {}
     for size in settings.ranks:
-        measured = run_steps(
-            settings, size, [PLAIN, *ways, ALONE], compute_seconds=settings.compute_seconds
-        )
+        measured = run_steps(settings, size, [PLAIN, *ways, ALONE], compute_seconds=seconds)
         summary = summarize(measured)
         logger.log(logs.RESULT, "%d ranks, %s", size, summary["expected text"])
         for name, one in summary["step times"].items():
@@ -65,7 +67,9 @@ def summarize(measured: Mapping[str, Any]) -> dict[str, Any]:
             for other in (PLAIN, ALONE)
             if other != name
         }
-        described = [f"/ {other}: {ratio.describe()}" for other, ratio in ratios.items()]
+        chosen = measured["arms"][name].get("compression")
+        described = [f"chosen: {chosen}"] if chosen else []
+        described += [f"/ {other}: {ratio.describe()}" for other, ratio in ratios.items()]
         steps[name] = {
             "seconds": statistics.median(seconds),
             "relative to": {other: ratio.to_json() for other, ratio in ratios.items()},

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -33,9 +34,10 @@ from hvd_imgcls.bench.measuring.launching import show_progress
 from hvd_imgcls.bench.measuring.ratio import alternating_order
 from hvd_imgcls.bench.network.counters import Sent, sent_by_this_host
 from hvd_imgcls.distributed import Collectives
+from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
 
-# Tracing, the checks of the first two updates, and congestion windows.
-_WARM_UP_STEPS = 3
+_FIRST_STEPS = 3
+"""Steps of plain Horovod, and of those that do not communicate, before they are measured."""
 
 
 def measure(
@@ -47,43 +49,53 @@ def measure(
 
     Returns:
         The same on every rank: number of weights and ranks, and for every arm the seconds per
-        step of each turn, those of the slowest rank, and what each rank has sent per step.
+        step of each turn, those of the slowest rank, and what each rank has sent per step; the
+        compression, if it was chosen by measurement.
     """
     gradients = make_gradients(ranks.topology.rank)
     arms: dict[str, SecondsPerStep] = {}
+    optimizers: dict[str, Any] = {}
     seconds: dict[str, list[float]] = {name: [] for name in work.arms}
     sent = {name: Sent(0, 0) for name in work.arms}
     with contextlib.ExitStack() as stack:
         for name in work.arms:
             on_progress(f"{name}: first steps")
-            arms[name] = _start(name, gradients, work.compute_seconds, stack)
-            arms[name](_WARM_UP_STEPS)
+            arms[name], optimizers[name] = _start(name, gradients, work.compute_seconds, stack)
+            arms[name](BY_NAME[name].first_steps if name in BY_NAME else _FIRST_STEPS)
         for number, (first, _) in enumerate(alternating_order(work.rounds), start=1):
             for name in list(arms) if first == 0 else reversed(list(arms)):
                 on_progress(f"round {number} of {work.rounds}: {name}")
                 taken, during = _turn(ranks, arms[name], work.steps)
                 seconds[name].append(taken)
                 sent[name] += during
+    measured = _of_all_ranks(ranks, seconds, sent)
+    for name, optimizer in optimizers.items():
+        synchronizer = synchronizer_of(optimizer)
+        if synchronizer is not None:
+            measured[name].update(synchronizer.mode.chosen())
     return {
         "ranks": ranks.topology.size,
         "weights": sum(int(gradient.shape.num_elements()) for gradient in gradients),
         "steps": work.rounds * work.steps,
-        "arms": _of_all_ranks(ranks, seconds, sent),
+        "arms": measured,
     }
 
 
 def _start(
     name: str, gradients: list[tf.Variable], compute_seconds: float, stack: contextlib.ExitStack
-) -> SecondsPerStep:
-    """Returns an arm. Collective: every rank must call this."""
+) -> tuple[SecondsPerStep, Any]:
+    """Returns an arm, and its optimizer if there is one here.
+
+    Collective: every rank must call this.
+    """
     if name == PLAIN:
         peer = stack.enter_context(start_plain_horovod(compute_seconds))
         peer.read()
-        return lambda num_steps: peer.ask(str(num_steps))
+        return lambda num_steps: peer.ask(str(num_steps)), None
     optimizer = make_optimizer()
     if name != ALONE:
         optimizer = hvd.DistributedOptimizer(optimizer, **BY_NAME[name].arguments(hvd))
-    return make_arm(optimizer.apply, gradients, compute_seconds)
+    return make_arm(optimizer.apply, gradients, compute_seconds), optimizer
 
 
 def _of_all_ranks(
@@ -114,6 +126,14 @@ def _turn(ranks: Collectives, arm: SecondsPerStep, num_steps: int) -> tuple[floa
     return taken, sent_by_this_host() - before
 
 
+class _Progress(logging.Handler):
+    """Shows what the package logs, such as why it has chosen a compression."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Shows a message."""
+        show_progress(record.getMessage())
+
+
 def main(words: list[str]) -> None:
     """Joins the ranks and measures; the root writes the results."""
     result, work = words
@@ -122,6 +142,10 @@ def main(words: list[str]) -> None:
         intra_op_threads=1, inter_op_threads=2, local_rank=ranks.topology.local_rank
     )
     on_progress = show_progress if ranks.topology.is_root else lambda text: None
+    if ranks.topology.is_root:
+        logger = logging.getLogger("hvd_imgcls")
+        logger.setLevel(logging.INFO)
+        logger.addHandler(_Progress())
     results = measure(ranks, StepWork(**json.loads(work)), on_progress)
     if ranks.topology.is_root:
         Path(result).write_text(json.dumps(results), encoding="utf-8")

@@ -19,11 +19,14 @@ class Way:
             is imported only on the ranks.
         most_bytes: Goal of `bench bytes`: payload that a rank sends in a step, relative to a ring
             of float32 gradients; None if there is none.
+        first_steps: Steps before it is measured: tracing, the checks of the first two updates, and
+            congestion windows.
     """
 
     name: str
     arguments: Callable[[Any], dict[str, Any]]
     most_bytes: float | None = None
+    first_steps: int = 3
 
 
 WAYS = (
@@ -35,6 +38,8 @@ WAYS = (
     # 1 % with positions: 2 % of the bytes on two ranks, 4 % on four.
     Way("top_k", lambda hvd: {"compression": hvd.Compression.top_k()}),
     Way("power_sgd", lambda hvd: {"compression": hvd.Compression.power_sgd()}, most_bytes=0.02),
+    # It chooses after 18 steps.
+    Way("auto", lambda hvd: {"compression": hvd.Compression.auto()}, first_steps=20),
     Way("delayed", lambda hvd: {"mode": hvd.Delayed()}, most_bytes=1.005),
     Way(
         "delayed, int8",

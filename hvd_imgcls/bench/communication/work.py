@@ -10,6 +10,10 @@ from dataclasses import dataclass
 OURS, RAW = "ours", "raw gloo"
 PLAIN, ALONE = "plain Horovod", "no communication"
 """Arms of a step that are no way of our optimizer."""
+COMPUTING, COMMUNICATING = "computing", "communicating"
+"""Arms of steps that do only one of both."""
+DELAYED, DEFAULT_GROUPS = "delayed", "groups of 32 MiB"
+"""Arms of steps that do both at once; others are numbers of groups."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +48,29 @@ class StepWork:
     compute_seconds: float = 0.0
 
 
-def as_argument(work: AllreduceWork | StepWork) -> str:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OverlapWork:
+    """Work of `overlap.rank`.
+
+    Attributes:
+        rounds: Turns of each arm.
+        steps: Steps of a turn.
+        groups: Numbers of groups of gradients.
+        compute_seconds: Time until all gradients of a step are there; None for as long as
+            communicating takes.
+    """
+
+    rounds: int
+    steps: int
+    groups: Sequence[int]
+    compute_seconds: float | None = None
+
+
+def name_of_groups(count: int) -> str:
+    """Returns the name of the arm that sends gradients in this number of groups."""
+    return f"{count} groups" if count > 1 else "1 group"
+
+
+def as_argument(work: AllreduceWork | StepWork | OverlapWork) -> str:
     """Returns it as a word for `run_module`, in which braces are fields of a format."""
     return json.dumps(dataclasses.asdict(work)).replace("{", "{{").replace("}", "}}")

@@ -28,6 +28,7 @@ def require_consistent(config: RunConfig) -> None:
     require_compilable(config)
     require_stop_if_delayed(config)
     require_movable_examples(config)
+    require_reproducible_choice(config)
     require_divisible_state(config)
 
 
@@ -121,6 +122,22 @@ def require_movable_examples(config: RunConfig) -> None:
         "synchronization.mode local_sgd, where no gradients are averaged": mode == "local_sgd",
     }
     _refuse("data.allocation", "dynamic", excluded, expected="static")
+
+
+def require_reproducible_choice(config: RunConfig) -> None:
+    """Rejects what is chosen by measured times in deterministic training.
+
+    Raises:
+        ConfigError: With `train.determinism: true`.
+    """
+    section = config.synchronization
+    excluded = {"train.determinism true: measured times decide": config.train.determinism}
+    if section.compression.name == "auto":
+        expected = "the name of a compression, such as none or int8"
+        _refuse("synchronization.compression", "auto", excluded, expected=expected)
+    if getattr(section.mode, "groups", None) == "auto":
+        expected = "a number, or nothing: sums over more than two ranks depend on the groups"
+        _refuse("synchronization.mode.groups", "auto", excluded, expected=expected)
 
 
 def require_divisible_state(config: RunConfig) -> None:

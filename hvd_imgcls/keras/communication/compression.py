@@ -83,7 +83,7 @@ class FP16Compressor(Compressor):
 class Compression:
     """Options for `DistributedOptimizer(compression=...)`.
 
-    The last four are classes of settings: `Compression.power_sgd(rank=4, warmup_steps=100)`.
+    The last five are classes of settings: `Compression.power_sgd(rank=4, warmup_steps=100)`.
     """
 
     none = NoneCompressor
@@ -92,3 +92,4 @@ class Compression:
     int8 = settings.Int8
     top_k = settings.TopK
     power_sgd = settings.PowerSGD
+    auto = settings.Automatic

@@ -13,6 +13,9 @@ from hvd_imgcls.distributed import ProcessSet
 from hvd_imgcls.keras.compression.settings import LossyCompression
 from hvd_imgcls.keras.graph.variables import native_variable, variable_path
 
+Residuals = dict[int, tf.Variable]
+"""Residuals by the id of the native variable that they belong to."""
+
 
 class LossyMean(ABC):
     """Averages tensors over the ranks approximately, with the same bits on all ranks.
@@ -27,25 +30,30 @@ class LossyMean(ABC):
     def __init__(self, settings: LossyCompression, process_set: ProcessSet) -> None:
         self.settings: Any = settings
         self.process_set = process_set
-        self._residuals: dict[int, tf.Variable] = {}
+        self._residuals: Residuals = {}
 
     @property
     def size(self) -> int:
         """Number of participating ranks."""
         return self.process_set.size() or 1
 
-    def build(self, variables: Sequence[Any]) -> None:
+    def build(self, variables: Sequence[Any], residuals: Residuals | None = None) -> None:
         """Creates the state, eagerly, before the first update.
 
         Args:
             variables: The variables whose gradients, or changes, are averaged.
+            residuals: Those that exist, to be used and completed: of several ways to average the
+                same, only one at a time keeps residuals.
         """
+        residuals = {} if residuals is None else residuals
         with tf.init_scope():
             for variable in variables:
                 if self._can_compress(variable):
                     native = native_variable(variable)
-                    zeros = tf.zeros(native.shape, native.dtype)
-                    self._residuals[id(native)] = tf.Variable(zeros, trainable=False)
+                    if id(native) not in residuals:
+                        zeros = tf.zeros(native.shape, native.dtype)
+                        residuals[id(native)] = tf.Variable(zeros, trainable=False)
+                    self._residuals[id(native)] = residuals[id(native)]
 
     def compresses(self, variable: Any) -> bool:
         """Returns whether what belongs to this variable, or watched tensor, is compressed."""

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from hvd_imgcls import distributed
 from hvd_imgcls.distributed import ReduceOp
-from hvd_imgcls.keras.compression.lossy_mean import LossyMean
+from hvd_imgcls.keras.compression.lossy_mean import LossyMean, Residuals
 from hvd_imgcls.keras.graph.variables import native_variable
 
 _EPSILON = 1e-8
@@ -25,9 +25,9 @@ class PowerSGDMean(LossyMean):
 
     _factors: dict[int, tf.Variable]
 
-    def build(self, variables: Sequence[Any]) -> None:
+    def build(self, variables: Sequence[Any], residuals: Residuals | None = None) -> None:
         """See `LossyMean.build`."""
-        super().build(variables)
+        super().build(variables, residuals)
         self._factors = {}
         compressed = [native_variable(v) for v in variables if self.compresses(v)]
         with tf.init_scope():

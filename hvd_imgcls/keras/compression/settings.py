@@ -8,6 +8,8 @@ compression takes from a tensor, a rank adds to it at the next update (error fee
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
@@ -120,3 +122,72 @@ class PowerSGD(LossyCompression):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._require("rank", self.rank >= 1, "1 or more")
+
+
+BY_NAME = {one.name: one for one in (BFloat16, Int8, TopK, PowerSGD)}
+"""Classes that compress, by name."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Automatic(LossyCompression):
+    """Measures the candidates in the first updates, and takes the fastest or none.
+
+    The updates that measure apply gradients that are not compressed. Those of a step are reduced
+    once more for it, if it is the turn of a candidate.
+
+    Attributes:
+        candidates: Names of compressions, of `BY_NAME`.
+        min_gain: Fraction of a step that compression must save, in [0, 1).
+        rounds: Times of each candidate, and of none, of which the median counts. Before them is
+            one more, which does not count.
+        warmup_steps: Updates before the measurement; nothing is compressed.
+    """
+
+    name: ClassVar[str] = "auto"
+
+    candidates: tuple[str, ...] = ("bf16", "int8")
+    min_gain: float = 0.1
+    rounds: int = 5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "candidates", tuple(self.candidates))
+        names = self.candidates
+        is_right = bool(names) and len(set(names)) == len(names) and set(names) <= set(BY_NAME)
+        self._require("candidates", is_right, f"one or more of {', '.join(BY_NAME)}, each once")
+        self._require("min_gain", 0.0 <= self.min_gain < 1.0, "0 or more and below 1")
+        self._require("rounds", self.rounds >= 1, "1 or more")
+
+    def describe(self) -> dict[str, Any]:
+        """Returns the settings as JSON, for the comparison across ranks."""
+        return {**super().describe(), "candidates": list(self.candidates)}
+
+    def settings_of_candidates(self) -> list[LossyCompression]:
+        """Returns the candidates with their default settings."""
+        return [BY_NAME[name](exclude=self.exclude) for name in self.candidates]
+
+    def choose(self, seconds: Sequence[float], step_seconds: float) -> int:
+        """Returns the number of the way to take: 0 for none, 1 for the first candidate.
+
+        Args:
+            seconds: What the reduction adds to a step, for none and for every candidate.
+            step_seconds: A whole step without compression; NaN if unknown.
+        """
+        return fastest(seconds, step_seconds, self.min_gain)
+
+
+def fastest(seconds: Sequence[float], step_seconds: float, min_gain: float) -> int:
+    """Returns the index of the smallest time, or 0 if that saves too little against the first.
+
+    The first of equal ones. Times that are not finite are not taken.
+
+    Args:
+        seconds: Parts of a step, of which one remains.
+        step_seconds: A whole step with the first.
+        min_gain: Fraction of the step that must be saved.
+    """
+    usable = [second if math.isfinite(second) else math.inf for second in seconds]
+    best = usable.index(min(usable))
+    saved = usable[0] - usable[best]
+    # False for NaN.
+    return best if saved > 0.0 and saved >= min_gain * step_seconds else 0

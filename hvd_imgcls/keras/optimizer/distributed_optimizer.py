@@ -52,7 +52,7 @@ def DistributedOptimizer(  # noqa: N802 - Horovod's name and arguments
     backward_passes_per_step: int = 1,
     average_aggregated_gradients: bool = False,
     num_groups: int = 0,
-    groups: int | Sequence[Sequence[Any]] | None = None,
+    groups: int | Sequence[Sequence[Any]] | str | None = None,
     process_set: ProcessSet = global_process_set,
     scale_local_gradients: bool = True,
     check_every_steps: int = DEFAULT_CHECK_EVERY_STEPS,
@@ -80,7 +80,8 @@ def DistributedOptimizer(  # noqa: N802 - Horovod's name and arguments
         device_sparse: Accepted for compatibility with Horovod.
         compression: Compression of gradients: `Compression.none`, `Compression.fp16` or a class
             with the same two functions; with error feedback, `Compression.bf16()`,
-            `Compression.int8()`, `Compression.top_k()` or `Compression.power_sgd()`.
+            `Compression.int8()`, `Compression.top_k()` or `Compression.power_sgd()`; with
+            `Compression.auto()`, what the first updates show to be the fastest of some, or none.
         sparse_as_dense: Whether `tf.IndexedSlices` are converted to dense tensors first.
         gradient_predivide_factor: Gradients are divided by it before the sum and
             multiplied by it after; only with `op=Average`.
@@ -90,8 +91,9 @@ def DistributedOptimizer(  # noqa: N802 - Horovod's name and arguments
         average_aggregated_gradients: Whether to apply the mean of accumulated gradients, like
             one large batch, instead of their sum.
         num_groups: Deprecated name of `groups`.
-        groups: Number of groups in which gradients are sent, or lists of variables that
-            are sent together. Groups of 32 MiB by default.
+        groups: Number of groups of about equal size in which gradients are sent, the last layers
+            first, while others are still computed; "auto" for the number with the shortest steps;
+            or lists of variables that are sent together. Groups of 32 MiB by default.
         process_set: The participating ranks.
         scale_local_gradients: Whether gradients of local variables are divided by the
             number of ranks. See `PartialDistributedOptimizer`.

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from hvd_imgcls.distributed import ReduceOp
 from hvd_imgcls.keras.communication import operations
+from hvd_imgcls.keras.synchronization.automatic.choice import make_averaging
 from hvd_imgcls.keras.synchronization.averaging import Averaging
 from hvd_imgcls.keras.synchronization.mode import Formula, SynchronizationMode
 from hvd_imgcls.keras.synchronization.settings import ReductionSettings
@@ -19,7 +20,7 @@ class Allreduce(SynchronizationMode):
 
     def __init__(self, settings: ReductionSettings, name: str) -> None:
         super().__init__(settings, name)
-        self.averaging = Averaging(settings)
+        self.averaging = make_averaging(settings)
 
     def build(self, variables: Sequence[Any], slots: Sequence[Any] = ()) -> None:
         """See `SynchronizationMode.build`."""
@@ -41,6 +42,10 @@ class Allreduce(SynchronizationMode):
         """See `SynchronizationMode.bytes_sent`."""
         return self.averaging.bytes_sent(updates)
 
+    def chosen(self) -> dict[str, Any]:
+        """See `SynchronizationMode.chosen`."""
+        return {} if isinstance(self.averaging, Averaging) else self.averaging.chosen()
+
     def formula(self) -> Formula | None:
         """Returns the sum or the mean over the ranks."""
         if self.settings.op == ReduceOp.SUM:
@@ -57,8 +62,8 @@ class Allreduce(SynchronizationMode):
 
     def rank_state(self) -> dict[str, Any]:
         """See `SynchronizationMode.rank_state`."""
-        return {"residuals": self.averaging.residuals()}
+        return self.averaging.rank_state()
 
     def restore_rank_state(self, state: dict[str, Any]) -> None:
         """See `SynchronizationMode.restore_rank_state`."""
-        self.averaging.restore_residuals(state["residuals"])
+        self.averaging.restore_rank_state(state)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from hvd_imgcls.distributed import ReduceOp
 from hvd_imgcls.keras.communication import operations
 from hvd_imgcls.keras.communication.compression import Compression
 from hvd_imgcls.keras.compression.choice import make_lossy_mean
-from hvd_imgcls.keras.compression.lossy_mean import LossyMean
+from hvd_imgcls.keras.compression.lossy_mean import LossyMean, Residuals
 from hvd_imgcls.keras.graph.variables import native_variable
 from hvd_imgcls.keras.synchronization.settings import ReductionSettings
 
@@ -31,15 +30,16 @@ class Averaging:
             self._lossy = make_lossy_mean(settings.compression, settings.process_set)
         self._variables: list[Any] = []
 
-    def build(self, variables: Sequence[Any]) -> None:
+    def build(self, variables: Sequence[Any], residuals: Residuals | None = None) -> None:
         """Creates the state of the compression, eagerly, before the first update.
 
         Args:
             variables: The variables that tensors may belong to.
+            residuals: See `LossyMean.build`.
         """
         self._variables = list(variables)
         if self._lossy is not None:
-            self._lossy.build(variables)
+            self._lossy.build(variables, residuals)
             with tf.init_scope():
                 self._count = tf.Variable(0, dtype=tf.int64, trainable=False)
 
@@ -177,11 +177,13 @@ class Averaging:
             self._count.assign(state["count"])
             self._lossy.restore(state, self._variables)
 
-    def residuals(self) -> list[np.ndarray]:
+    def rank_state(self) -> dict[str, Any]:
         """Returns what compression has taken from the tensors of this rank and not yet sent."""
-        return [] if self._lossy is None else self._lossy.residuals(self._variables)
+        if self._lossy is None:
+            return {"residuals": []}
+        return {"residuals": self._lossy.residuals(self._variables)}
 
-    def restore_residuals(self, residuals: Sequence[np.ndarray]) -> None:
-        """Restores the result of `residuals`, or their means over the ranks."""
+    def restore_rank_state(self, state: dict[str, Any]) -> None:
+        """Restores the result of `rank_state`, or the means over the ranks."""
         if self._lossy is not None:
-            self._lossy.restore_residuals(residuals, self._variables)
+            self._lossy.restore_residuals(state["residuals"], self._variables)

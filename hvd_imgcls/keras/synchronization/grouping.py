@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from hvd_imgcls.keras.graph.variables import native_variable
@@ -28,8 +27,8 @@ def make_groups(
     """Returns the indices of the gradients in each group; a group has a single dtype.
 
     Args:
-        groups: A number of groups, lists of variables that are sent together, or None for
-            groups of at most `BUCKET_BYTES`.
+        groups: A number of groups of about equal size, lists of variables that are sent together,
+            or None for groups of at most `BUCKET_BYTES`. The last gradients come first.
         gradients: Dense gradients.
         variables: Their variables. Variables in no list are sent separately.
     """
@@ -39,8 +38,8 @@ def make_groups(
     if not groups:
         return by_dtype(buckets(gradients), gradients)
     if isinstance(groups, int):
-        count = min(groups, len(indices))
-        return by_dtype([list(part) for part in np.array_split(indices, count)], gradients)
+        sizes = [_num_bytes(gradient) for gradient in gradients]
+        return by_dtype(equal_parts(sizes, groups), gradients)
     group_of = {
         id(native_variable(variable)): number
         for number, group in enumerate(groups)
@@ -51,6 +50,25 @@ def make_groups(
         key = group_of.get(id(native_variable(variables[index])), f"single {index}")
         named.setdefault(key, []).append(index)
     return by_dtype(list(named.values()), gradients)
+
+
+def equal_parts(sizes: Sequence[int], count: int) -> list[list[int]]:
+    """Returns at most `count` groups of neighbours, last first, of about equal total size.
+
+    No group is larger than an equal part and the largest gradient together.
+
+    Args:
+        sizes: Sizes of the gradients in bytes; 0 if unknown.
+        count: Number of groups; fewer if single gradients are larger than a part.
+    """
+    sizes = [max(1, size) for size in sizes]
+    total, before = sum(sizes), 0
+    parts: list[list[int]] = [[] for _ in range(count)]
+    for index in reversed(range(len(sizes))):
+        # Where its middle is.
+        parts[(2 * before + sizes[index]) * count // (2 * total)].append(index)
+        before += sizes[index]
+    return [part for part in parts if part]
 
 
 def buckets(gradients: list[tf.Tensor]) -> list[list[int]]:

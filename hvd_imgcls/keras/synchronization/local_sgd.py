@@ -188,13 +188,13 @@ class LocalSGD(SynchronizationMode):
         """See `SynchronizationMode.rank_state`."""
         kept = self._slots if self.keeps_optimizer_state else []
         return {
-            "residuals": self._changes.residuals(),
+            **self._changes.rank_state(),
             "slots": [native_variable(slot).numpy() for slot in kept],
         }
 
     def restore_rank_state(self, state: dict[str, Any]) -> None:
         """See `SynchronizationMode.restore_rank_state`."""
-        self._changes.restore_residuals(state["residuals"])
+        self._changes.restore_rank_state(state)
         kept = self._slots if self.keeps_optimizer_state else []
         for slot, value in zip(kept, state["slots"], strict=True):
             native_variable(slot).assign(np.asarray(value))

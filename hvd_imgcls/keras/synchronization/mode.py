@@ -164,6 +164,13 @@ class SynchronizationMode(ABC):
         del updates
         return 0
 
+    def chosen(self) -> dict[str, Any]:
+        """Returns what measurements have chosen: `compression`, or the number of `groups`.
+
+        Empty before that, and if nothing is chosen by measurement.
+        """
+        return {}
+
     def drift(self) -> float | None:
         """Returns how far this rank's weights were from the mean when they were averaged last.
 

@@ -90,7 +90,7 @@ class GradientReduction:
                 dense.append(index)
         local = [result[index] for index in dense]
         owners = [variables[index] for index in dense]
-        groups = make_groups(self.settings.groups, local, owners)
+        groups = make_groups(self.settings.fixed_groups, local, owners)
         reduced = self.mode.reduce(local, owners, groups)
         for index, gradient in zip(dense, reduced, strict=True):
             result[index] = gradient

@@ -11,7 +11,7 @@ from hvd_imgcls.distributed import ProcessSet, ReduceOp, global_process_set
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.keras.communication.adasum import require_power_of_two
 from hvd_imgcls.keras.communication.compression import Compression
-from hvd_imgcls.keras.compression.settings import LossyCompression
+from hvd_imgcls.keras.compression.settings import Automatic, LossyCompression
 from hvd_imgcls.keras.graph.variables import variable_path
 from hvd_imgcls.keras.synchronization.mode_settings import Allreduce
 
@@ -25,7 +25,7 @@ class ReductionSettings:
         sparse_as_dense: Whether `tf.IndexedSlices` are converted to dense tensors first.
         gradient_predivide_factor: Divisor before the sum, and factor after it.
         op: Average, Sum or Adasum.
-        groups: Number of groups, or lists of variables that are sent together.
+        groups: Number of groups, lists of variables that are sent together, or "auto".
         process_set: The participating ranks.
         scale_local_gradients: Whether gradients of local variables are divided by the size.
         mode: How the ranks are kept in step.
@@ -36,7 +36,7 @@ class ReductionSettings:
     sparse_as_dense: bool = False
     gradient_predivide_factor: float = 1.0
     op: ReduceOp = ReduceOp.AVERAGE
-    groups: int | Sequence[Sequence[Any]] | None = None
+    groups: int | Sequence[Sequence[Any]] | str | None = None
     process_set: ProcessSet = global_process_set
     scale_local_gradients: bool = True
     mode: Any = dataclasses.field(default_factory=Allreduce)
@@ -81,13 +81,8 @@ class ReductionSettings:
         if self.op == ReduceOp.ADASUM:
             require_power_of_two(self.process_set)
         self._require_divisible()
-        if isinstance(self.groups, int) and self.groups < 0:
-            raise ConfigError(
-                "groups",
-                got=self.groups,
-                expected="a non-negative number or a list of lists of variables",
-                fix="omit it",
-            )
+        self._require_measurable()
+        self._require_possible_groups()
 
     def _require_average_of_all(self, *modes: str) -> None:
         if self.mode.name in modes and self.op != ReduceOp.AVERAGE:
@@ -117,10 +112,45 @@ class ReductionSettings:
                     fix="change one of them",
                 )
 
+    def _require_measurable(self) -> None:
+        """Raises a ConfigError for a mode in which ways to reduce gradients are not measured."""
+        if self.is_automatic and self.mode.name != "allreduce":
+            raise ConfigError(
+                "compression",
+                got=f"auto, with mode {self.mode.name}",
+                expected="mode allreduce: others do not wait for the gradients of a step",
+                fix="name a compression, or use mode=hvd.Allreduce()",
+            )
+
+    def _require_possible_groups(self) -> None:
+        groups = self.groups
+        is_negative = isinstance(groups, int) and groups < 0
+        if is_negative or (isinstance(groups, str) and groups != "auto"):
+            raise ConfigError(
+                "groups",
+                got=self.groups,
+                expected='a non-negative number, a list of lists of variables or "auto"',
+                fix="omit it",
+            )
+        excluded = {
+            f"mode {self.mode.name}": self.mode.name != "allreduce",
+            "op Adasum": self.op == ReduceOp.ADASUM,
+            "shard_optimizer_state": self.shard_optimizer_state,
+            "compression auto, which measures, too": self.is_automatic,
+        }
+        for what, is_so in excluded.items():
+            if is_so and self.has_automatic_groups:
+                raise ConfigError(
+                    "groups",
+                    got=f"auto, with {what}",
+                    expected="a number of groups, or nothing",
+                    fix="change one of them",
+                )
+
     def describe(self) -> dict[str, Any]:
         """Returns the settings as JSON, for the comparison across ranks."""
         groups = self.groups
-        if groups is not None and not isinstance(groups, int):
+        if groups is not None and not isinstance(groups, int | str):
             groups = [[variable_path(v).rsplit("/", 1)[-1] for v in group] for group in groups]
         return {
             "compression": self.compression.describe()
@@ -142,6 +172,21 @@ class ReductionSettings:
     def is_lossy(self) -> bool:
         """Whether the compression keeps a state, with what it has taken from gradients."""
         return isinstance(self.compression, LossyCompression)
+
+    @property
+    def is_automatic(self) -> bool:
+        """Whether the compression is chosen by measurement."""
+        return isinstance(self.compression, Automatic)
+
+    @property
+    def has_automatic_groups(self) -> bool:
+        """Whether the number of groups is chosen by measurement."""
+        return isinstance(self.groups, str)
+
+    @property
+    def fixed_groups(self) -> int | Sequence[Sequence[Any]] | None:
+        """The groups, None if they are chosen by measurement."""
+        return None if isinstance(self.groups, str) else self.groups
 
     @property
     def size(self) -> int:

@@ -20,6 +20,7 @@ def communication_of(optimizer: Any) -> dict[str, Any]:
     entries: dict[str, Any] = {
         "sent_bytes_per_step": round(synchronizer.mode.bytes_sent(updates) / updates)
     }
+    entries.update(synchronizer.mode.chosen())
     drift = synchronizer.mode.drift()
     if drift is not None:
         entries["weight_drift"] = drift

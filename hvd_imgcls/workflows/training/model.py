@@ -150,9 +150,10 @@ def synchronization_arguments(section: Synchronization) -> dict[str, Any]:
         section: The configuration.
     """
     compression = getattr(hvd.Compression, section.compression.name)
-    options = _options(section.compression)
+    options, mode = _options(section.compression), _options(section.mode)
     return {
-        "mode": _MODES[section.mode.name](**_options(section.mode)),
+        "groups": mode.pop("groups", None),
+        "mode": _MODES[section.mode.name](**mode),
         "compression": compression(**options) if options else compression,
         "shard_optimizer_state": section.shard_optimizer_state,
     }

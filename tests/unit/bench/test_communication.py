@@ -16,6 +16,7 @@ from hvd_imgcls.bench.communication.arithmetic import (
     step_bytes,
 )
 from hvd_imgcls.bench.communication.bandwidths import summarize, table_of
+from hvd_imgcls.bench.communication.overlap import overlap
 from hvd_imgcls.bench.communication.page import write_plots
 from hvd_imgcls.bench.communication.ways import WAYS, Way, chosen
 from hvd_imgcls.bench.communication.work import ALONE, OURS, PLAIN, RAW, StepWork, as_argument
@@ -168,6 +169,8 @@ def test_work_survives_the_format_of_results():
         ["bytes", "--ranks", "5"],
         ["bytes", "--plot", "x.html"],
         ["slow-network", "--compute", "-1"],
+        ["overlap", "--groups", "0"],
+        ["overlap", "--round-trip", "10"],
         ["slow-network", "--ways", "int5"],
         ["step", "--rate", "100"],
     ],
@@ -195,6 +198,23 @@ def test_defaults_are_those_of_the_help():
     arguments = parser.parse_args(["bytes"])
     arguments.pairs = 1
     found = settings.settings_of(arguments)
-    assert (found.ranks, found.largest, found.compute_seconds) == ((2, 4), 128, 0.5)
+    assert (found.ranks, found.largest, found.compute_seconds) == ((2, 4), 128, None)
+    assert slow_network.COMPUTE_SECONDS == 0.5
     assert found.link(2).rate_mbit == 100
     assert found.link(2).round_trip_ms == 10
+
+
+def test_overlap_is_relative_to_the_longer_of_both_and_to_one_group():
+    turns = {
+        "communicating": [1.0, 3.0],
+        "computing": [2.0, 2.0],
+        "delayed": [2.2, 3.3],
+        "1 group": [3.0, 5.0],
+        "4 groups": [2.4, 4.0],
+    }
+    steps = overlap.summarize(turns)
+    assert steps["delayed"]["relative to the longer"]["ratio"] == pytest.approx(1.1)
+    assert steps["delayed"]["goal"] == 1.15
+    assert steps["4 groups"]["relative to one group"]["ratio"] == pytest.approx(0.8)
+    assert "relative to one group" not in steps["1 group"]
+    assert "relative to the longer" not in steps["computing"]

@@ -1,0 +1,1 @@
+"""`bench overlap`: steps that communicate while they compute."""

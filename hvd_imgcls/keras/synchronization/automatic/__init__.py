@@ -1,0 +1,1 @@
+"""Measures ways to reduce gradients in the first updates, and takes the fastest."""
