@@ -24,6 +24,7 @@ from hvd_imgcls.keras.checks.non_finite import (
     true_on_all,
 )
 from hvd_imgcls.keras.graph.building import create_optimizer_variables
+from hvd_imgcls.keras.graph.variables import native_variable
 from hvd_imgcls.keras.synchronization.accumulation import Accumulation
 from hvd_imgcls.keras.synchronization.accumulation_by_keras import reduce_on_update
 from hvd_imgcls.keras.synchronization.choice import make_mode
@@ -214,14 +215,18 @@ class Synchronizer:
             apply_if_due()
         else:
             is_finite = self._is_finite(reduced, variables)
-            self.guard.apply(optimizer, lambda: self.mode.sent(gradients), is_finite, apply_if_due)
+            pairs = zip(gradients, variables, strict=True)
+            # NaN of one rank are in the parts of all.
+            own = [g for g, v in pairs if not self.reduction.is_part(v)]
+            self.guard.apply(optimizer, lambda: self.mode.sent(own), is_finite, apply_if_due)
 
     def _is_finite(self, reduced: list[Any], variables: list[Any]) -> tf.Tensor:
         """Returns whether the update is finite, the same on all ranks, scalar, bool."""
-        is_local = self.reduction.is_local
-        shared = [g for g, v in zip(reduced, variables, strict=True) if not is_local(v)]
-        is_finite = all_finite(shared)
-        if self.reduction.size == 1 or self.mode.reduces_to_equal:
+        parts = self.reduction.part_variables
+        ignored = self.reduction.local_variables - parts
+        pairs = zip(reduced, variables, strict=True)
+        is_finite = all_finite([g for g, v in pairs if id(native_variable(v)) not in ignored])
+        if self.reduction.size == 1 or (self.mode.reduces_to_equal and not parts):
             return is_finite
         name = f"update_is_finite_{self.number}"
         return true_on_all(is_finite, self.settings.reduction.process_set, name)
