@@ -71,11 +71,17 @@ class ClassPart:
         """
         if self.division.num_parts == 1:
             return rows
-        first = self.number * num_own
-        if not self._has_equal_batches:
-            sizes = self.gather(tf.reshape(num_own, [1]), "batch_sizes")
-            first = tf.reduce_sum(sizes[: self.number])
+        first = tf.reduce_sum(self._batch_sizes(num_own)[: self.number])
         return rows[first : first + num_own]
+
+    def _batch_sizes(self, num_own: tf.Tensor) -> tf.Tensor:
+        """Returns the examples of each rank of the group, `[num_parts]`, int32.
+
+        Collective if batches differ in size.
+        """
+        if self._has_equal_batches:
+            return tf.fill([self.division.num_parts], num_own)
+        return self.gather(tf.reshape(num_own, [1]), "batch_sizes")
 
     def gather_features(self, features: tf.Tensor) -> tf.Tensor:
         """Returns the features of all ranks of the group, `[group_batch, features]`.
@@ -98,20 +104,22 @@ class ClassPart:
         return gather(features)
 
     def _sum_of_own_rows(self, rows: tf.Tensor, num_own: tf.Tensor) -> tf.Tensor:
-        """Returns this rank's rows of the sum over the group. Collective."""
-        name = "features.gradient"
-        if self.division.num_parts == 1:
+        """Returns this rank's rows of the sum over the group. Collective.
+
+        With an alltoall: after Gloo's reducescatter, the next operation takes 150 ms.
+        """
+        num_parts = self.division.num_parts
+        if num_parts == 1:
             return rows
-        if not self._has_equal_batches:
-            return self.own_rows(self.reduce(rows, ReduceOp.SUM, name), num_own)
-        ranks = distributed.current()
-        scattered = self._timed(
-            lambda one: ranks.reducescatter(
-                one, op=ReduceOp.SUM, name=_named(name), process_set=self.group
-            ),
-            rows,
-        )
-        return tf.ensure_shape(scattered, [None, *rows.shape[1:]])
+        ranks, sizes = distributed.current(), self._batch_sizes(num_own)
+
+        def send(own: tf.Tensor) -> tf.Tensor:
+            name = _named("features.gradient")
+            return ranks.alltoall(own, sizes, name=name, process_set=self.group)[0]
+
+        received = self._timed(send, rows)
+        # Added in the order of the ranks.
+        return tf.reduce_sum(tf.reshape(received, [num_parts, num_own, *rows.shape[1:]]), axis=0)
 
     def sum_over_copies(self, values: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         """Returns variables whose gradients are summed over the ranks with the same part.
