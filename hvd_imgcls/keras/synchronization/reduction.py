@@ -61,9 +61,16 @@ class GradientReduction:
         """Returns whether `variable` is local, that is, its gradient is not reduced."""
         return id(native_variable(variable)) in self.local_variables
 
-    def is_part(self, variable: Any) -> bool:
-        """Returns whether `variable` is a part of a variable of all ranks."""
-        return id(native_variable(variable)) in self.part_variables
+    def checked(self, gradients: Sequence[Any], variables: Sequence[Any]) -> list[Any]:
+        """Returns the gradients in which NaN and infinity skip an update."""
+        ignored = self.local_variables - self.part_variables
+        pairs = zip(gradients, variables, strict=True)
+        return [g for g, v in pairs if id(native_variable(v)) not in ignored]
+
+    def without_parts(self, gradients: Sequence[Any], variables: Sequence[Any]) -> list[Any]:
+        """Returns the gradients that show on which rank a NaN is: those of parts have it on all."""
+        pairs = zip(gradients, variables, strict=True)
+        return [g for g, v in pairs if id(native_variable(v)) not in self.part_variables]
 
     def shared(self, variables: Sequence[Any]) -> list[Any]:
         """Returns the variables that are not local."""

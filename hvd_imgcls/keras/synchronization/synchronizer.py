@@ -24,7 +24,6 @@ from hvd_imgcls.keras.checks.non_finite import (
     true_on_all,
 )
 from hvd_imgcls.keras.graph.building import create_optimizer_variables
-from hvd_imgcls.keras.graph.variables import native_variable
 from hvd_imgcls.keras.synchronization.accumulation import Accumulation
 from hvd_imgcls.keras.synchronization.accumulation_by_keras import reduce_on_update
 from hvd_imgcls.keras.synchronization.choice import make_mode
@@ -215,18 +214,14 @@ class Synchronizer:
             apply_if_due()
         else:
             is_finite = self._is_finite(reduced, variables)
-            pairs = zip(gradients, variables, strict=True)
-            # NaN of one rank are in the parts of all.
-            own = [g for g, v in pairs if not self.reduction.is_part(v)]
+            own = self.reduction.without_parts(gradients, variables)
             self.guard.apply(optimizer, lambda: self.mode.sent(own), is_finite, apply_if_due)
 
     def _is_finite(self, reduced: list[Any], variables: list[Any]) -> tf.Tensor:
         """Returns whether the update is finite, the same on all ranks, scalar, bool."""
-        parts = self.reduction.part_variables
-        ignored = self.reduction.local_variables - parts
-        pairs = zip(reduced, variables, strict=True)
-        is_finite = all_finite([g for g, v in pairs if id(native_variable(v)) not in ignored])
-        if self.reduction.size == 1 or (self.mode.reduces_to_equal and not parts):
+        is_finite = all_finite(self.reduction.checked(reduced, variables))
+        are_equal = self.mode.reduces_to_equal and not self.reduction.part_variables
+        if self.reduction.size == 1 or are_equal:
             return is_finite
         name = f"update_is_finite_{self.number}"
         return true_on_all(is_finite, self.settings.reduction.process_set, name)
