@@ -12,7 +12,7 @@ import keras
 
 from hvd_imgcls import logs
 from hvd_imgcls.config import RunConfig
-from hvd_imgcls.config.models import GivenModel
+from hvd_imgcls.config.models import GivenModel, class_sharded_head
 from hvd_imgcls.config.reading.class_sharding import require_dense_head
 from hvd_imgcls.interruption import end_by_signal
 from hvd_imgcls.models import no_model_given
@@ -107,7 +107,9 @@ def train(
     stop = StopRequest(end_by_signal)
     with stop.listening():
         # Set up ranks and logging.
-        ranks = join_ranks(verbosity)
+        head = class_sharded_head(config.model)
+        has_copies = head is not None and head.parts is not None
+        ranks = join_ranks(verbosity, adds_process_sets=has_copies)
         limits = HangLimits(config.watchdog, ranks.topology)
         with limits.watching():
             # Make the plan: plain arithmetic, printed before anything expensive starts.

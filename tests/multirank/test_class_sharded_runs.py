@@ -94,7 +94,7 @@ def train_each(folder, names, heads):
     for name in names:
         model, *options = CASES[name]
         for head in heads:
-            run_dir = folder / f"{list(CASES).index(name)}-{head[:20]}"
+            run_dir = folder / f"{list(CASES).index(name)}-{heads.index(head)}"
             words = [f"--model={model % head}", *options, f"--run_dir={run_dir}"]
             config = parse_config(PIPELINE, words, origin="x.yaml")
             result = train(config, verbosity=logs.Verbosity.QUIET)
@@ -145,3 +145,22 @@ def test_the_training_and_the_model_are_those_of_the_whole_layer(name, tmp_path)
     compare([first[name, head] for head in heads], TOLERANCES.get(name, 1e-3))
     for head in heads:
         assert first[name, head]["digest"] == second[name, head]["digest"]
+
+
+@pytest.mark.ranks(4)
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_copies_of_the_parts_are_those_of_the_whole_layer(tmp_path):
+    name = "frozen trunk, lookahead, synchronised batch statistics"
+    heads = ["dense", "{name: class_sharded, parts: 2}"]
+    sharded_first = list(reversed(heads))
+    results = run_on_ranks(
+        train_each,
+        4,
+        arguments=(tmp_path, [name], sharded_first),
+        timeout_seconds=400,
+        # The ranks of tests have started already; a run does it by itself.
+        environment={"HOROVOD_DYNAMIC_PROCESS_SETS": "1"},
+    )
+    compare([results[0][name, head] for head in heads], 1e-3)
+    assert len({one[name, heads[1]]["digest"] for one in results}) == 1

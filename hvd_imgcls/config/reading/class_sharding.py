@@ -22,6 +22,7 @@ def require_class_sharding(config: RunConfig) -> None:
         f"optimizer {config.optimizer.name}": config.optimizer.name in ("lamb", "lars"),
         f"gradient_clipping {clipping}": clipping in ("norm", "global_norm"),
         "train.precision mixed_float16": config.train.precision == "mixed_float16",
+        "data.allocation dynamic": config.data.allocation.name == "dynamic",
         "train.compile xla": config.train.compile == "xla",
         f"synchronization.mode {synchronization.mode.name}": synchronization.mode.name
         != "allreduce",

@@ -22,7 +22,6 @@ class ClassPart:
         rank: This rank.
         group: The ranks that have one copy of the last layer; all ranks if there is one copy.
         copies: The ranks that have the same part, if there are several.
-        has_equal_batches: Whether all ranks have as many examples in every batch.
     """
 
     def __init__(
@@ -32,13 +31,11 @@ class ClassPart:
         *,
         group: ProcessSet = global_process_set,
         copies: ProcessSet | None = None,
-        has_equal_batches: bool = True,
     ) -> None:
         self.division = division
         self.number = division.part(rank)
         self.classes = division.classes(self.number)
         self.group, self.copies = group, copies
-        self._has_equal_batches = has_equal_batches
 
     def gather(self, rows: tf.Tensor, name: str) -> tf.Tensor:
         """Returns the rows of all ranks of the group, `[group_batch, ...]`, in their order.
@@ -63,25 +60,14 @@ class ClassPart:
         return self._reduce(values, op, name, self.group, self.division.num_parts)
 
     def own_rows(self, rows: tf.Tensor, num_own: tf.Tensor) -> tf.Tensor:
-        """Returns the rows of this rank. Collective if batches differ in size.
+        """Returns the rows of this rank.
 
         Args:
             rows: `[group_batch, ...]`.
-            num_own: Examples of this rank's batch, scalar, int32.
+            num_own: Examples of this rank's batch, and of any other's, scalar, int32.
         """
-        if self.division.num_parts == 1:
-            return rows
-        first = tf.reduce_sum(self._batch_sizes(num_own)[: self.number])
+        first = self.number * num_own
         return rows[first : first + num_own]
-
-    def _batch_sizes(self, num_own: tf.Tensor) -> tf.Tensor:
-        """Returns the examples of each rank of the group, `[num_parts]`, int32.
-
-        Collective if batches differ in size.
-        """
-        if self._has_equal_batches:
-            return tf.fill([self.division.num_parts], num_own)
-        return self.gather(tf.reshape(num_own, [1]), "batch_sizes")
 
     def gather_features(self, features: tf.Tensor) -> tf.Tensor:
         """Returns the features of all ranks of the group, `[group_batch, features]`.
@@ -111,7 +97,7 @@ class ClassPart:
         num_parts = self.division.num_parts
         if num_parts == 1:
             return rows
-        ranks, sizes = distributed.current(), self._batch_sizes(num_own)
+        ranks, sizes = distributed.current(), tf.fill([num_parts], num_own)
 
         def send(own: tf.Tensor) -> tf.Tensor:
             name = _named("features.gradient")

@@ -43,13 +43,7 @@ def divided_head(run: Run, model: keras.Model) -> ClassShardedHead | None:
         )
     division = ClassDivision(num_classes=num_classes, num_parts=num_parts, size=size)
     group, copies = _process_sets(run, division)
-    part = ClassPart(
-        division,
-        run.rank,
-        group=group,
-        copies=copies,
-        has_equal_batches=run.config.data.allocation.name == "static",
-    )
+    part = ClassPart(division, run.rank, group=group, copies=copies)
     logger.info(
         "last layer: %s classes in %d parts of about %s",
         f"{num_classes:,}",

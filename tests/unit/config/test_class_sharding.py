@@ -21,6 +21,7 @@ EXCLUDED = {
     "gradient_clipping norm": "--gradient_clipping={name: norm, max_norm: 1}",
     "gradient_clipping global_norm": "--gradient_clipping={name: global_norm, max_norm: 1}",
     "train.precision mixed_float16": "--train.precision=mixed_float16",
+    "data.allocation dynamic": "--data.allocation=dynamic",
     "train.compile xla": "--train.compile=xla",
     "synchronization.mode delayed": "--synchronization.mode=delayed",
     "synchronization.mode local_sgd": "--synchronization.mode=local_sgd",
