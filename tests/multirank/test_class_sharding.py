@@ -105,3 +105,64 @@ def test_losses_and_gradients_are_those_of_the_whole_layer(size):
             for one, wanted in zip(got, expected, strict=True):
                 np.testing.assert_allclose(one, wanted, rtol=2e-5, atol=2e-6 * scale)
             assert accuracy == plain_accuracy
+
+
+def train_with_nan(frozen):
+    """Returns weights before and after a step with a NaN on rank 1, and who is told to have it."""
+    import keras
+    import tensorflow as tf
+
+    import hvd_imgcls.keras as hvd
+    from hvd_imgcls.keras.class_sharding.cross_entropy import ClassShardedCrossEntropy
+    from hvd_imgcls.keras.class_sharding.head import ClassShardedHead
+    from hvd_imgcls.keras.class_sharding.part import ClassPart
+    from hvd_imgcls.keras.optimizer.distributed_optimizer import register_part_variables
+    from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
+    from hvd_imgcls.plan.class_division import ClassDivision
+
+    hvd.init()
+    rank, size = hvd.rank(), hvd.size()
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((FEATURES,))
+    trunk = keras.layers.Dense(FEATURES, trainable=not frozen)
+    whole = keras.Model(inputs, keras.layers.Dense(7, name="logits")(trunk(inputs)))
+    expected = [np.array(v) for v in whole.variables]
+    head = ClassShardedHead(
+        whole, ClassPart(ClassDivision(num_classes=7, num_parts=size, size=size), rank)
+    )
+    with head.gathered() as again:
+        gathered = [np.array(v) for v in again.variables]
+    optimizer = hvd.DistributedOptimizer(
+        keras.optimizers.SGD(0.1, momentum=0.9), skip_non_finite=True
+    )
+    register_part_variables(optimizer, head.variables)
+    model = head.model
+    model.compile(optimizer, ClassShardedCrossEntropy(head.part), jit_compile=False)
+    targets = tf.constant([[1.0, 0.0], [1.0, 6.0]])
+    good = np.ones((2, FEATURES), np.float32)
+    bad = good.copy()
+    bad[1, 2] = np.nan if rank == 1 else 1.0
+    states = []
+    for rows in (good, bad, good):
+        model.train_on_batch(rows, targets)
+        states.append([np.array(v) for v in [*model.variables, *optimizer.variables[2:]]])
+    guard = synchronizer_of(optimizer).guard
+    facts = int(guard.num_skipped_updates.numpy()), bool(guard.is_of_this_rank.numpy())
+    return expected, gathered, states, facts
+
+
+@pytest.mark.ranks(2)
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_nan_on_one_rank_skips_the_step_on_all(frozen):
+    results = run_on_ranks(train_with_nan, 2, arguments=[frozen], timeout_seconds=90)
+    for rank, (expected, gathered, states, (num_skipped, is_mine)) in enumerate(results):
+        for got, wanted in zip(gathered, expected, strict=True):
+            np.testing.assert_array_equal(got, wanted)
+        before, skipped, after = states
+        for one, other in zip(before, skipped, strict=True):
+            np.testing.assert_array_equal(one, other)
+        assert any((one != other).any() for one, other in zip(skipped, after, strict=True))
+        assert all(np.isfinite(one).all() for one in after)
+        assert num_skipped == 1
+        # With frozen layers before it, no rank has a gradient of its own.
+        assert is_mine == (rank == 1 and not frozen)
