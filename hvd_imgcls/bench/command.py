@@ -21,7 +21,7 @@ from hvd_imgcls.bench.comparisons import dynamic, peers, precision, scaling, tim
 from hvd_imgcls.bench.evaluations import evaluate
 from hvd_imgcls.bench.inputs import input as input_bench
 from hvd_imgcls.bench.inputs.settings import OWN_ROWS, ROWS, Settings
-from hvd_imgcls.bench.steps import step
+from hvd_imgcls.bench.steps import sharded_head, step
 from hvd_imgcls.environment.processor import processor_name
 from hvd_imgcls.environment.topology import Topology, launched_rank_and_size
 from hvd_imgcls.errors import ConfigError
@@ -40,6 +40,7 @@ BENCHMARKS = {
     "peers": peers,
     "precision": precision,
     "scaling": scaling,
+    "sharded-head": sharded_head,
     "slow-network": slow_network,
     "step": step,
     "time-to-accuracy": time_to_accuracy,
@@ -64,6 +65,7 @@ DEFAULT_PAIRS = {
     TIME_TO_ACCURACY: 1,
     "dynamic": 3,
     "memory": 1,
+    "sharded-head": 3,
     "allreduce": 5,
     "bytes": 2,
     "overlap": 3,

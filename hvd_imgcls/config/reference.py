@@ -11,7 +11,7 @@ import inspect
 import itertools
 import sys
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hvd_imgcls.config.reading import walk
@@ -73,9 +73,10 @@ def _chapter(path: str, annotation: Any, meaning: str, level: int = 2) -> Iterat
     is_list = walk.element_of(annotation) is not None
     yield f"{'#' * level} `{path}`\n"
     yield f"{meaning}\n"
+    below = f"{path}.N" if is_list else path
+    shared = _shared_chapters(sections_at(annotation))
     for section in sections_at(annotation):
         names = walk.names_of(section)
-        below = f"{path}.N" if is_list else path
         if names:
             yield f"**`name: {'`, `'.join(names)}`**: {inspect.getdoc(section)}\n"
         types = walk.field_types(section)
@@ -83,9 +84,30 @@ def _chapter(path: str, annotation: Any, meaning: str, level: int = 2) -> Iterat
         if plain:
             yield _table(f"{below}.", section, plain)
         for key in types:
-            if key not in plain:
+            if key not in plain and key not in shared:
                 meaning_below = docstrings_of(section)[key]
                 yield from _chapter(f"{below}.{key}", types[key], meaning_below, level + 1)
+    for key, owners in shared.items():
+        type_of_key = walk.field_types(owners[0])[key]
+        meaning_below = f"{docstrings_of(owners[0])[key]}{_exceptions(annotation, owners)}"
+        yield from _chapter(f"{below}.{key}", type_of_key, meaning_below, level + 1)
+
+
+def _shared_chapters(sections: Sequence[type]) -> dict[str, list[type]]:
+    """Returns the keys that hold the same sections in several of these, and which have them."""
+    owners: dict[str, list[type]] = {}
+    for section in sections:
+        for key, annotation in walk.field_types(section).items():
+            if sections_at(annotation):
+                owners.setdefault(key, []).append(section)
+    return {key: those for key, those in owners.items() if len(those) > 1}
+
+
+def _exceptions(annotation: Any, owners: Sequence[type]) -> str:
+    """Returns a sentence on the sections without a key that the others have."""
+    others = [one for one in sections_at(annotation) if one not in owners]
+    names = [f"`{name}`" for one in others for name in walk.names_of(one)]
+    return f" Not for {' and '.join(names)}." if names else ""
 
 
 def sections_at(annotation: Any) -> tuple[type, ...]:

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from hvd_imgcls.config import RunConfig
 from hvd_imgcls.config.models import KerasApplication
+from hvd_imgcls.config.reading.class_sharding import require_dense_head
 from hvd_imgcls.data.pipeline.dataset import training_dataset
 from hvd_imgcls.plan import Plan
 from hvd_imgcls.run_directory.paths import RunDir
@@ -77,6 +78,7 @@ def measure(config: RunConfig, images: RunImages, plan: Plan, ranks: Ranks) -> M
         ranks: This process alone.
     """
     config = _without_weights(config)
+    require_dense_head(config, "--measure, which measures one rank")
     run = Run(
         config=config,
         plan=dataclasses.replace(plan, threads=ranks.threads),

@@ -12,7 +12,8 @@ import keras
 
 from hvd_imgcls import logs
 from hvd_imgcls.config import RunConfig
-from hvd_imgcls.config.models import GivenModel
+from hvd_imgcls.config.models import GivenModel, class_sharded_head
+from hvd_imgcls.config.reading.class_sharding import require_dense_head
 from hvd_imgcls.interruption import end_by_signal
 from hvd_imgcls.models import no_model_given
 from hvd_imgcls.run_directory.paths import RunDir
@@ -93,17 +94,22 @@ def train(
         RootFailedError: On the other ranks, if a callback fails on the root.
     """
     if model is not None:
+        require_dense_head(config, "a model of your own")
         config = dataclasses.replace(config, model=GivenModel(name="given"))
     elif isinstance(config.model, GivenModel):
         raise no_model_given()
 
+    if callbacks:
+        require_dense_head(config, "callbacks of your own, which run on the root only")
     start = start or Start()
     if config.train.determinism:
         make_deterministic()
     stop = StopRequest(end_by_signal)
     with stop.listening():
         # Set up ranks and logging.
-        ranks = join_ranks(verbosity)
+        head = class_sharded_head(config.model)
+        has_copies = head is not None and head.parts is not None
+        ranks = join_ranks(verbosity, adds_process_sets=has_copies)
         limits = HangLimits(config.watchdog, ranks.topology)
         with limits.watching():
             # Make the plan: plain arithmetic, printed before anything expensive starts.
@@ -132,10 +138,11 @@ def _train(
     if start.weights is not None and run.resumed is None:
         load_initial_weights(run, trained, start.weights)
     pretrain(run, trained)
-    freezer = fit(run, labelled_phase(run, trained), callbacks)
+    phase = labelled_phase(run, trained)
+    freezer = fit(run, phase, callbacks)
 
     # Evaluate and save: identical models on all ranks, exact metrics, files, report.
-    result = finish_run(run, trained, freezer)
+    result = finish_run(run, phase, freezer)
     if run.is_root and run.config.logging.report:
         _write_report(run.files)
     return result

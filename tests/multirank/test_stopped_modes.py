@@ -16,6 +16,7 @@ WAYS = {
     "power_sgd": "{compression: {name: power_sgd, warmup_steps: 8}}",
     "sharded": "{shard_optimizer_state: true}",
     "delayed top_k": "{mode: delayed, compression: {name: top_k, fraction: 0.1}}",
+    "class_sharded": "{}",
 }
 # The first within the warm-ups, the others within a period.
 MOMENTS = (
@@ -34,6 +35,8 @@ def test_each_mode_goes_on(name, tmp_path):
     options = (*OPTIONS, f"--synchronization={WAYS[name]}")
     if name == "sharded":
         options += ("--train.lookahead=null",)
+    if name == "class_sharded":
+        options += ("--model.head=class_sharded",)
     for action, moment in MOMENTS:
         stop(tmp_path, action, moment, 2, options)
     outcome = run_to_the_end(tmp_path, size=2, options=options)

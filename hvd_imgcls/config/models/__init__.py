@@ -10,6 +10,7 @@ from typing import Annotated
 
 import pydantic
 
+from hvd_imgcls.config.models.heads import ClassShardedHead, DenseHead
 from hvd_imgcls.config.models.networks import (
     Cae,
     CifarResNet,
@@ -39,6 +40,8 @@ Model = Annotated[
 __all__ = [
     "Cae",
     "CifarResNet",
+    "ClassShardedHead",
+    "DenseHead",
     "FastCnn",
     "GivenModel",
     "KerasApplication",
@@ -49,4 +52,15 @@ __all__ = [
     "ResNet",
     "SmallCnn",
     "Vit",
+    "class_sharded_head",
 ]
+
+
+def class_sharded_head(model: Model) -> ClassShardedHead | None:
+    """Returns the head of a model whose classes are divided over the ranks; None otherwise.
+
+    Args:
+        model: The `model` section.
+    """
+    head = getattr(model, "head", None)
+    return head if isinstance(head, ClassShardedHead) else None

@@ -7,13 +7,14 @@ from typing import Annotated, Literal
 import pydantic
 from pydantic.dataclasses import dataclass
 
+from hvd_imgcls.config.models.heads import WithHead
 from hvd_imgcls.config.sections import STRICT, HalfOpenFraction, PositiveFloat, PositiveInt
 
 _NumFilters = Annotated[tuple[PositiveInt, ...], pydantic.Field(min_length=1)]
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
-class SmallCnn:
+class SmallCnn(WithHead):
     """Two convolutions and two dense layers, without batch normalisation."""
 
     name: Literal["small_cnn"]
@@ -27,7 +28,7 @@ class SmallCnn:
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
-class PlainCnn:
+class PlainCnn(WithHead):
     """Blocks of 3 by 3 convolutions with batch normalisation, each followed by max pooling.
 
     In the style of Simonyan and Zisserman 2014 (arXiv:1409.1556), with batch normalisation, and
@@ -69,7 +70,7 @@ class FastCnn:
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
-class CifarResNet:
+class CifarResNet(WithHead):
     """Residual networks for images of about 32 by 32 (He et al. 2015, arXiv:1512.03385).
 
     As in section 4.2: three stages of 16, 32 and 64 filters, and parameter-free shortcuts
@@ -81,7 +82,7 @@ class CifarResNet:
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
-class ResNet:
+class ResNet(WithHead):
     """Residual networks for photographs (He et al. 2015, arXiv:1512.03385, table 1).
 
     Version 1.5: to downsample, `resnet50` uses stride 2 in the 3 by 3 convolution instead of the
@@ -106,7 +107,7 @@ class ResNet:
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
-class Vit:
+class Vit(WithHead):
     """A small vision transformer (Dosovitskiy et al. 2020, arXiv:2010.11929).
 
     The simple variant without a class token: global average pooling over the patches
@@ -141,7 +142,7 @@ class Vit:
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
-class Cae:
+class Cae(WithHead):
     """The encoder of a convolutional autoencoder, with a classifier on top.
 
     `hvd_imgcls.models.autoencoder` builds the matching autoencoder. Each convolution halves

@@ -7,11 +7,12 @@ from typing import Literal
 from pydantic.dataclasses import dataclass
 
 from hvd_imgcls.config.models.applications import ApplicationName
+from hvd_imgcls.config.models.heads import WithHead
 from hvd_imgcls.config.sections import STRICT, HalfOpenFraction, NonEmptyStr
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
-class KerasApplication:
+class KerasApplication(WithHead):
     """A model of `keras.applications`, including its own normalisation of pixels.
 
     Requires images with three channels and no `data.normalization`.
@@ -37,7 +38,7 @@ class KerasApplication:
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
-class KerasFile:
+class KerasFile(WithHead):
     """A whole model from a `.keras` file, including weights.
 
     Its classifier must be a dense layer; a final softmax is removed. Files that contain code,
@@ -65,7 +66,7 @@ class KerasFile:
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
-class KerasHub:
+class KerasHub(WithHead):
     """An image classifier of KerasHub, including its own normalisation of pixels.
 
     Requires `pip install 'hvd_imgcls[kerashub]'`, and no `data.normalization`. The last layer is

@@ -20,7 +20,7 @@ class Batch:
     """`[batch, height, width, channels]`, uint8, 1 or 3 channels."""
 
     targets: tf.Tensor
-    """`[batch, num_classes]`, float32."""
+    """`[batch, columns]`, float32: a column for each class, or for each example of a pair."""
 
     examples: tf.Tensor
     """Example numbers, `[batch]`, int64."""
@@ -47,7 +47,7 @@ class Transform:
     """Takes and returns `[batch, height, width, channels]`, uint8."""
 
     change_targets: Callable[[tf.Tensor, Parameters], tf.Tensor] | None = None
-    """Takes and returns `[batch, num_classes]`, float32. None: targets are unchanged."""
+    """Takes and returns `[batch, columns]`, float32. None: targets are unchanged."""
 
     compile_as_whole: bool = True
     """Whether `change_images` is compiled as a whole; False if it compiles its own parts."""

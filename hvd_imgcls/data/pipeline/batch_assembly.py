@@ -12,6 +12,7 @@ from hvd_imgcls.data.augment import Batch, make_augment
 from hvd_imgcls.data.bad_examples.log import BadExampleLog
 from hvd_imgcls.data.decoding.image_files import random_resized_crop_of
 from hvd_imgcls.data.pipeline.example_weights import make_weigh
+from hvd_imgcls.data.pipeline.targets import targets_of
 from hvd_imgcls.data.sources.base import ImageSource
 from hvd_imgcls.data.sources.image_shape import image_shape_of
 from hvd_imgcls.plan import Plan, balanced_class_weights
@@ -41,6 +42,7 @@ def make_batch_assembler(
         first_index=first_index,
     )
     labels = tf.constant(source.labels("train"))
+    targets = targets_of(config, plan.num_classes)
     weigh = make_weigh(config, bad_example_log)
     class_weights = _class_weights(source, config, plan)
 
@@ -54,14 +56,16 @@ def make_batch_assembler(
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         # All from one epoch: epochs consist of full batches.
         epoch, weights = tf.reshape(others[0], [-1])[0], others[1]
-        targets = tf.one_hot(tf.gather(labels, examples), plan.num_classes)
-        batch = augment(Batch(images=images, targets=targets, examples=examples, epoch=epoch))
+        own = tf.gather(labels, examples)
+        batch = augment(
+            Batch(images=images, targets=targets.begin(own), examples=examples, epoch=epoch)
+        )
         if is_good is not None:
             weights *= weigh(is_good, examples, epoch)
         if class_weights is not None:
             # For a mixed image, the weighted mean of its classes' weights.
-            weights *= tf.linalg.matvec(batch.targets, class_weights)
-        return batch.images, batch.targets, weights
+            weights *= targets.class_weight(batch.targets, own, class_weights)
+        return batch.images, targets.finish(batch.targets, own), weights
 
     return finish
 

@@ -88,9 +88,10 @@ def training_dataset(
 
     Returns:
         A dataset of (images `[per_rank_batch_size, height, width, channels]` uint8, targets
-        `[per_rank_batch_size, num_classes]` float32, sample_weight `[per_rank_batch_size]`
-        float32: 0 for padding and bad images, else that of `train.class_weights`). There are
-        `gradient_accumulation_steps` batches per step.
+        `[per_rank_batch_size, num_classes]` float32, with `model.head: class_sharded` those of
+        `targets.FewClasses`, sample_weight `[per_rank_batch_size]` float32: 0 for padding and bad
+        images, else that of `train.class_weights`). There are `gradient_accumulation_steps` batches
+        per step.
     """
 
     def rows_of(epoch: np.int64) -> tuple[Numbers, npt.NDArray[np.float32]]:

@@ -24,6 +24,7 @@ from hvd_imgcls.data.order.epoch_order import Numbers
 from hvd_imgcls.data.order.positions import Rows, crop_key, rank_rows
 from hvd_imgcls.data.order.splits import Split
 from hvd_imgcls.data.pipeline.dataset import chosen_dataset, training_dataset
+from hvd_imgcls.data.pipeline.targets import targets_of
 from hvd_imgcls.data.sources.base import EncodedSource, ImageSource
 from hvd_imgcls.data.sources.image_shape import image_shape_of
 from hvd_imgcls.plan import Plan
@@ -130,7 +131,8 @@ def training_previews(
     for epoch in epochs:
         numbers, slots = pairs[epoch].numbers, pairs[epoch].slots
         keyed = ((example, crop_key(plan, epoch)) for example in numbers.tolist())
-        images, targets, _ = _first_of(batches, source, "train", decode, keyed)
+        images, batch_targets, _ = _first_of(batches, source, "train", decode, keyed)
+        targets = np.asarray(targets_of(config, plan.num_classes).one_hot(batch_targets))
         views.append(
             [
                 None

@@ -266,6 +266,20 @@ def register_local_variable(optimizer: keras.optimizers.Optimizer, variable: Any
     synchronizer.reduction.local_variables.add(id(native_variable(variable)))
 
 
+def register_part_variables(
+    optimizer: keras.optimizers.Optimizer, variables: Sequence[Any]
+) -> None:
+    """Declares local variables that are parts of a variable of all ranks, before the first update.
+
+    Unlike those of other local variables, NaN and infinity in their gradients skip an update.
+    """
+    for variable in variables:
+        register_local_variable(optimizer, variable)
+    synchronizer = synchronizer_of(optimizer)
+    assert synchronizer is not None  # noqa: S101
+    synchronizer.reduction.part_variables.update(id(native_variable(v)) for v in variables)
+
+
 def wrap(optimizer: keras.optimizers.Optimizer, synchronizer: Synchronizer) -> Any:
     """Returns an optimizer whose updates go through a synchronizer; both share one state.
 

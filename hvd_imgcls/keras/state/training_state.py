@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -10,8 +11,10 @@ import numpy as np
 
 from hvd_imgcls.errors import CheckpointError
 from hvd_imgcls.keras.state.variables import arrays_of, assign_arrays, prepare_copies
+from hvd_imgcls.keras.synchronization.comparison import without_local_slots
 from hvd_imgcls.keras.synchronization.sharded import without_parts
 from hvd_imgcls.keras.synchronization.synchronizer import synchronizer_of
+from hvd_imgcls.optimizers.extending import whole
 
 PLAIN = (bool, int, float, str, np.generic)
 """Types that JSON supports, after conversion from NumPy."""
@@ -51,6 +54,8 @@ class _VariablesState(ABC):
 class WeightsState(_VariablesState):
     """The weights of a model, equal on all ranks: what layers declare as trainable, frozen or not.
 
+    Without local variables of its optimizer.
+
     Args:
         model: A built model.
     """
@@ -60,8 +65,12 @@ class WeightsState(_VariablesState):
     @property
     def variables(self) -> list[Any]:
         """The variables, in order."""
-        others = _not_trained(self._model)
-        return [variable for variable in self._model.variables if id(variable) not in others]
+        others, is_local = _not_trained(self._model), _is_local(self._model)
+        return [
+            variable
+            for variable in self._model.variables
+            if id(variable) not in others and not is_local(variable)
+        ]
 
 
 class StatisticsState(_VariablesState):
@@ -195,12 +204,28 @@ def prepare_copies_of(model: keras.Model) -> None:
     prepare_copies([WeightsState(model).variables, _equal_variables(model.optimizer)])
 
 
+def _is_local(model: keras.Model) -> Callable[[Any], bool]:
+    """Returns whether a variable is local to its rank."""
+    synchronizer = synchronizer_of(getattr(model, "optimizer", None))
+    return (lambda _: False) if synchronizer is None else synchronizer.reduction.is_local
+
+
 def _equal_variables(optimizer: Any) -> list[Any]:
-    """Returns the variables of an optimizer, without those of parts of the weights."""
+    """Returns the variables of an optimizer, without those of local weights and of parts."""
     synchronizer = synchronizer_of(optimizer)
     if synchronizer is None:
         return list(optimizer.variables)
-    return without_parts(optimizer.variables, synchronizer.mode)
+    variables = without_parts(optimizer.variables, synchronizer.mode)
+    if not synchronizer.reduction.local_variables:
+        return variables
+    trained = [whole(variable) for variable in _inner(optimizer)._trainable_variables]
+    return without_local_slots(variables, trained, synchronizer.reduction.is_local)
+
+
+def local_slots(optimizer: Any) -> list[Any]:
+    """Returns the variables of an optimizer that belong to local weights, in order."""
+    equal = {id(variable) for variable in _equal_variables(optimizer)}
+    return [variable for variable in optimizer.variables if id(variable) not in equal]
 
 
 def numbers_of(optimizer: Any) -> dict[str, Any]:

@@ -30,12 +30,14 @@ class GradientReduction:
 
     Attributes:
         local_variables: Ids of the native variables whose gradients are not reduced.
+        part_variables: Ids of those among them that are parts of a variable of all ranks.
         clock: Measures the reductions, if set before the first step is traced.
     """
 
     def __init__(self, mode: SynchronizationMode) -> None:
         self.mode = mode
         self.local_variables: set[int] = set()
+        self.part_variables: set[int] = set()
         self.clock: ReductionClock | None = None
         self._is_checked: tf.Variable | None = None
 
@@ -58,6 +60,17 @@ class GradientReduction:
     def is_local(self, variable: Any) -> bool:
         """Returns whether `variable` is local, that is, its gradient is not reduced."""
         return id(native_variable(variable)) in self.local_variables
+
+    def checked(self, gradients: Sequence[Any], variables: Sequence[Any]) -> list[Any]:
+        """Returns the gradients in which NaN and infinity skip an update."""
+        ignored = self.local_variables - self.part_variables
+        pairs = zip(gradients, variables, strict=True)
+        return [g for g, v in pairs if id(native_variable(v)) not in ignored]
+
+    def without_parts(self, gradients: Sequence[Any], variables: Sequence[Any]) -> list[Any]:
+        """Returns the gradients that show on which rank a NaN is: those of parts have it on all."""
+        pairs = zip(gradients, variables, strict=True)
+        return [g for g, v in pairs if id(native_variable(v)) not in self.part_variables]
 
     def shared(self, variables: Sequence[Any]) -> list[Any]:
         """Returns the variables that are not local."""

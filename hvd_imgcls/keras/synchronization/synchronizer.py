@@ -214,14 +214,14 @@ class Synchronizer:
             apply_if_due()
         else:
             is_finite = self._is_finite(reduced, variables)
-            self.guard.apply(optimizer, lambda: self.mode.sent(gradients), is_finite, apply_if_due)
+            own = self.reduction.without_parts(gradients, variables)
+            self.guard.apply(optimizer, lambda: self.mode.sent(own), is_finite, apply_if_due)
 
     def _is_finite(self, reduced: list[Any], variables: list[Any]) -> tf.Tensor:
         """Returns whether the update is finite, the same on all ranks, scalar, bool."""
-        is_local = self.reduction.is_local
-        shared = [g for g, v in zip(reduced, variables, strict=True) if not is_local(v)]
-        is_finite = all_finite(shared)
-        if self.reduction.size == 1 or self.mode.reduces_to_equal:
+        is_finite = all_finite(self.reduction.checked(reduced, variables))
+        are_equal = self.mode.reduces_to_equal and not self.reduction.part_variables
+        if self.reduction.size == 1 or are_equal:
             return is_finite
         name = f"update_is_finite_{self.number}"
         return true_on_all(is_finite, self.settings.reduction.process_set, name)

@@ -12,6 +12,7 @@ from hvd_imgcls.config import parse_config
 from hvd_imgcls.config.models import GivenModel, KerasApplication
 from hvd_imgcls.errors import CheckpointError
 from hvd_imgcls.keras.saving import write_portable
+from hvd_imgcls.keras.state.class_parts import with_whole_head
 from hvd_imgcls.keras.state.combining import mean_statistics
 from hvd_imgcls.keras.state.training_state import StatisticsState, WeightsState
 from hvd_imgcls.models import build_model
@@ -42,7 +43,10 @@ def weights_of(checkpoint: Checkpoint) -> tuple[State, State]:
             "choose a later checkpoint"
         )
     statistics = [one["training.statistics"] for one in ranks]
-    return checkpoint.states["training.weights"], mean_statistics(statistics, 0)
+    weights = checkpoint.states["training.weights"]
+    if "training.head" in checkpoint.states:
+        weights = with_whole_head(weights, [one["training.head"] for one in ranks])
+    return weights, mean_statistics(statistics, 0)
 
 
 def export_checkpoint(checkpoint: Checkpoint, path: Path) -> None:

@@ -28,18 +28,19 @@ class Ranks:
         return self.collectives.topology
 
 
-def join_ranks(verbosity: logs.Verbosity) -> Ranks:
+def join_ranks(verbosity: logs.Verbosity, *, adds_process_sets: bool = False) -> Ranks:
     """Joins the run, starts logging and assigns cores and a GPU to this rank.
 
     Collective: every rank must call this, before its first operation of TensorFlow.
 
     Args:
         verbosity: How much is logged.
+        adds_process_sets: Whether process sets will be added.
 
     Raises:
         SetupError: If several ranks were launched and Horovod is missing or sees fewer.
     """
-    collectives = distributed.start()
+    collectives = distributed.start("dynamic" if adds_process_sets else None)
     logs.start(collectives.topology, verbosity=verbosity)
     threads = distributed.devices.take_share(collectives)
     return Ranks(collectives=collectives, threads=threads)

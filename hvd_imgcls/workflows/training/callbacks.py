@@ -69,7 +69,7 @@ def _non_finite(setting: Setting) -> Callbacks:
     phase, finder = setting.phase, None
     # The finder computes the loss of single images with labels.
     if phase.name == "training":
-        finder = NonFiniteExampleFinder(setting.run, phase.model, phase.allocation)
+        finder = NonFiniteExampleFinder(setting.run, phase)
     action = phase.config.train.non_finite
     return [hvd.callbacks.NonFiniteCallback(action, name_examples=finder, position=phase.position)]
 
@@ -83,7 +83,7 @@ def _moving_statistics(setting: Setting) -> Callbacks:
 
 def _held_out(setting: Setting) -> Callbacks:
     every_epochs = setting.phase.config.evaluation.every_epochs
-    return [HeldOutEvaluation(setting.run, every_epochs)] if every_epochs else []
+    return [HeldOutEvaluation(setting.run, setting.phase, every_epochs)] if every_epochs else []
 
 
 def _configured(setting: Setting) -> Callbacks:

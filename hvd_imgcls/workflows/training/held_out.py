@@ -9,6 +9,7 @@ import keras
 
 from hvd_imgcls.workflows.evaluate import EvaluationOptions, evaluate_model
 from hvd_imgcls.workflows.trained_model.test_time_augmentation import make_predict
+from hvd_imgcls.workflows.training.phase import Phase
 from hvd_imgcls.workflows.training.run import Run
 
 VALUES = ("val_loss", "val_top1", "val_balanced_accuracy", "val_roc_auc")
@@ -26,14 +27,16 @@ class HeldOutEvaluation(keras.callbacks.Callback):
 
     Args:
         run: The run.
+        phase: The training.
         every_epochs: Epochs between two evaluations.
     """
 
     is_collective = True
 
-    def __init__(self, run: Run, every_epochs: int) -> None:
+    def __init__(self, run: Run, phase: Phase, every_epochs: int) -> None:
         super().__init__()
         self._run = run
+        self._phase = phase
         self._every_epochs = every_epochs
         self._predict: Any = None
 
@@ -47,18 +50,26 @@ class HeldOutEvaluation(keras.callbacks.Callback):
             return
         run = self._run
         run.show("evaluation")
-        # Kept, because creating it again would retrace the model in every epoch.
-        self._predict = self._predict or make_predict(self.model, run.config.evaluation.views)
-        metrics = evaluate_model(
-            self._predict,
+        with self._phase.whole_model() as model:
+            metrics = self._evaluate(model)
+        for name in VALUES:
+            value = metrics.get(name.removeprefix("val_"))
+            if isinstance(value, dict):
+                value = value["macro"]
+            logs[name] = math.nan if value is None else value
+
+    def _evaluate(self, model: keras.Model) -> dict[str, Any]:
+        """Returns the metrics of a whole model. Collective."""
+        run = self._run
+        predict = self._predict or make_predict(model, run.config.evaluation.views)
+        if self._phase.head is None:
+            # Kept, because creating it again would retrace the model in every epoch.
+            self._predict = predict
+        return evaluate_model(
+            predict,
             run.source,
             run.config,
             run.plan.evaluation,
             ranks=run.ranks,
             options=EvaluationOptions(with_intervals=False, on_block=run.on_evaluated_block),
         ).metrics
-        for name in VALUES:
-            value = metrics.get(name.removeprefix("val_"))
-            if isinstance(value, dict):
-                value = value["macro"]
-            logs[name] = math.nan if value is None else value

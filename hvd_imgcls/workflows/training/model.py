@@ -13,12 +13,17 @@ import keras
 import hvd_imgcls.keras as hvd
 from hvd_imgcls import distributed
 from hvd_imgcls.config import RunConfig
+from hvd_imgcls.config.losses import CrossEntropy
 from hvd_imgcls.config.models import FastCnn, KerasFile, Model
 from hvd_imgcls.config.synchronization import Synchronization
 from hvd_imgcls.data import image_shape_of
 from hvd_imgcls.data.pipeline.first_images import first_images
 from hvd_imgcls.errors import CheckpointError, alike_on_all_ranks
 from hvd_imgcls.files.class_lists import listed
+from hvd_imgcls.keras.class_sharding.accuracy import ClassShardedAccuracy
+from hvd_imgcls.keras.class_sharding.cross_entropy import ClassShardedCrossEntropy
+from hvd_imgcls.keras.class_sharding.head import ClassShardedHead
+from hvd_imgcls.keras.optimizer.distributed_optimizer import register_part_variables
 from hvd_imgcls.losses import build_loss
 from hvd_imgcls.models import accept_given_model, build_model
 from hvd_imgcls.models.fast_cnn import whiten
@@ -28,6 +33,7 @@ from hvd_imgcls.plan.allocation import Allocation
 from hvd_imgcls.plan.position import Position
 from hvd_imgcls.run_directory.classes import class_names_of
 from hvd_imgcls.schedules import build_schedule
+from hvd_imgcls.workflows.training.heads import divided_head
 from hvd_imgcls.workflows.training.phase import Phase
 from hvd_imgcls.workflows.training.run import Run
 
@@ -104,15 +110,28 @@ def _whiten_on_root(run: Run, model: keras.Model) -> None:
 
 
 def labelled_phase(run: Run, model: keras.Model) -> Phase:
-    """Returns the supervised phase, the main phase of a run."""
+    """Returns the supervised phase, the main phase of a run.
+
+    Collective: every rank must call this.
+
+    Args:
+        run: The run.
+        model: The whole model; if the configuration says so, its last layer is divided.
+
+    Raises:
+        ConfigError: If it cannot be divided.
+    """
     is_dynamic = run.config.data.allocation.name == "dynamic"
+    head = divided_head(run, model)
+    trained = model if head is None else head.model
     return Phase(
         name="training",
         config=run.config,
         plan=run.plan,
         source=run.source,
-        model=model,
-        compile=lambda: compile_model(model, run.config, run.plan),
+        model=trained,
+        head=head,
+        compile=lambda: compile_model(trained, run.config, run.plan, head),
         position=Position(run.plan.gradient_accumulation_steps),
         record=run.record,
         metrics_path=run.files.metrics,
@@ -120,13 +139,27 @@ def labelled_phase(run: Run, model: keras.Model) -> Phase:
     )
 
 
-def compile_model(model: keras.Model, config: RunConfig, plan: Plan) -> None:
-    """Compiles the model with its loss, its metrics and a distributed optimizer."""
-    model.compile(
-        optimizer=distribute(model, config, plan),
-        loss=build_loss(config.loss),
-        weighted_metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-    )
+def compile_model(
+    model: keras.Model, config: RunConfig, plan: Plan, head: ClassShardedHead | None = None
+) -> None:
+    """Compiles the model with its loss, its metrics and a distributed optimizer.
+
+    Args:
+        model: The model.
+        config: The configuration.
+        plan: The plan.
+        head: The last layer of the model, if it is divided over the ranks.
+    """
+    optimizer = distribute(model, config, plan)
+    if head is None:
+        loss: keras.losses.Loss = build_loss(config.loss)
+        accuracy: keras.metrics.Metric = keras.metrics.CategoricalAccuracy(name="accuracy")
+    else:
+        assert isinstance(config.loss, CrossEntropy)  # noqa: S101 - see require_class_sharding
+        loss = ClassShardedCrossEntropy(head.part, config.loss.label_smoothing)
+        accuracy = ClassShardedAccuracy(head.part)
+        register_part_variables(optimizer, head.variables)
+    model.compile(optimizer=optimizer, loss=loss, weighted_metrics=[accuracy])
 
 
 def distribute(model: keras.Model, config: RunConfig, plan: Plan) -> keras.optimizers.Optimizer:

@@ -15,7 +15,7 @@ from hvd_imgcls.data.pipeline.dataset import Start, training_dataset
 from hvd_imgcls.data.placement.exchange import exchanged_records
 from hvd_imgcls.keras.checks.non_finite import all_finite
 from hvd_imgcls.keras.graph.variables import native_variable
-from hvd_imgcls.plan.allocation import Allocation
+from hvd_imgcls.workflows.training.phase import Phase
 from hvd_imgcls.workflows.training.run import Run
 
 MAX_NAMES = 8
@@ -26,18 +26,18 @@ class NonFiniteExampleFinder:
     """Tests the examples of one step on this rank one by one.
 
     Not collective. The model runs in inference mode, so that examples do not affect each other
-    and no rank waits.
+    and no rank waits. If the last layer is divided over the ranks, only the layers before it run.
 
     Args:
         run: The run.
-        model: The compiled model, with the weights before the step.
-        allocation: How the examples are divided over ranks, if not equally.
+        phase: The training, with a compiled model and the weights before the step.
     """
 
-    def __init__(self, run: Run, model: keras.Model, allocation: Allocation | None = None) -> None:
+    def __init__(self, run: Run, phase: Phase) -> None:
         self._run = run
-        self._model = model
-        self._allocation = allocation
+        self._head = phase.head
+        self._model = phase.model if phase.head is None else phase.head.features
+        self._allocation = phase.allocation
 
     def __call__(self, epoch: int, step: int) -> list[str]:
         """Returns one line with the names of the examples.
@@ -64,6 +64,8 @@ class NonFiniteExampleFinder:
             bad = self._bad_ones(epoch, step_in_epoch)
         if bad.any():
             return [f"the loss or the gradient is NaN or infinite for {self._names(examples[bad])}"]
+        if self._head is not None:
+            return [f"one of {self._names(examples)}"]
         return [f"no single example is the cause: {self._names(examples)}"]
 
     def _bad_ones(self, epoch: int, step_in_epoch: int) -> np.ndarray:
@@ -78,16 +80,18 @@ class NonFiniteExampleFinder:
         )
         found = []
         for batch in itertools.islice(batches, plan.gradient_accumulation_steps):
-            bad = self._bad_by_logits(*batch)
-            found.append(bad if bad.any() else self._bad_by_gradients(*batch))
+            bad = self._bad_by_outputs(*batch)
+            if self._head is None and not bad.any():
+                bad = self._bad_by_gradients(*batch)
+            found.append(bad)
         return np.concatenate(found)
 
-    def _bad_by_logits(
+    def _bad_by_outputs(
         self, images: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor
     ) -> np.ndarray:
-        logits = self._model(images, training=False)
+        outputs = self._model(images, training=False)
         has_weight = weights.numpy() > 0
-        return has_weight & ~np.isfinite(np.asarray(logits, np.float64)).all(axis=-1)
+        return has_weight & ~np.isfinite(np.asarray(outputs, np.float64)).all(axis=-1)
 
     def _bad_by_gradients(
         self, images: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor

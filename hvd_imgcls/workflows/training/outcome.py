@@ -29,6 +29,7 @@ from hvd_imgcls.workflows.evaluating.notable_images import write_pictures
 from hvd_imgcls.workflows.progress.summary import describe_run, summarize
 from hvd_imgcls.workflows.trained_model.test_time_augmentation import make_predict
 from hvd_imgcls.workflows.training.freezing import Freezer
+from hvd_imgcls.workflows.training.phase import Phase
 from hvd_imgcls.workflows.training.run import Run
 from hvd_imgcls.workflows.training.watching import draw_outcome
 
@@ -52,7 +53,7 @@ class TrainResult:
     metrics_without_ema: dict[str, Any] | None = None
 
 
-def finish_run(run: Run, model: keras.Model, freezer: Freezer) -> TrainResult:
+def finish_run(run: Run, phase: Phase, freezer: Freezer) -> TrainResult:
     """Evaluates and saves a trained model.
 
     With averaged weights, both models are evaluated and saved; the averaged one is the
@@ -62,7 +63,7 @@ def finish_run(run: Run, model: keras.Model, freezer: Freezer) -> TrainResult:
 
     Args:
         run: The run.
-        model: The model, whose layers are not frozen any more.
+        phase: The training that is over; the layers of its model are not frozen any more.
         freezer: What froze them in training.
 
     Raises:
@@ -73,22 +74,25 @@ def finish_run(run: Run, model: keras.Model, freezer: Freezer) -> TrainResult:
     files, metrics_without_ema = run.files, None
     quarantine_path: Path | None = files.quarantine
     if run.config.train.ema is not None:
-        _settle_as_trained(run, model, freezer)
-        _, metrics_without_ema = _evaluate_and_save(
-            run,
-            model,
-            files.model_without_ema,
-            EvaluationFiles(files.path, "_without_ema"),
-            quarantine_path,
-        )
+        with phase.whole_model() as model:
+            _settle_as_trained(run, model, freezer)
+            _, metrics_without_ema = _evaluate_and_save(
+                run,
+                model,
+                files.model_without_ema,
+                EvaluationFiles(files.path, "_without_ema"),
+                quarantine_path,
+            )
         quarantine_path = None
-        take_averages(model)
-    _settle_as_trained(run, model, freezer)
-    digest, metrics = _evaluate_and_save(
-        run, model, files.model, EvaluationFiles(files.path), quarantine_path
-    )
+        take_averages(phase.model)
+    with phase.whole_model() as model:
+        _settle_as_trained(run, model, freezer)
+        digest, metrics = _evaluate_and_save(
+            run, model, files.model, EvaluationFiles(files.path), quarantine_path
+        )
+        if run.is_root:
+            draw_outcome(run, model, metrics)
     if run.is_root:
-        draw_outcome(run, model, metrics)
         write_pictures(
             files.pictures, metrics, run.source, run.config, num_threads=run.plan.threads.data
         )

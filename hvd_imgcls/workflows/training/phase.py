@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import tensorflow as tf
 from hvd_imgcls.config import RunConfig
 from hvd_imgcls.data import ImageSource
 from hvd_imgcls.data.bad_examples.log import BadExampleLog
+from hvd_imgcls.keras.class_sharding.head import ClassShardedHead
 from hvd_imgcls.plan import Plan
 from hvd_imgcls.plan.allocation import Allocation
 from hvd_imgcls.plan.position import Position
@@ -35,6 +37,7 @@ class Phase:
         position: Position of the phase.
         bad_example_log: Images that could not be decoded.
         allocation: How the examples are divided over ranks; None if equally.
+        head: The last layer of the model, if it is divided over the ranks.
     """
 
     name: str
@@ -49,3 +52,17 @@ class Phase:
     transform: Callable[[tf.data.Dataset], tf.data.Dataset] = field(default=lambda dataset: dataset)
     bad_example_log: BadExampleLog = field(default_factory=BadExampleLog)
     allocation: Allocation | None = None
+    head: ClassShardedHead | None = None
+
+    @contextlib.contextmanager
+    def whole_model(self) -> Iterator[keras.Model]:
+        """Context manager that yields the model with all classes, for evaluation and saving.
+
+        With a divided last layer, functions of it are to be traced in this context. Collective:
+        every rank must call this.
+        """
+        if self.head is None:
+            yield self.model
+        else:
+            with self.head.gathered() as model:
+                yield model

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import keras
 
 from hvd_imgcls.keras.state.callback_state import CallbackState
+from hvd_imgcls.keras.state.class_parts import ClassPartsState, whole_of_parts
 from hvd_imgcls.keras.state.combining import first_epochs_of_all
 from hvd_imgcls.keras.state.registration import register_model
 from hvd_imgcls.keras.state.training_state import MetricsState
@@ -37,6 +38,9 @@ def register_phase(
     states.register(f"{name}.position", phase.position)
     states.register(f"{name}.training", training)
     register_model(states, model, MetricsState(model), f"{name}.")
+    if phase.head is not None:
+        state = ClassPartsState(model, phase.head)
+        states.register(f"{name}.head", state, combine=whole_of_parts)
     states.register(f"{name}.bad_examples", phase.bad_example_log, combine=first_epochs_of_all)
     if phase.allocation is not None:
         states.register(f"{name}.allocation", phase.allocation)

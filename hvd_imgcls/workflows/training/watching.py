@@ -11,6 +11,7 @@ import numpy as np
 from hvd_imgcls.config.running.callbacks import CsvLogger
 from hvd_imgcls.data.order.positions import rank_blocks
 from hvd_imgcls.data.pipeline.previews import evaluation_images
+from hvd_imgcls.data.pipeline.targets import targets_of
 from hvd_imgcls.drawing.confusion_matrix import draw_confusion
 from hvd_imgcls.drawing.sample_images import draw_batch, draw_predictions
 from hvd_imgcls.errors import DataError
@@ -32,6 +33,8 @@ def watch(run: Run, phase: Phase) -> Progress:
 
     def draw(batch: tuple[Any, ...]) -> None:
         images, targets = (np.asarray(part[:NUM_SAMPLES]) for part in batch[:2])
+        if phase.name == "training":
+            targets = np.asarray(targets_of(phase.config, phase.plan.num_classes).one_hot(targets))
         picture, shown = draw_batch(images, targets, run.source.class_names), f"{name} first batch"
         if not name:
             picture.save(run.files.first_batch)

@@ -1,0 +1,1 @@
+"""A last layer whose classes are divided over the ranks."""

@@ -1,0 +1,69 @@
+"""The last layer of a run's model, whole or divided over the ranks."""
+
+from __future__ import annotations
+
+import logging
+
+import keras
+
+from hvd_imgcls.config.models import class_sharded_head
+from hvd_imgcls.distributed import ProcessSet, global_process_set
+from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.keras.class_sharding.head import ClassShardedHead
+from hvd_imgcls.keras.class_sharding.part import ClassPart
+from hvd_imgcls.plan.class_division import ClassDivision
+from hvd_imgcls.workflows.training.run import Run
+
+logger = logging.getLogger(__name__)
+
+
+def divided_head(run: Run, model: keras.Model) -> ClassShardedHead | None:
+    """Returns the divided last layer of a model; None if the configuration does not divide it.
+
+    Collective: every rank must call this.
+
+    Args:
+        run: The run.
+        model: The model, with the same weights on all ranks. Its last layer loses its memory.
+
+    Raises:
+        ConfigError: If the model, the classes or the ranks cannot be divided so.
+    """
+    section = class_sharded_head(run.config.model)
+    if section is None:
+        return None
+    size = run.ranks.topology.size
+    num_classes, num_parts = run.plan.num_classes, section.parts or size
+    if num_parts > num_classes or size % num_parts:
+        raise ConfigError(
+            "model.head.parts",
+            got=f"{num_parts} parts of {num_classes:,} classes on {size} ranks",
+            expected="at most one part per class, and a number that divides that of the ranks",
+            fix="change it, or the number of ranks",
+        )
+    division = ClassDivision(num_classes=num_classes, num_parts=num_parts, size=size)
+    group, copies = _process_sets(run, division)
+    part = ClassPart(division, run.rank, group=group, copies=copies)
+    logger.info(
+        "last layer: %s classes in %d parts of about %s",
+        f"{num_classes:,}",
+        num_parts,
+        f"{len(part.classes):,}",
+    )
+    return ClassShardedHead(model, part)
+
+
+def _process_sets(run: Run, division: ClassDivision) -> tuple[ProcessSet, ProcessSet | None]:
+    """Returns the ranks with one copy of the layer, and those with the same part. Collective."""
+    num_parts, size = division.num_parts, division.size
+    if num_parts == size:
+        return global_process_set, None
+    groups = [division.group(first) for first in range(0, size, num_parts)]
+    copies = [division.copies(part) for part in range(num_parts)]
+    if num_parts == 1:
+        # Every rank is a group, which does not communicate.
+        return global_process_set, global_process_set
+    sets = {tuple(ranks): ProcessSet(ranks) for ranks in (*groups, *copies)}
+    for process_set in sets.values():
+        run.collectives.add_process_set(process_set)
+    return sets[tuple(division.group(run.rank))], sets[tuple(division.copies(run.rank))]
