@@ -28,10 +28,7 @@ from hvd_imgcls.keras.sharding.elementwise import require_elementwise
 from hvd_imgcls.keras.synchronization.mode_settings import Allreduce, ModeSettings
 from hvd_imgcls.keras.synchronization.settings import ReductionSettings, SynchronizerSettings
 from hvd_imgcls.keras.synchronization.sharded import Sharded
-from hvd_imgcls.keras.synchronization.synchronizer import (
-    Synchronizer,
-    synchronizer_of,
-)
+from hvd_imgcls.keras.synchronization.synchronizer import Synchronizer, synchronizer_of
 from hvd_imgcls.optimizers.extending import put_in_front
 
 DEFAULT_CHECK_EVERY_STEPS = 100
