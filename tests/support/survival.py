@@ -98,10 +98,16 @@ def ended(program: Program, *, within: float = SECONDS) -> Outcome:
     return Outcome(exit_code, seconds, program.output)
 
 
-def run_to_the_end(directory: Path, *, size: int, options: Sequence[str]) -> Outcome:
+def run_to_the_end(
+    directory: Path,
+    *,
+    size: int,
+    options: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+) -> Outcome:
     """Runs or continues a training to its end."""
-    words = hvd_imgcls(*_arguments(options))
-    with running(words, size=size, cwd=directory, environment=ENVIRONMENT) as program:
+    words, more = hvd_imgcls(*_arguments(options)), {**ENVIRONMENT, **(environment or {})}
+    with running(words, size=size, cwd=directory, environment=more) as program:
         outcome = ended(program, within=200)
     assert outcome.exit_code == 0, outcome.output
     return outcome
