@@ -6,7 +6,6 @@ python -m hvd_imgcls.bench.communication.allreduce_rank RESULT WORK
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -15,12 +14,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from hvd_imgcls import distributed
 from hvd_imgcls.bench.communication import raw_tcp
 from hvd_imgcls.bench.communication.arithmetic import size_text
 from hvd_imgcls.bench.communication.peer import start_torch
 from hvd_imgcls.bench.communication.work import OURS, RAW, AllreduceWork
-from hvd_imgcls.bench.measuring.launching import show_progress
+from hvd_imgcls.bench.measuring.rank_program import run_rank
 from hvd_imgcls.bench.measuring.ratio import alternating_order
 from hvd_imgcls.distributed import Collectives, ReduceOp
 from hvd_imgcls.errors import HvdImgclsError
@@ -138,19 +136,5 @@ class _Ours:
         self._reduce, self._num_bytes = reduce, num_bytes
 
 
-def main(words: list[str]) -> None:
-    """Joins the ranks and measures; the root writes the results."""
-    result, work = words
-    ranks = distributed.start()
-    distributed.devices.configure(
-        intra_op_threads=1, inter_op_threads=2, local_rank=ranks.topology.local_rank
-    )
-    on_progress = show_progress if ranks.topology.is_root else lambda text: None
-    results = measure(ranks, AllreduceWork(**json.loads(work)), on_progress)
-    if ranks.topology.is_root:
-        Path(result).write_text(json.dumps(results), encoding="utf-8")
-    ranks.barrier()
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_rank(sys.argv[1:], AllreduceWork, measure)

@@ -10,17 +10,14 @@ same time, so that nothing is sent while others are still being computed.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
 import hvd_imgcls.keras as hvd
-from hvd_imgcls import distributed
 from hvd_imgcls.bench.communication.gradient_steps import (
     SecondsPerStep,
     make_arm,
@@ -31,6 +28,7 @@ from hvd_imgcls.bench.communication.peer import start_plain_horovod
 from hvd_imgcls.bench.communication.ways import BY_NAME
 from hvd_imgcls.bench.communication.work import ALONE, PLAIN, StepWork
 from hvd_imgcls.bench.measuring.launching import show_progress
+from hvd_imgcls.bench.measuring.rank_program import run_rank
 from hvd_imgcls.bench.measuring.ratio import alternating_order
 from hvd_imgcls.bench.network.counters import Sent, sent_by_this_host
 from hvd_imgcls.distributed import Collectives
@@ -134,23 +132,16 @@ class _Progress(logging.Handler):
         show_progress(record.getMessage())
 
 
-def main(words: list[str]) -> None:
-    """Joins the ranks and measures; the root writes the results."""
-    result, work = words
-    ranks = distributed.start()
-    distributed.devices.configure(
-        intra_op_threads=1, inter_op_threads=2, local_rank=ranks.topology.local_rank
-    )
-    on_progress = show_progress if ranks.topology.is_root else lambda text: None
+def _measure_and_show(
+    ranks: Collectives, work: StepWork, on_progress: Callable[[str], None]
+) -> Any:
+    """See `measure`; the root also shows what the package logs. Collective."""
     if ranks.topology.is_root:
         logger = logging.getLogger("hvd_imgcls")
         logger.setLevel(logging.INFO)
         logger.addHandler(_Progress())
-    results = measure(ranks, StepWork(**json.loads(work)), on_progress)
-    if ranks.topology.is_root:
-        Path(result).write_text(json.dumps(results), encoding="utf-8")
-    ranks.barrier()
+    return measure(ranks, work, on_progress)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_rank(sys.argv[1:], StepWork, _measure_and_show)

@@ -5,16 +5,13 @@ python -m hvd_imgcls.bench.communication.overlap.rank RESULT WORK
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
 import hvd_imgcls.keras as hvd
-from hvd_imgcls import distributed
 from hvd_imgcls.bench.communication.gradient_steps import (
     SecondsPerStep,
     make_arm,
@@ -29,7 +26,7 @@ from hvd_imgcls.bench.communication.work import (
     OverlapWork,
     name_of_groups,
 )
-from hvd_imgcls.bench.measuring.launching import show_progress
+from hvd_imgcls.bench.measuring.rank_program import run_rank
 from hvd_imgcls.bench.measuring.ratio import alternating_order
 from hvd_imgcls.distributed import Collectives
 
@@ -96,19 +93,5 @@ def _distributed(**arguments: Any) -> Any:
     return hvd.DistributedOptimizer(make_optimizer(), **arguments).apply
 
 
-def main(words: list[str]) -> None:
-    """Joins the ranks and measures; the root writes the results."""
-    result, work = words
-    ranks = distributed.start()
-    distributed.devices.configure(
-        intra_op_threads=1, inter_op_threads=2, local_rank=ranks.topology.local_rank
-    )
-    on_progress = show_progress if ranks.topology.is_root else lambda text: None
-    results = measure(ranks, OverlapWork(**json.loads(work)), on_progress)
-    if ranks.topology.is_root:
-        Path(result).write_text(json.dumps(results), encoding="utf-8")
-    ranks.barrier()
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_rank(sys.argv[1:], OverlapWork, measure)
