@@ -7,13 +7,16 @@ projects import `hvd_imgcls.keras`; complete runs start with the command
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "load"]
+__all__ = ["__version__", "load", "run"]
+
+
+_MODULES = {"load": "hvd_imgcls.classifier", "run": "hvd_imgcls.launcher.functions"}
 
 
 def __getattr__(name: str) -> object:
-    """Returns `load`, whose module is imported only when it is used."""
-    if name == "load":
+    """Returns `load` or `run`, whose module is imported only when it is used."""
+    if name in _MODULES:
         import importlib
 
-        return importlib.import_module("hvd_imgcls.classifier").load
+        return getattr(importlib.import_module(_MODULES[name]), name)
     raise AttributeError(f"module 'hvd_imgcls' has no attribute {name!r}")

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hvd_imgcls.errors import SetupError
 
 PATCHES_DIR = Path(__file__).parent / "patches"
+REMOVED_LIST = Path(__file__).parent / "removed.txt"
 
 _HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+\d+(?:,(\d+))? @@")
 
@@ -49,6 +51,30 @@ def apply_patch(patch_path: Path, source_dir: Path) -> None:
         changed[path] = "".join(_patched(lines, hunks, patch_path, name))
     for path, text in changed.items():
         path.write_text(text, encoding="utf-8")
+
+
+def remove(list_path: Path, source_dir: Path) -> None:
+    """Removes the files and folders of a list from a source tree, all of them or none.
+
+    Args:
+        list_path: Text file with one path per line; lines with # are its reason, which is required.
+        source_dir: The tree to change.
+
+    Raises:
+        SetupError: If it has no reason, or a path is missing.
+    """
+    lines = list_path.read_text(encoding="utf-8").splitlines()
+    paths = [source_dir / line for line in lines if line and not line.startswith("#")]
+    if not lines or not lines[0].startswith("#"):
+        raise _refused(list_path, "it does not begin with its reason ('# ...')")
+    for path in paths:
+        if not path.exists():
+            raise _refused(list_path, f"{path.relative_to(source_dir)} is missing")
+    for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _patched(lines: list[str], hunks: list[_Hunk], patch_path: Path, name: str) -> list[str]:
@@ -106,6 +132,6 @@ def _read_hunk(lines: list[str], index: int, hunk: _Hunk, num_old: int, num_new:
 
 def _refused(patch_path: Path, reason: str) -> SetupError:
     return SetupError(
-        f"the patch {patch_path.name} cannot be applied to Horovod: {reason}",
+        f"{patch_path.name} cannot be applied to Horovod: {reason}",
         fix="reinstall hvd_imgcls, whose patches are for exactly one version of Horovod",
     )

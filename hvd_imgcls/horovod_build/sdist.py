@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from hvd_imgcls.errors import SetupError
-from hvd_imgcls.horovod_build.patching import apply_patch, patch_files
+from hvd_imgcls.horovod_build.patching import REMOVED_LIST, apply_patch, patch_files, remove
 from hvd_imgcls.horovod_build.processes import Say, run_logged
 
 UPSTREAM_VERSION = "0.28.1"
 # Written into horovod/__init__.py by patches/01. Increase it with every change of a patch.
-VERSION = f"{UPSTREAM_VERSION}+hvdimgcls.6"
+VERSION = f"{UPSTREAM_VERSION}+hvdimgcls.7"
 # The hash of horovod-0.28.1.tar.gz on PyPI.
 SDIST_SHA256 = "92a43f5a94c43907a56805bad15f19700c62ffc83b7ca483f9e104e229f67ef0"
 BUILD_RECORD = "hvd_imgcls_build.json"
@@ -80,7 +80,7 @@ def verify_sdist(path: Path, expected_sha256: str = SDIST_SHA256) -> None:
 
 
 def unpack_and_patch(sdist_path: Path, into_dir: Path, build_record: Mapping[str, Any]) -> Path:
-    """Unpacks the sdist, applies our patches and writes the build record into the package.
+    """Unpacks the sdist, applies our patches, removes what we leave out and writes the build record into the package.
 
     Returns:
         The root of the source tree.
@@ -96,6 +96,7 @@ def unpack_and_patch(sdist_path: Path, into_dir: Path, build_record: Mapping[str
     source_dir = into_dir / f"horovod-{UPSTREAM_VERSION}"
     for patch_path in patch_files():
         apply_patch(patch_path, source_dir)
+    remove(REMOVED_LIST, source_dir)
     record_path = source_dir / "horovod" / BUILD_RECORD
     record_path.write_text(json.dumps(build_record, indent=2) + "\n", encoding="utf-8")
     return source_dir

@@ -26,8 +26,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from horovod.runner.common.util.hosts import get_host_assignments, parse_hosts
-from horovod.runner.http.http_server import RendezvousServer
+from hvd_imgcls.launcher.hosts import Host, Slot, assign
+from hvd_imgcls.launcher.rendezvous import RendezvousServer
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 120
@@ -105,21 +105,21 @@ class _Pool:
 
     def __init__(self, size: int, environment: dict[str, str]) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="ranks-")
-        self._server = RendezvousServer(0)
-        port = self._server.start()
-        self._server.init(get_host_assignments(parse_hosts(f"localhost:{size}"), size))
-        self.ranks = [self._start(rank, size, port, environment) for rank in range(size)]
+        self._server = RendezvousServer("127.0.0.1")
+        slots = assign([Host("localhost", size)], size)
+        self._server.start(slots)
+        self.ranks = [self._start(slot, environment) for slot in slots]
         self._wait_for_answers(START_SECONDS, "starting")
 
-    def _start(self, rank: int, size: int, port: int, environment: dict[str, str]) -> _Rank:
+    def _start(self, slot: Slot, environment: dict[str, str]) -> _Rank:
         child_reads, parent_writes = os.pipe()
         parent_reads, child_writes = os.pipe()
-        log = Path(self._directory.name) / f"rank-{rank}.log"
+        log = Path(self._directory.name) / f"rank-{slot.rank}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "tests.support.rank", str(child_reads), str(child_writes)],
                 cwd=ROOT,
-                env={**os.environ, **rank_environment(rank, size, port), **environment},
+                env={**os.environ, **rank_environment(slot, self._server), **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -180,25 +180,17 @@ class _Pool:
             rank.process.wait()
             os.close(rank.answers)
         self._server.stop()
-        self._server._httpd.server_close()  # stop() leaves the listening socket open
         self._directory.cleanup()
 
 
-def rank_environment(rank: int, size: int, rendezvous_port: int) -> dict[str, str]:
+def rank_environment(slot: Slot, server: RendezvousServer) -> dict[str, str]:
     """Returns what horovodrun --gloo tells a rank on one host, and one thread for each."""
     return {
-        "HOROVOD_RANK": str(rank),
-        "HOROVOD_SIZE": str(size),
-        "HOROVOD_LOCAL_RANK": str(rank),
-        "HOROVOD_LOCAL_SIZE": str(size),
-        "HOROVOD_CROSS_RANK": "0",
-        "HOROVOD_CROSS_SIZE": "1",
-        "HOROVOD_HOSTNAME": "localhost",
+        **slot.environment(),
+        **server.environment,
         "HOROVOD_CONTROLLER": "gloo",
         "HOROVOD_CPU_OPERATIONS": "gloo",
         "HOROVOD_GLOO_IFACE": "lo",
-        "HOROVOD_GLOO_RENDEZVOUS_ADDR": "127.0.0.1",
-        "HOROVOD_GLOO_RENDEZVOUS_PORT": str(rendezvous_port),
         # A test whose ranks wait for each other says for what.
         "HOROVOD_STALL_CHECK_TIME_SECONDS": "20",
         "TF_NUM_INTRAOP_THREADS": "1",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,6 +22,7 @@ from hvd_imgcls.bench.network.link import (
 from hvd_imgcls.bench.network.network import SlowNetwork
 from hvd_imgcls.bench.network.programs import Program
 from hvd_imgcls.errors import HvdImgclsError
+from hvd_imgcls.launcher.rendezvous import SECRET_VARIABLE
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +81,7 @@ def run_module_on_hosts(
     result.unlink(missing_ok=True)
     words = [argument.format(result=result) for argument in arguments]
     common = environment(threads, os.environ) | dict(variables or {})
+    common[SECRET_VARIABLE] = secrets.token_hex()
     module_of_server = "hvd_imgcls.bench.network.rendezvous"
     servers = [
         Program(
