@@ -49,7 +49,7 @@ class Collectives(ABC):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether this process is within an operation now, other than in a graph."""
+        """Whether an operation of this process, in a graph or not, has not finished."""
         return False
 
     @abstractmethod

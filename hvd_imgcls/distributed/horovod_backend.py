@@ -15,7 +15,6 @@ from hvd_imgcls.distributed.dtypes import as_carried_bits, as_summable, from_car
 from hvd_imgcls.distributed.forking import let_children_exit
 from hvd_imgcls.distributed.naming import unique_name
 from hvd_imgcls.distributed.process_set import ProcessSet, global_process_set
-from hvd_imgcls.distributed.waiting import Operations, waiting
 from hvd_imgcls.distributed.xla import require_no_xla
 from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.errors import ConfigError, SetupError
@@ -37,7 +36,7 @@ RUN_QUERIES = {
 }
 
 
-class HorovodCollectives(Operations, Collectives):
+class HorovodCollectives(Collectives):
     """Starts Horovod and implements every operation with it.
 
     Collective: every rank must create one.
@@ -54,7 +53,6 @@ class HorovodCollectives(Operations, Collectives):
     def __init__(
         self, process_sets: Sequence[ProcessSet] | str | None = None, comm: Any = None
     ) -> None:
-        super().__init__()
         dynamic = isinstance(process_sets, str)
         ours = [] if isinstance(process_sets, str) else list(process_sets or ())
         self._native: dict[int, Any] = {0: hvd.global_process_set}
@@ -105,7 +103,13 @@ class HorovodCollectives(Operations, Collectives):
             "process_set": self._native_set(process_set),
         }
 
-    @waiting
+    @property
+    def is_waiting(self) -> bool:
+        """Whether an operation of this process, in a graph or not, has not finished."""
+        # Of our build, patch 21.
+        num_pending: int = mpi_ops._basics.MPI_LIB_CTYPES.horovod_num_pending()
+        return num_pending > 0
+
     def allreduce(
         self,
         tensor: tf.Tensor,
@@ -127,7 +131,6 @@ class HorovodCollectives(Operations, Collectives):
         )
         return tf.cast(reduced, tensor.dtype)
 
-    @waiting
     def grouped_allreduce(
         self,
         tensors: Sequence[tf.Tensor],
@@ -151,7 +154,6 @@ class HorovodCollectives(Operations, Collectives):
         )
         return [tf.cast(r, t.dtype) for r, t in zip(reduced, tensors, strict=True)]
 
-    @waiting
     def allgather(
         self, tensor: tf.Tensor, *, name: str, process_set: ProcessSet = global_process_set
     ) -> tf.Tensor:
@@ -160,7 +162,6 @@ class HorovodCollectives(Operations, Collectives):
         gathered = hvd.allgather(as_carried_bits(tensor), **self._keywords(name, process_set))
         return from_carried_bits(gathered, tensor.dtype)
 
-    @waiting
     def broadcast(
         self,
         tensor: tf.Tensor,
@@ -176,7 +177,6 @@ class HorovodCollectives(Operations, Collectives):
         )
         return from_carried_bits(sent, tensor.dtype)
 
-    @waiting
     def reducescatter(
         self,
         tensor: tf.Tensor,
@@ -192,7 +192,6 @@ class HorovodCollectives(Operations, Collectives):
         )
         return tf.cast(scattered, tensor.dtype)
 
-    @waiting
     def alltoall(
         self,
         tensor: tf.Tensor,

@@ -89,13 +89,13 @@ class Keeper:
 
     def end_within(self, seconds: float) -> None:
         """Asks the rank to end, the first time; kills it after some seconds, never later."""
-        if not self._is_asked:
-            self._is_asked = True
-            with contextlib.suppress(ProcessLookupError):
-                self.process.send_signal(signal.SIGTERM)
+        is_first, self._is_asked = not self._is_asked, True
         if seconds == 0:
             self.kill_group()
             return
+        if is_first:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.send_signal(signal.SIGTERM)
         kill = threading.Timer(seconds, self.kill_group)
         kill.daemon = True
         kill.start()

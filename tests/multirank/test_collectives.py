@@ -134,16 +134,16 @@ def observed_while_one_rank_is_late():
     if ranks.topology.rank == 1:
         time.sleep(1.5)
     else:
+        step = tf.function(lambda: ranks.allreduce(tf.ones([2]), op=1, name="test.traced"))
         # Not even while the operation is traced.
-        tf.function(
-            lambda: ranks.allreduce(tf.ones([2]), op=1, name="test.traced")
-        ).get_concrete_function()
+        step.get_concrete_function()
         assert not distributed.is_waiting()
-        ranks.barrier()
+        step()
     is_over.set()
     observer.join()
     if ranks.topology.rank == 1:
-        ranks.barrier()
+        tf.function(lambda: ranks.allreduce(tf.ones([2]), op=1, name="test.traced"))()
+    ranks.barrier()
     return seen, distributed.is_waiting()
 
 

@@ -24,6 +24,9 @@ class HostPool:
         cooldown: Seconds for which a host is left out after its first failure, and at most; they
             double with each failure.
         clock: Seconds.
+
+    Attributes:
+        problems: What is wrong with hosts that are left out, by name.
     """
 
     def __init__(
@@ -62,11 +65,14 @@ class HostPool:
             known: Names of hosts that run ranks, which are not asked.
         """
         now = self._clock()
-        hosts = [host for host in self.find() if self._usable_at.get(host.name, now) <= now]
-        self.problems = self._problems_of([h.name for h in hosts if h.name not in known])
-        for name in self.problems:
+        resting = {name for name, moment in self._usable_at.items() if moment > now}
+        hosts = [host for host in self.find() if host.name not in resting]
+        found = self._problems_of([host.name for host in hosts if host.name not in known])
+        for name in found:
             self.note_failure(name)
-        return [host for host in hosts if host.name not in self.problems]
+        old = {name: problem for name, problem in self.problems.items() if name in resting}
+        self.problems = {**old, **found}
+        return [host for host in hosts if host.name not in found]
 
     def note_failure(self, name: str) -> float:
         """Leaves a host out for some time; returns for how many seconds."""

