@@ -57,7 +57,7 @@ $(VENV)/.project-done: setup.cfg pyproject.toml $(VENV)/.packages-done
 	@$(set_up) project "$(VENV)"
 	@touch $@
 
-$(VENV)/.horovod-done: $(VENV)/.packages-done $(build)/sdist.py $(build)/build-requirements.txt $(wildcard $(build)/patches/*.patch) | $(VENV)/.project-done
+$(VENV)/.horovod-done: $(VENV)/.packages-done $(build)/sdist.py $(build)/removed.txt $(build)/build-requirements.txt $(wildcard $(build)/patches/*.patch) | $(VENV)/.project-done
 	@$(bin)/python -m hvd_imgcls.horovod_build
 	@touch $@
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from hvd_imgcls.horovod_build.patching import patch_files
+from hvd_imgcls.horovod_build.patching import REMOVED_LIST, patch_files
 from hvd_imgcls.horovod_build.sdist import SDIST_SHA256, VERSION
 from hvd_imgcls.horovod_build.target import Target
 from hvd_imgcls.horovod_build.toolchain import Toolchain
@@ -29,7 +29,7 @@ def key_ingredients(target: Target, toolchain: Toolchain) -> dict[str, str]:
     return {
         "horovod": VERSION,
         "sdist_sha256": SDIST_SHA256,
-        "patches_sha256": hash_files(patch_files()),
+        "patches_sha256": hash_files([*patch_files(), REMOVED_LIST]),
         "build_requirements_sha256": hash_files(build_requirements(toolchain)),
         "tensorflow": str(target.distributions["tensorflow"]),
         "tensorflow_flags": " ".join(target.tensorflow_flags),

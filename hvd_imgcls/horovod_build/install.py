@@ -39,6 +39,7 @@ def install_horovod(
     """
     target = inspect_target(python)
     _require_tensorflow(target)
+    _require_launcher(target)
     cuda = find_cuda_wheels(target) if gpu == "nccl" else None
     toolchain = find_toolchain(mpi=mpi, cuda=cuda)
     target = inspect_target(python, with_tensorflow=True)
@@ -83,6 +84,14 @@ def _require_tensorflow(target: Target) -> None:
             f"{target.python} has TensorFlow {version}; our Horovod is built for "
             f"{_TENSORFLOW_SERIES}x",
             fix=f"{target.python} {_INSTALL_TENSORFLOW}",
+        )
+
+
+def _require_launcher(target: Target) -> None:
+    if target.distributions["hvd_imgcls"] is None:
+        raise SetupError(
+            f"hvd_imgcls is not installed in {target.python}, and our horovodrun uses its launcher",
+            fix=f"{target.python} -m pip install DIRECTORY, that of hvd_imgcls",
         )
 
 

@@ -80,7 +80,7 @@ def verify_sdist(path: Path, expected_sha256: str = SDIST_SHA256) -> None:
 
 
 def unpack_and_patch(sdist_path: Path, into_dir: Path, build_record: Mapping[str, Any]) -> Path:
-    """Unpacks the sdist, applies our patches, removes what we leave out and writes the build record into the package.
+    """Unpacks the sdist, patches it, removes what we leave out and adds the build record.
 
     Returns:
         The root of the source tree.

@@ -25,7 +25,7 @@ CUDA_DISTRIBUTIONS = (
     "nvidia-nccl-cu12",
 )
 _DISTRIBUTIONS = (
-    *("pip", "tensorflow", "keras", "numpy", "horovod"),
+    *("pip", "tensorflow", "keras", "numpy", "horovod", "hvd_imgcls"),
     *RUN_TIME_DISTRIBUTIONS,
     *CUDA_DISTRIBUTIONS,
 )

@@ -115,7 +115,7 @@ class Hosts:
             time.sleep(0.05)
 
     def crash(self, index: int) -> None:
-        """Kills everything on a host at once, as a crash of its kernel would, but tells the others."""
+        """Kills everything on a host at once; its kernel closes all connections."""
         with contextlib.suppress(psutil.Error):
             self._process_1(index).kill()
         self._inits.pop(index).wait()

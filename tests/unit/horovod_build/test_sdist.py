@@ -13,7 +13,7 @@ import pytest
 
 from hvd_imgcls.errors import SetupError
 from hvd_imgcls.horovod_build import sdist
-from hvd_imgcls.horovod_build.patching import patch_files
+from hvd_imgcls.horovod_build.patching import REMOVED_LIST, patch_files
 
 
 def tarball_of(path: Path, files: dict[str, str]) -> Path:
@@ -42,7 +42,8 @@ def originals_from_patches() -> dict[str, str]:
             }
             files[name] = after | dict(enumerate(old, start=start))
     root = f"horovod-{sdist.UPSTREAM_VERSION}"
-    return {
+    removed = REMOVED_LIST.read_text().splitlines()
+    return {f"{root}/{path}": "" for path in removed if not path.startswith("#")} | {
         f"{root}/{name}": "".join(
             lines.get(number, "...") + "\n" for number in range(1, max(lines) + 3)
         )
@@ -81,6 +82,7 @@ def test_unpacking_applies_all_patches_and_writes_the_record(tmp_path: Path) -> 
     source_dir = sdist.unpack_and_patch(path, tmp_path / "work", {"key": "abc"})
     assert f"__version__ = '{sdist.VERSION}'" in (source_dir / "horovod/__init__.py").read_text()
     cmake = (source_dir / "horovod/tensorflow/CMakeLists.txt").read_text()
+    assert not (source_dir / "horovod/runner/gloo_run.py").exists()
     assert "mpi_ops.cc" in cmake
     assert "xla_mpi_ops.cc" not in cmake
     record = json.loads((source_dir / "horovod" / sdist.BUILD_RECORD).read_text())
