@@ -6,9 +6,12 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from hvd_imgcls.doctor import gpu_checks, horovod_checks, machine, versions
 from hvd_imgcls.doctor.check import Check, Status, fail
+from hvd_imgcls.launcher.hosts import parse_hostfile, parse_hosts
+from hvd_imgcls.launcher.ssh import Ssh
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +26,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="check GPUs only: driver, TensorFlow, Horovod, then NCCL and training steps on "
         "every GPU (about a minute); exit code 2 if no GPU is seen or a check fails",
     )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "-H",
+        "--hosts",
+        metavar="HOSTS",
+        help="check these hosts instead, over ssh, and the network between them; as for "
+        "horovodrun: host1:4,host2:4",
+    )
+    where.add_argument("--hostfile", metavar="FILE", help="the same, for the hosts of a file")
+    parser.add_argument("--ssh-port", metavar="PORT", type=int, help="port of ssh on the hosts")
+    parser.add_argument("--ssh-identity-file", metavar="FILE", help="private key for ssh")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument(
         "--self-test-timeout",
@@ -40,8 +54,11 @@ def run(args: argparse.Namespace) -> int:
         The exit code: 0 when nothing failed, else 2.
     """
     checks = []
-    chosen = gpu_only_checks if args.gpu else all_checks
-    for check in chosen(args.self_test_timeout):
+    for check in _chosen_checks(args):
+        if isinstance(check, str):
+            if not args.json:
+                _write(check)
+            continue
         checks.append(check)
         if not args.json:
             # At once, since the last checks take long: they start TensorFlow on two ranks.
@@ -57,6 +74,20 @@ def run(args: argparse.Namespace) -> int:
     return 2 if num_failed else 0
 
 
+def _chosen_checks(args: argparse.Namespace) -> Iterator[Check | str]:
+    if args.hosts is not None or args.hostfile is not None:
+        from hvd_imgcls.doctor.hosts.survey import survey
+
+        hosts = (
+            parse_hostfile(Path(args.hostfile))
+            if args.hosts is None
+            else parse_hosts(args.hosts, default_slots=1)
+        )
+        yield from survey(hosts, Ssh(args.ssh_port, args.ssh_identity_file))
+        return
+    yield from (gpu_only_checks if args.gpu else all_checks)(args.self_test_timeout)
+
+
 def all_checks(self_test_timeout: float) -> Iterator[Check]:
     """Yields all checks, fast ones first, without those that an earlier failure rules out."""
     python_check, target = versions.check_python()
@@ -65,7 +96,6 @@ def all_checks(self_test_timeout: float) -> Iterator[Check]:
     yield versions.check_keras_backend()
     yield machine.check_cores()
     yield machine.check_interfaces()
-    yield machine.check_hostname()
     yield from machine.check_disk()
     yield machine.check_shared_memory()
     if target is None:

@@ -47,30 +47,6 @@ def check_interfaces() -> Check:
     return ok("network", ", ".join(found))
 
 
-def check_hostname(hostname: str | None = None) -> Check:
-    """Checks that the host's name resolves to an address of a real interface.
-
-    Gloo binds to the address of the name and ignores `--network-interface`. With Debian's
-    default `127.0.1.1 name`, other hosts would connect to themselves.
-    """
-    name = "hostname"
-    hostname = socket.gethostname() if hostname is None else hostname
-    outside = [address for _, address in ipv4_addresses() if not address.startswith("127.")]
-    example = outside[0] if outside else "the address of its interface"
-    fix = f"for runs on several hosts, map {hostname} to {example} in /etc/hosts"
-    try:
-        address = socket.gethostbyname(hostname)
-    except OSError:
-        return warning(name, f"{hostname} cannot be resolved", fix)
-    if address.startswith("127."):
-        return warning(name, f"{hostname} resolves to {address}, which is enough for one host", fix)
-    if address not in outside:
-        return warning(
-            name, f"{hostname} resolves to {address}, which is not an address of this host", fix
-        )
-    return ok(name, f"{hostname} resolves to {address}")
-
-
 def check_disk() -> list[Check]:
     """Checks the free space where runs and Horovod's wheels are written."""
     return [

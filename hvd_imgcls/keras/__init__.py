@@ -15,7 +15,7 @@ import hvd_imgcls.keras.quiet_start  # noqa: F401 - before TensorFlow is importe
 
 # isort: split
 from hvd_imgcls.distributed import ProcessSet, global_process_set
-from hvd_imgcls.keras import callbacks
+from hvd_imgcls.keras import callbacks, elastic
 from hvd_imgcls.keras.communication.alltoall import alltoall
 from hvd_imgcls.keras.communication.basics import (
     add_process_set,
@@ -129,6 +129,7 @@ __all__ = [
     "cross_size",
     "cuda_built",
     "ddl_built",
+    "elastic",
     "global_process_set",
     "gloo_built",
     "gloo_enabled",
@@ -163,7 +164,6 @@ __all__ = [
 
 # Names of Horovod that have no counterpart here, and what to use instead.
 _INSTEAD = {
-    "elastic": "it is not supported yet; restart from a saved model with hvd.load_model",
     "join": "use the same number of batches on every rank, e.g. with steps_per_epoch",
     "BroadcastGlobalVariablesHook": "use hvd.callbacks.BroadcastGlobalVariablesCallback",
     "DistributedAdasumOptimizer": "use hvd.DistributedOptimizer(optimizer, op=hvd.Adasum)",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -109,20 +108,6 @@ def test_another_keras_backend_fails(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert versions.check_keras_backend(path).fix == "unset KERAS_BACKEND"
 
 
-def test_a_hostname_on_loopback_is_a_warning_that_names_etc_hosts() -> None:
-    check = machine.check_hostname("localhost")
-    assert check.status is Status.WARNING
-    assert "/etc/hosts" in check.fix
-    assert machine.check_hostname("no-such-host.invalid").status is Status.WARNING
-
-
-def test_a_hostname_that_is_an_address_of_this_host_is_fine() -> None:
-    outside = [entry for _, entry in machine.ipv4_addresses() if not entry.startswith("127.")]
-    if not outside:
-        pytest.skip("this machine has only loopback")
-    assert machine.check_hostname(outside[0]).status is Status.OK
-
-
 def test_the_machine_has_cores_interfaces_and_shared_memory() -> None:
     assert "threads per rank" in machine.check_cores().detail
     assert any(name == "lo" for name, _ in machine.ipv4_addresses())
@@ -174,7 +159,3 @@ def test_the_doctor_imports_neither_tensorflow_nor_horovod() -> None:
         "sys.exit(any(name in sys.modules for name in ('tensorflow', 'keras', 'horovod')))"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
-
-
-def test_the_real_hostname_is_looked_up() -> None:
-    assert socket.gethostname() in machine.check_hostname().detail

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import functools
 import os
+import secrets
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.launcher.elastic.discovery import Discovery, DiscoveryScript, FixedHosts
 from hvd_imgcls.launcher.elastic.pool import DEFAULT_COOLDOWN, HostPool
-from hvd_imgcls.launcher.elastic.supervisor import Limits, Supervisor
-from hvd_imgcls.launcher.hosts import Host
+from hvd_imgcls.launcher.elastic.supervisor import DIRECTORY, RESTART, Limits, Supervisor
+from hvd_imgcls.launcher.hosts import Host, Slot
 from hvd_imgcls.launcher.job import Job, run_once
 from hvd_imgcls.launcher.network import is_local
+from hvd_imgcls.launcher.rank_process import working_directory
 from hvd_imgcls.launcher.ssh import problems_of
 from hvd_imgcls.launcher.stopping import StopOrder
 
@@ -39,7 +44,17 @@ def run_elastic(arguments: Any, job: Job, hosts: list[Host]) -> None:
     pool.find()  # raises an error for a script that does not work
     order = StopOrder(arguments.grace)
     order.listen()
-    Supervisor(functools.partial(run_once, job), pool, limits, order).supervise()
+    given = job.environment.get(DIRECTORY)
+    directory = Path(given or f"{working_directory()}/.elastic-{secrets.token_hex(4)}")
+
+    def run(slots: Sequence[Slot], order: StopOrder, num_starts: int) -> None:
+        more = {DIRECTORY: str(directory), RESTART: str(num_starts)}
+        run_once(job, slots, order, more_environment=more)
+
+    Supervisor(run, pool, limits, order).supervise()
+    if given is None:
+        # After a success, nobody needs the commits.
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _problems_of(job: Job, names: Any) -> dict[str, str]:

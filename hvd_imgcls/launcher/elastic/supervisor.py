@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,12 @@ from hvd_imgcls.launcher.elastic.pool import HostPool
 from hvd_imgcls.launcher.endings import HANG, HostLostError, LaunchError
 from hvd_imgcls.launcher.hosts import Host, Slot, assign
 from hvd_imgcls.launcher.stopping import StopOrder
+
+DIRECTORY = "HVD_IMGCLS_ELASTIC_DIR"
+"""Variable of the ranks: where `hvd.elastic` writes its commits."""
+
+RESTART = "HVD_IMGCLS_ELASTIC_RESTART"
+"""Variable of the ranks: how many times they were started before."""
 
 # How often the hosts are looked for, and how long new ones must stay before they are used.
 DISCOVERY_SECONDS = 1.0
@@ -50,7 +57,8 @@ class Supervisor:
     """Runs a job until it succeeds, fails for good or is stopped.
 
     Args:
-        run: Runs the job once on slots, ends it at an order, and raises LaunchError.
+        run: Runs the job once on slots, ends it at an order, and raises LaunchError. Its last
+            argument is how many times it was called before.
         pool: The hosts.
         limits: How often and with how many ranks.
         order: Of the user, to end everything.
@@ -58,7 +66,7 @@ class Supervisor:
 
     def __init__(
         self,
-        run: Callable[[Sequence[Slot], StopOrder], None],
+        run: Callable[[Sequence[Slot], StopOrder, int], None],
         pool: HostPool,
         limits: Limits,
         order: StopOrder,
@@ -100,20 +108,20 @@ class Supervisor:
         watching = threading.Thread(target=self._watch, args=(slots, order, done), daemon=True)
         watching.start()
         try:
-            self._run(slots, order)
+            self._run(slots, order, self._num_resets)
         finally:
             done.set()
             watching.join()
             order.detach()
 
     def _watch(self, slots: Sequence[Slot], order: StopOrder, done: threading.Event) -> None:
-        used = dict.fromkeys(slot.host for slot in slots)
+        used = Counter(slot.host for slot in slots)
         better_since: float | None = None
         while not done.wait(DISCOVERY_SECONDS):
-            found = {host.name for host in self._pool.find()}
-            gone = [name for name in used if name not in found]
+            found = {host.name: host.slots for host in self._pool.find()}
+            gone = [name for name, number in used.items() if found.get(name, 0) < number]
             if gone:
-                self._change = f"{', '.join(gone)} will be removed"
+                self._change = f"{', '.join(gone)} will be removed or has fewer slots"
                 order.give(self._order.grace)
                 return
             usable = self._pool.usable(known=list(used))

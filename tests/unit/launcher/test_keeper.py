@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -62,6 +63,14 @@ def is_gone(pid, seconds=3):
     return False
 
 
+def command_lines():
+    lines = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            lines.append(" ".join(process.cmdline()))
+    return lines
+
+
 @pytest.mark.parametrize(
     ("script", "code"), [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137), ("exit 255", 254)]
 )
@@ -79,7 +88,8 @@ def test_environment_directory_and_input_arrive(tmp_path):
 def test_nothing_of_the_task_is_on_a_command_line(tmp_path):
     kept = Kept(f"echo $$ > {tmp_path}/pid; sleep 60", tmp_path, given="confidential")
     kept.wait_for(tmp_path / "pid")
-    lines = [" ".join(process.cmdline()) for process in psutil.process_iter()]
+    lines = command_lines()
+    assert any("keeper.py" in line for line in lines)
     assert not [line for line in lines if "hello" in line or "confidential" in line]
     kept.say({"end": 0})
     assert kept.wait(5)[0] == 137

@@ -47,7 +47,8 @@ class Cluster:
             self.run, self.pool, limits or Limits(min_ranks=1, wait_seconds=5), self.order
         )
 
-    def run(self, slots, order):
+    def run(self, slots, order, num_starts):
+        assert num_starts == len(self.runs)
         self.runs.append("".join(f"{slot.host}" for slot in slots))
         action = self.actions.pop(0)
         if action is not None:
@@ -101,8 +102,8 @@ def test_a_frozen_host_is_left_out():
 
 
 def test_hosts_come_and_go():
-    cluster = Cluster(Found(a=1), changes(a=1, b=2), changes(b=2), None)
-    assert cluster.supervise() == ["a", "abb", "bb"]
+    cluster = Cluster(Found(a=1), changes(a=1, b=2), changes(b=2), changes(b=1), None)
+    assert cluster.supervise() == ["a", "abb", "bb", "b"]
 
 
 def test_a_host_that_is_not_there_for_long_enough_is_not_used():

@@ -1,0 +1,1 @@
+"""`hvd-imgcls doctor -H`: whether several hosts are ready for one run."""
