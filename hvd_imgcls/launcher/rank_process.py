@@ -104,8 +104,9 @@ class RankProcess:
         moment = time.monotonic()
         for copy in self._copies:
             copy.join(_FROZEN_SECONDS if self._is_given_up else None)
-        with contextlib.suppress(OSError):
-            self._process.stdin.close()  # type: ignore[union-attr]
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            with contextlib.suppress(OSError):
+                stream.close()  # type: ignore[union-attr]
         is_lost = self._ssh is not None and exit_code == SSH_FAILED
         exit_code = 128 - exit_code if exit_code < 0 else exit_code
         return Ending(exit_code, moment, is_lost=is_lost)

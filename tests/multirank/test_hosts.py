@@ -5,8 +5,10 @@ The ranks are shell scripts where that is enough.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import sys
 import time
 
 import psutil
@@ -153,3 +155,22 @@ def test_no_rank_on_any_host_outlives_the_launcher(hosts, tmp_path, number):
         exit_code = program.wait(15)
         assert exit_code in (-number, 128 + number), program.output
         assert not program.left(15)
+
+
+def test_the_doctor_looks_at_all_hosts(hosts, tmp_path):
+    words = [sys.executable, "-m", "hvd_imgcls", "doctor", "-H"]
+    with hosts.program(1, [*words, "h1:1,h2:1,h3:64,absent:1"], tmp_path, {}) as program:
+        assert program.wait(60) == 2, program.output
+        assert "FAIL     absent, ssh: " in program.output
+        assert "warning  h3, cores: " in program.output
+        assert "h2 to h3: round trip " in program.output
+        assert "eth0 10.77.0.2" in program.output
+    (tmp_path / "other").mkdir()
+    hosts.run(2, ["mount", "-t", "tmpfs", "none", str(tmp_path / "other")])
+    try:
+        with hosts.program(1, [*words, "h1:1,h2:1", "--json"], tmp_path / "other", {}) as program:
+            assert program.wait(60) == 0, program.output
+            checks = json.loads(program.output[program.output.index("{") :])["checks"]
+            assert [one["name"] for one in checks] == ["h2, directory", "h1 to h2"]
+    finally:
+        hosts.run(2, ["umount", str(tmp_path / "other")])
