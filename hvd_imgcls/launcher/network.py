@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import psutil
 
@@ -49,6 +49,30 @@ def launcher_address(other_hosts: Sequence[str], interfaces: Sequence[str]) -> s
                 expected="a host name that resolves to an address with a route to it",
                 fix=f"check the name in /etc/hosts or DNS ({error})",
             ) from None
+        address: str = probe.getsockname()[0]
+        return address
+
+
+def address_of_run(environment: Mapping[str, str]) -> str:
+    """Returns the address of this host in the network of the run, as Horovod chooses it with Gloo.
+
+    Args:
+        environment: Variables of a rank.
+
+    Returns:
+        The address; "" if the launcher has not said which network it is, as under MPI.
+    """
+    named = environment.get("HOROVOD_GLOO_IFACE", "")
+    if named:
+        return _address_of(named.split(","))
+    server = environment.get("HOROVOD_GLOO_RENDEZVOUS_ADDR", "")
+    if not server:
+        return ""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((server, _ANY_PORT))
+        except OSError:
+            return ""
         address: str = probe.getsockname()[0]
         return address
 

@@ -88,7 +88,7 @@ def predict_files(
     pieces = None if journal is None else _make_pieces(job, journal, len(images))
 
     # Predict piece by piece.
-    worker, server = worker_of(collectives, pieces, [local for _, local in ipv4_addresses()])
+    worker, server = worker_of(collectives, pieces, _own_addresses)
     begin = time.perf_counter()
     source = FileSource(
         Path(), job.class_names, {"held_out": images, "train": []}, _no_labels(len(images)), []
@@ -209,3 +209,7 @@ def _prediction(image: str, row: Any, class_names: Sequence[str]) -> Prediction:
         return Prediction(image, error=row)
     classes, probabilities = row
     return Prediction(image, tuple(class_names[c] for c in classes), tuple(probabilities))
+
+
+def _own_addresses() -> list[str]:
+    return [address for _, address in ipv4_addresses()]

@@ -7,32 +7,48 @@ Messages are JSON, and opening a connection requires a secret known only to the 
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import socket
 import threading
+from collections.abc import Callable
 from multiprocessing import AuthenticationError
-from multiprocessing.connection import Client, Connection, Listener
+from multiprocessing.connection import (
+    Client,
+    Connection,
+    Listener,
+    answer_challenge,
+    deliver_challenge,
+)
 from typing import Any
 
 from hvd_imgcls.distributed import Collectives, agreement
 from hvd_imgcls.errors import PeerFailedError, SetupError
+from hvd_imgcls.launcher.network import LOOPBACK, address_of_run
 from hvd_imgcls.workflows.predicting.work_queue import RootWorker, Rows, Worker, WorkQueue
 
 _CONNECT_SECONDS = 10
+AUTHENTICATION_SECONDS = 10.0
+# Connections that have not shown yet that they know the secret.
+_MAX_STRANGERS = 256
 
 
 class Server:
     """Lets other ranks take pieces from the root's queue until it is closed.
 
+    Every connection has a thread of its own, so that one that says nothing disturbs no other.
+
     Args:
         pieces: The root's queue.
-        local: Whether all ranks are on this machine.
+        address: The address on which it listens; "" for all of this host.
         secret: Secret that a rank must know.
     """
 
-    def __init__(self, pieces: WorkQueue, *, local: bool, secret: bytes) -> None:
+    def __init__(self, pieces: WorkQueue, *, address: str, secret: bytes) -> None:
         self._pieces = pieces
-        self._listener = Listener(("127.0.0.1" if local else "", 0), backlog=128, authkey=secret)
+        self._secret = secret
+        self._strangers = threading.Semaphore(_MAX_STRANGERS)
+        self._listener = Listener((address, 0), backlog=128)
         self._is_open = True
         threading.Thread(target=self._accept, name="pieces", daemon=True).start()
 
@@ -50,22 +66,28 @@ class Server:
         while self._is_open:
             try:
                 connection = self._listener.accept()
-            except (AuthenticationError, EOFError, OSError):
-                # A foreign connection, a reachability probe, or we are closed.
-                continue
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+            except (EOFError, OSError):
+                continue  # a reachability probe, or we are closed
+            if self._strangers.acquire(blocking=False):
+                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+            else:
+                connection.close()
 
     def _serve(self, connection: Connection) -> None:
         rank = -1
         try:
+            try:
+                _authenticate(connection, self._secret)
+            finally:
+                self._strangers.release()
             rank = json.loads(connection.recv_bytes())
             while True:
                 reply = self._answer(rank, json.loads(connection.recv_bytes()))
                 connection.send_bytes(json.dumps(reply).encode())
         except (EOFError, OSError):
             self._pieces.lose(rank)
-        except _CannotKeepError:
-            pass  # The waiting threads have the cause.
+        except (AuthenticationError, _CannotKeepError):
+            pass  # A foreign connection; or the waiting threads have the cause.
         finally:
             connection.close()
 
@@ -79,6 +101,28 @@ class Server:
             self._pieces.fail(error)
             raise _CannotKeepError from error
         return None
+
+
+def _authenticate(connection: Connection, secret: bytes) -> None:
+    """Requires the secret of the other end within some seconds, and shows that we know it too.
+
+    Raises:
+        AuthenticationError: If it does not know the secret.
+        OSError: If it is too slow or closes the connection.
+    """
+
+    def end() -> None:
+        with socket.socket(fileno=os.dup(connection.fileno())) as ended:
+            ended.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(AUTHENTICATION_SECONDS, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        deliver_challenge(connection, secret)
+        answer_challenge(connection, secret)
+    finally:
+        timer.cancel()
 
 
 class _CannotKeepError(Exception):
@@ -129,7 +173,7 @@ class RemoteWorker:
 
 
 def worker_of(
-    collectives: Collectives, pieces: WorkQueue | None, addresses: list[str]
+    collectives: Collectives, pieces: WorkQueue | None, addresses: Callable[[], list[str]]
 ) -> tuple[Worker, Server | None]:
     """Returns this rank's access to the queue, and on the root, the server for the others.
 
@@ -138,7 +182,8 @@ def worker_of(
     Args:
         collectives: Communication between the ranks.
         pieces: The root's queue; None on other ranks.
-        addresses: Addresses of this machine.
+        addresses: Returns the addresses on which the root may be reached, if the launcher has not
+            said which interface the run uses.
     """
     topology = collectives.topology
     local = topology.local_size == topology.size
@@ -148,9 +193,10 @@ def worker_of(
         if topology.size == 1 or pieces is None:
             return None
         secret = secrets.token_bytes(32)
-        servers.append(Server(pieces, local=local, secret=secret))
+        address = LOOPBACK if local else address_of_run(os.environ)
+        servers.append(Server(pieces, address=address, secret=secret))
         return {
-            "addresses": ["127.0.0.1"] if local else addresses,
+            "addresses": [address] if address else addresses(),
             "port": servers[0].port,
             "secret": secret.hex(),
         }
