@@ -29,6 +29,7 @@ from hvd_imgcls.commands.surroundings import open_missing_streams, require_tenso
 from hvd_imgcls.environment.topology import launched_rank_and_size
 from hvd_imgcls.errors import (
     ConfigError,
+    FinishedError,
     HvdImgclsError,
     PeerFailedError,
     RootFailedError,
@@ -117,7 +118,7 @@ def exit_code_of(action: Callable[[], int], *, is_verbose: bool = False) -> int:
 
 def _report(error: HvdImgclsError) -> None:
     """Prints an error on the rank responsible for it, and on the others if that one does not."""
-    is_stopped = isinstance(error, StoppedError)
+    is_stopped = isinstance(error, StoppedError | FinishedError)
     text = f"{'' if is_stopped else 'error: '}{printable_text(str(error))}\n"
     try:
         rank, size = launched_rank_and_size()

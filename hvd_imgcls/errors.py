@@ -111,6 +111,13 @@ class NonFiniteError(HvdImgclsError):
     is_of_all_ranks = True
 
 
+class FinishedError(HvdImgclsError):
+    """There is nothing to do: the run was finished before the ranks were started again."""
+
+    exit_code = 0
+    is_of_all_ranks = True
+
+
 class StoppedError(HvdImgclsError):
     """The run was asked to stop, and has saved its state; raised on all ranks.
 

@@ -14,6 +14,7 @@ from hvd_imgcls.data import open_source, opens_without_tensorflow
 from hvd_imgcls.environment.topology import Topology, launched_rank_and_size
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.interruption import install_sigterm_grace
+from hvd_imgcls.launcher.elastic.ranks import is_restarted
 from hvd_imgcls.run_directory.paths import RunDir
 from hvd_imgcls.tensorflow_import import import_tensorflow_quietly
 from hvd_imgcls.workflows.startup.images import Opened, open_run_images, plan_run
@@ -52,7 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
         plan = plan_run(config, images, Topology.on_hosts(rank, size, size))
         opened = Opened(source=source, plan=plan)
     # Root only: the root creates the directory while the other ranks check.
-    if rank == 0 and config.run_dir is not None and not arguments.fresh:
+    if rank == 0 and config.run_dir is not None and not arguments.fresh and not is_restarted():
         files = RunDir(Path(config.run_dir))
         if files.holds_run():
             require_continuable(config, files)

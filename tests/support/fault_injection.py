@@ -321,8 +321,11 @@ def poll_always() -> None:
 
 if __name__ == "__main__":
     if VARIABLE in os.environ:
-        planned = Fault.parse(os.environ[VARIABLE])
-        if planned.rank == int(os.environ.get("HOROVOD_RANK", "0")):
+        # Several, separated by ;, are for the launches of an elastic job, one for each.
+        faults = os.environ[VARIABLE].split(";")
+        launch = int(os.environ.get("HVD_IMGCLS_ELASTIC_RESTART", "0"))
+        planned = Fault.parse(faults[launch]) if launch < len(faults) else None
+        if planned is not None and planned.rank == int(os.environ.get("HOROVOD_RANK", "0")):
             install(planned)
     if POLL_ALWAYS in os.environ:
         poll_always()

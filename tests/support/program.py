@@ -74,10 +74,10 @@ class Program:
                 f"{' '.join(self.command)}: no end within {timeout_seconds} s\n{self.output}"
             ) from None
 
-    def wait_for_output(self, text: str, timeout_seconds: float) -> None:
-        """Waits until the program has written `text`."""
+    def wait_for_output(self, text: str, timeout_seconds: float, count: int = 1) -> None:
+        """Waits until the program has written `text`, some number of times."""
         deadline = time.monotonic() + timeout_seconds
-        while text not in self.output:
+        while self.output.count(text) < count:
             assert time.monotonic() < deadline, f"no {text!r} in:\n{self.output}"
             assert self.process.poll() is None, f"ended without {text!r}:\n{self.output}"
             time.sleep(0.05)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from hvd_imgcls.config.running.checkpoint import Checkpoint as Section
 from hvd_imgcls.distributed.polling import Polling
 from hvd_imgcls.errors import CheckpointError
 from hvd_imgcls.keras.callbacks.checkpointing.saving import FitStoppedError
-from hvd_imgcls.launcher.elastic.supervisor import DIRECTORY, RESTART
+from hvd_imgcls.launcher.elastic.ranks import DIRECTORY, is_restarted
 from hvd_imgcls.saving.background import BackgroundWriter
 from hvd_imgcls.saving.checkpoint_times import CheckpointTimes
 from hvd_imgcls.saving.newest_state import Resumed, read_newest
@@ -61,7 +60,7 @@ class Commits:
         if self._directory is not None:
             found = read_newest(self._directory, self._ranks, self._check)
         if found is None:
-            if int(os.environ.get(RESTART, "0")) and self._ranks.topology.is_root:
+            if is_restarted() and self._ranks.topology.is_root:
                 logger.warning(
                     "there is no commit in %s: training begins anew; all hosts must share it",
                     self._directory,

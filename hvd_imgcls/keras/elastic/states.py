@@ -15,7 +15,7 @@ from hvd_imgcls.keras.elastic.commits import Commits
 from hvd_imgcls.keras.graph.building import is_built
 from hvd_imgcls.keras.settling import is_settled
 from hvd_imgcls.keras.state.registration import register_model
-from hvd_imgcls.launcher.elastic.supervisor import DIRECTORY
+from hvd_imgcls.launcher.elastic.ranks import DIRECTORY
 from hvd_imgcls.state_registry import State as Saved
 from hvd_imgcls.state_registry import StateRegistry, of_the_root
 from hvd_imgcls.stop_request import StopRequest

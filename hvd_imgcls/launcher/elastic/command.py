@@ -13,7 +13,8 @@ from typing import Any
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.launcher.elastic.discovery import Discovery, DiscoveryScript, FixedHosts
 from hvd_imgcls.launcher.elastic.pool import DEFAULT_COOLDOWN, HostPool
-from hvd_imgcls.launcher.elastic.supervisor import DIRECTORY, RESTART, Limits, Supervisor
+from hvd_imgcls.launcher.elastic.ranks import DIRECTORY, JOB, RESTART
+from hvd_imgcls.launcher.elastic.supervisor import Limits, Supervisor
 from hvd_imgcls.launcher.hosts import Host, Slot
 from hvd_imgcls.launcher.job import Job, run_once
 from hvd_imgcls.launcher.network import is_local
@@ -44,11 +45,11 @@ def run_elastic(arguments: Any, job: Job, hosts: list[Host]) -> None:
     pool.find()  # raises an error for a script that does not work
     order = StopOrder(arguments.grace)
     order.listen()
-    given = job.environment.get(DIRECTORY)
-    directory = Path(given or f"{working_directory()}/.elastic-{secrets.token_hex(4)}")
+    given, name = job.environment.get(DIRECTORY), secrets.token_hex(8)
+    directory = Path(given or f"{working_directory()}/.elastic-{name}")
 
     def run(slots: Sequence[Slot], order: StopOrder, num_starts: int) -> None:
-        more = {DIRECTORY: str(directory), RESTART: str(num_starts)}
+        more = {DIRECTORY: str(directory), JOB: name, RESTART: str(num_starts)}
         run_once(job, slots, order, more_environment=more)
 
     Supervisor(run, pool, limits, order).supervise()

@@ -15,12 +15,6 @@ from hvd_imgcls.launcher.endings import HANG, HostLostError, LaunchError
 from hvd_imgcls.launcher.hosts import Host, Slot, assign
 from hvd_imgcls.launcher.stopping import StopOrder
 
-DIRECTORY = "HVD_IMGCLS_ELASTIC_DIR"
-"""Variable of the ranks: where `hvd.elastic` writes its commits."""
-
-RESTART = "HVD_IMGCLS_ELASTIC_RESTART"
-"""Variable of the ranks: how many times they were started before."""
-
 # How often the hosts are looked for, and how long new ones must stay before they are used.
 DISCOVERY_SECONDS = 1.0
 STABLE_SECONDS = 2.0

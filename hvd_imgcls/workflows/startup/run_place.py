@@ -7,21 +7,30 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import glob
+import json
+import logging
 import re
+import time
 from pathlib import Path
 from typing import Any
 
 from hvd_imgcls.config import RunConfig, load_config, to_tree
 from hvd_imgcls.config.reading.differences import differences
-from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.errors import ConfigError, FinishedError
+from hvd_imgcls.launcher.elastic.ranks import elastic_job, is_restarted
 from hvd_imgcls.run_directory.creation import DEFAULT_PARENT, begin, begin_next, free_beside
 from hvd_imgcls.run_directory.lock import RunLock
 from hvd_imgcls.run_directory.paths import RunDir
 from hvd_imgcls.run_directory.status import State, read_status
 
+logger = logging.getLogger(__name__)
+
 _MAY_CHANGE = ("run_dir", "logging", "checkpoint", "watchdog", "data.cache", "data.source.path")
 _MAY_GROW = ("train.num_epochs", "train.num_steps")
 _MAX_SHOWN = 20
+# A host that was cut off holds the lock until its ranks have noticed, or its lease ends.
+_LOCK_SECONDS = 180.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,10 +59,19 @@ def take_place(config: RunConfig, pipeline_name: str, *, is_fresh: bool = False)
         pipeline_name: Name of the run directory if the configuration does not define it.
         is_fresh: Whether to begin a new run, beside the one that is there.
 
+    If the ranks of an elastic job were started again, it is the directory that they had before.
+
     Raises:
         ConfigError: If another command writes there, if the run there is finished or has another
             configuration, or if the directory cannot be created.
+        FinishedError: If the ranks were started again after their run was finished.
     """
+    if is_restarted():
+        earlier = _run_of_job(config, pipeline_name, elastic_job())
+        if earlier is not None:
+            if read_status(earlier).state is State.FINISHED:
+                raise FinishedError(f"the run in {earlier.path} is finished")
+            return RunPlace(files=earlier, lock=_lock_of_job(earlier), is_continued=True)
     if config.run_dir is None:
         found = None if is_fresh else _last_unfinished(config, pipeline_name)
         if found is not None:
@@ -114,6 +132,34 @@ def require_continuable(config: RunConfig, files: RunDir) -> None:
             fix="choose another --run_dir, begin beside it with --fresh, or raise "
             "train.num_epochs to train it longer",
         )
+
+
+def _run_of_job(config: RunConfig, pipeline_name: str, job: str) -> RunDir | None:
+    """Returns the run of an elastic job, None if it had begun none."""
+    path = DEFAULT_PARENT / pipeline_name if config.run_dir is None else Path(config.run_dir)
+    for one in [path, *path.parent.glob(f"{glob.escape(path.name)}-[1-9]*")]:
+        files = RunDir(one)
+        if files.launches.is_file():
+            last = files.launches.read_text(encoding="utf-8").splitlines()[-1:]
+            if last and json.loads(last[0]).get("elastic_job") == job:
+                return files
+    return None
+
+
+def _lock_of_job(files: RunDir) -> RunLock:
+    """Takes the lock of a run whose earlier ranks may still be ending."""
+    deadline = time.monotonic() + _LOCK_SECONDS
+    has_said = False
+    while True:
+        try:
+            return RunLock(files.path)
+        except ConfigError:
+            if time.monotonic() > deadline:
+                raise
+            if not has_said:
+                logger.info("waiting for the ranks that wrote to %s to end", files.path)
+                has_said = True
+            time.sleep(0.5)
 
 
 def _last_unfinished(config: RunConfig, pipeline_name: str) -> RunDir | None:

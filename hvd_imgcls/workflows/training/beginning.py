@@ -15,6 +15,7 @@ from hvd_imgcls.environment import record as environment_record
 from hvd_imgcls.failures import process_state
 from hvd_imgcls.files.atomic import write_text
 from hvd_imgcls.files.json_files import append_json_lines, write_json
+from hvd_imgcls.launcher.elastic.ranks import elastic_job
 from hvd_imgcls.models.files import digests_of_files
 from hvd_imgcls.plan import Plan, describe_plan
 from hvd_imgcls.run_directory.lock import RunLock
@@ -159,6 +160,8 @@ def _begin_or_continue(
     files = place.files
     hosts = collectives.gather_json(environment_record.host_name())
     launch = environment_record.describe_launch(hosts, source.fingerprint)
+    if elastic_job():
+        launch["elastic_job"] = elastic_job()
     facts = collectives.broadcast_json(_facts(config, source, launch))
     resumed = read_newest(files, facts, collectives) if place.is_continued else None
     process_state.is_resumable = resumed is not None
