@@ -21,7 +21,7 @@ from hvd_imgcls.bench.comparisons import dynamic, peers, precision, scaling, tim
 from hvd_imgcls.bench.evaluations import evaluate
 from hvd_imgcls.bench.inputs import input as input_bench
 from hvd_imgcls.bench.inputs.settings import OWN_ROWS, ROWS, Settings
-from hvd_imgcls.bench.steps import sharded_head, step
+from hvd_imgcls.bench.steps import launch, sharded_head, step
 from hvd_imgcls.environment.processor import processor_name
 from hvd_imgcls.environment.topology import Topology, launched_rank_and_size
 from hvd_imgcls.errors import ConfigError
@@ -35,6 +35,7 @@ BENCHMARKS = {
     "dynamic": dynamic,
     "evaluate": evaluate,
     "input": input_bench,
+    "launch": launch,
     "memory": memory,
     "overlap": overlap,
     "peers": peers,
@@ -53,6 +54,7 @@ OWN_OPTIONS = {
     "torch_python": ["input", "allreduce"],
     "ffcv_python": ["input"],
     "cifar": ["input", TIME_TO_ACCURACY],
+    "hosts": ["launch"],
     "without": ["peers"],
     "target": [TIME_TO_ACCURACY],
     "pipeline": [TIME_TO_ACCURACY],
@@ -64,6 +66,7 @@ OWN_OPTIONS = {
 DEFAULT_PAIRS = {
     TIME_TO_ACCURACY: 1,
     "dynamic": 3,
+    "launch": 5,
     "memory": 1,
     "sharded-head": 3,
     "allreduce": 5,
@@ -86,6 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_arguments_of_input(parser)
     _add_arguments_of_comparisons(parser)
+    parser.add_argument("--hosts", metavar="HOSTS", help="bench launch: host1:1,host2:1")
     communication.add_arguments(parser)
     parser.add_argument("--out", type=Path, help="JSON file for the results and their conditions")
 
@@ -202,6 +206,8 @@ def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
         return of_communication.run(communication.settings_of(arguments))
     if arguments.name == "peers":
         return peers.run(arguments.pairs, without=arguments.without or ())
+    if arguments.name == "launch":
+        return launch.run(arguments.pairs, arguments.hosts)
     if arguments.name != "input":
         module: Any = BENCHMARKS[arguments.name]
         results: dict[str, Any] = module.run(arguments.pairs)

@@ -105,11 +105,10 @@ def test_a_way_that_swallows_everything_ends_the_run(hosts, tmp_path, victim):
 @pytest.mark.matrix(GROUP)
 @pytest.mark.parametrize("victim", [1, 2])
 def test_a_slow_network_only_takes_longer(hosts, tmp_path, victim):
-    with (
-        slow(hosts, victim),
-        training(hosts, tmp_path, "--evaluation.every_epochs=1", epochs=SHORT) as program,
-    ):
-        assert program.wait(200) == 0, program.output
+    # 5 steps an epoch, of some seconds each.
+    options = ("--train.global_batch_size=256", "--evaluation.every_epochs=1")
+    with slow(hosts, victim), training(hosts, tmp_path, *options, epochs=SHORT) as program:
+        assert program.wait(300) == 0, program.output
     assert is_finished(tmp_path)
 
 
