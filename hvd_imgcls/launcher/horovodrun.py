@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, Protocol
 
 from hvd_imgcls.errors import ConfigError, HvdImgclsError
 from hvd_imgcls.launcher.endings import LaunchError
+from hvd_imgcls.launcher.environment import for_other_hosts
 from hvd_imgcls.launcher.hosts import Host, assign, parse_hostfile, parse_hosts
 from hvd_imgcls.launcher.job import Job, run_once
 from hvd_imgcls.launcher.network import is_local
@@ -152,7 +154,8 @@ def check_for_mpi(arguments: Arguments) -> int:
         0, or the exit code after an error was printed.
     """
     try:
-        job = job_of(arguments, {})
+        job = job_of(arguments, os.environ)
+        for_other_hosts(job.environment, job.pass_env)  # its names must be set
         if arguments.num_proc is None:
             raise _no_number()
         hosts = hosts_of(arguments)
