@@ -83,7 +83,7 @@ def result(directory):
     return json.loads((directory / "result.json").read_text())
 
 
-@pytest.mark.parametrize("fault", ["kill", "raise"])
+@pytest.mark.parametrize("fault", ["kill", pytest.param("raise", marks=pytest.mark.slow)])
 def test_a_rank_that_fails_costs_what_was_not_committed(tmp_path, fault):
     options = ["--min-np", "2", "--max-np", "2", "-H", "localhost:2"]
     with launched(tmp_path, options, {"FAULT": fault}) as program:
@@ -105,6 +105,7 @@ def test_a_rank_that_fails_costs_what_was_not_committed(tmp_path, fault):
     assert undisturbed["weights"] == found["weights"]
 
 
+@pytest.mark.slow
 def test_slots_come_and_go_and_a_signal_saves(tmp_path):
     hosts = tmp_path / "hosts.sh"
     number = tmp_path / "number"

@@ -134,6 +134,7 @@ def test_a_host_that_crashes_is_named_and_nothing_is_left(hosts, tmp_path):
             hosts.start(3)
 
 
+@pytest.mark.slow
 def test_a_cable_that_is_pulled_ends_the_job_and_names_the_host(hosts, tmp_path):
     with started(hosts, tmp_path) as program:
         program.wait_for_output("started", 30, count=3)
@@ -147,7 +148,13 @@ def test_a_cable_that_is_pulled_ends_the_job_and_names_the_host(hosts, tmp_path)
         assert not program.left(90)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGKILL,
+        *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGTERM, signal.SIGINT)),
+    ],
+)
 def test_no_rank_on_any_host_outlives_the_launcher(hosts, tmp_path, number):
     with started(hosts, tmp_path) as program:
         program.wait_for_output("started", 30, count=3)

@@ -16,6 +16,8 @@ from hvd_imgcls.launcher import rendezvous
 from hvd_imgcls.launcher.hosts import Host, assign
 from hvd_imgcls.launcher.rendezvous import SECRET_HEADER, RendezvousServer
 
+pytestmark = pytest.mark.matrix("5.6: requests to the rendezvous server")
+
 SLOTS = assign([Host("h1", 2)], 2)
 
 
