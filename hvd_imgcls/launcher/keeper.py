@@ -125,9 +125,10 @@ def _die_with_parent() -> None:
 def main() -> int:
     """Runs the rank of the task on the standard input."""
     # The launcher ends this process by closing its standard input. Ctrl-C and the end of the
-    # terminal are the launcher's to handle.
+    # terminal are the launcher's to handle. Not ignored: the rank would inherit that.
     for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
     lines = Lines()
     first = lines.next()
     if first is None:

@@ -118,6 +118,8 @@ class Supervisor:
                 self._change = f"{', '.join(gone)} will be removed or has fewer slots"
                 order.give(self._order.grace)
                 return
+            if len(slots) == self._limits.max_ranks:
+                continue  # others would not be used, and need not be asked
             usable = self._pool.usable(known=list(used))
             if self._num_ranks(usable) <= len(slots):
                 better_since = None

@@ -85,6 +85,19 @@ def test_environment_directory_and_input_arrive(tmp_path):
     assert len(output.split()[2]) == 200_000
 
 
+@pytest.mark.parametrize("name", ["INT", "HUP", "TERM", "USR1"])
+def test_the_rank_can_handle_every_signal(tmp_path, name):
+    assert Kept(f"trap 'exit 9' {name}; kill -{name} $$; exit 1", tmp_path).wait(10)[0] == 9
+
+
+def test_signals_of_a_terminal_end_the_rank_only_through_the_launcher(tmp_path):
+    kept = Kept(f"echo $$ > {tmp_path}/pid; sleep 0.5; exit 4", tmp_path)
+    kept.wait_for(tmp_path / "pid")
+    for number in (signal.SIGINT, signal.SIGHUP):
+        os.kill(kept.process.pid, number)
+    assert kept.wait(10)[0] == 4
+
+
 def test_nothing_of_the_task_is_on_a_command_line(tmp_path):
     kept = Kept(f"echo $$ > {tmp_path}/pid; sleep 60", tmp_path, given="confidential")
     kept.wait_for(tmp_path / "pid")
