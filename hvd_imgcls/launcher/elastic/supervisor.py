@@ -20,7 +20,7 @@ DISCOVERY_SECONDS = 1.0
 STABLE_SECONDS = 2.0
 _BACK_OFF_SECONDS = (1.0, 30.0)
 # Of docs/exit-codes.md: usage, data, checkpoint files, NaN. The same happens again.
-_FINAL = (2, 3, 4, 7)
+_USAGE, _FINAL = 2, (2, 3, 4, 7)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +72,9 @@ class Supervisor:
         self._num_failures = 0
         self._num_resets = 0
         self._change = ""
+        # Numbers of ranks with which the command did and did not begin.
+        self._possible: set[int] = set()
+        self._impossible: set[int] = set()
 
     def supervise(self) -> None:
         """Runs the job.
@@ -89,7 +92,8 @@ class Supervisor:
             try:
                 self._run_watched(slots)
             except LaunchError as error:
-                if self._order.is_given or not self._may_continue(error, time.monotonic() - began):
+                lasted = time.monotonic() - began
+                if self._order.is_given or not self._may_continue(error, len(slots), lasted):
                     raise
             else:
                 return
@@ -131,9 +135,16 @@ class Supervisor:
                 order.give(self._order.grace)
                 return
 
-    def _may_continue(self, error: LaunchError, lasted: float) -> bool:
+    def _may_continue(self, error: LaunchError, num_ranks: int, lasted: float) -> bool:
         """Decides whether a job that ended is started again, says so, and waits a little."""
         self._num_resets += 1
+        if error.exit_code != _USAGE:
+            self._possible.add(num_ranks)
+        elif self._possible - {num_ranks}:
+            # For example, a global batch that cannot be divided by 3.
+            self._impossible.add(num_ranks)
+            _say(f"{error}; starting again with another number of ranks than {num_ranks}")
+            return True
         if self._limits.resets is not None and self._num_resets > self._limits.resets:
             return False
         if self._change:
@@ -146,6 +157,10 @@ class Supervisor:
             seconds = self._pool.note_failure(str(host))
             _say(f"{error}; starting again without {host} for {seconds:.0f} s")
             return True
+        return self._may_fail_again(error, lasted)
+
+    def _may_fail_again(self, error: LaunchError, lasted: float) -> bool:
+        """Counts a failure of a rank, and waits a little if there may be another one."""
         self._num_failures = 1 if lasted > self._limits.settled_seconds else self._num_failures + 1
         if self._num_failures > self._limits.restarts:
             return False
@@ -179,7 +194,9 @@ class Supervisor:
 
     def _num_ranks(self, hosts: Sequence[Host]) -> int:
         available = sum(host.slots for host in hosts)
-        return min(available, self._limits.max_ranks or available)
+        most = min(available, self._limits.max_ranks or available)
+        possible = set(range(self._limits.min_ranks, most + 1)) - self._impossible
+        return max(possible, default=min(most, self._limits.min_ranks - 1))
 
 
 def _listed(problems: dict[str, str]) -> str:

@@ -161,6 +161,19 @@ def test_what_would_happen_again_is_final(code):
     assert caught.value.exit_code == code
 
 
+def test_a_number_of_ranks_that_the_command_refuses_is_not_tried_again(capsys):
+    """A global batch that can be divided by 4 and 2, but not by 3."""
+    hosts = {"a": 2, "b": 1, "c": 1}
+    cluster = Cluster(Found(**hosts), loses("b"), fails(2), changes(**hosts), None)
+    assert cluster.supervise() == ["aabc", "aac", "aa", "aabc"]
+    assert "starting again with another number of ranks than 3" in capsys.readouterr().err
+    # Without any that works, the error is the user's.
+    limits = Limits(min_ranks=3, wait_seconds=1)
+    cluster = Cluster(Found(**hosts), loses("b"), fails(2), limits=limits, cooldown=(9, 9))
+    with pytest.raises(SetupError, match="there are 2 of 3 slots"):
+        cluster.supervise()
+
+
 def test_failures_of_ranks_are_counted():
     limits = Limits(min_ranks=1, restarts=2, wait_seconds=5)
     cluster = Cluster(Found(a=1), fails(1), fails(137), fails(1), limits=limits)
