@@ -9,13 +9,15 @@ import numpy as np
 import tensorflow as tf
 
 from hvd_imgcls.keras.class_sharding.part import ClassPart
-from hvd_imgcls.keras.class_sharding.targets import heaviest_class
+from hvd_imgcls.keras.class_sharding.sampling import drawn_classes
+from hvd_imgcls.keras.class_sharding.targets import heaviest_class, targets_from
 
 
 class ClassShardedAccuracy(keras.metrics.Mean):
     """`keras.metrics.CategoricalAccuracy` of all classes, over the examples of this rank.
 
-    Of equal logits, and of equal targets, the lowest class counts, as with `argmax`.
+    In a training step for which classes are drawn, only those count. Of equal logits, and of equal
+    targets, the lowest class counts, as with `argmax`.
 
     Collective: every rank must call `update_state`.
 
@@ -32,18 +34,21 @@ class ClassShardedAccuracy(keras.metrics.Mean):
         """Adds a batch. Collective.
 
         Args:
-            y_true: `[batch, 2 k]`: the weights of k classes, then their numbers.
+            y_true: `[batch, 2 k]`: the weights of k classes, then their numbers; or class numbers,
+                `[batch]`.
             y_pred: Logits `[group_batch, own_classes]`.
             sample_weight: `[batch]`.
         """
         predicted = self._predicted(tf.convert_to_tensor(y_pred), tf.shape(y_true)[0])
-        is_right = tf.equal(predicted, heaviest_class(tf.convert_to_tensor(y_true)))
+        targets = targets_from(tf.convert_to_tensor(y_true))
+        is_right = tf.equal(predicted, heaviest_class(targets))
         super().update_state(tf.cast(is_right, tf.float32), sample_weight=sample_weight)
 
     def _predicted(self, logits: tf.Tensor, num_own: tf.Tensor) -> tf.Tensor:
         """Returns the class of the largest logit of each example of this rank. Collective."""
         part = self._part
-        classes = part.classes.start + tf.argmax(logits, axis=-1, output_type=tf.int32)
+        best, drawn = tf.argmax(logits, axis=-1, output_type=tf.int32), drawn_classes()
+        classes = part.classes.start + (best if drawn is None else tf.gather(drawn.places, best))
         # Class numbers are exact in float32.
         own = tf.stack([tf.reduce_max(logits, axis=-1), tf.cast(classes, tf.float32)], axis=-1)
         of_parts = part.gather(own[tf.newaxis], "predictions")

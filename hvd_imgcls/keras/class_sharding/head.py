@@ -13,6 +13,7 @@ from hvd_imgcls import distributed
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.keras.class_sharding.dense import ClassShardedDense
 from hvd_imgcls.keras.class_sharding.part import ClassPart
+from hvd_imgcls.keras.class_sharding.sampling import ClassSampler
 from hvd_imgcls.keras.class_sharding.targets import MAX_CLASSES
 
 _EXTRAS = (
@@ -35,6 +36,7 @@ class ClassShardedHead:
     Args:
         whole: A functional model that ends in a dense layer, with the same weights on all ranks.
         part: This rank's classes.
+        sampler: Draws the classes of every training step; all of them if None.
 
     Attributes:
         model: The divided model; from images `[batch, height, width, channels]` to logits
@@ -45,7 +47,9 @@ class ClassShardedHead:
         ConfigError: If the model does not end in a plain dense layer, or has too many classes.
     """
 
-    def __init__(self, whole: keras.Model, part: ClassPart) -> None:
+    def __init__(
+        self, whole: keras.Model, part: ClassPart, sampler: ClassSampler | None = None
+    ) -> None:
         self.part = part
         self._whole = whole
         self._layer = _last_dense(whole)
@@ -58,6 +62,9 @@ class ClassShardedHead:
         for variable, value in zip(own.weights, layer.weights, strict=True):
             variable.assign(value.value[..., classes])
         own.trainable = layer.trainable
+        if sampler is not None:
+            # On the instance, in front of the class's method. Not `setattr`, which Keras tracks.
+            vars(self.model)["train_step"] = sampler.wrap(self.model)
         self._release()
 
     @property

@@ -46,11 +46,26 @@ class ClassPart:
             rows: `[batch, ...]`.
             name: Name of the operation.
         """
-        if self.division.num_parts == 1:
+        return self._gather(rows, name, self.group, self.division.num_parts)
+
+    def gather_over_copies(self, rows: tf.Tensor, name: str) -> tf.Tensor:
+        """Returns the rows of all ranks with the same part. Collective.
+
+        Args:
+            rows: `[rows, ...]`.
+            name: Name of the operation.
+        """
+        if self.copies is None:
+            return rows
+        number = self.division.size // self.division.num_parts
+        return self._gather(rows, name, self.copies, number)
+
+    def _gather(self, rows: tf.Tensor, name: str, process_set: ProcessSet, size: int) -> tf.Tensor:
+        if size == 1:
             return rows
         ranks = distributed.current()
         gathered = self._timed(
-            lambda own: ranks.allgather(own, name=_named(name), process_set=self.group), rows
+            lambda own: ranks.allgather(own, name=_named(name), process_set=process_set), rows
         )
         # Horovod does not know the shape of the result in a graph.
         return tf.ensure_shape(gathered, [None, *rows.shape[1:]])

@@ -11,6 +11,7 @@ from hvd_imgcls.distributed import ProcessSet, global_process_set
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.keras.class_sharding.head import ClassShardedHead
 from hvd_imgcls.keras.class_sharding.part import ClassPart
+from hvd_imgcls.keras.class_sharding.sampling import ClassSampler
 from hvd_imgcls.plan.class_division import ClassDivision
 from hvd_imgcls.workflows.training.run import Run
 
@@ -44,13 +45,17 @@ def divided_head(run: Run, model: keras.Model) -> ClassShardedHead | None:
     division = ClassDivision(num_classes=num_classes, num_parts=num_parts, size=size)
     group, copies = _process_sets(run, division)
     part = ClassPart(division, run.rank, group=group, copies=copies)
+    sampler = None
+    if section.sampled_fraction < 1:
+        sampler = ClassSampler(part, section.sampled_fraction, run.plan.seed)
     logger.info(
-        "last layer: %s classes in %d parts of about %s",
+        "last layer: %s classes in %d parts of about %s%s",
         f"{num_classes:,}",
         num_parts,
         f"{len(part.classes):,}",
+        f", of which {sampler.num_drawn:,} are drawn for a step" if sampler else "",
     )
-    return ClassShardedHead(model, part)
+    return ClassShardedHead(model, part, sampler)
 
 
 def _process_sets(run: Run, division: ClassDivision) -> tuple[ProcessSet, ProcessSet | None]:

@@ -48,6 +48,8 @@ def test_the_rest_is_allowed():
         "--gradient_clipping={name: adaptive}",
         "--synchronization.compression=fp16",
         "--callbacks=[{name: early_stopping, restore_best_weights: false}]",
+        "--model.head.sampled_fraction=0.1",
+        "--model.head.sampled_fraction=1",
     ):
         require_consistent(parse_config(PIPELINE, [option], origin="x.yaml"))
 
@@ -56,3 +58,16 @@ def test_the_rest_is_allowed():
 def test_models_without_a_plain_last_layer_do_not_have_the_key(model):
     with pytest.raises(ConfigError, match="head"):
         parse_config(PIPELINE, [f"--model={{name: {model}, head: dense}}"], origin="x.yaml")
+
+
+@pytest.mark.parametrize("value", ["0", "-0.1", "1.5", "null", "'0.1'"])
+def test_a_sampled_fraction_is_above_0_and_at_most_1(value):
+    with pytest.raises(ConfigError, match=r"model\.head.*sampled_fraction"):
+        parse_config(PIPELINE, [f"--model.head.sampled_fraction={value}"], origin="x.yaml")
+
+
+def test_a_whole_layer_is_not_sampled():
+    with pytest.raises(ConfigError, match="sampled_fraction"):
+        parse_config(
+            PIPELINE, ["--model.head={name: dense, sampled_fraction: 0.1}"], origin="x.yaml"
+        )
