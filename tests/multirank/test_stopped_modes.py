@@ -41,7 +41,8 @@ def test_each_mode_goes_on(name, tmp_path):
     if name == "drawn classes":
         # Few images in a batch, so that not all ten classes are drawn because of them.
         head = "--model.head={name: class_sharded, sampled_fraction: 0.6}"
-        options += (head, "--train.global_batch_size=4", "--train.num_epochs=1")
+        options += (head, "--train.global_batch_size=8", "--train.num_epochs=1")
+        options += ("--schedule.warmup_epochs=0",)
     for action, moment in MOMENTS:
         stop(tmp_path, action, moment, 2, options)
     outcome = run_to_the_end(tmp_path, size=2, options=options)

@@ -10,7 +10,7 @@ import tensorflow as tf
 from hvd_imgcls.distributed import ReduceOp
 from hvd_imgcls.keras.class_sharding.part import ClassPart
 from hvd_imgcls.keras.class_sharding.sampling import drawn_classes
-from hvd_imgcls.keras.class_sharding.targets import targets_from, weights_and_classes
+from hvd_imgcls.keras.class_sharding.targets import weights_and_classes
 
 
 class ClassShardedCrossEntropy(keras.losses.Loss):
@@ -41,7 +41,7 @@ class ClassShardedCrossEntropy(keras.losses.Loss):
         """Returns the loss of every example of this rank. Collective."""
         part, smoothing = self._part, self._label_smoothing
         num_own, drawn = tf.shape(y_true)[0], drawn_classes()
-        targets = part.gather(targets_from(y_true), "targets") if drawn is None else drawn.targets
+        targets = part.gather_targets(y_true) if drawn is None else drawn.targets
         weights, classes = weights_and_classes(targets)
         num_targets = classes.shape[1]
         weights *= 1.0 - smoothing

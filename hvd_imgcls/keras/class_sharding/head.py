@@ -37,6 +37,7 @@ class ClassShardedHead:
         whole: A functional model that ends in a dense layer, with the same weights on all ranks.
         part: This rank's classes.
         sampler: Draws the classes of every training step; all of them if None.
+        model_class: Class of the divided model.
 
     Attributes:
         model: The divided model; from images `[batch, height, width, channels]` to logits
@@ -48,16 +49,22 @@ class ClassShardedHead:
     """
 
     def __init__(
-        self, whole: keras.Model, part: ClassPart, sampler: ClassSampler | None = None
+        self,
+        whole: keras.Model,
+        part: ClassPart,
+        sampler: ClassSampler | None = None,
+        *,
+        model_class: type[keras.Model] = keras.Model,
     ) -> None:
         self.part = part
         self._whole = whole
-        self._layer = _last_dense(whole)
+        self._layer = last_dense(whole)
         layer = self._layer
         own = ClassShardedDense(part, use_bias=layer.use_bias, name=layer.name)
-        self.model = keras.Model(whole.inputs[0], own(layer.input), name=whole.name)
+        inputs = whole.inputs if len(whole.inputs) > 1 else whole.inputs[0]
+        self.model = model_class(inputs=inputs, outputs=own(layer.input), name=whole.name)
         self._own = own
-        self.features = keras.Model(whole.inputs[0], layer.input, name=whole.name)
+        self.features = keras.Model(inputs, layer.input, name=whole.name)
         classes = slice(part.classes.start, part.classes.stop)
         for variable, value in zip(own.weights, layer.weights, strict=True):
             variable.assign(value.value[..., classes])
@@ -122,7 +129,7 @@ class _Released:
         raise RuntimeError(f"{self._path} is divided over the ranks: use it in `gathered()`")
 
 
-def _last_dense(model: keras.Model) -> Any:
+def last_dense(model: keras.Model) -> Any:
     """Returns the dense layer that a model ends in.
 
     Raises:

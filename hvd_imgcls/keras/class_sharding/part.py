@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from hvd_imgcls import distributed
 from hvd_imgcls.distributed import ProcessSet, ReduceOp, global_process_set
+from hvd_imgcls.keras.class_sharding.targets import targets_from
 from hvd_imgcls.keras.graph.waiting import timed
 from hvd_imgcls.plan.class_division import ClassDivision
 
@@ -69,6 +70,30 @@ class ClassPart:
         )
         # Horovod does not know the shape of the result in a graph.
         return tf.ensure_shape(gathered, [None, *rows.shape[1:]])
+
+    def gather_targets(self, y_true: tf.Tensor) -> tf.Tensor:
+        """Returns the targets of all ranks of the group, `[group_batch, 2 k]`. Collective.
+
+        Args:
+            y_true: Targets of this rank's batch: see `targets_from`.
+
+        Raises:
+            tf.errors.InvalidArgumentError: When the step runs, on all ranks of the group, if they
+                have different numbers of examples.
+        """
+        targets = targets_from(y_true)
+        num_own = tf.cast(tf.shape(targets)[0], tf.float32)
+        numbers = tf.fill([tf.shape(targets)[0], 1], num_own)
+        gathered = self.gather(tf.concat([targets, numbers], axis=-1), "targets")
+        sizes = gathered[:, -1]
+        check = tf.debugging.assert_equal(
+            sizes,
+            tf.fill(tf.shape(sizes), num_own),
+            message="class_sharded: got batches of different sizes on the ranks, expected equal "
+            "ones; use dataset.batch(n, drop_remainder=True), or as many examples on every rank",
+        )
+        with tf.control_dependencies([check] if check is not None else []):
+            return tf.identity(gathered[:, :-1])
 
     def reduce(self, values: tf.Tensor, op: ReduceOp, name: str) -> tf.Tensor:
         """Returns values reduced over the group. Collective: every rank must call this."""

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from hvd_imgcls.data.randomness.keys import DRAWN_CLASSES, stream_key
 from hvd_imgcls.keras.class_sharding.part import ClassPart
-from hvd_imgcls.keras.class_sharding.targets import targets_from, weights_and_classes
+from hvd_imgcls.keras.class_sharding.targets import weights_and_classes
 from hvd_imgcls.keras.graph.train_steps import TrainStep
 
 
@@ -133,7 +133,7 @@ class ClassSampler:
             step: Scalar, int64.
         """
         part = self._part
-        targets = part.gather(targets_from(y_true), "targets")
+        targets = part.gather_targets(y_true)
         _, classes = weights_and_classes(part.gather_over_copies(targets, "classes"))
         places = classes - part.classes.start
         is_own = (places >= 0) & (places < len(part.classes))
