@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ import keras
 from hvd_imgcls import distributed
 from hvd_imgcls.distributed import ReduceOp, global_process_set
 from hvd_imgcls.errors import ConfigError
-from hvd_imgcls.keras.class_sharding.accuracy import ClassShardedAccuracy
+from hvd_imgcls.keras.class_sharding.accuracy import (
+    ClassShardedAccuracy,
+    ClassShardedTopKAccuracy,
+)
 from hvd_imgcls.keras.class_sharding.cross_entropy import ClassShardedCrossEntropy
 from hvd_imgcls.keras.class_sharding.grouping import ranks_of_parts
 from hvd_imgcls.keras.class_sharding.head import ClassShardedHead, last_dense
@@ -103,6 +107,7 @@ class ClassShardedModel(keras.Model):
         optimizer: keras.optimizers.Optimizer,
         *,
         label_smoothing: float = 0.0,
+        top_k: Sequence[int] = (),
         **keywords: Any,
     ) -> None:
         """Compiles with softmax cross-entropy and accuracy of all classes.
@@ -115,6 +120,8 @@ class ClassShardedModel(keras.Model):
             optimizer: Result of `hvd.DistributedOptimizer`, which averages the gradients of the
                 other layers: one of Keras's element-wise optimizers.
             label_smoothing: Fraction of every target spread evenly over all classes, in [0, 1).
+            top_k: For each number k, the metric `top_k_accuracy`, such as `top_5_accuracy`: whether
+                the label is among the k classes with the largest logits.
             **keywords: `run_eagerly`, `steps_per_execution`, `auto_scale_loss` of Keras.
 
         Raises:
@@ -135,7 +142,10 @@ class ClassShardedModel(keras.Model):
         super().compile(
             optimizer=optimizer,
             loss=ClassShardedCrossEntropy(head.part, label_smoothing),
-            weighted_metrics=[ClassShardedAccuracy(head.part)],
+            weighted_metrics=[
+                ClassShardedAccuracy(head.part),
+                *(ClassShardedTopKAccuracy(head.part, k, f"top_{k}_accuracy") for k in top_k),
+            ],
             jit_compile=False,
             **keywords,
         )
@@ -183,8 +193,8 @@ def _require_own_loss(keywords: dict[str, Any]) -> None:
         raise ConfigError(
             "compile",
             got=", ".join(others),
-            expected=f"optimizer, label_smoothing, {', '.join(sorted(taken))}: loss and accuracy "
-            "are computed over the parts of all ranks",
+            expected=f"optimizer, label_smoothing, top_k, {', '.join(sorted(taken))}: loss and "
+            "accuracies are computed over the parts of all ranks",
             fix="omit them, or train the whole model on every rank",
         )
 

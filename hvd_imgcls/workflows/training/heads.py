@@ -7,6 +7,7 @@ import logging
 import keras
 
 from hvd_imgcls.config.models import class_sharded_head
+from hvd_imgcls.config.reading.class_sharding import evaluates_by_example
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.keras.class_sharding.grouping import ranks_of_parts
 from hvd_imgcls.keras.class_sharding.head import ClassShardedHead
@@ -55,4 +56,11 @@ def divided_head(run: Run, model: keras.Model) -> ClassShardedHead | None:
         f"{len(part.classes):,}",
         f", of which {sampler.num_drawn:,} are drawn for a step" if sampler else "",
     )
+    if not evaluates_by_example(run.config):
+        size_in_bytes = 8 * num_classes * run.plan.evaluation.num_examples
+        logger.warning(
+            "evaluation.metrics all: in evaluations, every rank has the whole last layer, and the "
+            "ranks together store %.3g GB of probabilities; by_example is computed from the parts",
+            size_in_bytes / 1e9,
+        )
     return ClassShardedHead(model, part, sampler)

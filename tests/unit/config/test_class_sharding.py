@@ -71,3 +71,23 @@ def test_a_whole_layer_is_not_sampled():
         parse_config(
             PIPELINE, ["--model.head={name: dense, sampled_fraction: 0.1}"], origin="x.yaml"
         )
+
+
+NEEDING_SCORES = {
+    "evaluation.thresholds": "--evaluation.thresholds={recall: [0.9]}",
+    "callbacks.0.monitor val_roc_auc": "--callbacks=[{name: early_stopping, monitor: val_roc_auc, "
+    "restore_best_weights: false}]",
+}
+
+
+@pytest.mark.parametrize("what", NEEDING_SCORES)
+def test_metrics_that_need_all_scores_are_refused_by_name(what):
+    option = NEEDING_SCORES[what]
+    config = parse_config(PIPELINE, [option], origin="x.yaml")
+    with pytest.raises(ConfigError, match=rf"^evaluation\.metrics: got .*default.*{what}"):
+        require_consistent(config)
+    for more in ("--evaluation.metrics=all", "--model.head=dense"):
+        require_consistent(parse_config(PIPELINE, [option, more], origin="x.yaml"))
+    words = [option, "--model.head=dense", "--evaluation.metrics=by_example"]
+    with pytest.raises(ConfigError, match=rf"^evaluation\.metrics: got 'by_example, with {what}"):
+        require_consistent(parse_config(PIPELINE, words, origin="x.yaml"))
