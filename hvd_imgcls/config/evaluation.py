@@ -32,6 +32,17 @@ class Evaluation:
     `train.ema` they are computed with the raw weights, not the average.
     """
 
+    metrics: Literal["all", "by_example"] | None = None
+    """Which metrics are computed.
+
+    `all`: all of them. Areas under the curves, average precision, thresholds and slices need the
+    probabilities of all classes for all held-out examples. `by_example`: those that follow from the
+    predicted class, the rank and probability of the label, and the loss of each example; with
+    `model.head: class_sharded` they are computed from the parts, and no rank has the scores of all
+    classes. With more than 1,000 classes, `by_example` has no metrics per class and no
+    confusion matrix. null: `by_example` with `model.head: class_sharded`, else `all`.
+    """
+
     block_size: PositiveInt = 64
     """Evaluation batch size of one rank.
 

@@ -74,6 +74,7 @@ from hvd_imgcls.keras.communication.operations import (
     grouped_allreduce,
     reducescatter,
 )
+from hvd_imgcls.keras.dividing_classes import ClassShardedModel, shard_classes
 from hvd_imgcls.keras.layers.acceleration import accelerate
 from hvd_imgcls.keras.layers.moving_statistics import average_moving_statistics
 from hvd_imgcls.keras.layers.sync_batch_normalization import (
@@ -96,6 +97,7 @@ __all__ = [
     "Adasum",
     "Allreduce",
     "Average",
+    "ClassShardedModel",
     "Compression",
     "Delayed",
     "DistributedGradientTape",
@@ -154,6 +156,7 @@ __all__ = [
     "reducescatter",
     "remove_process_set",
     "rocm_built",
+    "shard_classes",
     "shutdown",
     "size",
     "size_op",

@@ -6,8 +6,9 @@ every row is computed by a single rank. Given the same logits, the result is thu
 on any number of ranks.
 """
 
+from hvd_imgcls.metrics.by_example import ExampleCollector
 from hvd_imgcls.metrics.collecting import Collector
 from hvd_imgcls.metrics.evaluation import Evaluated, evaluate
 from hvd_imgcls.metrics.thresholds import ThresholdTargets
 
-__all__ = ["Collector", "Evaluated", "ThresholdTargets", "evaluate"]
+__all__ = ["Collector", "Evaluated", "ExampleCollector", "ThresholdTargets", "evaluate"]

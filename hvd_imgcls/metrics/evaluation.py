@@ -12,6 +12,7 @@ import numpy as np
 from hvd_imgcls.distributed import Collectives
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.files.class_lists import repeated
+from hvd_imgcls.metrics.by_example import MAX_LISTED_CLASSES, ExampleCollector, count_metrics
 from hvd_imgcls.metrics.calibration import calibration
 from hvd_imgcls.metrics.collecting import Collector
 from hvd_imgcls.metrics.confusion import (
@@ -26,6 +27,7 @@ from hvd_imgcls.metrics.confusion import (
 from hvd_imgcls.metrics.examples import Examples, mean, num_within, top_k
 from hvd_imgcls.metrics.gathering import Rankings, gather_examples, gather_rankings
 from hvd_imgcls.metrics.intervals import (
+    ResampledAuc,
     degenerate,
     intervals,
     num_resamples,
@@ -49,16 +51,22 @@ class Evaluated:
     Attributes:
         metrics: JSON: the contents of `evaluation.json`.
         examples: Results of every example, in order.
-        rankings: Rankings of the examples by probability; None if some are not finite.
+        rankings: Rankings of the examples by probability; None if some are not finite, or if
+            probabilities were not collected.
     """
 
     metrics: dict[str, Any]
     examples: Examples
     rankings: Rankings | None
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether all probabilities are finite, and the metrics so defined."""
+        return not self.metrics["num_not_finite"]
+
 
 def evaluate(
-    collector: Collector,
+    collector: Collector | ExampleCollector,
     class_names: Sequence[str],
     collectives: Collectives,
     *,
@@ -76,7 +84,8 @@ def evaluate(
     Collective: every rank must call this.
 
     Args:
-        collector: Predictions that this rank has collected.
+        collector: Predictions that this rank has collected. Metrics that need the probabilities of
+            all classes are left out if it is an `ExampleCollector`.
         class_names: `[num_classes]`.
         collectives: Communication between the ranks.
         seed: Seed of the bootstrap.
@@ -101,6 +110,10 @@ def evaluate(
         return Evaluated({**metrics, **dict.fromkeys(HEADLINES), **names}, examples, None)
     metrics |= _probability_metrics(examples)
     averaged = collector.averaged_classes
+    if isinstance(collector, ExampleCollector):
+        return _without_rankings(
+            metrics, examples, class_names, collectives, seed if with_intervals else None, averaged
+        )
     metrics |= _decision_metrics(examples, class_names, averaged)
     groupings = {name: Grouping(of, examples) for name, of in (columns or {}).items()}
     rankings = gather_rankings(collector, examples, collectives, list(groupings.values()))
@@ -118,9 +131,31 @@ def evaluate(
     metrics["intervals"] = {"level": LEVEL, **_wilson_intervals(examples, len(class_names))}
     if with_intervals:
         metrics["intervals"] |= _bootstrap_intervals(
-            examples, rankings, collectives, seed, averaged
+            examples, len(class_names), rankings.resampled, collectives, seed, averaged
         )
     return Evaluated(metrics, examples, rankings)
+
+
+def _without_rankings(
+    metrics: dict[str, Any],
+    examples: Examples,
+    class_names: Sequence[str],
+    collectives: Collectives,
+    seed: int | None,
+    averaged: Integers | None,
+) -> Evaluated:
+    """Returns the metrics of results of examples; bootstrap intervals if there is a seed."""
+    num_classes = len(class_names)
+    if num_classes <= MAX_LISTED_CLASSES:
+        metrics |= _decision_metrics(examples, class_names, averaged)
+    else:
+        metrics |= {**count_metrics(examples, num_classes), "class_names": list(class_names)}
+    metrics["intervals"] = {"level": LEVEL, **_wilson_intervals(examples, num_classes)}
+    if seed is not None:
+        metrics["intervals"] |= _bootstrap_intervals(
+            examples, num_classes, None, collectives, seed, averaged
+        )
+    return Evaluated(metrics, examples, None)
 
 
 def _require_names(class_names: Sequence[str], num_classes: int) -> None:
@@ -186,7 +221,8 @@ def _wilson_intervals(examples: Examples, num_classes: int) -> dict[str, Any]:
 
 def _bootstrap_intervals(
     examples: Examples,
-    rankings: Rankings,
+    num_classes: int,
+    resampled: dict[int, ResampledAuc] | None,
     collectives: Collectives,
     seed: int,
     averaged: Integers | None,
@@ -195,14 +231,12 @@ def _bootstrap_intervals(
     topology, count = collectives.topology, num_resamples(len(examples))
     own = range(topology.rank, count, topology.size)
     by_rank = collectives.gather_json(
-        resampled_metrics(
-            examples, len(rankings.classes), seed=seed, numbers=own, averaged=averaged
-        )
+        resampled_metrics(examples, num_classes, seed=seed, numbers=own, averaged=averaged)
     )
     together = {name: [v for part in by_rank for v in part.get(name, ())] for name in by_rank[0]}
-    if rankings.resampled is not None:
+    if resampled is not None:
         together["roc_auc"] = resampled_macro_auc(
-            rankings.resampled, collectives, num_examples=len(examples), seed=seed, count=count
+            resampled, collectives, num_examples=len(examples), seed=seed, count=count
         )
     return {
         "num_resamples": count,

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from hvd_imgcls.distributed import Collectives
 from hvd_imgcls.errors import BadImagesError
+from hvd_imgcls.metrics.by_example import ExampleCollector
 from hvd_imgcls.metrics.collecting import Collector
 from hvd_imgcls.metrics.examples import Examples
 from hvd_imgcls.metrics.intervals import ResampledAuc
@@ -42,7 +43,7 @@ class Rankings:
     resampled: dict[int, ResampledAuc] | None
 
 
-def gather_examples(collector: Collector, collectives: Collectives) -> Examples:
+def gather_examples(collector: Collector | ExampleCollector, collectives: Collectives) -> Examples:
     """Returns the examples of all ranks, in order. Collective: every rank must call this.
 
     Raises:

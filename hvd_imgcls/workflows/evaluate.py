@@ -9,22 +9,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from hvd_imgcls import distributed, logs
 from hvd_imgcls.config import RunConfig, to_tree
+from hvd_imgcls.config.models import class_sharded_head
+from hvd_imgcls.config.reading.class_sharding import (
+    evaluates_by_example,
+    require_collected_scores,
+)
 from hvd_imgcls.data import ImageSource, image_shape_of
 from hvd_imgcls.data.bad_examples.unreadable import name_unreadable_block
 from hvd_imgcls.data.order.positions import rank_blocks
 from hvd_imgcls.data.pipeline.evaluation_dataset import evaluation_dataset
+from hvd_imgcls.environment.topology import Topology
 from hvd_imgcls.errors import alike_on_all_ranks
 from hvd_imgcls.files.json_files import to_json
-from hvd_imgcls.metrics import Collector, Evaluated, ThresholdTargets, evaluate
+from hvd_imgcls.keras.class_sharding.head import ClassShardedHead
+from hvd_imgcls.keras.class_sharding.part import ClassPart
+from hvd_imgcls.keras.class_sharding.results import ResultsFromParts
+from hvd_imgcls.metrics import Collector, Evaluated, ExampleCollector, ThresholdTargets, evaluate
+from hvd_imgcls.metrics.examples import Examples
 from hvd_imgcls.plan import EvaluationPlan
+from hvd_imgcls.plan.class_division import ClassDivision
 from hvd_imgcls.run_directory.classes import class_names_of
 from hvd_imgcls.run_directory.paths import EvaluationFiles
 from hvd_imgcls.workflows.evaluating.choice import Choice, choose_images, with_classes_of_model
+from hvd_imgcls.workflows.evaluating.collector import make_collector
 from hvd_imgcls.workflows.evaluating.files import with_examples, write_evaluation
 from hvd_imgcls.workflows.evaluating.notable_images import write_pictures
 from hvd_imgcls.workflows.quarantine import report_held_out
@@ -68,10 +81,12 @@ def evaluate_file(
         The metrics, the same on all ranks.
 
     Raises:
+        ConfigError: If metrics are configured whose scores are not collected.
         CheckpointError: If the file is not a model or does not fit the data.
         DataError: If the images have classes that the model does not know.
     """
     # Set up ranks and logging.
+    require_collected_scores(config)
     ranks = join_ranks(verbosity)
     collectives, topology, threads = ranks.collectives, ranks.topology, ranks.threads
 
@@ -98,14 +113,14 @@ def evaluate_file(
     )
 
     # Load the model and evaluate it.
-    images = image_shape_of(source, config), len(source.class_names)
+    images, options = (image_shape_of(source, config), len(source.class_names)), EvaluationOptions()
     with alike_on_all_ranks():
         if model_path.is_dir():
             predict = load_saved_model(model_path, *images, is_trusted=is_trusted)
         else:
             model = load_trained_model(model_path, *images, is_trusted=is_trusted)
-            predict = make_predict(model, config.evaluation.views)
-    evaluated = evaluate_model(predict, source, config, plan, ranks=ranks)
+            predict, options = _divided(model, config, topology, images[1])
+    evaluated = evaluate_model(predict, source, config, plan, ranks=ranks, options=options)
     described = describe_metrics(evaluated.metrics, chosen.what)
     logger.log(logs.RESULT, "%s (%s)", described, chosen.how_many)
     metrics = with_examples(evaluated, source)
@@ -129,11 +144,28 @@ class EvaluationOptions:
             quarantine` excludes, or None.
         with_intervals: Whether to compute the bootstrap intervals; others are always computed.
         on_block: Called before each block, equally often on all ranks.
+        from_parts: Computes results from the logits of this rank's classes, which `predict`
+            returns then, for the examples of all ranks; None if `predict` returns all classes.
     """
 
     quarantine_path: Path | None = None
     with_intervals: bool = True
     on_block: Callable[[], None] = lambda: None
+    from_parts: ResultsFromParts | None = None
+
+
+def _divided(
+    model: keras.Model, config: RunConfig, topology: Topology, num_classes: int
+) -> tuple[Callable[[tf.Tensor], tf.Tensor], EvaluationOptions]:
+    """Returns what predicts, and how it is evaluated: by parts if the model was trained so."""
+    views, size = config.evaluation.views, topology.size
+    is_divided = class_sharded_head(config.model) is not None and evaluates_by_example(config)
+    if not is_divided or size > num_classes:
+        return make_predict(model, views), EvaluationOptions()
+    division = ClassDivision(num_classes=num_classes, num_parts=size, size=size)
+    head = ClassShardedHead(model, ClassPart(division, topology.rank))
+    options = EvaluationOptions(from_parts=ResultsFromParts(head.part))
+    return make_predict(head.model, views), options
 
 
 def evaluate_model(
@@ -151,7 +183,7 @@ def evaluate_model(
 
     Args:
         predict: From images `[batch, height, width, channels]` to logits `[batch, num_classes]`,
-            as returned by `make_predict`.
+            as returned by `make_predict`; see also `options.from_parts`.
         source: The images.
         config: Defines the preprocessing.
         plan: Defines the evaluation blocks.
@@ -162,7 +194,7 @@ def evaluate_model(
         DataError: If an image cannot be decoded; with `quarantine`, if there are too many.
     """
     options = options or EvaluationOptions()
-    collector = _collect(predict, source, config, plan, ranks, options.on_block)
+    collector = _collect(predict, source, config, plan, ranks, options)
     report_held_out(
         np.flatnonzero(collector.times_unreadable),
         source,
@@ -190,34 +222,35 @@ def _collect(
     config: RunConfig,
     plan: EvaluationPlan,
     ranks: Ranks,
-    on_block: Callable[[], None],
-) -> Collector:
-    """Returns the outputs for the examples of this rank."""
+    options: EvaluationOptions,
+) -> Collector | ExampleCollector:
+    """Returns the outputs for the examples of this rank. Collective if they come from parts."""
     rank, size = ranks.topology.rank, ranks.topology.size
     numbers, blocks = rank_blocks(plan, rank=rank, size=size, division=source.division)
     dataset = evaluation_dataset(
         source, config, plan, rank=rank, size=size, num_threads=ranks.threads.data
     )
-    collector = Collector(
-        num_classes=len(source.class_names),
-        num_examples=plan.num_examples,
-        capacity=int((blocks >= 0).sum()),
-        averaged_classes=source.averaged_classes,
-    )
+    collector = make_collector(source, config, plan, capacity=int((blocks >= 0).sum()))
     batches, pace, num_done = iter(dataset), logs.Pace(), 0
     for number, examples in zip(numbers.tolist(), blocks, strict=True):
-        on_block()
+        options.on_block()
         try:
             images, targets, weights = next(batches)
         except tf.errors.OpError as error:
             raise name_unreadable_block(source, config, examples, error) from None
-        if number < 0:
+        if number < 0 and options.from_parts is None:
             continue
-        logits = predict(images)
+        logits, labels = predict(images), targets.numpy()
+        if labels.ndim > 1:
+            labels = np.argmax(labels, axis=-1)
         is_good = weights.numpy() > 0
         collector.leave_out(examples[(examples >= 0) & ~is_good])
         counted = np.where(is_good, examples, -1)
-        collector.add(counted, np.argmax(targets, axis=-1), logits.numpy())
+        if options.from_parts is not None and isinstance(collector, ExampleCollector):
+            results = options.from_parts(logits, labels)
+            collector.add_results(Examples(numbers=counted, labels=labels, **results))
+        else:
+            collector.add(counted, labels, logits.numpy())
         num_done += int((examples >= 0).sum())
         if pace.is_due():
             # The other ranks have done about as many images as this one.
@@ -255,5 +288,7 @@ def largest_share(metrics: dict[str, Any]) -> float:
 
     The accuracy of always predicting that class.
     """
+    if "per_class" not in metrics:
+        return float(metrics["largest_class"] / metrics["num_examples"])
     support = [row["support"] for row in metrics["per_class"]]
     return float(max(support) / sum(support))

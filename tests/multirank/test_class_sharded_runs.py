@@ -81,7 +81,12 @@ TOLERANCES = {
 }
 
 
-def train_each(folder, names, heads):
+DRAWN = "{name: class_sharded, parts: 1, sampled_fraction: 0.5}"
+# Of 4 images in a pass, so that not all ten classes are drawn because of them.
+FEW_IMAGES = ("--train.global_batch_size=8", "--train.num_steps=60", "--train.num_epochs=null")
+
+
+def train_each(folder, names, heads, more=()):
     """Returns losses, metrics and weights of every run, on the root."""
     import keras
 
@@ -95,7 +100,7 @@ def train_each(folder, names, heads):
         model, *options = CASES[name]
         for head in heads:
             run_dir = folder / f"{list(CASES).index(name)}-{heads.index(head)}"
-            words = [f"--model={model % head}", *options, f"--run_dir={run_dir}"]
+            words = [f"--model={model % head}", *options, *more, f"--run_dir={run_dir}"]
             config = parse_config(PIPELINE, words, origin="x.yaml")
             result = train(config, verbosity=logs.Verbosity.QUIET)
             lines = (run_dir / "metrics.jsonl").read_text().splitlines()
@@ -164,3 +169,24 @@ def test_copies_of_the_parts_are_those_of_the_whole_layer(tmp_path):
     )
     compare([results[0][name, head] for head in heads], 1e-3)
     assert len({one[name, heads[1]]["digest"] for one in results}) == 1
+
+
+@pytest.mark.ranks(2)
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_as_many_parts_draw_the_same_classes_on_any_number_of_ranks(tmp_path):
+    name = "mixed, smoothed, weighted, accumulated, averaged"
+    heads = ["dense", DRAWN]
+    by_size = [
+        run_on_ranks(
+            train_each,
+            size,
+            arguments=(tmp_path / str(size), [name], heads, FEW_IMAGES),
+            fresh=True,
+        )[0]
+        for size in (1, 2)
+    ]
+    compare([one[name, DRAWN] for one in by_size], 1e-3)
+    # The loss is that of the drawn classes, which is smaller.
+    whole, drawn = (by_size[0][name, head]["losses"][0][0] for head in heads)
+    assert drawn < whole - 0.1

@@ -17,6 +17,7 @@ WAYS = {
     "sharded": "{shard_optimizer_state: true}",
     "delayed top_k": "{mode: delayed, compression: {name: top_k, fraction: 0.1}}",
     "class_sharded": "{}",
+    "drawn classes": "{}",
 }
 # The first within the warm-ups, the others within a period.
 MOMENTS = (
@@ -37,6 +38,11 @@ def test_each_mode_goes_on(name, tmp_path):
         options += ("--train.lookahead=null",)
     if name == "class_sharded":
         options += ("--model.head=class_sharded",)
+    if name == "drawn classes":
+        # Few images in a batch, so that not all ten classes are drawn because of them.
+        head = "--model.head={name: class_sharded, sampled_fraction: 0.6}"
+        options += (head, "--train.global_batch_size=8", "--train.num_epochs=1")
+        options += ("--schedule.warmup_epochs=0",)
     for action, moment in MOMENTS:
         stop(tmp_path, action, moment, 2, options)
     outcome = run_to_the_end(tmp_path, size=2, options=options)

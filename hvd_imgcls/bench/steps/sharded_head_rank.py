@@ -22,11 +22,19 @@ import tensorflow as tf
 
 import hvd_imgcls.keras as hvd
 from hvd_imgcls import distributed
-from hvd_imgcls.bench.steps.sharded_head import BATCH_SIZE, FEATURES, SHARDED, STEPS
+from hvd_imgcls.bench.steps.sharded_head import (
+    BATCH_SIZE,
+    FEATURES,
+    REPLICATED,
+    SAMPLED,
+    SAMPLED_FRACTION,
+    STEPS,
+)
 from hvd_imgcls.keras.class_sharding.accuracy import ClassShardedAccuracy
 from hvd_imgcls.keras.class_sharding.cross_entropy import ClassShardedCrossEntropy
 from hvd_imgcls.keras.class_sharding.head import ClassShardedHead
 from hvd_imgcls.keras.class_sharding.part import ClassPart
+from hvd_imgcls.keras.class_sharding.sampling import ClassSampler
 from hvd_imgcls.keras.optimizer.distributed_optimizer import register_part_variables
 from hvd_imgcls.plan.class_division import ClassDivision
 
@@ -42,12 +50,13 @@ def main(words: list[str]) -> None:
     random = np.random.default_rng(topology.rank)
     inputs = random.normal(size=(BATCH_SIZE, FEATURES)).astype(np.float32)
     targets: Any = random.integers(0, num_classes, BATCH_SIZE)
-    if arm == SHARDED:
+    if arm != REPLICATED:
         division = ClassDivision(
             num_classes=num_classes, num_parts=topology.size, size=topology.size
         )
         part = ClassPart(division, topology.rank)
-        head = ClassShardedHead(model, part)
+        sampler = ClassSampler(part, SAMPLED_FRACTION, seed=0) if arm == SAMPLED else None
+        head = ClassShardedHead(model, part, sampler)
         model = head.model
         register_part_variables(optimizer, head.variables)
         targets = np.stack([np.ones(BATCH_SIZE), targets], axis=-1).astype(np.float32)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import pydantic
 from pydantic.dataclasses import dataclass
 
-from hvd_imgcls.config.sections import STRICT, PositiveInt
+from hvd_imgcls.config.sections import STRICT, LeftOpenFraction, PositiveInt
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True, slots=True)
@@ -36,6 +36,14 @@ class ClassShardedHead:
 
     The number of ranks must be a multiple of it. With fewer parts than ranks, there are several
     copies of the layer, whose gradients are summed.
+    """
+
+    sampled_fraction: LeftOpenFraction = 1.0
+    """Fraction of the classes of every part that takes part in a training step.
+
+    1 for all. Below 1, the softmax is over all classes of the global batch and others that every
+    step draws at random (Partial FC, An et al. 2022, arXiv:2203.15565): less memory and time for
+    logits, and another loss. Evaluation, prediction and export have all classes.
     """
 
 

@@ -43,6 +43,39 @@ def require_class_sharding(config: RunConfig) -> None:
             raise _refused(what)
 
 
+def evaluates_by_example(config: RunConfig) -> bool:
+    """Whether an evaluation collects no probabilities of all classes: `evaluation.metrics`."""
+    if config.evaluation.metrics is None:
+        return class_sharded_head(config.model) is not None
+    return config.evaluation.metrics == "by_example"
+
+
+def require_collected_scores(config: RunConfig) -> None:
+    """Rejects metrics that need the scores of all classes, if these are not collected.
+
+    Raises:
+        ConfigError: If thresholds are to be reported, or a callback monitors ROC AUC.
+    """
+    if not evaluates_by_example(config):
+        return
+    thresholds = config.evaluation.thresholds
+    needing = {"evaluation.thresholds": bool(thresholds.recall or thresholds.precision)}
+    for index, callback in enumerate(config.callbacks):
+        monitor = getattr(callback, "monitor", None)
+        needing[f"callbacks.{index}.monitor val_roc_auc"] = monitor == "val_roc_auc"
+    for what, is_so in needing.items():
+        if is_so:
+            raise ConfigError(
+                "evaluation.metrics",
+                got=f"by_example, the default of model.head class_sharded, with {what}"
+                if config.evaluation.metrics is None
+                else f"by_example, with {what}",
+                expected="all: it needs the scores of all classes for every held-out example",
+                fix="omit it; or set evaluation.metrics: all, with which every rank has the whole "
+                "last layer in an evaluation, and a probability for each of its examples and class",
+            )
+
+
 def require_dense_head(config: RunConfig, what: str) -> None:
     """Rejects dividing the last layer.
 

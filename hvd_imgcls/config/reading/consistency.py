@@ -7,7 +7,10 @@ from collections.abc import Mapping
 
 from hvd_imgcls.config.models import GivenModel, KerasApplication, KerasFile, KerasHub
 from hvd_imgcls.config.normalization import UnitRange
-from hvd_imgcls.config.reading.class_sharding import require_class_sharding
+from hvd_imgcls.config.reading.class_sharding import (
+    require_class_sharding,
+    require_collected_scores,
+)
 from hvd_imgcls.config.running.callbacks import CsvLogger, EarlyStopping, ReduceOnPlateau
 from hvd_imgcls.config.schedules import ConstantSchedule
 from hvd_imgcls.config.schema import RunConfig
@@ -32,6 +35,7 @@ def require_consistent(config: RunConfig) -> None:
     require_reproducible_choice(config)
     require_divisible_state(config)
     require_class_sharding(config)
+    require_collected_scores(config)
 
 
 def require_possible_run_dir(run_dir: str | None) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from hvd_imgcls.config import RunConfig
+from hvd_imgcls.config.reading.class_sharding import evaluates_by_example
 from hvd_imgcls.data.dataset_options import on_own_threads
 from hvd_imgcls.data.decoding.blanks import make_loader
 from hvd_imgcls.data.decoding.image_files import make_evaluation_decoder
@@ -41,7 +42,8 @@ def evaluation_dataset(
 
     Returns:
         A dataset of (images, targets, sample_weight) like `training_dataset`, with
-        `plan.block_size` slots; padding and bad images have weight 0. Its examples are those of
+        `plan.block_size` slots; padding and bad images have weight 0. The targets are class
+        numbers, `[block_size]`, if the metrics are those of `by_example`. Its examples are those of
         `positions.rank_blocks`, in the same order.
     """
     num_classes = len(source.class_names)
@@ -53,7 +55,9 @@ def evaluation_dataset(
     def finish(
         images: tf.Tensor, examples: tf.Tensor, block: tf.Tensor, is_good: tf.Tensor | bool = True
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        targets = tf.one_hot(tf.gather(labels, examples), num_classes)
+        targets = tf.gather(labels, examples)
+        if not evaluates_by_example(config):
+            targets = tf.one_hot(targets, num_classes)
         return images, targets, tf.cast((block >= 0) & is_good, tf.float32)
 
     if isinstance(source, ArraySource):

@@ -11,6 +11,7 @@ _GOLDEN, _FIRST, _SECOND = SPLITMIX64
 
 # Purposes other than augmentations, whose streams are numbered from 1.
 RANDOM_RESIZED_CROP = 0x63726F70  # "crop"
+DRAWN_CLASSES = 0x636C6173  # "clas"
 
 
 def stream_key(seed: int, stream: int, epoch: int) -> int:
@@ -19,7 +20,7 @@ def stream_key(seed: int, stream: int, epoch: int) -> int:
     Args:
         seed: `train.seed`.
         stream: Distinguishes random numbers for different purposes.
-        epoch: 0-based.
+        epoch: 0-based; for `DRAWN_CLASSES` the part of the classes.
     """
     key = _mix(_mix(seed & _MASK, stream), epoch)
     return key - 2**64 if key >= 2**63 else key

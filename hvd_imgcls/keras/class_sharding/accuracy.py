@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from hvd_imgcls.keras.class_sharding.part import ClassPart
-from hvd_imgcls.keras.class_sharding.targets import heaviest_class
+from hvd_imgcls.keras.class_sharding.ranking import places_of_labels, predicted_classes
+from hvd_imgcls.keras.class_sharding.targets import heaviest_class, targets_from
 
 
 class ClassShardedAccuracy(keras.metrics.Mean):
     """`keras.metrics.CategoricalAccuracy` of all classes, over the examples of this rank.
 
-    Of equal logits, and of equal targets, the lowest class counts, as with `argmax`.
+    In a training step for which classes are drawn, only those count. Of equal logits, and of equal
+    targets, the lowest class counts, as with `argmax`.
 
     Collective: every rank must call `update_state`.
 
@@ -32,23 +33,40 @@ class ClassShardedAccuracy(keras.metrics.Mean):
         """Adds a batch. Collective.
 
         Args:
-            y_true: `[batch, 2 k]`: the weights of k classes, then their numbers.
+            y_true: `[batch, 2 k]`: the weights of k classes, then their numbers; or class numbers,
+                `[batch]`.
             y_pred: Logits `[group_batch, own_classes]`.
             sample_weight: `[batch]`.
         """
-        predicted = self._predicted(tf.convert_to_tensor(y_pred), tf.shape(y_true)[0])
-        is_right = tf.equal(predicted, heaviest_class(tf.convert_to_tensor(y_true)))
+        labels = heaviest_class(targets_from(tf.convert_to_tensor(y_true)))
+        predicted = predicted_classes(self._part, tf.convert_to_tensor(y_pred))
+        is_right = tf.equal(self._part.own_rows(predicted, tf.shape(labels)[0]), labels)
         super().update_state(tf.cast(is_right, tf.float32), sample_weight=sample_weight)
 
-    def _predicted(self, logits: tf.Tensor, num_own: tf.Tensor) -> tf.Tensor:
-        """Returns the class of the largest logit of each example of this rank. Collective."""
+
+class ClassShardedTopKAccuracy(keras.metrics.Mean):
+    """`keras.metrics.TopKCategoricalAccuracy` of all classes, over the examples of this rank.
+
+    As `ClassShardedAccuracy`. Of equal logits, those of lower classes come first.
+
+    Collective: every rank must call `update_state`.
+
+    Args:
+        part: This rank's classes.
+        k: An example is right if fewer than `k` classes come before its label.
+        name: Name of the metric.
+    """
+
+    def __init__(self, part: ClassPart, k: int, name: str) -> None:
+        super().__init__(name=name)
+        self._part = part
+        self._k = k
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Adds a batch: see `ClassShardedAccuracy.update_state`. Collective."""
         part = self._part
-        classes = part.classes.start + tf.argmax(logits, axis=-1, output_type=tf.int32)
-        # Class numbers are exact in float32.
-        own = tf.stack([tf.reduce_max(logits, axis=-1), tf.cast(classes, tf.float32)], axis=-1)
-        of_parts = part.gather(own[tf.newaxis], "predictions")
-        values, classes = tf.unstack(of_parts, axis=-1)
-        is_largest = tf.equal(values, tf.reduce_max(values, axis=0))
-        # The parts have ascending classes.
-        best = tf.reduce_min(tf.where(is_largest, classes, np.inf), axis=0)
-        return tf.cast(part.own_rows(best, num_own), tf.int32)
+        own = heaviest_class(targets_from(tf.convert_to_tensor(y_true)))
+        labels = part.gather(own, "labels")
+        places = places_of_labels(part, tf.convert_to_tensor(y_pred), labels)
+        is_right = part.own_rows(places, tf.shape(own)[0]) < self._k
+        super().update_state(tf.cast(is_right, tf.float32), sample_weight=sample_weight)

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from hvd_imgcls.keras.class_sharding.part import ClassPart
+from hvd_imgcls.keras.class_sharding.sampling import drawn_classes
 
 
 class ClassShardedDense(keras.layers.Dense):
@@ -15,7 +16,8 @@ class ClassShardedDense(keras.layers.Dense):
 
     From features `[batch, features]` to logits `[group_batch, own_classes]`, float32, where
     `group_batch` are the examples of all ranks of the group. The gradients of its weights, and of
-    the features, are those of the sum of the losses of all ranks.
+    the features, are those of the sum of the losses of all ranks. In a training step for which
+    classes are drawn, the logits are those of the drawn ones, `[group_batch, drawn]`.
 
     Collective: every rank must call this, and compute its gradient.
 
@@ -34,6 +36,10 @@ class ClassShardedDense(keras.layers.Dense):
         """Returns the logits."""
         part: ClassPart = self.__dict__["part"]
         features = part.gather_features(inputs)
-        kernel, *bias = part.sum_over_copies([variable.value for variable in self.weights])
+        values = [variable.value for variable in self.weights]
+        drawn = drawn_classes()
+        if drawn is not None:
+            values = [drawn.columns(tf.convert_to_tensor(value)) for value in values]
+        kernel, *bias = part.sum_over_copies(values)
         logits = tf.matmul(features, kernel)
         return logits + bias[0] if bias else logits

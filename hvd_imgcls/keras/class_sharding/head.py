@@ -13,6 +13,7 @@ from hvd_imgcls import distributed
 from hvd_imgcls.errors import ConfigError
 from hvd_imgcls.keras.class_sharding.dense import ClassShardedDense
 from hvd_imgcls.keras.class_sharding.part import ClassPart
+from hvd_imgcls.keras.class_sharding.sampling import ClassSampler
 from hvd_imgcls.keras.class_sharding.targets import MAX_CLASSES
 
 _EXTRAS = (
@@ -35,6 +36,8 @@ class ClassShardedHead:
     Args:
         whole: A functional model that ends in a dense layer, with the same weights on all ranks.
         part: This rank's classes.
+        sampler: Draws the classes of every training step; all of them if None.
+        model_class: Class of the divided model.
 
     Attributes:
         model: The divided model; from images `[batch, height, width, channels]` to logits
@@ -45,19 +48,30 @@ class ClassShardedHead:
         ConfigError: If the model does not end in a plain dense layer, or has too many classes.
     """
 
-    def __init__(self, whole: keras.Model, part: ClassPart) -> None:
+    def __init__(
+        self,
+        whole: keras.Model,
+        part: ClassPart,
+        sampler: ClassSampler | None = None,
+        *,
+        model_class: type[keras.Model] = keras.Model,
+    ) -> None:
         self.part = part
         self._whole = whole
-        self._layer = _last_dense(whole)
+        self._layer = last_dense(whole)
         layer = self._layer
         own = ClassShardedDense(part, use_bias=layer.use_bias, name=layer.name)
-        self.model = keras.Model(whole.inputs[0], own(layer.input), name=whole.name)
+        inputs = whole.inputs if len(whole.inputs) > 1 else whole.inputs[0]
+        self.model = model_class(inputs=inputs, outputs=own(layer.input), name=whole.name)
         self._own = own
-        self.features = keras.Model(whole.inputs[0], layer.input, name=whole.name)
+        self.features = keras.Model(inputs, layer.input, name=whole.name)
         classes = slice(part.classes.start, part.classes.stop)
         for variable, value in zip(own.weights, layer.weights, strict=True):
             variable.assign(value.value[..., classes])
         own.trainable = layer.trainable
+        if sampler is not None:
+            # On the instance, in front of the class's method. Not `setattr`, which Keras tracks.
+            vars(self.model)["train_step"] = sampler.wrap(self.model)
         self._release()
 
     @property
@@ -115,7 +129,7 @@ class _Released:
         raise RuntimeError(f"{self._path} is divided over the ranks: use it in `gathered()`")
 
 
-def _last_dense(model: keras.Model) -> Any:
+def last_dense(model: keras.Model) -> Any:
     """Returns the dense layer that a model ends in.
 
     Raises:

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from hvd_imgcls import distributed
 from hvd_imgcls.distributed import ProcessSet, ReduceOp, global_process_set
+from hvd_imgcls.keras.class_sharding.targets import targets_from
 from hvd_imgcls.keras.graph.waiting import timed
 from hvd_imgcls.plan.class_division import ClassDivision
 
@@ -46,14 +47,53 @@ class ClassPart:
             rows: `[batch, ...]`.
             name: Name of the operation.
         """
-        if self.division.num_parts == 1:
+        return self._gather(rows, name, self.group, self.division.num_parts)
+
+    def gather_over_copies(self, rows: tf.Tensor, name: str) -> tf.Tensor:
+        """Returns the rows of all ranks with the same part. Collective.
+
+        Args:
+            rows: `[rows, ...]`.
+            name: Name of the operation.
+        """
+        if self.copies is None:
+            return rows
+        number = self.division.size // self.division.num_parts
+        return self._gather(rows, name, self.copies, number)
+
+    def _gather(self, rows: tf.Tensor, name: str, process_set: ProcessSet, size: int) -> tf.Tensor:
+        if size == 1:
             return rows
         ranks = distributed.current()
         gathered = self._timed(
-            lambda own: ranks.allgather(own, name=_named(name), process_set=self.group), rows
+            lambda own: ranks.allgather(own, name=_named(name), process_set=process_set), rows
         )
         # Horovod does not know the shape of the result in a graph.
         return tf.ensure_shape(gathered, [None, *rows.shape[1:]])
+
+    def gather_targets(self, y_true: tf.Tensor) -> tf.Tensor:
+        """Returns the targets of all ranks of the group, `[group_batch, 2 k]`. Collective.
+
+        Args:
+            y_true: Targets of this rank's batch: see `targets_from`.
+
+        Raises:
+            tf.errors.InvalidArgumentError: When the step runs, on all ranks of the group, if they
+                have different numbers of examples.
+        """
+        targets = targets_from(y_true)
+        num_own = tf.cast(tf.shape(targets)[0], tf.float32)
+        numbers = tf.fill([tf.shape(targets)[0], 1], num_own)
+        gathered = self.gather(tf.concat([targets, numbers], axis=-1), "targets")
+        sizes = gathered[:, -1]
+        check = tf.debugging.assert_equal(
+            sizes,
+            tf.fill(tf.shape(sizes), num_own),
+            message="class_sharded: got batches of different sizes on the ranks, expected equal "
+            "ones; use dataset.batch(n, drop_remainder=True), or as many examples on every rank",
+        )
+        with tf.control_dependencies([check] if check is not None else []):
+            return tf.identity(gathered[:, :-1])
 
     def reduce(self, values: tf.Tensor, op: ReduceOp, name: str) -> tf.Tensor:
         """Returns values reduced over the group. Collective: every rank must call this."""

@@ -8,6 +8,18 @@ MAX_CLASSES = 2**24
 """Class numbers up to this are exact in float32."""
 
 
+def targets_from(y_true: tf.Tensor) -> tf.Tensor:
+    """Returns targets of few classes per example, `[batch, 2 k]`, float32.
+
+    Args:
+        y_true: Those, or class numbers, `[batch]` or `[batch, 1]`, any number type.
+    """
+    if y_true.shape.rank == 2 and y_true.shape[-1] != 1:
+        return tf.cast(y_true, tf.float32)
+    classes = tf.cast(tf.reshape(y_true, [-1]), tf.float32)
+    return tf.stack([tf.ones_like(classes), classes], axis=-1)
+
+
 def weights_and_classes(targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the weights, float32, and the classes, int32, both `[batch, k]`.
 

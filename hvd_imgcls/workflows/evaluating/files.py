@@ -20,7 +20,7 @@ from hvd_imgcls.run_directory.paths import EvaluationFiles
 
 def with_examples(evaluated: Evaluated, source: ImageSource) -> dict[str, Any]:
     """Returns the metrics, with the names of notable images added."""
-    if evaluated.rankings is None:
+    if not evaluated.is_finite:
         return evaluated.metrics
     worst = notable_examples(evaluated.examples, source.class_names, _namer(source))
     return {**evaluated.metrics, **worst}
@@ -31,7 +31,8 @@ def write_evaluation(
 ) -> dict[str, Any]:
     """Writes the files of an evaluation. Root only.
 
-    If the model's outputs are NaN or infinite, only the metrics are written.
+    If the model's outputs are NaN or infinite, only the metrics are written. There are no curves if
+    the probabilities of all classes were not collected.
 
     Returns:
         The contents of the metrics file.
@@ -39,8 +40,12 @@ def write_evaluation(
     files.directory.mkdir(parents=True, exist_ok=True)
     metrics = with_examples(evaluated, source)
     write_json(files.metrics, metrics)
-    if evaluated.rankings is not None:
+    if evaluated.rankings is None:
+        # Those of an earlier evaluation, with other metrics.
+        files.curves.unlink(missing_ok=True)
+    else:
         write_json(files.curves, curves(evaluated.rankings, source.class_names))
+    if evaluated.is_finite:
         table = predictions_table(evaluated.examples, source.class_names, _namer(source))
         with replacing(files.predictions) as partial:
             pq.write_table(table, partial)

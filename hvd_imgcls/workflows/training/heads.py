@@ -7,10 +7,12 @@ import logging
 import keras
 
 from hvd_imgcls.config.models import class_sharded_head
-from hvd_imgcls.distributed import ProcessSet, global_process_set
+from hvd_imgcls.config.reading.class_sharding import evaluates_by_example
 from hvd_imgcls.errors import ConfigError
+from hvd_imgcls.keras.class_sharding.grouping import ranks_of_parts
 from hvd_imgcls.keras.class_sharding.head import ClassShardedHead
 from hvd_imgcls.keras.class_sharding.part import ClassPart
+from hvd_imgcls.keras.class_sharding.sampling import ClassSampler
 from hvd_imgcls.plan.class_division import ClassDivision
 from hvd_imgcls.workflows.training.run import Run
 
@@ -42,28 +44,23 @@ def divided_head(run: Run, model: keras.Model) -> ClassShardedHead | None:
             fix="change it, or the number of ranks",
         )
     division = ClassDivision(num_classes=num_classes, num_parts=num_parts, size=size)
-    group, copies = _process_sets(run, division)
+    group, copies = ranks_of_parts(run.collectives, division)
     part = ClassPart(division, run.rank, group=group, copies=copies)
+    sampler = None
+    if section.sampled_fraction < 1:
+        sampler = ClassSampler(part, section.sampled_fraction, run.plan.seed)
     logger.info(
-        "last layer: %s classes in %d parts of about %s",
+        "last layer: %s classes in %d parts of about %s%s",
         f"{num_classes:,}",
         num_parts,
         f"{len(part.classes):,}",
+        f", of which {sampler.num_drawn:,} are drawn for a step" if sampler else "",
     )
-    return ClassShardedHead(model, part)
-
-
-def _process_sets(run: Run, division: ClassDivision) -> tuple[ProcessSet, ProcessSet | None]:
-    """Returns the ranks with one copy of the layer, and those with the same part. Collective."""
-    num_parts, size = division.num_parts, division.size
-    if num_parts == size:
-        return global_process_set, None
-    groups = [division.group(first) for first in range(0, size, num_parts)]
-    copies = [division.copies(part) for part in range(num_parts)]
-    if num_parts == 1:
-        # Every rank is a group, which does not communicate.
-        return global_process_set, global_process_set
-    sets = {tuple(ranks): ProcessSet(ranks) for ranks in (*groups, *copies)}
-    for process_set in sets.values():
-        run.collectives.add_process_set(process_set)
-    return sets[tuple(division.group(run.rank))], sets[tuple(division.copies(run.rank))]
+    if not evaluates_by_example(run.config):
+        size_in_bytes = 8 * num_classes * run.plan.evaluation.num_examples
+        logger.warning(
+            "evaluation.metrics all: in evaluations, every rank has the whole last layer, and the "
+            "ranks together store %.3g GB of probabilities; by_example is computed from the parts",
+            size_in_bytes / 1e9,
+        )
+    return ClassShardedHead(model, part, sampler)

@@ -1,12 +1,17 @@
-"""Evaluates the held-out split during training: exact metrics after some of the epochs."""
+"""Evaluates the held-out split during training, and a phase whole or by parts."""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import math
 from typing import Any
 
 import keras
 
+from hvd_imgcls.config.reading.class_sharding import evaluates_by_example
+from hvd_imgcls.keras.class_sharding.results import ResultsFromParts
+from hvd_imgcls.metrics import Evaluated
 from hvd_imgcls.workflows.evaluate import EvaluationOptions, evaluate_model
 from hvd_imgcls.workflows.trained_model.test_time_augmentation import make_predict
 from hvd_imgcls.workflows.training.phase import Phase
@@ -14,6 +19,52 @@ from hvd_imgcls.workflows.training.run import Run
 
 VALUES = ("val_loss", "val_top1", "val_balanced_accuracy", "val_roc_auc")
 """The metrics that are added to those of an epoch."""
+
+
+class PhaseEvaluation:
+    """Evaluates a phase, once or several times.
+
+    Args:
+        run: The run.
+        phase: The training.
+    """
+
+    def __init__(self, run: Run, phase: Phase) -> None:
+        self._run = run
+        self._phase = phase
+        self._from_parts: ResultsFromParts | None = None
+        if phase.head is not None and evaluates_by_example(run.config):
+            self._from_parts = ResultsFromParts(phase.head.part)
+        self._predict: Any = None
+
+    def model(self) -> contextlib.AbstractContextManager[keras.Model]:
+        """Returns a context manager that yields what `evaluate` needs. Collective."""
+        if self._from_parts is not None:
+            return contextlib.nullcontext(self._phase.model)
+        return self._phase.whole_model()
+
+    def evaluate(self, model: keras.Model, options: EvaluationOptions) -> Evaluated:
+        """Evaluates. Collective: every rank must call this.
+
+        Args:
+            model: The whole model; only read if its last layer is not evaluated by parts.
+            options: What else is done.
+        """
+        run, is_parted = self._run, self._from_parts is not None
+        predict = self._predict or make_predict(
+            self._phase.model if is_parted else model, run.config.evaluation.views
+        )
+        if self._phase.head is None or is_parted:
+            # Kept, because creating it again would retrace the model in every epoch.
+            self._predict = predict
+        return evaluate_model(
+            predict,
+            run.source,
+            run.config,
+            run.plan.evaluation,
+            ranks=run.ranks,
+            options=dataclasses.replace(options, from_parts=self._from_parts),
+        )
 
 
 class HeldOutEvaluation(keras.callbacks.Callback):
@@ -36,9 +87,8 @@ class HeldOutEvaluation(keras.callbacks.Callback):
     def __init__(self, run: Run, phase: Phase, every_epochs: int) -> None:
         super().__init__()
         self._run = run
-        self._phase = phase
+        self._evaluation = PhaseEvaluation(run, phase)
         self._every_epochs = every_epochs
-        self._predict: Any = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Evaluates if due. Collective.
@@ -50,26 +100,11 @@ class HeldOutEvaluation(keras.callbacks.Callback):
             return
         run = self._run
         run.show("evaluation")
-        with self._phase.whole_model() as model:
-            metrics = self._evaluate(model)
+        options = EvaluationOptions(with_intervals=False, on_block=run.on_evaluated_block)
+        with self._evaluation.model() as model:
+            metrics = self._evaluation.evaluate(model, options).metrics
         for name in VALUES:
             value = metrics.get(name.removeprefix("val_"))
             if isinstance(value, dict):
                 value = value["macro"]
             logs[name] = math.nan if value is None else value
-
-    def _evaluate(self, model: keras.Model) -> dict[str, Any]:
-        """Returns the metrics of a whole model. Collective."""
-        run = self._run
-        predict = self._predict or make_predict(model, run.config.evaluation.views)
-        if self._phase.head is None:
-            # Kept, because creating it again would retrace the model in every epoch.
-            self._predict = predict
-        return evaluate_model(
-            predict,
-            run.source,
-            run.config,
-            run.plan.evaluation,
-            ranks=run.ranks,
-            options=EvaluationOptions(with_intervals=False, on_block=run.on_evaluated_block),
-        ).metrics

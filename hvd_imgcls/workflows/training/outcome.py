@@ -23,12 +23,12 @@ from hvd_imgcls.keras.saving import write_portable
 from hvd_imgcls.optimizers import take_averages
 from hvd_imgcls.run_directory.paths import EvaluationFiles, RunDir
 from hvd_imgcls.run_directory.status import State, write_status
-from hvd_imgcls.workflows.evaluate import EvaluationOptions, describe_metrics, evaluate_model
+from hvd_imgcls.workflows.evaluate import EvaluationOptions, describe_metrics
 from hvd_imgcls.workflows.evaluating.files import with_examples, write_evaluation
 from hvd_imgcls.workflows.evaluating.notable_images import write_pictures
 from hvd_imgcls.workflows.progress.summary import describe_run, summarize
-from hvd_imgcls.workflows.trained_model.test_time_augmentation import make_predict
 from hvd_imgcls.workflows.training.freezing import Freezer
+from hvd_imgcls.workflows.training.held_out import PhaseEvaluation
 from hvd_imgcls.workflows.training.phase import Phase
 from hvd_imgcls.workflows.training.run import Run
 from hvd_imgcls.workflows.training.watching import draw_outcome
@@ -71,13 +71,14 @@ def finish_run(run: Run, phase: Phase, freezer: Freezer) -> TrainResult:
         DataError: If an image of the held-out split cannot be read.
     """
     run.show("evaluation")
-    files, metrics_without_ema = run.files, None
+    files, metrics_without_ema, evaluation = run.files, None, PhaseEvaluation(run, phase)
     quarantine_path: Path | None = files.quarantine
     if run.config.train.ema is not None:
         with phase.whole_model() as model:
             _settle_as_trained(run, model, freezer)
             _, metrics_without_ema = _evaluate_and_save(
                 run,
+                evaluation,
                 model,
                 files.model_without_ema,
                 EvaluationFiles(files.path, "_without_ema"),
@@ -88,7 +89,7 @@ def finish_run(run: Run, phase: Phase, freezer: Freezer) -> TrainResult:
     with phase.whole_model() as model:
         _settle_as_trained(run, model, freezer)
         digest, metrics = _evaluate_and_save(
-            run, model, files.model, EvaluationFiles(files.path), quarantine_path
+            run, evaluation, model, files.model, EvaluationFiles(files.path), quarantine_path
         )
         if run.is_root:
             draw_outcome(run, model, metrics)
@@ -115,6 +116,7 @@ def finish_run(run: Run, phase: Phase, freezer: Freezer) -> TrainResult:
 
 def _evaluate_and_save(
     run: Run,
+    evaluation: PhaseEvaluation,
     model: keras.Model,
     model_path: Path,
     files: EvaluationFiles,
@@ -132,16 +134,10 @@ def _evaluate_and_save(
     polled = contextlib.nullcontext() if checkpointing is None else checkpointing.polled()
     run.limits.compile()
     with run.record.evaluating(), polled:
-        evaluated = evaluate_model(
-            make_predict(model, run.config.evaluation.views),
-            run.source,
-            run.config,
-            run.plan.evaluation,
-            ranks=run.ranks,
-            options=EvaluationOptions(
-                quarantine_path=quarantine_path, on_block=run.on_evaluated_block
-            ),
+        options = EvaluationOptions(
+            quarantine_path=quarantine_path, on_block=run.on_evaluated_block
         )
+        evaluated = evaluation.evaluate(model, options)
     run.limits.save()
     if checkpointing is not None:
         checkpointing.end()

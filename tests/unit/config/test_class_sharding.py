@@ -48,6 +48,8 @@ def test_the_rest_is_allowed():
         "--gradient_clipping={name: adaptive}",
         "--synchronization.compression=fp16",
         "--callbacks=[{name: early_stopping, restore_best_weights: false}]",
+        "--model.head.sampled_fraction=0.1",
+        "--model.head.sampled_fraction=1",
     ):
         require_consistent(parse_config(PIPELINE, [option], origin="x.yaml"))
 
@@ -56,3 +58,36 @@ def test_the_rest_is_allowed():
 def test_models_without_a_plain_last_layer_do_not_have_the_key(model):
     with pytest.raises(ConfigError, match="head"):
         parse_config(PIPELINE, [f"--model={{name: {model}, head: dense}}"], origin="x.yaml")
+
+
+@pytest.mark.parametrize("value", ["0", "-0.1", "1.5", "null", "'0.1'"])
+def test_a_sampled_fraction_is_above_0_and_at_most_1(value):
+    with pytest.raises(ConfigError, match=r"model\.head.*sampled_fraction"):
+        parse_config(PIPELINE, [f"--model.head.sampled_fraction={value}"], origin="x.yaml")
+
+
+def test_a_whole_layer_is_not_sampled():
+    with pytest.raises(ConfigError, match="sampled_fraction"):
+        parse_config(
+            PIPELINE, ["--model.head={name: dense, sampled_fraction: 0.1}"], origin="x.yaml"
+        )
+
+
+NEEDING_SCORES = {
+    "evaluation.thresholds": "--evaluation.thresholds={recall: [0.9]}",
+    "callbacks.0.monitor val_roc_auc": "--callbacks=[{name: early_stopping, monitor: val_roc_auc, "
+    "restore_best_weights: false}]",
+}
+
+
+@pytest.mark.parametrize("what", NEEDING_SCORES)
+def test_metrics_that_need_all_scores_are_refused_by_name(what):
+    option = NEEDING_SCORES[what]
+    config = parse_config(PIPELINE, [option], origin="x.yaml")
+    with pytest.raises(ConfigError, match=rf"^evaluation\.metrics: got .*default.*{what}"):
+        require_consistent(config)
+    for more in ("--evaluation.metrics=all", "--model.head=dense"):
+        require_consistent(parse_config(PIPELINE, [option, more], origin="x.yaml"))
+    words = [option, "--model.head=dense", "--evaluation.metrics=by_example"]
+    with pytest.raises(ConfigError, match=rf"^evaluation\.metrics: got 'by_example, with {what}"):
+        require_consistent(parse_config(PIPELINE, words, origin="x.yaml"))
