@@ -180,8 +180,12 @@ class ClassShardedModel(keras.Model):
                 fix="use `with model.gathered() as whole` for other ways of saving",
             )
         with self.gathered() as whole:
+            saved = whole
+            if whole.compiled:
+                # Its own optimizer knows nothing of this training.
+                saved = keras.Model(whole.inputs, whole.outputs, name=whole.name)
             distributed.agreement.on_root(
-                distributed.current(), lambda: write_portable(Path(filepath), whole)
+                distributed.current(), lambda: write_portable(Path(filepath), saved)
             )
 
 

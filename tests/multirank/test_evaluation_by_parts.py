@@ -11,6 +11,7 @@ import pytest
 from tests.support.launch import run_on_ranks
 
 BATCH = 5
+THREE = pytest.param(3, marks=[pytest.mark.ranks(3), pytest.mark.slow])
 
 
 def rows(size, num_classes):
@@ -55,7 +56,7 @@ def results_and_places(num_classes):
     return got, {one.name: getattr(whole, one.name) for one in fields(whole)}, top
 
 
-@pytest.mark.parametrize("size", [1, 2, pytest.param(3, marks=pytest.mark.ranks(3))])
+@pytest.mark.parametrize("size", [1, 2, THREE])
 def test_results_of_examples_are_those_of_all_classes(size):
     for got, whole, (top_3, expected) in run_on_ranks(
         results_and_places, size, arguments=[13], timeout_seconds=250
@@ -160,7 +161,7 @@ def require_close(got, expected, where=""):
 ALL_ONLY = {"roc_auc", "average_precision"}
 
 
-@pytest.mark.parametrize("size", [1, 2, pytest.param(3, marks=pytest.mark.ranks(3))])
+@pytest.mark.parametrize("size", [1, 2, THREE])
 def test_an_evaluation_by_parts_is_that_of_all_scores(size):
     cases = [("dense", "all"), ("dense", "by_example"), ("class_sharded", "by_example")]
     by_rank = run_on_ranks(evaluate_each, size, arguments=[cases], timeout_seconds=250)
