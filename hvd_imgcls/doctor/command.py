@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from hvd_imgcls.doctor import gpu_checks, horovod_checks, machine, versions
 from hvd_imgcls.doctor.check import Check, Status, fail
+from hvd_imgcls.environment.affinity import launched_local_rank
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +40,8 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         The exit code: 0 when nothing failed, else 2.
     """
+    if launched_local_rank() > 0:
+        return 0  # the first rank of this host reports
     checks = []
     chosen = gpu_only_checks if args.gpu else all_checks
     for check in chosen(args.self_test_timeout):

@@ -206,11 +206,15 @@ def test_a_cancelled_job_saves_and_the_same_script_continues(slurm, tmp_path):
 
 @pytest.mark.ranks(2)
 def test_the_signal_before_the_time_limit_saves_and_requeue_continues(slurm, tmp_path):
-    # A tenth of a second in every step: longer than the time limit of a minute.
-    options = [*OPTIONS, "--train.num_epochs=35", "--checkpoint.every_steps=100000"]
+    # A tenth of a second in every step of 1,320.
+    options = [*OPTIONS, "--train.num_epochs=60", "--checkpoint.every_steps=100000"]
     script = training("slow@before_step:rank=1:step=1", options, more=["--requeue"])
-    limits = ("--time=1", "--signal=B:USR1@20", "--requeue")
+    limits = ("--time=60", "--signal=B:USR1@20", "--requeue")
     job = slurm.submit(script, tmp_path, *NODES, *limits)
+    slurm.wait_for_output("step 1/1,320", tmp_path, START_SECONDS)
+    # In one to two minutes.
+    minutes = int(slurm.show(job)["RunTime"].split(":")[1]) + 2
+    slurm.command("scontrol", "update", f"JobId={job}", f"TimeLimit={minutes}")
     said = f"job {job} is put back in the queue (scontrol requeue {job})"
     output = slurm.wait_for_output(said, tmp_path, 300)
     assert "hvd-imgcls launch: interrupted by SIGUSR1; it can be continued" in output, output
@@ -220,7 +224,7 @@ def test_the_signal_before_the_time_limit_saves_and_requeue_continues(slurm, tmp
     while (shown := slurm.show(job))["JobState"] != "PENDING":
         assert time.monotonic() < deadline, shown
         time.sleep(0.2)
-    slurm.command("scontrol", "update", f"JobId={job}", "TimeLimit=5", "StartTime=now")
+    slurm.command("scontrol", "update", f"JobId={job}", "TimeLimit=60", "StartTime=now")
     shown = slurm.wait_for_end(job, 600)
     output = (tmp_path / "job.txt").read_text()
     assert (shown["JobState"], shown["Restarts"]) == ("COMPLETED", "1"), output

@@ -103,6 +103,11 @@ class Slurm:
         """Starts the daemon of a node."""
         self._daemon(number, ["slurmd", "-N", name])
 
+    def crash(self, name: str) -> None:
+        """Kills everything on a node, which is a host in a namespace."""
+        assert self._hosts is not None
+        self._hosts.crash(list(self._addresses).index(name) + 1)
+
     def run(
         self, words: Sequence[str], cwd: Path, *, seconds: float = 120
     ) -> subprocess.CompletedProcess[str]:
