@@ -70,7 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     module = importlib.import_module(COMMANDS[name].module)
     parser = make_parser(name, module)
     others, overrides = _split_overrides(words, parser)
-    arranged = options_first(others, parser)
+    # What follows the options of a launcher is the command of the ranks, with options of its own.
+    arranged = others if parser.get_default("is_launcher") else options_first(others, parser)
     if parser.get_default("overrides") is not None:
         _require_known_options(arranged, parser)
     arguments = parser.parse_args(arranged)

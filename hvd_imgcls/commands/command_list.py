@@ -28,6 +28,10 @@ COMMANDS = {
         module="hvd_imgcls.commands.train",
         help="train a pipeline, evaluate the model and write a run directory",
     ),
+    "launch": Command(
+        module="hvd_imgcls.launcher.slurm.command",
+        help="start ranks in the tasks of a job of Slurm, without MPI",
+    ),
     "plan": Command(
         module="hvd_imgcls.commands.plan",
         help="show what a run would do on any number of ranks, without starting it",

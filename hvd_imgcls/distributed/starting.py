@@ -11,9 +11,11 @@ from hvd_imgcls.distributed.collectives import Collectives
 from hvd_imgcls.distributed.process_set import ProcessSet, global_process_set
 from hvd_imgcls.distributed.single_process import SingleProcessCollectives
 from hvd_imgcls.environment import affinity
+from hvd_imgcls.environment.slurm_task import slurm_task
 from hvd_imgcls.environment.topology import launched_rank_and_size, whole_number
 from hvd_imgcls.errors import SetupError
 from hvd_imgcls.failures import process_state
+from hvd_imgcls.horovod_build.probes.target_facts import horovod_build_record
 
 # Defaults; environment variables take precedence.
 _DEFAULT_ENVIRONMENT = {
@@ -91,6 +93,34 @@ def _require_rendezvous(environment: Mapping[str, str]) -> None:
         )
 
 
+def _require_mpi_of_slurm(environment: Mapping[str, str]) -> None:
+    """Raises an error if tasks of `srun` could not find each other.
+
+    MPI would end with `MPI_Init failed`, and Horovod without MPI would see one rank in every task.
+
+    Raises:
+        SetupError: With what to start instead.
+    """
+    task = slurm_task(environment)
+    record = horovod_build_record()
+    if task is None or record is None or "HOROVOD_RANK" in environment:
+        return
+    launch = "start with `hvd-imgcls launch COMMAND` in the job, without srun and MPI"
+    if not record["with_mpi"]:
+        raise SetupError(
+            f"srun has started {task.num_tasks} tasks, but Horovod is built without MPI, so that "
+            "they would train separately",
+            fix=f"{launch}, or rebuild with `hvd-imgcls install-horovod --mpi` for "
+            "`srun --mpi=pmix`",
+        )
+    if not task.has_pmix:
+        raise SetupError(
+            f"srun has started {task.num_tasks} tasks without PMIx (--mpi=none or pmi2), so that "
+            "MPI does not find the others",
+            fix=f"start with `srun --mpi=pmix COMMAND`, or {launch}",
+        )
+
+
 def _require_new(process_sets: Sequence[ProcessSet], size: int) -> None:
     """Refuses process sets that Horovod cannot register, before it starts.
 
@@ -114,6 +144,7 @@ def _start_horovod(
         )
     if comm is None:
         _require_rendezvous(os.environ)
+        _require_mpi_of_slurm(os.environ)
         if process_sets is not None and not isinstance(process_sets, str):
             _require_new(process_sets, max(announced, _num_tasks(os.environ)))
     for variable, value in _DEFAULT_ENVIRONMENT.items():

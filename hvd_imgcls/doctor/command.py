@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hvd_imgcls.doctor import gpu_checks, horovod_checks, machine, versions
 from hvd_imgcls.doctor.check import Check, Status, fail
+from hvd_imgcls.environment.affinity import launched_local_rank
 from hvd_imgcls.launcher.hosts import parse_hostfile, parse_hosts
 from hvd_imgcls.launcher.ssh import Ssh
 
@@ -53,6 +54,8 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         The exit code: 0 when nothing failed, else 2.
     """
+    if launched_local_rank() > 0:
+        return 0  # the first rank of this host reports
     checks = []
     for check in _chosen_checks(args):
         if isinstance(check, str):

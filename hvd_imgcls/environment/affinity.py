@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from hvd_imgcls.environment.slurm_task import slurm_task
 from hvd_imgcls.environment.topology import RANK_VARIABLES
 
 SWITCH = "HVD_IMGCLS_PIN"
@@ -58,16 +59,24 @@ def pin_to_share(environment: Mapping[str, str] | None = None) -> None:
     if is_bound(environment):
         return
     cores = os.sched_getaffinity(0)
-    for rank_variable, size_variable in (_HOROVODRUN, _OPEN_MPI):
-        if rank_variable not in environment or size_variable not in environment:
-            continue
-        if rank_variable == _OPEN_MPI[0] and len(cores) < (os.cpu_count() or 1):
-            return
-        local_rank, local_size = int(environment[rank_variable]), int(environment[size_variable])
-        if 1 < local_size <= len(cores):
-            os.sched_setaffinity(0, share_of(sorted(cores), local_rank, local_size))
-            _before_pinning = frozenset(cores)
+    place = _place(environment)
+    if place is None:
         return
+    if _OPEN_MPI[0] in environment and len(cores) < (os.cpu_count() or 1):
+        return
+    local_rank, local_size = place
+    if 1 < local_size <= len(cores):
+        os.sched_setaffinity(0, share_of(sorted(cores), local_rank, local_size))
+        _before_pinning = frozenset(cores)
+
+
+def _place(environment: Mapping[str, str]) -> tuple[int, int] | None:
+    """Returns index and number of the ranks of this host that share its cores, if known."""
+    for rank_variable, size_variable in (_HOROVODRUN, _OPEN_MPI):
+        if rank_variable in environment and size_variable in environment:
+            return int(environment[rank_variable]), int(environment[size_variable])
+    task = slurm_task(environment)
+    return None if task is None else (task.local_rank, task.local_size)
 
 
 def own_cores() -> frozenset[int]:
@@ -78,11 +87,14 @@ def own_cores() -> frozenset[int]:
 def is_bound(environment: Mapping[str, str] | None = None) -> bool:
     """Returns whether the launcher has bound this rank to some of the cores it may use itself.
 
-    The launcher is the closest ancestor without the variables of a rank in its environment. If
-    that process belongs to another user (Slurm), it may be allowed more cores than the whole job;
-    the answer is then False.
+    Slurm says what it has bound. Any other launcher is the closest ancestor without the variables
+    of a rank in its environment. If that process belongs to another user, it may be allowed more
+    cores than the whole job; the answer is then False.
     """
     environment = os.environ if environment is None else environment
+    task = slurm_task(environment)
+    if task is not None:
+        return task.is_bound
     if RANK_VARIABLES.isdisjoint(environment):
         return False
     process = os.getppid()
@@ -115,7 +127,14 @@ def launched_local_size(environment: Mapping[str, str] | None = None) -> int | N
     for _, variable in (_HOROVODRUN, _OPEN_MPI, _HYDRA):
         if variable in environment:
             return int(environment[variable])
-    return None
+    task = slurm_task(environment)
+    return None if task is None else task.local_size
+
+
+def launched_local_rank(environment: Mapping[str, str] | None = None) -> int:
+    """Returns the index of this process among those that a launcher has started on this host."""
+    place = _place(os.environ if environment is None else environment)
+    return 0 if place is None else place[0]
 
 
 def shares_of_bound(cores_by_rank: Sequence[frozenset[int]]) -> tuple[int, list[int]] | None:

@@ -13,16 +13,17 @@ from dataclasses import dataclass
 from hvd_imgcls.errors import ConfigError
 
 # Environment variables set by launchers, in the order in which they are tried:
-# horovodrun with Gloo, Open MPI, MPICH and Intel MPI (Hydra). A Slurm step with several
-# tasks (`srun -n 8`) sets PMI_* or OMPI_* through its MPI plugin; plain SLURM_PROCID is
-# deliberately ignored, because every process in an allocation has it.
+# horovodrun with Gloo, Open MPI, MPICH and Intel MPI (Hydra), and last srun, which may itself
+# have started another launcher. Every process of a job has SLURM_PROCID, but only those that srun
+# has started have the other one.
 _RANK_AND_SIZE_VARIABLES = (
     ("HOROVOD_RANK", "HOROVOD_SIZE"),
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
     ("PMI_RANK", "PMI_SIZE"),
+    ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
 )
-RANK_VARIABLES = frozenset(rank for rank, _ in _RANK_AND_SIZE_VARIABLES)
-"""Variables of which a rank has at least one."""
+RANK_VARIABLES = frozenset(rank for rank, _ in _RANK_AND_SIZE_VARIABLES[:-1])
+"""Variables of which a rank has at least one, unless srun has started it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

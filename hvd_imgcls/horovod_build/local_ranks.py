@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -18,6 +19,11 @@ _STOP_SECONDS = 15
 # By way of -c, because `-m horovod.runner.launch` warns about importing itself twice.
 _HOROVODRUN = "from horovod.runner.launch import run_commandline; run_commandline()"
 _RESULT_PREFIX = "self-test "
+# Of a launcher that has started this process: its ranks are others.
+_OF_LAUNCHERS = re.compile(
+    r"HOROVOD_(RANK|SIZE|(LOCAL|CROSS)_(RANK|SIZE)|HOSTNAME|CONTROLLER|CPU_OPERATIONS|GLOO_.*"
+    r"|RENDEZVOUS_.*)|(OMPI|OPAL|PMIX|PMI|PRTE|MPI|SLURM)_.*"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,7 +74,7 @@ def run_on_local_ranks(
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        env=dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", **environment),
+        env=dict(_without_launcher(os.environ), TF_CPP_MIN_LOG_LEVEL="3", **environment),
         start_new_session=True,
     )
     try:
@@ -87,6 +93,10 @@ def run_on_local_ranks(
         report=report,
         command=shlex.join(command),
     )
+
+
+def _without_launcher(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: text for name, text in environment.items() if not _OF_LAUNCHERS.fullmatch(name)}
 
 
 def last_lines_of(output: str) -> str:

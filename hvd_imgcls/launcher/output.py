@@ -9,7 +9,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -17,6 +17,7 @@ from typing import TextIO
 _MAX_LINES_AFTER_ERROR = 20
 _MAX_ERROR_LENGTH = 500
 _READ_BYTES = 65536
+_LABEL = re.compile(r" *([0-9]{1,9}): ")
 # Without the prefixes of a rank.
 _PREFIX = re.compile(r"^\s*(\[rank [^]]*\] )?(error: )?")
 
@@ -72,6 +73,33 @@ class Output:
         finally:
             for file in files:
                 file.close()
+
+    def copy_labelled(self, descriptor: int, name: str, note: Callable[[str], None]) -> None:
+        """Copies what several ranks write, each line after `N: `, as `srun --label` has it.
+
+        Args:
+            descriptor: The pipe to read.
+            name: `stdout` or `stderr`.
+            note: Called with every line that is of no rank.
+        """
+        files: dict[int, Sequence[TextIO]] = {}
+        with os.fdopen(
+            os.dup(descriptor), encoding="utf-8", errors="replace", newline="\n"
+        ) as lines:
+            for line in lines:
+                label = _LABEL.match(line)
+                if label is None:
+                    note(line)
+                    with self._lock, contextlib.suppress(BrokenPipeError):
+                        sys.stderr.write(line)
+                        sys.stderr.flush()
+                    continue
+                rank = int(label[1])
+                if rank not in files:
+                    files[rank] = self._open_files(rank, name)
+                self._write(line[label.end() :], rank, name, files[rank])
+        for file in [file for opened in files.values() for file in opened]:
+            file.close()
 
     def last_error(self, rank: int) -> str:
         """Returns the last line with an error of a rank if much was written after it, or ''."""

@@ -16,6 +16,7 @@ COMMANDS = {
     "check-data": (["photos"], [], [["--manifest", "m"], ["--force"], ["--split-seed", "3"]]),
     "prepare": (["photos", "to"], [], [["--raw"], ["--hosts", "4"], ["--seed", "-1"]]),
     "train": (["p.yaml"], [], [["--quiet"], ["--train.seed", "3"], ["--run_dir=x"]]),
+    "launch": ([], [], [["--requeue"], ["--grace", "3"], ["--output=x"]]),
     "plan": (["p.yaml"], [], [["--size", "4"], ["--json"], ["--train.seed", "3"]]),
     "show-data": (["p.yaml"], [], [["--num", "4"], ["--split", "train"]]),
     "statistics": (["p.yaml"], [], [["--quiet"], ["--train.seed", "3"]]),

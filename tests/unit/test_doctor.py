@@ -43,6 +43,19 @@ def target_with(
     )
 
 
+def test_under_a_launcher_only_the_first_rank_of_a_host_reports(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "all_checks", lambda _: [ok("Python", "3.11")])
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    monkeypatch.setenv("HOROVOD_LOCAL_SIZE", "2")
+    for local_rank, expected in ((0, 1), (1, 0)):
+        monkeypatch.setenv("HOROVOD_LOCAL_RANK", str(local_rank))
+        assert command.run(parser.parse_args([])) == 0
+        assert capsys.readouterr().out.count("ready, 0 warnings") == expected
+
+
 def test_our_build_for_this_tensorflow_is_fine() -> None:
     target = target_with()
     assert horovod_checks.check_horovod_version(target).status is Status.OK
