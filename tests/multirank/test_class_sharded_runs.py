@@ -82,8 +82,14 @@ TOLERANCES = {
 
 
 DRAWN = "{name: class_sharded, parts: 1, sampled_fraction: 0.5}"
-# Of 4 images in a pass, so that not all ten classes are drawn because of them.
-FEW_IMAGES = ("--train.global_batch_size=8", "--train.num_steps=60", "--train.num_epochs=null")
+# Of 4 images in a step, so that not all ten classes are drawn because of them. In one pass: with
+# several, other images are in a pass on another number of ranks.
+FEW_IMAGES = (
+    "--train.global_batch_size=4",
+    "--train.gradient_accumulation_steps=1",
+    "--train.num_steps=60",
+    "--train.num_epochs=null",
+)
 
 
 def train_each(folder, names, heads, more=()):
