@@ -10,6 +10,8 @@ from hvd_imgcls.environment.topology import whole_number
 NUM_TASKS = "SLURM_STEP_NUM_TASKS"
 # With one of these, another launcher has started the rank, perhaps itself started by srun.
 _OF_OTHER_LAUNCHERS = ("OMPI_COMM_WORLD_RANK", "MPI_LOCALRANKID")
+# Equal in a rank of `hvd-imgcls launch`.
+_OF_LAUNCH = (("HOROVOD_RANK", "SLURM_PROCID"), ("HOROVOD_HOSTNAME", "SLURMD_NODENAME"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,8 +45,10 @@ def slurm_task(environment: Mapping[str, str]) -> SlurmTask | None:
     num_tasks = whole_number(environment, NUM_TASKS, "1")
     if num_tasks == 1 or any(name in environment for name in _OF_OTHER_LAUNCHERS):
         return None
-    if whole_number(environment, "HOROVOD_SIZE", str(num_tasks)) != num_tasks:
-        return None
+    if "HOROVOD_RANK" in environment and any(
+        environment.get(ours) != environment.get(slurms) for ours, slurms in _OF_LAUNCH
+    ):
+        return None  # of horovodrun, called in the task
     # All tasks of the node, by number.
     local_size = environment.get("SLURM_GTIDS", "0").count(",") + 1
     # One mask for each task of the node; empty if none was bound.

@@ -22,7 +22,7 @@ _RESULT_PREFIX = "self-test "
 # Of a launcher that has started this process: its ranks are others.
 _OF_LAUNCHERS = re.compile(
     r"HOROVOD_(RANK|SIZE|(LOCAL|CROSS)_(RANK|SIZE)|HOSTNAME|CONTROLLER|CPU_OPERATIONS|GLOO_.*"
-    r"|RENDEZVOUS_.*)|(OMPI|OPAL|PMIX|PMI|PRTE|MPI|SLURM)_.*"
+    r"|RENDEZVOUS_.*)|(OMPI|OPAL|PMIX|PMI|PRTE|MPI|SLURMD?)_.*"
 )
 
 

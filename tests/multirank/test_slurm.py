@@ -73,6 +73,21 @@ def test_tasks_are_placed_as_planned_whatever_the_variables_of_srun_say(slurm, t
     assert sorted(lines) == ["n1 0", "n1 1", "n2 2", "n2 3"], done.stderr
 
 
+@pytest.mark.parametrize(
+    ("allocation", "expected"),
+    [
+        (("--nodes=2",), ["n1 0/1", "n2 0/1"]),
+        (("--nodes=2", "--ntasks-per-node=2"), ["n1 0/2", "n1 1/2", "n2 0/2", "n2 1/2"]),
+        (("--ntasks=2", "--cpus-per-task=2"), ["n1 0/1", "n2 0/1"]),
+    ],
+)
+def test_tasks_are_what_the_job_asks_for(slurm, tmp_path, allocation, expected):
+    text = "$HOROVOD_HOSTNAME $HOROVOD_LOCAL_RANK/$HOROVOD_LOCAL_SIZE"
+    done, _ = launch(slurm, tmp_path, *shell(f"echo {text}"), allocation=allocation)
+    lines = [line.partition(":")[2] for line in done.stdout.splitlines()]
+    assert sorted(lines) == expected, done.stderr
+
+
 def test_the_rank_that_failed_is_named_and_the_others_end(slurm, tmp_path):
     script = f'if [ $HOROVOD_RANK = 1 ]; then echo "error: bad" >&2; exit 3; fi; {SLEEP}'
     done, seconds = launch(slurm, tmp_path, *shell(script))

@@ -19,6 +19,7 @@ TASK = {
     "SLURM_JOB_ID": "7",
     "SLURM_PROCID": "3",
     "SLURM_STEP_NUM_TASKS": "4",
+    "SLURMD_NODENAME": "n2",
     "SLURM_LOCALID": "1",
     "SLURM_GTIDS": "2,3",
     "SLURM_CPU_BIND_TYPE": "mask_cpu:",
@@ -58,7 +59,7 @@ def test_a_bound_task_keeps_all_its_cores_and_an_unbound_one_takes_its_share(mon
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {4, 5, 6, 7})
     monkeypatch.setattr(os, "sched_setaffinity", lambda _, cores: pinned.append(cores))
     of_launch = {"HOROVOD_RANK": "3", "HOROVOD_SIZE": "4", "HOROVOD_LOCAL_RANK": "1"}
-    of_launch["HOROVOD_LOCAL_SIZE"] = "2"
+    of_launch |= {"HOROVOD_LOCAL_SIZE": "2", "HOROVOD_HOSTNAME": "n2"}
     for more in ({}, of_launch):
         affinity.pin_to_share({**TASK, **more})
         assert pinned == []
@@ -75,7 +76,9 @@ def test_a_bound_task_keeps_all_its_cores_and_an_unbound_one_takes_its_share(mon
         {"SLURM_PROCID": "0", "SLURM_JOB_ID": "7", "SLURM_GTIDS": "0"},  # a script of sbatch
         {**TASK, "SLURM_STEP_NUM_TASKS": "1"},
         {**TASK, "OMPI_COMM_WORLD_RANK": "5"},  # of mpirun, whose helper srun has started
-        {**TASK, "HOROVOD_SIZE": "8"},
+        # Of horovodrun, which a task has called.
+        {**TASK, "HOROVOD_RANK": "1", "HOROVOD_HOSTNAME": "n2"},
+        {**TASK, "HOROVOD_RANK": "3", "HOROVOD_HOSTNAME": "localhost"},
     ],
 )
 def test_what_srun_did_not_start_as_a_rank_is_no_task(variables):
