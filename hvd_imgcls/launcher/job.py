@@ -113,14 +113,14 @@ def _run_ranks(
             failure.give(GRACE_SECONDS)
 
     processes, watching = [], []
-    for slot in slots:
-        ssh = job.ssh if slot.host in others else None
-        processes.append(RankProcess(command, slot, ssh, output))
-        failure.subscribe(processes[-1].end_within)
-        order.subscribe(processes[-1].end_within)
-        watching.append(threading.Thread(target=watch, args=(processes[-1],), daemon=True))
-        watching[-1].start()
     try:
+        for slot in slots:
+            ssh = job.ssh if slot.host in others else None
+            processes.append(RankProcess(command, slot, ssh, output))
+            failure.subscribe(processes[-1].end_within)
+            order.subscribe(processes[-1].end_within)
+            watching.append(threading.Thread(target=watch, args=(processes[-1],), daemon=True))
+            watching[-1].start()
         for thread in watching:
             thread.join()
     except BaseException:  # Ctrl-C in a notebook

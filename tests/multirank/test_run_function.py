@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -77,12 +78,21 @@ def test_what_cannot_be_sent_back_is_said():
         hvd_imgcls.run(lambda: 1, np=3, hosts="localhost:2")
 
 
-def test_a_keyboard_interrupt_ends_the_ranks(monkeypatch):
-    import _thread
+def test_a_keyboard_interrupt_ends_the_ranks(tmp_path):
+    def say_and_sleep():
+        (tmp_path / os.environ["HOROVOD_RANK"]).touch()
+        time.sleep(60)
 
-    threading.Timer(2.0, _thread.interrupt_main).start()
+    def interrupt():
+        while len(list(tmp_path.iterdir())) < 2:
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        hvd_imgcls.run(time.sleep, (60,), np=2)
+        hvd_imgcls.run(say_and_sleep, np=2)
+    assert time.monotonic() - began < 40
     assert not [
         process
         for process in psutil.Process().children(recursive=True)

@@ -213,6 +213,7 @@ def test_tree_holds_every_default():
         "views": "one",
         "crop_fraction": 0.875,
         "thresholds": {"recall": [], "precision": []},
+        "metrics": None,
     }
 
 
