@@ -20,7 +20,8 @@ from hvd_imgcls.launcher.hosts import parse_hosts
 logger = logging.getLogger(__name__)
 
 GOAL = 1.5
-_FIRST_STEP = "  step 1/"
+# The first line of progress: of the first step, or of the first epoch if that takes no second.
+_FIRST_STEP = "  step "
 _OPTIONS = ("--logging={tensorboard: false, report: false}", "--checkpoint=null")
 _END_SECONDS = 60
 
