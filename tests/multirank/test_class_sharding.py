@@ -95,7 +95,7 @@ def sharded_and_whole(num_classes, smoothing, scale):
     return got, expected, float(metric.result()), float(accuracy.result())
 
 
-@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("size", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
 def test_losses_and_gradients_are_those_of_the_whole_layer(size):
     for num_classes, smoothing, scale in ((7, 0.0, 1.0), (10, 0.1, 1.0), (10, 0.0, 100.0)):
         results = run_on_ranks(

@@ -249,6 +249,7 @@ def draw_in_fit(fractions):
 
 
 @pytest.mark.ranks(2)
+@pytest.mark.slow
 def test_drawn_classes_in_fit():
     for whole, same, drawn in run_on_ranks(draw_in_fit, 2, arguments=[[1.0, 0.99, 0.5]]):
         assert whole == same

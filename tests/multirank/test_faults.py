@@ -21,7 +21,7 @@ MOMENTS = {
     "done": 1,
 }
 OF_THE_WRITER = {"checkpoint_write": 30, "before_rename": 5, "after_rename": 5, "retention": 3}
-FAST = {("kill", "after_step", 1), ("kill", "before_rename", 0)}
+FAST = {("kill", "after_step", 1)}
 
 CASES = [
     pytest.param(

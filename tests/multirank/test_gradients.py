@@ -81,6 +81,7 @@ def adasum_on_three_ranks():
 
 
 @pytest.mark.ranks(3)
+@pytest.mark.slow
 def test_adasum_on_three_ranks_is_refused_on_all():
     for message in run_on_ranks(adasum_on_three_ranks, 3):
         assert "3 ranks" in message

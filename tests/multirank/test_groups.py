@@ -174,7 +174,7 @@ def reduce_slowly(groups, compression):
         (1, "none", [False, False, False]),
         (2, "none", [True, True, True]),
         # In two groups, in four, and in eight; in one before.
-        ("auto", "none", [True, True, True]),
+        pytest.param("auto", "none", [True, True, True], marks=pytest.mark.slow),
         # With bf16, and sent again without, with int8 likewise, and without compression.
         (2, "auto", [False, False, True]),
     ],

@@ -194,6 +194,7 @@ def write_table(hosts, path, skip=0):
 
 
 @pytest.mark.ranks(2)
+@pytest.mark.slow
 def test_labels_of_a_table_that_only_the_root_has(hosts, tmp_path):
     """One rank with all files and its table, and two with a part each: the same stream."""
     root_folder = tmp_path / "root"

@@ -93,6 +93,7 @@ def test_two_ranks_write_the_same_bytes(folder, prepared, tmp_path):
 
 
 @pytest.mark.ranks(2)
+@pytest.mark.slow
 def test_a_killed_preparation_continues_on_another_number_of_ranks(folder, prepared, tmp_path):
     destination = tmp_path / "records"
     words = [sys.executable, "-c", STOP_AFTER_TWO, str(folder), str(destination)]
@@ -131,6 +132,7 @@ def test_a_second_preparation_of_the_same_has_nothing_to_do(folder, prepared):
     assert max(file.stat().st_mtime for file in prepared.iterdir()) < began
 
 
+@pytest.mark.slow
 def test_larger_images_are_made_smaller(folder, tmp_path):
     prepare_on(1, folder, tmp_path / "records", "--max-side", "30")
     records = Records(tmp_path / "records")

@@ -93,7 +93,7 @@ def test_every_verbose_rank_says_what_it_does_with_its_rank(tmp_path):
 
 
 @pytest.mark.ranks(3)
-@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("size", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_evaluation_has_the_same_bytes_on_any_number_of_ranks(trained, size):
     run_dir, _, _ = trained
     out = run_dir.parent / f"again-{size}"

@@ -119,7 +119,8 @@ def train_clipped(size):
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("size", [3, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [3, 4])
 def test_clipping_is_by_the_norms_of_whole_gradients(size):
     results = run_on_ranks(train_clipped, size, arguments=[size], timeout_seconds=300)
     for name in CLIPPING:

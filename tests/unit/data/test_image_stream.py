@@ -63,7 +63,13 @@ def stream(config, size=1, num_cores=2, **position):
     return [np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True)]
 
 
-@pytest.mark.parametrize("augment", [(CROP, SHIFT), (SHIFT,)], ids=["crop", "centre"])
+@pytest.mark.parametrize(
+    "augment",
+    [
+        pytest.param((CROP, SHIFT), id="crop", marks=pytest.mark.slow),
+        pytest.param((SHIFT,), id="centre"),
+    ],
+)
 def test_any_number_of_ranks_and_threads_and_any_beginning_give_the_same_pixels(
     folder, tmp_path, augment
 ):
