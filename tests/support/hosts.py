@@ -27,6 +27,11 @@ from tests.support.program import TAG, processes_of
 TOOLS = ("ip", "unshare", "nsenter", "ssh", "ssh-keygen", "mount")
 SSHD = "/usr/sbin/sshd"
 START_SECONDS = 10
+SPACES = ("unshare", "--mount", "--uts", "--ipc", "--pid", "--fork", "--mount-proc")
+
+
+def _fails(words: Sequence[str]) -> bool:
+    return bool(subprocess.run(words, capture_output=True, check=False).returncode)
 
 
 def missing() -> str:
@@ -37,11 +42,20 @@ def missing() -> str:
     absent += [] if Path(SSHD).exists() else [SSHD]
     if absent:
         return f"without {', '.join(absent)}"
-    done = subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False)
-    return "" if done.returncode == 0 else "no right to make network namespaces"
+    name = f"probe{os.getpid()}"
+    tries = [
+        ["ip", "netns", "add", name],
+        ["ip", "-n", name, "link", "add", "br0", "type", "bridge"],
+        ["ip", "-n", name, "link", "add", "v0", "type", "veth", "peer", "name", "v1"],
+        ["nsenter", f"--net=/run/netns/{name}", *SPACES, "mount", "-t", "tmpfs", "none", "/mnt"],
+    ]
+    failed = next((words for words in tries if _fails(words)), None)
+    subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+    return "" if failed is None else f"not allowed here: {' '.join(failed)}"
 
 
-needs_hosts = pytest.mark.skipif(bool(missing()), reason=f"hosts in namespaces: {missing()}")
+_MISSING = missing()
+needs_hosts = pytest.mark.skipif(bool(_MISSING), reason=f"hosts in namespaces: {_MISSING}")
 
 
 class Hosts:
@@ -100,9 +114,8 @@ class Hosts:
         _ip("-n", space, "addr", "add", f"10.77.0.{index}/24", "dev", "eth0")
         _ip("-n", space, "link", "set", "eth0", "up")
         log = (self.folder / f"sshd-{index}.log").open("ab")
-        spaces = ["unshare", "--mount", "--uts", "--ipc", "--pid", "--fork", "--mount-proc"]
         self._inits[index] = subprocess.Popen(
-            ["nsenter", f"--net=/run/netns/{space}", *spaces, "sh", self._init_script(index)],
+            ["nsenter", f"--net=/run/netns/{space}", *SPACES, "sh", self._init_script(index)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
