@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -21,8 +20,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.launch import ROOT
-from tests.support.program import TAG, processes_of
+from tests.support.program import Launched, processes_of
 
 TOOLS = ("ip", "unshare", "nsenter", "ssh", "ssh-keygen", "mount")
 SSHD = "/usr/sbin/sshd"
@@ -215,7 +213,7 @@ class Hosts:
         return str(script)
 
 
-class HostProgram:
+class HostProgram(Launched):
     """A command on a host, and everything it started there and elsewhere."""
 
     def __init__(
@@ -226,46 +224,10 @@ class HostProgram:
         cwd: Path,
         environment: Mapping[str, str],
     ) -> None:
-        self.hosts = hosts
-        self.output_path = cwd / f"output-{uuid.uuid4().hex}.txt"
         target = str(hosts._process_1(index).pid)
         spaces = ["nsenter", "-t", target, "-m", "-u", "-i", "-n", "-p", "--"]
-        with self.output_path.open("wb") as output:
-            self.process = subprocess.Popen(
-                [*spaces, "env", "-C", str(cwd), *words],
-                cwd=cwd,
-                env={
-                    **os.environ,
-                    TAG: hosts.tag,
-                    "PWD": str(cwd),
-                    "PYTHONPATH": str(ROOT),
-                    **environment,
-                },
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    @property
-    def output(self) -> str:
-        """What all processes have written so far."""
-        return self.output_path.read_text(errors="replace")
-
-    def wait(self, seconds: float) -> int:
-        """Returns the exit code; fails the test if there is none in time."""
-        try:
-            return self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"no end within {seconds} s:\n{self.output}") from None
-
-    def wait_for_output(self, text: str, seconds: float, count: int = 1) -> None:
-        """Waits until the program has written a text, some number of times."""
-        deadline = time.monotonic() + seconds
-        while self.output.count(text) < count:
-            assert time.monotonic() < deadline, f"no {text!r} in:\n{self.output}"
-            assert self.process.poll() is None, f"ended without {text!r}:\n{self.output}"
-            time.sleep(0.05)
+        command = [*spaces, "env", "-C", str(cwd), *words]
+        super().__init__(command, cwd, {"PWD": str(cwd), **environment}, tag=hosts.tag)
 
     def launcher(self) -> psutil.Process:
         """Returns the process of the command itself, below `nsenter`."""
@@ -275,16 +237,9 @@ class HostProgram:
     def left(self, seconds: float) -> list[psutil.Process]:
         """Returns what still runs on any host after some seconds, at best nothing."""
         deadline = time.monotonic() + seconds
-        while processes_of(self.hosts.tag) and time.monotonic() < deadline:
+        while self.processes() and time.monotonic() < deadline:
             time.sleep(0.1)
-        return processes_of(self.hosts.tag)
-
-    def end(self) -> None:
-        """Ends everything."""
-        for process in processes_of(self.hosts.tag):
-            with contextlib.suppress(psutil.Error):
-                process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
+        return self.processes()
 
 
 def _ip(*words: str) -> None:

@@ -22,38 +22,27 @@ PIPELINE = str(ROOT / "pipelines" / "digits_cnn.yaml")
 TAG = "HVD_IMGCLS_TEST_TAG"
 
 
-class Program:
-    """A launched program and everything it started, found by a tag in the environment.
+class Launched:
+    """A command and everything it started, found by a tag in the environment.
 
     Args:
-        words: What the ranks run, without the launcher.
-        size: Number of ranks; 1 starts no launcher.
+        command: The command.
         cwd: Directory to run in.
-        launcher: "gloo" or "mpi".
         environment: More variables.
+        tag: The tag; by default a new one.
     """
 
     def __init__(
-        self,
-        words: Sequence[str],
-        size: int,
-        cwd: Path,
-        launcher: str = "gloo",
-        environment: Mapping[str, str] | None = None,
+        self, command: Sequence[str], cwd: Path, environment: Mapping[str, str], tag: str = ""
     ) -> None:
-        self.tag = uuid.uuid4().hex
-        self.output_path = cwd / f"output-{self.tag}.txt"
-        self.command = [*launcher_words(launcher, size), *words]
+        self.tag = tag or uuid.uuid4().hex
+        self.output_path = cwd / f"output-{uuid.uuid4().hex}.txt"
+        self.command = list(command)
         with self.output_path.open("wb") as output:
             self.process = subprocess.Popen(
                 self.command,
                 cwd=cwd,
-                env={
-                    **os.environ,
-                    TAG: self.tag,
-                    "PYTHONPATH": str(ROOT),
-                    **(environment or {}),
-                },
+                env={**os.environ, TAG: self.tag, "PYTHONPATH": str(ROOT), **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -86,6 +75,35 @@ class Program:
         """Returns everything that was started and still runs."""
         return processes_of(self.tag)
 
+    def end(self) -> None:
+        """Ends whatever is left."""
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):
+                process.send_signal(signal.SIGKILL)
+        self.process.wait(10)
+
+
+class Program(Launched):
+    """A program on ranks of this host.
+
+    Args:
+        words: What the ranks run, without the launcher.
+        size: Number of ranks; 1 starts no launcher.
+        cwd: Directory to run in.
+        launcher: "gloo" or "mpi".
+        environment: More variables.
+    """
+
+    def __init__(
+        self,
+        words: Sequence[str],
+        size: int,
+        cwd: Path,
+        launcher: str = "gloo",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__([*launcher_words(launcher, size), *words], cwd, environment or {})
+
     def rank_processes(self) -> dict[int, psutil.Process]:
         """Returns the ranks by number: the processes that run Python with a rank."""
         ranks = {}
@@ -96,13 +114,6 @@ class Program:
                 if rank is not None and "python" in Path(process.exe()).name:
                     ranks[int(rank)] = process
         return ranks
-
-    def end(self) -> None:
-        """Ends whatever is left."""
-        for process in self.processes():
-            with contextlib.suppress(psutil.Error):
-                process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
 
 
 def processes_of(tag: str) -> list[psutil.Process]:
