@@ -88,18 +88,10 @@ def test_what_is_wrong_is_said_before_anything_starts(hosts, tmp_path):
 
 
 def test_a_key_that_changed_is_named(hosts, tmp_path):
-    known = hosts.folder / "known_hosts"
-    kept = known.read_text()
-    lines = kept.splitlines()
-    lines[1] = f"{lines[1].split()[0]} {' '.join(lines[2].split()[1:])}"
-    known.write_text("\n".join(lines) + "\n")
-    try:
-        words = horovodrun("-np", "2", "-H", "h1:1,h2:1", "true")
-        with hosts.program(1, words, tmp_path, {}) as program:
-            assert program.wait(30) == 2, program.output
-            assert "h2: Host key verification failed" in program.output
-    finally:
-        known.write_text(kept)
+    words = horovodrun("-np", "2", "-H", "h1:1,h2:1", "true")
+    with hosts.other_key(2), hosts.program(1, words, tmp_path, {}) as program:
+        assert program.wait(30) == 2, program.output
+        assert "h2: Host key verification failed" in program.output
 
 
 def test_a_directory_that_is_missing_on_another_host_is_named(hosts, tmp_path):

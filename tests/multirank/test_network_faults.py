@@ -211,14 +211,6 @@ def test_without_ssh_on_a_host_it_is_named(hosts, tmp_path):
 
 @pytest.mark.matrix(GROUP)
 def test_a_host_with_another_key_is_named(hosts, tmp_path):
-    known = hosts.folder / "known_hosts"
-    kept = known.read_text()
-    lines = kept.splitlines()
-    lines[1] = f"{lines[1].split()[0]} {' '.join(lines[2].split()[1:])}"
-    known.write_text("\n".join(lines) + "\n")
-    try:
-        with training(hosts, tmp_path) as program:
-            assert program.wait(20) == 2, program.output
-            assert "h2: Host key verification failed" in program.output
-    finally:
-        known.write_text(kept)
+    with hosts.other_key(2), training(hosts, tmp_path) as program:
+        assert program.wait(20) == 2, program.output
+        assert "h2: Host key verification failed" in program.output
