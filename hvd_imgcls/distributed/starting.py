@@ -180,7 +180,7 @@ def is_started() -> bool:
 
 
 def is_waiting() -> bool:
-    """Returns whether this process waits for other ranks now, other than in a graph."""
+    """Returns whether this process waits for other ranks now, in a graph or not."""
     return _current is not None and _current.is_waiting
 
 

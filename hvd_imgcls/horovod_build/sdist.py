@@ -16,7 +16,7 @@ from hvd_imgcls.horovod_build.processes import Say, run_logged
 
 UPSTREAM_VERSION = "0.28.1"
 # Written into horovod/__init__.py by patches/01. Increase it with every change of a patch.
-VERSION = f"{UPSTREAM_VERSION}+hvdimgcls.7"
+VERSION = f"{UPSTREAM_VERSION}+hvdimgcls.8"
 # The hash of horovod-0.28.1.tar.gz on PyPI.
 SDIST_SHA256 = "92a43f5a94c43907a56805bad15f19700c62ffc83b7ca483f9e104e229f67ef0"
 BUILD_RECORD = "hvd_imgcls_build.json"

@@ -28,7 +28,7 @@ class Build:
     def put_wheel(self) -> Path:
         directory = self.cache / str(build_record(self.target, self.toolchain)["key"])
         directory.mkdir(parents=True)
-        path = directory / "horovod-0.28.1+hvdimgcls.7-cp311-cp311-linux_x86_64.whl"
+        path = directory / "horovod-0.28.1+hvdimgcls.8-cp311-cp311-linux_x86_64.whl"
         path.touch()
         return path
 
