@@ -132,7 +132,9 @@ def test_chooses_with_a_reason_and_trains_as_with_the_choice():
 
 
 @pytest.mark.ranks(2)
-@pytest.mark.parametrize("choice", range(NUM_WAYS))
+@pytest.mark.parametrize(
+    "choice", [0, *(pytest.param(choice, marks=pytest.mark.slow) for choice in range(1, NUM_WAYS))]
+)
 def test_weights_are_those_of_the_fixed_choice(choice):
     name = list(FIXED)[choice]
     results = run_on_ranks(train, arguments=[{"choice": choice}, range(NUM_STEPS)])
@@ -170,7 +172,9 @@ def continue_from(compression, steps, states):
 
 
 @pytest.mark.ranks(2)
-@pytest.mark.parametrize("stop", [NUM_TRIALS - 2, NUM_TRIALS + 2])
+@pytest.mark.parametrize(
+    "stop", [NUM_TRIALS - 2, pytest.param(NUM_TRIALS + 2, marks=pytest.mark.slow)]
+)
 def test_a_continued_training_ends_in_the_same_bits(stop):
     compression = {"choice": 2}
     whole = run_on_ranks(train, arguments=[compression, range(NUM_STEPS)])
@@ -188,6 +192,7 @@ def test_a_continued_training_ends_in_the_same_bits(stop):
         require_same_weights(other[0]["weights"], rest[0]["weights"])
 
 
+@pytest.mark.slow
 @pytest.mark.ranks(2)
 def test_on_other_ranks_it_measures_anew_and_loses_nothing():
     stop = NUM_TRIALS + 2
@@ -239,6 +244,7 @@ def test_what_is_not_finite_leaves_no_trace():
         assert (seen[-1] != seen[-2]).any()
 
 
+@pytest.mark.slow
 def test_one_rank_measures_nothing():
     (result,) = run_on_ranks(train, 1, arguments=[{"choice": 2}, range(NUM_STEPS)])
     (plain,) = run_on_ranks(train, 1, arguments=["none", range(NUM_STEPS)])

@@ -53,7 +53,12 @@ def fit_both(keywords):
 @pytest.mark.ranks(2)
 @pytest.mark.parametrize(
     "keywords",
-    [{}, {"steps_per_execution": 5}, {"passes": 2, "steps_per_execution": 2}, {"by_keras": True}],
+    [
+        pytest.param({}, marks=pytest.mark.slow),
+        pytest.param({"steps_per_execution": 5}, marks=pytest.mark.slow),
+        {"passes": 2, "steps_per_execution": 2},
+        pytest.param({"by_keras": True}, marks=pytest.mark.slow),
+    ],
     ids=str,
 )
 def test_in_a_plain_fit(keywords):

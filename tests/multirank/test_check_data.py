@@ -76,6 +76,7 @@ def test_a_manifest_that_cannot_be_written_is_said_before_anything_is_read(tmp_p
     assert "images can be read" not in output
 
 
+@pytest.mark.slow
 def test_record_files_are_looked_at_too(tmp_path):
     write_class_folders(tmp_path / "images", {"a": 5, "b": 6})
     prepare(open_folder(tmp_path / "images"), tmp_path / "records", examples_per_block=4)

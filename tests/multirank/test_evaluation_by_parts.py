@@ -56,7 +56,7 @@ def results_and_places(num_classes):
     return got, {one.name: getattr(whole, one.name) for one in fields(whole)}, top
 
 
-@pytest.mark.parametrize("size", [1, 2, THREE])
+@pytest.mark.parametrize("size", [pytest.param(1, marks=pytest.mark.slow), 2, THREE])
 def test_results_of_examples_are_those_of_all_classes(size):
     for got, whole, (top_3, expected) in run_on_ranks(
         results_and_places, size, arguments=[13], timeout_seconds=250

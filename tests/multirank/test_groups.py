@@ -171,12 +171,12 @@ def reduce_slowly(groups, compression):
 @pytest.mark.parametrize(
     ("groups", "compression", "travels"),
     [
-        (1, "none", [False, False, False]),
+        pytest.param(1, "none", [False, False, False], marks=pytest.mark.slow),
         (2, "none", [True, True, True]),
         # In two groups, in four, and in eight; in one before.
         pytest.param("auto", "none", [True, True, True], marks=pytest.mark.slow),
         # With bf16, and sent again without, with int8 likewise, and without compression.
-        (2, "auto", [False, False, True]),
+        pytest.param(2, "auto", [False, False, True], marks=pytest.mark.slow),
     ],
 )
 def test_what_is_there_first_is_sent_first(groups, compression, travels):

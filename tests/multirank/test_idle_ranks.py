@@ -24,7 +24,10 @@ def cycles_of_an_idle_second(path):
 
 
 @pytest.mark.ranks(2)
-@pytest.mark.parametrize(("idle_ms", "fewest", "most"), [("50", 5, 200), ("0", 300, 1200)])
+@pytest.mark.parametrize(
+    ("idle_ms", "fewest", "most"),
+    [("50", 5, 200), pytest.param("0", 300, 1200, marks=pytest.mark.slow)],
+)
 def test_idle_ranks_ask_each_other_20_times_a_second_instead_of_1000(
     tmp_path, idle_ms, fewest, most
 ):

@@ -7,7 +7,7 @@ import pytest
 from tests.support.program import PIPELINE, hvd_imgcls, running
 
 
-@pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize("size", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_ctrl_c_ends_with_130_and_the_log_says_so(size, tmp_path):
     words = hvd_imgcls(
         "train", PIPELINE, "--run_dir", "run", "--train.num_epochs", "500", "--checkpoint=null"

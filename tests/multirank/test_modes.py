@@ -177,7 +177,15 @@ def continue_from(first, mode, options, steps, momentum, compression):
 
 
 @pytest.mark.ranks(2)
-@pytest.mark.parametrize("name", CONTINUED)
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        if name in ("delayed, compressed", "local, outer")
+        else pytest.param(name, marks=pytest.mark.slow)
+        for name in CONTINUED
+    ],
+)
 def test_a_continued_training_ends_in_the_same_bits(name):
     mode, options, momentum, stop, compression = CONTINUED[name]
     arguments = [mode, options, range(NUM_STEPS), None, momentum, compression]

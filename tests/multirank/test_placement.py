@@ -122,7 +122,7 @@ def alone(hosts):
 
 
 @pytest.mark.ranks(2)
-@pytest.mark.parametrize("start_step", [0, 3])
+@pytest.mark.parametrize("start_step", [pytest.param(0, marks=pytest.mark.slow), 3])
 def test_two_ranks_with_a_part_each_read_what_one_rank_reads(hosts, alone, start_step):
     folders = [hosts / "host-0", hosts / "host-1"]
     assert_equal_streams(streams_of(folders, start_step=start_step), alone, start_step)

@@ -124,6 +124,7 @@ run()
 """
 
 
+@pytest.mark.slow
 def test_a_second_preparation_of_the_same_has_nothing_to_do(folder, prepared):
     before = contents_of(prepared)
     began = time.time()

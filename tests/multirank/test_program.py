@@ -125,8 +125,9 @@ def test_the_trained_model_loads_in_plain_keras(trained):
     assert finished.returncode == 0, finished.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.ranks(2)
-@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("victim", [0, 1])
 def test_killing_a_rank_ends_everything_within_15_seconds(tmp_path, victim):
     words = hvd_imgcls("train", PIPELINE, "--train.num_epochs", "100000")
     with running(words, size=2, cwd=tmp_path) as program:
@@ -150,6 +151,7 @@ def weights_hash(output):
     return re.search(r"model identical on all ranks: yes \(2 x ([0-9a-f]{16})\)", output).group(1)
 
 
+@pytest.mark.slow
 @pytest.mark.ranks(2)
 def test_gloo_and_mpi_train_the_same_model_bit_for_bit(tmp_path):
     if not has_mpi():
@@ -163,6 +165,7 @@ def test_gloo_and_mpi_train_the_same_model_bit_for_bit(tmp_path):
     assert hashes["gloo"] == hashes["mpi"]
 
 
+@pytest.mark.slow
 @pytest.mark.ranks(2)
 def test_killing_a_rank_under_mpirun_ends_everything_within_15_seconds(tmp_path):
     if not has_mpi():
@@ -291,6 +294,7 @@ def test_a_rank_that_hangs_is_named_and_ends_the_run(tmp_path, launcher):
     assert TRACEBACK not in output, output
 
 
+@pytest.mark.slow
 @pytest.mark.ranks(2)
 def test_show_data_on_two_ranks_draws_one_sheet(tmp_path):
     words = hvd_imgcls("show-data", PIPELINE, "--out", "sheet.png")

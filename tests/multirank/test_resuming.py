@@ -64,6 +64,7 @@ def train_and_save(directory):
     return expected, results
 
 
+@pytest.mark.slow
 @pytest.mark.ranks(2)
 def test_a_root_that_loads_h5_alone_continues_with_the_whole_state(tmp_path):
     (expected, first), (_, second) = run_on_ranks(

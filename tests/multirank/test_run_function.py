@@ -88,10 +88,15 @@ def test_a_keyboard_interrupt_ends_the_ranks(tmp_path):
             time.sleep(0.1)
         os.kill(os.getpid(), signal.SIGINT)
 
+    # The tests may be a background job, which has no such handler.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=interrupt, daemon=True).start()
     began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        hvd_imgcls.run(say_and_sleep, np=2)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            hvd_imgcls.run(say_and_sleep, np=2)
+    finally:
+        signal.signal(signal.SIGINT, handler)
     assert time.monotonic() - began < 40
     assert not [
         process

@@ -85,10 +85,9 @@ print(json.dumps([type(model.optimizer).__module__, type(model.optimizer).__name
 """
 
 
+@pytest.mark.slow
 @pytest.mark.ranks(2)
-@pytest.mark.parametrize(
-    "precision", ["mixed_float16", pytest.param("float32", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("precision", ["mixed_float16", "float32"])
 def test_a_saved_model_is_plain_keras_and_goes_on_exactly(tmp_path, precision):
     path = tmp_path / "model.keras"
     arguments = [str(path), 2, precision]

@@ -140,8 +140,9 @@ def assert_same_end(whole, rest):
     assert rest["epochs"] == whole["epochs"][len(whole["epochs"]) - len(rest["epochs"]) :]
 
 
+@pytest.mark.slow
 @pytest.mark.ranks(2)
-@pytest.mark.parametrize("size", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.parametrize("size", [1, 2])
 def test_a_run_goes_on_from_its_states_in_another_process(size, tmp_path):
     moments = [f"training-{number}" for number in MOMENTS.values()]
     arguments = [str(tmp_path), moments]

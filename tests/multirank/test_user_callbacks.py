@@ -165,6 +165,7 @@ run()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.ranks(2)
 def test_a_callback_that_fails_on_the_root_ends_the_program_with_one_cause(tmp_path):
     words = [sys.executable, "-c", FAIL, DIGITS]

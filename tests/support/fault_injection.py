@@ -331,7 +331,8 @@ if __name__ == "__main__":
         faults = os.environ[VARIABLE].split(";")
         launch = int(os.environ.get("HVD_IMGCLS_ELASTIC_RESTART", "0"))
         planned = Fault.parse(faults[launch]) if launch < len(faults) else None
-        if planned is not None and planned.rank == int(os.environ.get("HOROVOD_RANK", "0")):
+        by_mpirun = os.environ.get("OMPI_COMM_WORLD_RANK", "0")
+        if planned is not None and planned.rank == int(os.environ.get("HOROVOD_RANK", by_mpirun)):
             install(planned)
     if POLL_ALWAYS in os.environ:
         poll_always()

@@ -55,10 +55,11 @@ def run_with_fault(
     size: int,
     options: Sequence[str],
     environment: Mapping[str, str] | None = None,
+    launcher: str = "gloo",
 ) -> Outcome:
     """Runs a training with a fault; fails the test if it hangs or leaves processes."""
     with running_with_fault(
-        directory, fault, size=size, options=options, environment=environment
+        directory, fault, size=size, options=options, environment=environment, launcher=launcher
     ) as program:
         program.wait_for_output("FAULT ", SECONDS)
         return ended(program)
@@ -72,11 +73,12 @@ def running_with_fault(
     size: int,
     options: Sequence[str],
     environment: Mapping[str, str] | None = None,
+    launcher: str = "gloo",
 ) -> Iterator[Program]:
     """Starts a training with a fault that is still to come, and ends all of it afterwards."""
     words = words_with_fault(options)
     more = {**ENVIRONMENT, **({VARIABLE: fault} if fault else {}), **(environment or {})}
-    with running(words, size=size, cwd=directory, environment=more) as program:
+    with running(words, size=size, cwd=directory, launcher=launcher, environment=more) as program:
         yield program
 
 
@@ -104,10 +106,11 @@ def run_to_the_end(
     size: int,
     options: Sequence[str],
     environment: Mapping[str, str] | None = None,
+    launcher: str = "gloo",
 ) -> Outcome:
     """Runs or continues a training to its end."""
     words, more = hvd_imgcls(*_arguments(options)), {**ENVIRONMENT, **(environment or {})}
-    with running(words, size=size, cwd=directory, environment=more) as program:
+    with running(words, size=size, cwd=directory, launcher=launcher, environment=more) as program:
         outcome = ended(program, within=200)
     assert outcome.exit_code == 0, outcome.output
     return outcome

@@ -136,6 +136,7 @@ def test_a_training_that_went_wrong_fails(
     assert reason in float16.detail
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_two_ranks_train_in_three_precisions() -> None:
     checks = gpu_checks.check_training("CPU", 2, 280.0)

@@ -159,6 +159,7 @@ def test_it_has_the_class_names_and_a_plain_model(exported):
     assert keras.models.load_model(directory / "model.keras").output_shape == (None, 3)
 
 
+@pytest.mark.slow
 def test_names_with_line_breaks_stay_whole(config, model_path, tmp_path):
     names = ("black\ncat", "a\u2028b", "c, d")
     directory = tmp_path / "to"
@@ -188,7 +189,9 @@ def test_a_model_of_other_classes_is_refused(config, model_path, tmp_path):
     assert not (tmp_path / "to").exists()
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "policy", ["float32", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)]
+)
 def test_tflite_and_onnx_give_the_same(config, files, tmp_path, policy):
     """They know no bfloat16: they compute in float32. ONNX knows no GELU either."""
     keras.utils.set_random_seed(0)

@@ -67,6 +67,7 @@ def test_a_slow_machine_gets_smaller_images_then_fewer_epochs(tmp_path):
     assert (slowest.image_size, slowest.num_epochs) == (96, 8)
 
 
+@pytest.mark.slow
 def test_measured_speed_is_written(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "photos", {"a": 30, "b": 30}, size=24)

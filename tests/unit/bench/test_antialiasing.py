@@ -105,7 +105,7 @@ def test_fast_transform_is_that_of_the_process(monkeypatch):
     assert OPTIONS[FAST] == OPTIONS[STORED]
 
 
-@pytest.mark.parametrize("kind", ["centre", "random"])
+@pytest.mark.parametrize("kind", [pytest.param("centre", marks=pytest.mark.slow), "random"])
 def test_arms_take_images(kind, pictures):
     contents = read_pictures(pictures)
     for name in (BEFORE, UPRIGHT):
@@ -127,6 +127,7 @@ def test_memory_of_every_window_is_measured(name, pictures, tmp_path):
     assert len(json.loads(result.read_text())) == 2 * memory_arms.NUM_WINDOWS
 
 
+@pytest.mark.slow
 def test_row_f_reports_minimum_and_median_of_every_size(monkeypatch, tmp_path):
     def in_this_process(module, words, variables=None):
         assert (module, variables) == ("accuracy_arms", None)

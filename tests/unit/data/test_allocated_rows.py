@@ -95,7 +95,9 @@ def test_a_dataset_that_reads_again_does_not_open_what_was_taken(digits):
         assert next_step > 6
 
 
-@pytest.mark.parametrize("bad_examples", ["fail", "quarantine"])
+@pytest.mark.parametrize(
+    "bad_examples", [pytest.param("fail", marks=pytest.mark.slow), "quarantine"]
+)
 def test_image_files_are_joined_to_batches(tmp_path, bad_examples):
     write_images(tmp_path / "images")
     text = f"""

@@ -83,6 +83,7 @@ def test_any_number_of_ranks_and_threads_and_any_beginning_give_the_same_pixels(
     assert_equal(rest, [array[5:] for array in alone])
 
 
+@pytest.mark.slow
 def test_files_kept_in_memory_give_the_same_pixels(folder, records, tmp_path):
     for path in (folder, records):
         expected = stream(make_config(path, tmp_path))
@@ -132,7 +133,7 @@ def test_a_crop_of_another_epoch_is_another(folder, tmp_path):
     assert not set(map(bytes, first)) & set(map(bytes, second))
 
 
-@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("size", [1, pytest.param(2, marks=pytest.mark.slow), 3])
 def test_evaluation_over_all_ranks_holds_every_file_once(folder, tmp_path, size):
     config = make_config(folder, tmp_path)
     source = open_images(config)
@@ -205,7 +206,14 @@ def train_to_the_end(config):
 
 
 @pytest.mark.parametrize("cache", ["none", "encoded"])
-@pytest.mark.parametrize("content", [b"", b"<html>", encoded(".jpg", 3)[:200]])
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"", marks=pytest.mark.slow),
+        pytest.param(b"<html>", marks=pytest.mark.slow),
+        encoded(".jpg", 3)[:200],
+    ],
+)
 def test_a_broken_training_image_is_named_with_epoch_and_step(folder, tmp_path, content, cache):
     config, name = spoil(folder, tmp_path, "train", 17, content)
     config = make_config(tmp_path / "copy", tmp_path, cache=cache)

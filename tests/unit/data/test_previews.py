@@ -73,6 +73,7 @@ def test_views_of_mixed_digits_are_those_of_training():
     assert any(0 < view.target.max() < 1 for view in views[0] if view)
 
 
+@pytest.mark.slow
 def test_views_of_cropped_files_in_odd_batches_are_those_of_training(folder):
     source, config, plan = setup(*folder, "--train.global_batch_size=7", "--train.num_epochs=2")
     examples = list(range(source.num_examples("train")))

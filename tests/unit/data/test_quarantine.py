@@ -100,7 +100,10 @@ def test_bad_images_have_no_weight_and_the_others_are_untouched(folder, spoilt, 
     assert noted == [dict.fromkeys(BAD, 0)]
 
 
-@pytest.mark.parametrize(("augment", "size"), [((CROP, SHIFT), 4), ((SHIFT, {"name": "mixup"}), 2)])
+@pytest.mark.parametrize(
+    ("augment", "size"),
+    [((CROP, SHIFT), 4), pytest.param((SHIFT, {"name": "mixup"}), 2, marks=pytest.mark.slow)],
+)
 def test_any_number_of_ranks_gives_the_same_pixels_and_weights(spoilt, tmp_path, augment, size):
     config = make_config(spoilt, tmp_path, augment, **ALLOWED)
     alone, _ = stream(config)

@@ -98,7 +98,10 @@ def saved(tmp_path_factory):
 
 
 @pytest.mark.parametrize("suffix", [".weights.h5", ".keras", ".h5"])
-@pytest.mark.parametrize(("name", "num_classes"), [("whole", 5), ("whole", 7), ("notop", 5)])
+@pytest.mark.parametrize(
+    ("name", "num_classes"),
+    [pytest.param("whole", 5, marks=pytest.mark.slow), ("whole", 7), ("notop", 5)],
+)
 def test_weights_come_from_any_file_of_keras(saved, name, suffix, num_classes):
     folder, whole = saved
     config = section("MobileNet", weights=str(folder / f"{name}{suffix}"))

@@ -38,7 +38,7 @@ def model_with_statistics():
 
 
 @pytest.mark.parametrize("ema", ["null", "{decay: 0.9}"])
-@pytest.mark.parametrize("epochs", ["null", "1"])
+@pytest.mark.parametrize("epochs", [pytest.param("null", marks=pytest.mark.slow), "1"])
 def test_recalibration_leaves_layers_that_are_frozen_for_good(tmp_path, epochs, ema):
     words = [
         *OPTIONS,

@@ -103,6 +103,7 @@ def config_of(folder, *overrides):
     return load_config(PIPELINES / "digits_cae.yaml", [*options, *overrides])
 
 
+@pytest.mark.slow
 def test_an_image_that_only_pretraining_reads_is_in_the_quarantine(spoilt, tmp_path):
     folder, bad = spoilt
     run = train(config_of(folder, f"--run_dir={tmp_path / 'run'}")).run_dir

@@ -80,7 +80,16 @@ def quantities(windows, size):
 
 
 @pytest.mark.parametrize("options", [DEFAULT, WIDE, LARGE], ids=["default", "wide", "large"])
-@pytest.mark.parametrize("size", [(480, 640), (640, 480), (256, 256), (300, 4000), (64, 1024)])
+@pytest.mark.parametrize(
+    "size",
+    [
+        (480, 640),
+        pytest.param((640, 480), marks=pytest.mark.slow),
+        pytest.param((256, 256), marks=pytest.mark.slow),
+        (300, 4000),
+        pytest.param((64, 1024), marks=pytest.mark.slow),
+    ],
+)
 def test_windows_are_distributed_as_the_rule_says(size, options):
     ours = quantities(drawn(size, options), size)
     theirs = quantities(by_the_rule(size, options), size)
