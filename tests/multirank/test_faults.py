@@ -4,7 +4,8 @@ import itertools
 
 import pytest
 
-from tests.support.survival import OPTIONS, result_of, run_to_the_end, run_with_fault, twin
+from tests.support.deaths import require_survival
+from tests.support.survival import OPTIONS
 
 # Moments with the step, or the how manieth time, at which the fault happens.
 MOMENTS = {
@@ -44,28 +45,15 @@ CASES = [
         ("segv", "memory"), ("before_step", "early_in_step", "after_step"), (0, 1)
     )
 ]
-EXIT_CODES = {"kill": {137}, "term": {75, 143}, "raise": {1}, "segv": {139}, "memory": {1}}
 
 
 @pytest.mark.ranks(2)
 @pytest.mark.matrix("A: death of a rank")
 @pytest.mark.parametrize(("action", "moment", "rank"), CASES)
 def test_a_rank_that_fails_ends_the_run_which_continues(action, moment, rank, tmp_path):
+    def said(exit_code):
+        saved = "it can be continued"
+        return saved if exit_code == 75 else f"rank {rank} on localhost ended first"
+
     step = {**MOMENTS, **OF_THE_WRITER}[moment]
-    fault = f"{action}@{moment}:rank={rank}:step={step}"
-    outcome = run_with_fault(tmp_path, fault, size=2, options=OPTIONS)
-    assert outcome.seconds < 30, outcome.output
-    is_complete = (tmp_path / "run" / "summary.json").exists()
-    if action == "term" and outcome.exit_code == 0:
-        # The run was complete before the rank would have ended.
-        assert is_complete, outcome.output
-        return
-    assert outcome.exit_code in EXIT_CODES[action], outcome.output
-    said = f"rank {rank} on localhost ended first"
-    if outcome.exit_code == 75:
-        said = "it can be continued"
-    assert said in outcome.output, outcome.output
-    if is_complete:
-        return
-    continued = run_to_the_end(tmp_path, size=2, options=OPTIONS)
-    assert result_of(tmp_path, continued) == twin(2, OPTIONS)
+    require_survival(tmp_path, f"{action}@{moment}:rank={rank}:step={step}", OPTIONS, said)
